@@ -1,0 +1,126 @@
+# The project's verbs, for people and CI alike. Needs make and Python 3.11 or newer; everything else lands in .venv.
+# Not a build system: hatchling builds (pyproject.toml), and requirements/*.lock say what is installed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+# The interpreter .venv is made with: `make PYTHON=/opt/python3.13/bin/python3 serve`.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := $(wildcard protos client server models tests bench)
+# What runs on the oldest and the newest versions as well: all but what needs scikit-learn or builds the distribution.
+MATRIX := $(wildcard tests/wire tests/client tests/server tests/e2e)
+# Passed on to the verb: `make serve ARGS="--grpc-port 9001"`, `make test ARGS="-k batching"`.
+ARGS ?=
+
+# $(call environment,FOLDER): makes a virtual environment there, unless one that works is there already.
+define environment
+	@test -n "$(PYTHON)" || { echo "sardonyx needs Python 3.11 or newer and found none; install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(1)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		rm -rf $(1) && $(PYTHON) -m venv $(1) || { rm -rf $(1); echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)" >&2; exit 1; }; }
+endef
+
+# $(call install,FOLDER,LOCK): such an environment with exactly what the lock file names, then the project itself from these
+# folders. --no-deps: the lock file is complete, pip has nothing to resolve.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+define install
+	$(call environment,$(1))
+	@echo "installing $(2) into $(1)"
+	@$(1)/bin/python $(PIP_INSTALL) --no-deps --require-hashes --requirement $(2)
+	@$(1)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+endef
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: serve
+serve: $(VENV)/.serve-stamp ## serve the sample models on 127.0.0.1:8001 (ARGS="--grpc-port 9001" for flags)
+	@exec $(BIN)/sardonyx serve models/ $(ARGS)
+
+.PHONY: test
+test: test-locked test-matrix ## run all tests, those that touch grpcio on its oldest and newest version too
+
+.PHONY: test-locked
+test-locked: $(VENV)/.dev-stamp ## run all tests on the locked versions only (ARGS="-k name" for pytest's flags)
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: test-oldest test-newest ## run the tests that touch grpcio on its oldest and newest supported version
+
+.PHONY: test-oldest test-newest
+test-oldest test-newest: test-%: $(VENV)-%/.stamp
+	$(VENV)-$*/bin/python -m pytest -p no:cacheprovider $(ARGS) $(MATRIX)
+
+.PHONY: check
+check: check-format check-lint check-types check-layers check-generated ## format, lint, strict types, layer contracts, and whether generated files are up to date
+
+.PHONY: check-format check-lint check-types check-layers check-generated
+check-format: $(VENV)/.dev-stamp
+	$(BIN)/ruff format --check $(CODE)
+check-lint: $(VENV)/.dev-stamp
+	$(BIN)/ruff check $(CODE)
+check-types: $(VENV)/.dev-stamp
+	$(BIN)/mypy
+	PYRIGHT_PYTHON_GLOBAL_NODE=off $(BIN)/pyright --project pyproject.toml
+check-layers: $(VENV)/.dev-stamp
+	$(BIN)/lint-imports
+check-generated: $(VENV)/.dev-stamp
+	$(BIN)/python protos/generate.py --check
+
+.PHONY: format
+format: $(VENV)/.dev-stamp ## format the code and mend what the linter can mend safely
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+.PHONY: models
+models: $(VENV)/.dev-stamp ## train the sample models anew and write models/
+	$(BIN)/python models/build.py
+
+.PHONY: protos
+protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
+	$(BIN)/python protos/generate.py
+
+.PHONY: bench-core
+bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run
+	$(BIN)/python -m bench.core $(ARGS)
+
+# The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are
+# kept; ARGS="--upgrade" moves them. serve.lock is held to dev.lock, so that `make serve` after `make test` has nothing to
+# change. oldest.lock takes the lower end of every bound in pyproject.toml: each is tested, none is only claimed.
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)-lock/bin/uv pip compile pyproject.toml --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS)
+.PHONY: lock
+lock: $(VENV)-lock/.stamp ## resolve requirements/*.lock anew (ARGS="--upgrade" for newer versions)
+	@$(COMPILE) --extra server --extra demo --group dev --output-file requirements/dev.lock
+	@$(COMPILE) --extra server --group build --constraints requirements/dev.lock --output-file requirements/serve.lock
+	@$(COMPILE) --extra server --group build --group newest --output-file requirements/newest.lock
+	@$(COMPILE) --extra server --group build --group oldest --resolution lowest-direct --output-file requirements/oldest.lock
+
+$(VENV)-lock/.stamp:
+	$(call environment,$(VENV)-lock)
+	@$(VENV)-lock/bin/python $(PIP_INSTALL) 'uv>=0.9'
+	@touch $@
+
+.PHONY: clean
+clean: ## remove the environments and all that tools leave behind
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-newest $(VENV)-oldest build dist .benchmarks .coverage .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	find $(CODE) -type d -name __pycache__ -exec rm -rf {} +
+
+# What a developer's environment holds includes what serving needs, hence the second stamp: `make serve` after `make test`
+# installs nothing.
+$(VENV)/.dev-stamp: requirements/dev.lock pyproject.toml
+	$(call install,$(VENV),$<)
+	@touch $@ $(VENV)/.serve-stamp
+
+$(VENV)/.serve-stamp: requirements/serve.lock pyproject.toml
+	$(call install,$(VENV),$<)
+	@touch $@
+
+$(VENV)-%/.stamp: requirements/%.lock pyproject.toml
+	$(call install,$(VENV)-$*,$<)
+	@touch $@

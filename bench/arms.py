@@ -1,0 +1,127 @@
+"""Arms of a comparison: a server under a load, measured in turns with the others. Judges nothing.
+
+Turns alternate in order (A B, B A, A B, ...), so that a machine that drifts favours nobody, and each turn gives one
+ratio of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from bench.cases import METHOD
+from bench.control import Child
+from bench.load.result import Generator, Load, LoadFailed, LoadResult, Target
+
+__all__ = ["Arm", "Sample", "answer_for", "in_turns"]
+
+_ANSWER_TIMEOUT_S: Final = 20.0
+# The first loads only find out how many requests fill the time that is wanted.
+_FIRST_REQUESTS_PER_STREAM: Final = 5
+_CALIBRATION_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One arm in one turn.
+
+    Attributes:
+        load: What the generator found.
+        server: What the server's own figures grew by.
+    """
+
+    load: LoadResult
+    server: Mapping[str, float]
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds of one request: server and generator."""
+        return (self.server["cpu_s"] + self.load.cpu_s) / self.load.requests
+
+    @property
+    def batch_rows(self) -> float:
+        """Mean rows of a run of the model. Requires: the server runs models."""
+        return self.server["rows"] / self.server["batches"]
+
+
+class Arm:
+    """A server under a load.
+
+    Args:
+        name: For the report.
+        server: Its process.
+        request: The message that is sent.
+        answer_bytes: Length of its answers.
+        load: How requests are sent.
+        generator: By what.
+    """
+
+    def __init__(
+        self, name: str, server: Child, *, request: bytes, answer_bytes: int, load: Load, generator: Generator
+    ) -> None:
+        self.name = name
+        self.server = server
+        self._load = load
+        self._generator = generator
+        self._target = Target(address=server.address, method=METHOD, request=request, answer_bytes=answer_bytes)
+        self._requests = load.concurrency
+
+    def calibrate(self, seconds: float) -> None:
+        """Warm up, and find how many requests take about so many seconds."""
+        found = self._run(self._load.concurrency * _FIRST_REQUESTS_PER_STREAM, each=False)
+        found = self._run(self._fill(found.rate, min(seconds, _CALIBRATION_S)), each=False)
+        self._requests = self._fill(found.rate, seconds)
+
+    def measure(self, *, each: bool) -> Sample:
+        """One turn. ``each``: record each latency.
+
+        Raises:
+            LoadFailed: A request failed, or a model's rows are not the rows that were sent.
+        """
+        before = self.server.figures()
+        load = self._run(self._requests, each=each)
+        after = self.server.figures()
+        grown = {key: after[key] - before[key] for key in after}
+        if grown.get("rows", load.requests) != load.requests:
+            raise LoadFailed(f"{self.name}: {load.requests} rows were sent and {grown['rows']} were run")
+        return Sample(load=load, server=grown)
+
+    def _run(self, requests: int, *, each: bool) -> LoadResult:
+        return self._generator.run(self._target, self._load, requests=requests, each=each)
+
+    def _fill(self, rate: float, seconds: float) -> int:
+        """Whole rounds of all streams, so that all connections end together."""
+        return max(1, round(rate * seconds / self._load.concurrency)) * self._load.concurrency
+
+
+def answer_for(address: str, request: bytes) -> bytes:
+    """What a server answers to a message.
+
+    Raises:
+        grpc.RpcError: An error status.
+    """
+    with grpc.insecure_channel(address, options=(("grpc.max_send_message_length", -1),)) as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        return call(request, timeout=_ANSWER_TIMEOUT_S, wait_for_ready=True)
+
+
+def in_turns(arms: Sequence[Arm], *, turns: int, seconds: float, each: bool = False) -> Iterator[dict[str, Sample]]:
+    """Measure arms in turns. What the caller does between two of them belongs to the first.
+
+    Args:
+        arms: Names differ.
+        turns: How often each is measured.
+        seconds: About how long each time.
+        each: Record each latency.
+
+    Yields:
+        For each turn: arm name -> sample.
+    """
+    for arm in arms:
+        arm.calibrate(seconds)
+    for turn in range(turns):
+        found = {arm.name: arm.measure(each=each) for arm in (arms if turn % 2 == 0 else reversed(arms))}
+        yield {arm.name: found[arm.name] for arm in arms}

@@ -1,0 +1,100 @@
+"""What a bar is, what was reached, and whether that is enough. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+__all__ = ["Bar", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One line of the table.
+
+    Attributes:
+        name: What is measured.
+        target: The number to reach.
+        at_least: True = reach it, False = stay at or under it.
+        unit: "" for a ratio.
+        slack: Part of the target that is allowed to noise; only where the target is "no worse than".
+    """
+
+    name: str
+    target: float
+    at_least: bool = True
+    unit: str = ""
+    slack: float = 0.0
+
+    def met_by(self, value: float) -> bool:
+        """Whether a value is enough."""
+        if self.at_least:
+            return value >= self.target * (1 - self.slack)
+        return value <= self.target * (1 + self.slack)
+
+    @property
+    def wording(self) -> str:
+        """The target, for people."""
+        limit = f"{'>=' if self.at_least else '<='} {self.target:g}{self._unit}"
+        return f"{limit} -{self.slack:.0%}" if self.slack else limit
+
+    def show(self, value: float) -> str:
+        """A value, for people."""
+        return f"{value:.2f}{self._unit}" if self.target < 100 else f"{value:.0f}{self._unit}"  # noqa: PLR2004  # digits
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was reached.
+
+    Attributes:
+        bar: Of which bar.
+        values: One for each turn; empty where nothing could be measured.
+        remark: The numbers behind the ratio, for people; or why there is nothing.
+        details: The same for programs.
+    """
+
+    bar: Bar
+    values: Sequence[float]
+    remark: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """``pass``, ``miss`` or ``none``, by the median."""
+        if not self.values:
+            return "none"
+        return "pass" if self.bar.met_by(median(self.values)) else "miss"
+
+    @property
+    def reached(self) -> str:
+        """Median and spread, for people."""
+        if not self.values:
+            return "not measured"
+        show = self.bar.show
+        if len(self.values) == 1:
+            return show(self.values[0])
+        return f"{show(median(self.values))}  ({show(min(self.values))} .. {show(max(self.values))})"
+
+    def as_json(self) -> dict[str, Any]:
+        """For the results file."""
+        return {
+            "bar": self.bar.name,
+            "target": self.bar.target,
+            "at_least": self.bar.at_least,
+            "unit": self.bar.unit,
+            "slack": self.bar.slack,
+            "verdict": self.verdict,
+            "median": median(self.values) if self.values else None,
+            "min": min(self.values, default=None),
+            "max": max(self.values, default=None),
+            "values": list(self.values),
+            "remark": self.remark,
+            "details": dict(self.details),
+        }

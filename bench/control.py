@@ -1,0 +1,104 @@
+"""Servers under load in processes of their own, and the few words spoken with them over their standard streams.
+
+A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON (its figures so far),
+and stops when its input ends. No signals, no files, no extra port. :func:`obey` is the child's side, :class:`Child` the
+harness's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey"]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+_STOP_TIMEOUT_S: Final = 20.0
+
+Figures = Mapping[str, float]
+
+
+class ChildFailed(RuntimeError):
+    """A process of the harness did not start, or ended early. What it wrote to standard error says why."""
+
+
+def obey(hello: Mapping[str, object], figures: Callable[[], Figures]) -> None:
+    """Say hello, then answer each line of input with the figures, until the input ends. Blocks; costs nothing idle."""
+    print(json.dumps(hello), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(figures()), flush=True)
+
+
+class Child:
+    """A running child.
+
+    Args:
+        process: Started with pipes for its input and output.
+        name: For messages.
+
+    Attributes:
+        hello: What it said when it was up; holds its ``address``.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], name: str) -> None:
+        self._process = process
+        self._name = name
+        self.hello: Mapping[str, Any] = self._read()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    @property
+    def address(self) -> str:
+        """Host and port it listens on."""
+        return str(self.hello["address"])
+
+    def figures(self) -> Figures:
+        """Its figures so far; sums, so that the difference of two readings belongs to what lay between."""
+        if self._process.stdin is None:
+            raise ChildFailed(f"{self._name}: started without a pipe for its input (a bug)")
+        self._process.stdin.write("figures\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Mapping[str, Any]:
+        line = self._process.stdout.readline() if self._process.stdout is not None else ""
+        if not line:
+            raise ChildFailed(f"{self._name}: ended with status {self._process.wait()} before it answered")
+        answer: Mapping[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def child(module: str, arguments: Sequence[str] = ()) -> Iterator[Child]:
+    """Run ``python -m module arguments`` as a child; stop it at the end.
+
+    Raises:
+        ChildFailed: It ended before it was up.
+    """
+    process = subprocess.Popen(  # noqa: S603  # the harness's own module
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Child(process, module)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

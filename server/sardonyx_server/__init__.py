@@ -1,0 +1,1 @@
+"""The server of Sardonyx: ONNX models over gRPC. ``app`` puts it together, ``cli`` starts it."""

@@ -1,0 +1,292 @@
+"""The composition root: the only place that builds the server's objects, starts them, drains them and stops them."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from sardonyx_server.engine.intake import Intake
+from sardonyx_server.engine.lifecycle import Lifecycle
+from sardonyx_server.engine.loading import Loader
+from sardonyx_server.engine.registry import Registry
+from sardonyx_server.errors import CannotListen, SettingsError
+from sardonyx_server.repository.scan import scan
+from sardonyx_server.repository.spec import BrokenModel
+from sardonyx_server.repository.watch import Watch
+from sardonyx_server.rpc import completion_queue
+from sardonyx_server.rpc.lane import Lane
+from sardonyx_server.rpc.methods import add_services
+from sardonyx_server.rpc.public_api import PublicApi
+from sardonyx_server.rpc.services import ServerInfo
+from sardonyx_server.runtime.machine import Machine
+from sardonyx_wire.messages import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sardonyx_server.observe.http import HttpEndpoint
+    from sardonyx_server.repository.spec import ModelSpec
+    from sardonyx_server.repository.watch import Changes
+    from sardonyx_server.settings import Settings
+
+__all__ = ["App", "Progress", "tune_process"]
+
+_LOG = logging.getLogger("sardonyx.app")
+
+_INFER: Final = METHODS["ModelInfer"].path
+# Of the stock server, made as they are needed. A caller that opens a call and never sends its message holds one, and on
+# the public API so does each ModelInfer that waits for its model.
+_RPC_THREADS: Final = 64
+# What was accepted before the stop gets at least this long, so that an answer that is ready is not cut off.
+_MIN_GRACE_S: Final = 0.5
+_MS_PER_S: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the first loading is.
+
+    Attributes:
+        model: The model that was just brought in, well or badly.
+        done: Models brought in so far.
+        total: Models to bring in.
+    """
+
+    model: str
+    done: int
+    total: int
+
+
+class App:
+    """One server.
+
+    Args:
+        settings: What the operator set.
+        on_progress: Told of the first loading, on the loader's thread.
+        on_lost: Told, on any thread, that a part which must never end has ended: the process should exit.
+        self_check: Says why the lane cannot be used, or "" where it can.
+
+    Raises:
+        SettingsError: The transport that was asked for does not work here.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_lost: Callable[[Exception], None] | None = None,
+        self_check: Callable[[], str] = completion_queue.self_check,
+    ) -> None:
+        self._self_check = self_check
+        self._settings = settings
+        self._on_progress = on_progress
+        self._tell_lost = on_lost
+        self.registry = Registry()
+        self._server = grpc.server(
+            ThreadPoolExecutor(_RPC_THREADS, thread_name_prefix="rpc"), options=_channel_options(settings)
+        )
+        self._transport = self._make_transport()
+        self._loader = Loader(
+            Machine(requested=settings.providers, cores=settings.cores),
+            queue_rows=settings.max_queue_rows_per_model,
+            queue_bytes=settings.max_queue_bytes_per_model,
+            total_queue_bytes=settings.max_queue_bytes,
+            probe_budget_s=settings.probe_budget_s,
+            max_batch_rows=settings.max_batch_rows,
+            later=self._transport.later,
+            on_runner_lost=self._lost,
+        )
+        self._lifecycle = Lifecycle(
+            self.registry, self._loader.load, drain_timeout_s=settings.exit_timeout_secs, on_model=self._model_done
+        )
+        self._published = add_services(
+            self._server,
+            registry=self.registry,
+            info=ServerInfo(name=settings.server_name, version=importlib.metadata.version("sardonyx")),
+            is_ready=self._is_ready,
+            authorise=None,
+        )
+        self._wanted: Mapping[str, ModelSpec | BrokenModel] = {}
+        self._loaded_first = False
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._is_lost = False
+        self._watch: Watch | None = None
+        self._http: HttpEndpoint | None = None
+        self.address = ""
+
+    @property
+    def transport(self) -> str:
+        """``lane`` or ``grpcio``: what serves ModelInfer."""
+        return self._transport.name
+
+    def start(self) -> None:
+        """Listen, load, and return when what could be loaded is served. Blocks. Once.
+
+        Raises:
+            CannotListen: The address is taken or not ours.
+        """
+        settings = self._settings
+        self.address = self._listen(settings.host, settings.grpc_port)
+        self._server.start()
+        self._transport.start()
+        if settings.http_port is not None:
+            self._http = self._start_http(settings.http_port)
+        self._lifecycle.start()
+        self._wanted = self._look()
+        self._lifecycle.reconcile(self._wanted).wait()
+        self._loaded_first = True
+        self._published.health.refresh()
+        if settings.model_control_mode == "poll" and not self._stopping.is_set():
+            self._watch = Watch(settings.model_repository, poll_interval_s=settings.repository_poll_secs)
+            threading.Thread(
+                target=self._watch.run, args=(self._wanted, self._follow), name="watch", daemon=True
+            ).start()
+
+    def drain_and_stop(self, timeout_s: float) -> bool:
+        """Turn readiness off, accept until nothing is in flight or the time is up, then stop. Blocks. Once.
+
+        Returns:
+            Whether everything that was accepted got its answer.
+        """
+        until_s = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._published.health.drain()
+        if self._watch is not None:
+            self._watch.stop()
+        if not self._hurry.is_set():
+            self._transport.wait_idle(timeout_s)
+        grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
+        self._published.close()
+        self._server.stop(grace_s).wait()
+        finished = self._lifecycle.stop(0.0 if self._hurry.is_set() else grace_s)
+        # The last answers may be on their way through the lane.
+        finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
+        if finished:
+            self._transport.stop()
+        if self._http is not None:
+            self._http.stop()
+        return finished
+
+    def kill(self) -> None:
+        """Drop what is in flight, so that :meth:`drain_and_stop` returns soon. Does not block."""
+        self._hurry.set()
+        self._transport.hurry()
+        self._server.stop(0)
+
+    def _make_transport(self) -> Lane | PublicApi:
+        wanted = self._settings.transport
+        problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
+        if not problem:
+            return Lane(self._server, method=_INFER, intake=Intake(self.registry), authorise=None, on_lost=self._lost)
+        if wanted == "lane":
+            raise SettingsError(
+                f"transport: 'lane' does not work with the installed grpcio {grpc.__version__} ({problem}); install "
+                "another version, or leave it to 'auto', which then serves on grpcio's public API"
+            )
+        _LOG.warning(
+            "ModelInfer is served on grpcio's public API, several times slower than on the lane",
+            extra={"grpcio": grpc.__version__, "reason": problem},
+        )
+        return PublicApi(self._server, method=_INFER, make_intake=lambda: Intake(self.registry), authorise=None)
+
+    def _listen(self, host: str, port: int) -> str:
+        place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        try:
+            bound = self._server.add_insecure_port(f"{place}:{port}")
+        except RuntimeError as error:
+            raise CannotListen(
+                f"cannot listen on {place}:{port}: the port is in use or the address is not this machine's; choose "
+                "another with --grpc-port or --host"
+            ) from error
+        return f"{place}:{bound}"
+
+    def _start_http(self, port: int) -> HttpEndpoint:
+        # Imported late: starlette and uvicorn cost a quarter of a second, and most servers have no HTTP port.
+        from sardonyx_server.observe.http import HttpEndpoint
+
+        try:
+            endpoint = HttpEndpoint(
+                host=self._settings.host, port=port, live=lambda: not self._is_lost, ready=self._is_ready
+            )
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {self._settings.host}:{port}: {error.strerror}; choose another with --http-port"
+            ) from error
+        endpoint.start()
+        return endpoint
+
+    def _look(self) -> Mapping[str, ModelSpec | BrokenModel]:
+        """What lies on disk and shall be served."""
+        found = scan(self._settings.model_repository)
+        if self._settings.model_control_mode != "explicit" or "*" in self._settings.load_model:
+            return found
+        return {name: found.get(name) or _absent(name, found) for name in self._settings.load_model}
+
+    def _follow(self, _changes: Changes, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
+        """Serve what lies on disk now. On the watch's thread."""
+        self._wanted = found
+        self._lifecycle.reconcile(found).wait()
+
+    def _model_done(self, name: str, done: int, total: int) -> None:
+        self._published.health.refresh()
+        if self._on_progress is not None and not self._loaded_first:
+            self._on_progress(Progress(model=name, done=done, total=total))
+
+    def _is_ready(self) -> bool:
+        if self._stopping.is_set() or self._is_lost or not self._loaded_first:
+            return False
+        if not self._settings.strict_readiness:
+            return True
+        entries = self.registry.entries()
+        return all(name in entries and entries[name].newest_ready is not None for name in self._wanted)
+
+    def _lost(self, error: Exception) -> None:
+        self._is_lost = True
+        self._published.health.refresh()
+        if self._tell_lost is not None:
+            self._tell_lost(error)
+
+
+def tune_process() -> None:
+    """Settings of the interpreter for a process that only serves. Call once, when the models are loaded.
+
+    Switch interval: a runner that has finished waits for the interpreter at most this long while the lane works; the
+    default of 5 ms would be most of a p99. Garbage: a request leaves no cycles, so a collection finds nothing and only
+    costs; what is there now is exempt, the rest is looked at rarely.
+    """
+    sys.setswitchinterval(0.00005)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenModel:
+    """What --load-model names and no repository has: shown as a model that failed, so that readiness tells."""
+    known = ", ".join(sorted(found)) or "no models"
+    reason = f"--load-model names it, but no repository has it; there are {known}"
+    return BrokenModel(name=name, folder=Path(), reason=reason, fingerprint="")
+
+
+def _channel_options(settings: Settings) -> list[tuple[str, int]]:
+    ping_ms = int(settings.keepalive_min_ping_interval_s * _MS_PER_S)
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # Without this a second server on the same port would silently take half of the connections.
+        ("grpc.so_reuseport", 0),
+        # Clients ping every 10 s by common practice; the default policy cuts them off after two pings.
+        ("grpc.http2.min_ping_interval_without_data_ms", ping_ms // 2),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]

@@ -1,0 +1,191 @@
+"""The verbs and their arguments. Each only gathers what was typed; the verb's own module, imported then, does the work.
+
+Flags of ``serve`` are the fields of ``Settings``; a test keeps the two lists equal.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sardonyx_server.cli.exits import meanings
+from sardonyx_server.cli.flags import flag
+
+__all__ = ["app"]
+
+# \b: each code stays on a line of its own.
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in meanings().items())
+_POINTER = "Exit codes: see 'sardonyx --help'."
+
+app = typer.Typer(
+    name="sardonyx",
+    help="A gRPC inference server for ONNX models.",
+    epilog=_EXIT_CODES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# By name, because a flag's default is no argument of a call.
+_OFF = False
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="TOML file with settings [variable: SARDONYX_CONFIG].")
+]
+Providers = Annotated[list[str] | None, flag("providers")]
+Flag = str | None
+Flags = list[str] | None
+
+
+@app.command(epilog=_POINTER)
+def serve(
+    path: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="Model repositories, folders of .onnx files, or single .onnx files."),
+    ] = None,
+    model_repository: Annotated[Flags, flag("model_repository")] = None,
+    host: Annotated[Flag, flag("host")] = None,
+    grpc_port: Annotated[Flag, flag("grpc_port")] = None,
+    http_port: Annotated[Flag, flag("http_port")] = None,
+    model_control_mode: Annotated[Flag, flag("model_control_mode")] = None,
+    repository_poll_secs: Annotated[Flag, flag("repository_poll_secs")] = None,
+    load_model: Annotated[Flags, flag("load_model")] = None,
+    strict_readiness: Annotated[Flag, flag("strict_readiness")] = None,
+    exit_on_error: Annotated[Flag, flag("exit_on_error")] = None,
+    exit_timeout_secs: Annotated[Flag, flag("exit_timeout_secs")] = None,
+    providers: Providers = None,
+    transport: Annotated[Flag, flag("transport")] = None,
+    cores: Annotated[Flag, flag("cores")] = None,
+    max_message_bytes: Annotated[Flag, flag("max_message_bytes")] = None,
+    max_queue_rows_per_model: Annotated[Flag, flag("max_queue_rows_per_model")] = None,
+    max_queue_bytes_per_model: Annotated[Flag, flag("max_queue_bytes_per_model")] = None,
+    max_queue_bytes: Annotated[Flag, flag("max_queue_bytes")] = None,
+    probe_budget_s: Annotated[Flag, flag("probe_budget_s")] = None,
+    max_batch_rows: Annotated[Flag, flag("max_batch_rows")] = None,
+    server_name: Annotated[Flag, flag("server_name")] = None,
+    keepalive_min_ping_interval_s: Annotated[Flag, flag("keepalive_min_ping_interval_s")] = None,
+    log_format: Annotated[Flag, flag("log_format")] = None,
+    log_level: Annotated[Flag, flag("log_level")] = None,
+    config: Config = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print each setting and where it came from, and exit.")
+    ] = _OFF,
+    json: Json = _OFF,
+) -> int:
+    """Serve models over gRPC until SIGTERM or Ctrl-C.
+
+    Every flag can also be set by an environment variable (--grpc-port: SARDONYX_GRPC_PORT) or in a TOML file
+    (grpc_port = 8001). Flags win over variables, variables over the file.
+    """
+    from sardonyx_server.cli.serve import run_serve
+    from sardonyx_server.cli.sources import load
+
+    typed: dict[str, object] = {
+        "model_repository": [*(path or []), *(model_repository or [])],
+        "host": host,
+        "grpc_port": grpc_port,
+        "http_port": http_port,
+        "model_control_mode": model_control_mode,
+        "repository_poll_secs": repository_poll_secs,
+        "load_model": load_model,
+        "strict_readiness": strict_readiness,
+        "exit_on_error": exit_on_error,
+        "exit_timeout_secs": exit_timeout_secs,
+        "providers": providers,
+        "transport": transport,
+        "cores": cores,
+        "max_message_bytes": max_message_bytes,
+        "max_queue_rows_per_model": max_queue_rows_per_model,
+        "max_queue_bytes_per_model": max_queue_bytes_per_model,
+        "max_queue_bytes": max_queue_bytes,
+        "probe_budget_s": probe_budget_s,
+        "max_batch_rows": max_batch_rows,
+        "server_name": server_name,
+        "keepalive_min_ping_interval_s": keepalive_min_ping_interval_s,
+        "log_format": log_format or ("json" if json and not show_settings else None),
+        "log_level": log_level,
+    }
+    loaded = load(flags=typed, config=config)
+    return run_serve(loaded, show_settings=show_settings, as_json=json)
+
+
+@app.command(short_help="Ask a running server for one prediction.", epilog=_POINTER)
+def infer(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME=VALUE", help="JSON, plain text for strings, @file.npy, @file.json or @zeros for each input."
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(metavar="HOST:PORT", envvar="SARDONYX_URL", help="Where the server listens.")
+    ] = "127.0.0.1:8001",
+    version: Annotated[str, typer.Option(metavar="NUMBER", help="Version of the model; the newest unless given.")] = "",
+    outputs: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[,NAME]", help="Outputs to ask for; all unless given.")
+    ] = None,
+    request_id: Annotated[str, typer.Option("--id", metavar="TEXT", help="Id of the request; comes back.")] = "",
+    timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Longest wait for the answer.")] = 10.0,
+    json: Json = _OFF,
+) -> int:
+    """Ask a running server for one prediction, for example: sardonyx infer iris 'X=[[5.1,3.5,1.4,0.2]]'."""
+    from sardonyx_server.cli.infer import Question, run_infer
+
+    names = tuple(name for item in outputs or [] for name in item.split(",") if name)
+    question = Question(
+        model=model, version=version, arguments=tuple(inputs or []), outputs=names, request_id=request_id
+    )
+    return run_infer(question, url=url, timeout_s=timeout_s, as_json=json)
+
+
+@app.command(name="inspect", short_help="Show all about one model.", epilog=_POINTER)
+def inspect_(
+    model: Annotated[str, typer.Argument(help="Name of the model, or the path of an .onnx file.")],
+    path: Annotated[
+        list[Path] | None, typer.Argument(metavar="PATH", help="Where to look for it; models/ unless given.")
+    ] = None,
+    version: Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Version; 0 is the newest.")] = 0,
+    providers: Providers = None,
+    json: Json = _OFF,
+) -> int:
+    """Load one model here and show its signature, its configuration and why, and what batching does to it."""
+    from sardonyx_server.cli.inspect_model import run_inspect
+
+    return run_inspect(model, path or [], version=version, providers=providers, as_json=json)
+
+
+@app.command(short_help="Load and probe every model, for CI.", epilog=_POINTER)
+def check(
+    path: Annotated[list[Path], typer.Argument(metavar="PATH", help="As for serve.")],
+    providers: Providers = None,
+    timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time for one model.")] = 300.0,
+    json: Json = _OFF,
+) -> int:
+    """Load and probe every model, each in a process of its own; exit code 3 if any fails. For CI."""
+    from sardonyx_server.cli.check import run_check
+
+    return run_check(path, providers=providers, timeout_s=timeout_s, as_json=json)
+
+
+@app.command(short_help="Classify files with magika's model.", epilog=_POINTER)
+def demo(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Files to classify.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes any free one.")] = 0,
+    json: Json = _OFF,
+) -> int:
+    """Serve magika's model, which tells what kind a file is, and classify files with it over gRPC."""
+    from sardonyx_server.cli.demo import run_demo
+
+    return run_demo(files or [], port=port, as_json=json)
+
+
+@app.command(short_help="Versions and execution providers.", epilog=_POINTER)
+def version(json: Json = _OFF) -> int:
+    """Versions of the server and of what it stands on, and the execution providers of this machine."""
+    from sardonyx_server.cli.version import run_version
+
+    return run_version(as_json=json)

@@ -1,0 +1,98 @@
+"""Entry point of the command ``sardonyx``: runs a verb and turns whatever happens into one line and an exit code.
+
+Tracebacks are for bugs and shown on request only. Imports nothing heavy until a verb runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.errors import CannotListen, LoadFailed, ServerError
+
+__all__ = ["TRACEBACK_VARIABLE", "main", "run"]
+
+TRACEBACK_VARIABLE = "SARDONYX_TRACEBACK"
+_CODES = {CannotListen: Exit.CANNOT_LISTEN, LoadFailed: Exit.LOAD_FAILED}
+# What `pip install sardonyx` alone, the client, does not bring.
+_SERVER_EXTRA = ("typer", "pydantic_settings", "rich", "structlog", "onnxruntime")
+
+
+def main() -> None:
+    """What the installed program calls: runs the verb on the command line and leaves the process with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: Without the program's name.
+
+    Returns:
+        The exit code; see ``exits.py``. Errors have been written to standard error, one line each.
+    """
+    if not arguments:
+        _dispatch(["--help"])
+        return int(Exit.USAGE)
+    try:
+        return _dispatch(arguments)
+    except ExitWith as error:
+        return _fail(error.code, error.message)
+    except ServerError as error:
+        return _fail(_CODES.get(type(error), Exit.USAGE), error.message)
+    except KeyboardInterrupt:
+        return _fail(Exit.INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        # The reader of our output went away (a pager, head): its own business. Silences the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.OK)
+    except ModuleNotFoundError as error:
+        if error.name in _SERVER_EXTRA:
+            return _fail(Exit.USAGE, f"this needs {error.name}: pip install 'sardonyx[server]'")
+        return _unexpected(error)
+    except Exception as error:  # noqa: BLE001  # the last resort: a bug is one line too
+        return _unexpected(error)
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    import typer
+
+    from sardonyx_server.cli.commands import app
+
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=list(arguments), prog_name="sardonyx", standalone_mode=False)
+    except typer.Abort:
+        return _fail(Exit.INTERRUPTED, "interrupted")
+    except Exception as error:
+        # Usage errors differ in class between releases of typer and click; all of them have these two.
+        text = getattr(error, "format_message", None)
+        if text is None or getattr(error, "exit_code", None) is None:
+            raise
+        context = getattr(error, "ctx", None)
+        path = getattr(context, "command_path", "sardonyx")
+        message = " ".join(text().split())
+        return _fail(
+            Exit.USAGE, f"{message[:1].lower()}{message[1:].rstrip('.')} ('{path} --help' lists what there is)"
+        )
+    return int(result) if isinstance(result, int) else int(Exit.OK)
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get(TRACEBACK_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    return _fail(
+        Exit.UNEXPECTED,
+        f"unexpected {type(error).__name__}: {text} (a bug; {TRACEBACK_VARIABLE}=1 shows where)",
+    )
+
+
+def _fail(code: Exit, message: str) -> int:
+    print(f"sardonyx: {message}", file=sys.stderr)
+    return int(code)

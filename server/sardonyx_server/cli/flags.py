@@ -1,0 +1,80 @@
+"""The fields of ``Settings`` as an operator meets them: flags, variables, help, and what a value may be.
+
+The one source of help, documentation and messages. Reads and checks no values: pydantic does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from sardonyx_server.settings import Kind, Settings, size_text
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+__all__ = ["PREFIX", "SETTINGS", "Setting", "flag"]
+
+PREFIX = "SARDONYX_"
+_SECOND_FLAGS = {"host": ("--grpc-address",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing an operator can set.
+
+    ``flags`` are its spellings on the command line, the first one being the name used in messages. ``metavar`` stands
+    for a value in help; ``allowed`` ends the sentence "expected ...".
+    """
+
+    doc: str
+    flags: tuple[str, ...]
+    variable: str
+    metavar: str
+    allowed: str
+    default: object
+
+    def show(self, value: object) -> str:
+        """The value as an operator would write it."""
+        if value is None:
+            return "off"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, float):
+            return f"{value:g}"
+        if isinstance(value, tuple):
+            return (os.pathsep if self.metavar == "PATH" else ",").join(map(str, value))
+        return size_text(value) if isinstance(value, int) and self.metavar == "BYTES" else str(value)
+
+
+def flag(name: str) -> Any:
+    """The option for one setting. Its value stays text: pydantic reads flags, variables and files alike."""
+    import typer
+
+    setting = SETTINGS[name]
+    default = setting.show(setting.default) or "nothing"
+    return typer.Option(
+        *setting.flags, help=f"{setting.doc} Default: {default}.", metavar=setting.metavar, show_default=False
+    )
+
+
+def _setting(name: str, field: FieldInfo) -> Setting:
+    choices = get_args(field.annotation)  # of a Literal; every other field has its Kind
+    kinds = [one for one in field.metadata if isinstance(one, Kind)]
+    kind = kinds[0] if kinds else Kind("|".join(choices), f"one of {', '.join(choices)}")
+    limits = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
+    shown = {key: size_text(limit) if kind.metavar == "BYTES" else str(limit) for key, limit in limits.items()}
+    return Setting(
+        doc=field.description or "",
+        flags=(f"--{name.replace('_', '-')}", *_SECOND_FLAGS.get(name, ())),
+        variable=f"{PREFIX}{name.upper()}",
+        metavar=kind.metavar,
+        allowed=kind.allowed
+        + (f" from {shown['ge']}" if "ge" in shown else "")
+        + (f" to {shown['le']}" if "le" in shown else ""),
+        default=field.default,
+    )
+
+
+SETTINGS = {name: _setting(name, field) for name, field in Settings.model_fields.items()}

@@ -1,0 +1,52 @@
+"""Whether an address can be listened on: asked before any model is loaded, so that the answer comes at once.
+
+Only asks. The server binds by itself later, and may still fail if another program was quicker.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from sardonyx_server.cli.exits import Exit, ExitWith
+
+__all__ = ["require_free"]
+
+
+def require_free(host: str, port: int, *, flag: str) -> None:
+    """Binds the address for a moment.
+
+    Args:
+        host: As ``--host``; a name or an address.
+        port: 0 is always free.
+        flag: What the operator changes to get another port, for the message.
+
+    Raises:
+        ExitWith: The address cannot be listened on; says why and what to do.
+    """
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror:
+        raise ExitWith(Exit.CANNOT_LISTEN, f"cannot listen on {host}: the name is not known; set --host") from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        # As the server does: connections that linger from an earlier run are no obstacle, a listener is.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise ExitWith(Exit.CANNOT_LISTEN, _message(host, port, flag, error)) from None
+
+
+def _message(host: str, port: int, flag: str, error: OSError) -> str:
+    place = f"{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"cannot listen on {place}: the port is in use; stop the program that has it or choose another with {flag}"
+        )
+    if error.errno == errno.EACCES:
+        return f"cannot listen on {place}: not permitted; choose a port of 1024 or above with {flag}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"cannot listen on {place}: this machine has no such address; set --host"
+    return f"cannot listen on {place}: {error.strerror}"

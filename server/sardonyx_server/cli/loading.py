@@ -1,0 +1,82 @@
+"""Opens models in this process for ``inspect`` and ``check``, without a server.
+
+The only place of the command line that builds engine objects besides ``app.App``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.cli.views import ModelView, view_of_model
+from sardonyx_server.settings import Settings
+
+if TYPE_CHECKING:
+    from sardonyx_server.repository.spec import BrokenModel, ModelSpec
+
+__all__ = ["existing", "open_model", "scan_paths"]
+
+
+def existing(paths: Sequence[Path]) -> None:
+    """Makes sure that what is to be read is there.
+
+    Raises:
+        ExitWith: A path is neither a folder nor a file that ends in .onnx.
+    """
+    for path in paths:
+        if path.is_dir() or (path.is_file() and path.suffix == ".onnx"):
+            continue
+        problem = "expected a folder or an .onnx file, got another file" if path.exists() else "no such file or folder"
+        raise ExitWith(Exit.USAGE, f"model repository {str(path)!r}: {problem}")
+
+
+def scan_paths(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
+    """Model name -> what lies on disk, broken ones with their reason. Reads folders and configs, loads nothing."""
+    from sardonyx_server.repository.scan import scan
+
+    existing(paths)
+    found = scan(paths)
+    if not found:
+        raise ExitWith(
+            Exit.USAGE,
+            f"no model in {', '.join(repr(str(path)) for path in paths)}: "
+            "expected <model>/<version>/model.onnx or .onnx files",
+        )
+    return dict(found)
+
+
+def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config: bool = False) -> ModelView:
+    """Loads, warms and probes one version, looks at it, and closes it again.
+
+    Args:
+        spec: From ``scan_paths``.
+        version: One of ``spec.versions``.
+        settings: Providers, cores and bounds to load it with.
+        with_config: Whether the view holds the effective ModelConfig as text.
+
+    Raises:
+        LoadFailed: It cannot be loaded; the message says why.
+    """
+    from google.protobuf import text_format
+
+    from sardonyx_server.engine.loading import Loader
+    from sardonyx_server.runtime.machine import Machine
+
+    loader = Loader(
+        Machine(requested=settings.providers, cores=settings.cores),
+        queue_rows=settings.max_queue_rows_per_model,
+        queue_bytes=settings.max_queue_bytes_per_model,
+        total_queue_bytes=settings.max_queue_bytes,
+        probe_budget_s=settings.probe_budget_s,
+        max_batch_rows=settings.max_batch_rows,
+        later=lambda task: task(),
+        on_runner_lost=lambda _error: None,
+    )
+    model = loader.load(spec, version, lambda _state: None)
+    try:
+        text = text_format.MessageToString(model.config, as_utf8=True) if with_config else ""
+        return view_of_model(model, config_text=text)
+    finally:
+        model.drain(timeout_s=5.0)

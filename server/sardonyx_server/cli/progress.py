@@ -1,0 +1,63 @@
+"""What a person sees while models load; nothing in a pipe, where each model's log event says it."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from sardonyx_server.app import Progress
+
+__all__ = ["LoadingBar"]
+
+
+class LoadingBar:
+    """A bar on the terminal while it is entered. ``update`` does nothing outside.
+
+    Args:
+        console: The terminal, or None to show nothing.
+    """
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._console is not None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("loading {task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("models", total=None)
+        return self
+
+    def update(self, progress: Progress) -> None:
+        """Shows how far it is. Does not block; called on the thread that loads."""
+        bar, task = self._bar, self._task
+        if bar is not None and task is not None:
+            bar.update(task, description=progress.model, completed=progress.done, total=progress.total)
+
+    def close(self) -> None:
+        """Takes the bar away. Any number of times."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
+            sys.stdout.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,221 @@
+"""Views and settings -> rich tables and text. Pure: builds what is to be shown and prints nothing.
+
+Whatever came from a model or a file is shown as plain text, never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sardonyx_server.cli.flags import SETTINGS
+from sardonyx_server.cli.sources import Loaded
+from sardonyx_server.cli.views import CostPoint, ModelView
+from sardonyx_wire.tensors import TensorSpec
+
+__all__ = [
+    "batching_line",
+    "batching_text",
+    "check_table",
+    "inspection",
+    "models_table",
+    "plain_table",
+    "provider_text",
+    "settings_json",
+    "settings_table",
+    "shape_line",
+    "signature_text",
+]
+
+
+def models_table(models: Sequence[ModelView]) -> Table:
+    """The table that ``serve`` prints at start: one row for each version of each model."""
+    table = _table("model", "version", "inputs", "outputs", "runs on", "batching")
+    for view in models:
+        if view.is_ready:
+            table.add_row(
+                Text(view.name, style="bold"),
+                str(view.version),
+                signature_text(view.inputs),
+                signature_text(view.outputs),
+                provider_text(view),
+                batching_text(view),
+            )
+        else:
+            state = Text(f"{view.state}: {view.reason}", style="red" if view.state == "FAILED" else "yellow")
+            table.add_row(Text(view.name, style="bold"), str(view.version or "-"), state, "", "", "")
+    return table
+
+
+def check_table(models: Sequence[ModelView]) -> Table:
+    """The table of ``check``: what loaded, what did not, and why."""
+    table = _table("model", "version", "result", "detail")
+    for view in models:
+        if view.is_ready:
+            result, detail = Text("ok", style="green"), Text(f"{view.provider}; {batching_line(view)}")
+        else:
+            result, detail = Text("failed", style="bold red"), Text(view.reason)
+        for warning in view.warnings:
+            detail.append(f"\nwarning: {warning}", style="yellow")
+        table.add_row(Text(view.name, style="bold"), str(view.version or "-"), result, detail)
+    return table
+
+
+def inspection(view: ModelView) -> RenderableType:
+    """Everything ``inspect`` says about one model."""
+    parts: list[RenderableType] = [
+        Text.assemble((view.name, "bold"), f"  version {view.version}  loaded in {view.load_s * 1e3:.0f} ms"),
+        Text(""),
+        _tensors_table(view),
+        Text(""),
+        Text.assemble(("runs on    ", "bold"), _provider_line(view)),
+        Text.assemble(("runners    ", "bold"), _runners_line(view)),
+        Text.assemble(("batching   ", "bold"), batching_line(view)),
+    ]
+    if view.curve:
+        parts += [Text(""), _curve_table(view.curve, view.best_rows)]
+    for warning in view.warnings:
+        parts.append(Text(f"warning: {warning}", style="yellow"))
+    if view.config_text:
+        parts += [Text("\nModelConfig in force", style="bold"), Text(view.config_text.rstrip())]
+    return Group(*parts)
+
+
+def settings_table(loaded: Loaded) -> Table:
+    """The table of ``serve --show-settings``: each value and where it came from."""
+    table = _table("setting", "value", "from")
+    for name, setting in SETTINGS.items():
+        origin = loaded.origins[name]
+        value = setting.show(getattr(loaded.settings, name))
+        table.add_row(
+            name,
+            Text(value, style="" if origin.source == "default" else "bold"),
+            Text(origin.where, style="dim" if origin.source == "default" else "cyan"),
+        )
+    return table
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of plain text."""
+    table = _table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def settings_json(loaded: Loaded) -> dict[str, Any]:
+    """The same as JSON: name -> value as one would write it, source (flag, environment, file, default) and place."""
+    return {
+        name: {
+            "value": setting.show(getattr(loaded.settings, name)),
+            "source": loaded.origins[name].source,
+            "where": loaded.origins[name].where,
+        }
+        for name, setting in SETTINGS.items()
+    }
+
+
+def signature_text(specs: Sequence[TensorSpec]) -> Text:
+    """One line for each tensor: name, datatype, shape."""
+    lines = Text()
+    for index, spec in enumerate(specs):
+        lines.append("\n" if index else "")
+        lines.append(spec.name).append(f" {spec.datatype} {shape_line(spec)}", style="dim")
+    return lines
+
+
+def shape_line(spec: TensorSpec) -> str:
+    """``[-1,4]``; ``[]`` for a scalar; ``[any]`` where the graph says nothing."""
+    if spec.shape is None:
+        return "[any]"
+    return "[" + ",".join(map(str, spec.shape)) + "]" + (" optional" if spec.optional else "")
+
+
+def provider_text(view: ModelView) -> Text:
+    """The execution provider that owns the graph and who runs it, and why this provider was chosen."""
+    crew = "inline" if view.inline else f"{view.runners} x {view.threads} threads" if view.threads else ""
+    provider = view.provider.removesuffix("ExecutionProvider")
+    return Text.assemble(provider, f", {crew}" if crew else "", (f"\n{view.provider_reason}", "dim"))
+
+
+def batching_text(view: ModelView) -> Text:
+    """The batching verdict with the measured milliseconds at one row and at the best batch."""
+    first, best = _at(view, 1), _at(view, view.best_rows)
+    if view.max_batch_size > 1:
+        text = Text(f"up to {_rows(view.max_batch_size)}", style="green")
+    else:
+        text = Text("no", style="yellow")
+    measured = [f"{_ms(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
+    if measured:
+        text.append("\n" + ", ".join(measured), style="dim")
+    # Where batching pays, the two numbers are the reason.
+    if view.batching_reason and (view.best_rows <= 1 or not measured):
+        text.append(f"\n{view.batching_reason}", style="dim")
+    return text
+
+
+def batching_line(view: ModelView) -> str:
+    """The verdict on one line, with its reason."""
+    verdict = f"up to {_rows(view.max_batch_size)}" if view.max_batch_size > 1 else "no"
+    return f"{verdict}; {view.batching_reason}" if view.batching_reason else verdict
+
+
+def _tensors_table(view: ModelView) -> Table:
+    table = _table("", "tensor", "datatype", "shape", "axes")
+    for kind, specs in (("input", view.inputs), ("output", view.outputs)):
+        for spec in specs:
+            axes = " ".join(name or "-" for name in spec.dim_names)
+            table.add_row(kind, Text(spec.name, style="bold"), spec.datatype, Text(shape_line(spec)), Text(axes))
+    return table
+
+
+def _curve_table(curve: Sequence[CostPoint], best_rows: int) -> Table:
+    table = _table("rows", "ms per run", "ms per row", "rows per second", numbers_from=0)
+    for point in curve:
+        table.add_row(
+            str(point.rows),
+            f"{point.ms:.4g}",
+            f"{point.ms / point.rows:.4g}",
+            f"{point.rows / point.ms * 1e3:,.0f}" if point.ms > 0 else "-",
+            style="bold green" if point.rows == best_rows else "",
+        )
+    return table
+
+
+def _provider_line(view: ModelView) -> str:
+    nodes = ", ".join(f"{count} nodes on {name}" for name, count in view.provider_nodes.items())
+    return f"{view.provider}: {view.provider_reason}" + (f" ({nodes})" if nodes else "")
+
+
+def _runners_line(view: ModelView) -> str:
+    if view.inline:
+        line = "none: it runs on the thread that reads the requests"
+    else:
+        line = f"{view.runners}, each with {view.threads} {'thread' if view.threads == 1 else 'threads'}"
+        line = line if view.threads else f"{view.runners}"
+    return f"{line}; {view.runners_reason}" if view.runners_reason else line
+
+
+def _at(view: ModelView, rows: int) -> CostPoint | None:
+    """What was measured for that many rows, or for the most below: the curve ends where nothing more is gained."""
+    return max((point for point in view.curve if point.rows <= rows), key=lambda point: point.rows, default=None)
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g} ms"
+
+
+def _table(*columns: str, numbers_from: int | None = None) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
+    for index, column in enumerate(columns):
+        numeric = numbers_from is not None and index >= numbers_from
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    return table

@@ -1,0 +1,87 @@
+"""A command to try next, made from a model that is really loaded: program, model, inputs, address. Pure.
+
+The command must work when it is pasted into another terminal, whatever the folder there: so the caller gives the
+program by its full path.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from sardonyx_server.cli.views import ModelView
+from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["DEFAULT_ADDRESS", "address_for_clients", "sample_argument", "try_next"]
+
+DEFAULT_ADDRESS = "127.0.0.1:8001"
+# More than fits on a line is of no use as an example; zeros then.
+_SHOWN_ELEMENTS = 16
+
+
+def try_next(models: Sequence[ModelView], *, program: Sequence[str], address: str) -> str | None:
+    """A shell command that asks one of the models for a prediction; None where no model is ready.
+
+    Args:
+        models: What is served.
+        program: How this program is started, as separate words.
+        address: Where the server listens, as ``infer --url`` takes it.
+    """
+    ready = [view for view in models if view.is_ready]
+    if not ready:
+        return None
+    view = min(ready, key=_effort)
+    words = [*program, "infer", view.name]
+    words += [sample_argument(spec) for spec in view.inputs if not spec.optional]
+    if address != DEFAULT_ADDRESS:
+        words += ["--url", address]
+    return shlex.join(words)
+
+
+def sample_argument(spec: TensorSpec) -> str:
+    """``name=value`` with small whole numbers, or ``name=@zeros`` for what would not fit on a line."""
+    shape = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
+    if _elements(shape) > _SHOWN_ELEMENTS:
+        return f"{spec.name}=@zeros"
+    counter = iter(range(1, _SHOWN_ELEMENTS + 1))
+    value = _nested(shape, lambda: _sample(spec.datatype, next(counter)))
+    return f"{spec.name}={json.dumps(value, separators=(',', ':'))}"
+
+
+def address_for_clients(host: str, port: int) -> str:
+    """Where a client on this machine reaches a server that listens on ``host``."""
+    bare = host.strip("[]")
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104  # compared, not listened on
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+
+
+def _effort(view: ModelView) -> tuple[bool, bool, int, int, str]:
+    """Sorts models by how likely a made-up input is to make sense: fixed shapes, numbers, few elements."""
+    needed = [spec for spec in view.inputs if not spec.optional]
+    shapes = [spec.shape for spec in needed]
+    free = any(shape is None or any(axis < 0 for axis in shape[1:]) for shape in shapes)
+    strings = any(spec.datatype == "BYTES" for spec in needed)
+    size = sum(_elements(tuple(1 if axis < 0 else axis for axis in shape or ())) for shape in shapes)
+    # One number says less than a row of features.
+    return free, strings, len(needed), size if size > 1 else _SHOWN_ELEMENTS, view.name
+
+
+def _sample(datatype: str, position: int) -> Any:
+    if datatype == "BYTES":
+        return "abc"
+    if datatype == "BOOL":
+        return True
+    return float(position) if datatype in ("FP16", "FP32", "FP64", "BF16") else position
+
+
+def _nested(shape: tuple[int, ...], leaf: Any) -> Any:
+    return leaf() if not shape else [_nested(shape[1:], leaf) for _ in range(shape[0])]
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    count = 1
+    for axis in shape:
+        count *= axis
+    return count

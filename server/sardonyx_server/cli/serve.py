@@ -1,0 +1,198 @@
+"""The verb ``serve``: checks what can be checked at once, runs the server, and tells the person or the log about it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.listen import require_free
+from sardonyx_server.cli.loading import existing
+from sardonyx_server.cli.output import console, remark, write_json
+from sardonyx_server.cli.sources import Loaded
+from sardonyx_server.cli.supervise import Inbox, Lost, signals_into, supervise
+from sardonyx_server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sardonyx_server.app import App
+    from sardonyx_server.cli.views import ModelView
+    from sardonyx_server.settings import Settings
+
+__all__ = ["program_words", "run_serve"]
+
+_LOG = logging.getLogger("sardonyx.serve")
+
+
+def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
+    """Serves until it is told to stop.
+
+    Args:
+        loaded: Settings and where they came from.
+        show_settings: Only print them.
+        as_json: With ``show_settings``: as JSON. Otherwise: log as JSON, also at a terminal.
+
+    Raises:
+        SettingsError: No repository is named.
+        ExitWith: A repository is missing, or the address cannot be listened on.
+    """
+    if show_settings:
+        _show(loaded, as_json=as_json)
+        return int(Exit.OK)
+    settings = loaded.settings
+    if not settings.model_repository:
+        raise SettingsError(
+            "no model repository: expected 'sardonyx serve PATH', --model-repository, SARDONYX_MODEL_REPOSITORY, "
+            "or model_repository in the file of --config"
+        )
+    existing(settings.model_repository)
+    require_free(settings.host, settings.grpc_port, flag="--grpc-port")
+    if settings.http_port is not None:
+        require_free(settings.host, settings.http_port, flag="--http-port")
+    return int(_serve(loaded, began_s=_process_start_s()))
+
+
+def program_words(argument: str) -> list[str]:
+    """How this program is started, so that it works from any folder: its full path, or Python and the module.
+
+    Args:
+        argument: ``sys.argv[0]``.
+    """
+    path = Path(argument)
+    if path.name == "__main__.py":
+        return [sys.executable, "-m", "sardonyx_server.cli"]
+    found = shutil.which(argument) if path.parent == Path() else None
+    return [str(Path(found).absolute() if found else path.absolute())]
+
+
+def _serve(loaded: Loaded, *, began_s: float) -> Exit:
+    from sardonyx_server.cli.progress import LoadingBar
+    from sardonyx_server.observe import logs
+
+    settings = loaded.settings
+    log_format = logs.resolve_format(settings.log_format, is_terminal=sys.stdout.isatty())
+    for_person = log_format == "console"
+    # At a terminal the table says what the events of the first loads would; only trouble is shown before it.
+    logs.configure(
+        log_format=log_format, level="warning" if for_person else settings.log_level, colours=sys.stdout.isatty()
+    )
+    for warning in loaded.warnings:
+        _LOG.warning(warning)
+    inbox = Inbox()
+    all_finished = True
+    # Before anything is loaded: a signal that comes early must stop the server, not end the process.
+    with signals_into(inbox), LoadingBar(console() if for_person and sys.stdout.isatty() else None) as bar:
+        from sardonyx_server.app import App, tune_process
+
+        app = App(settings, on_progress=bar.update, on_lost=lambda error: inbox.put(Lost(error)))
+
+        def on_started() -> Exit | None:
+            from sardonyx_server.cli.views import views_of_entries
+
+            bar.close()
+            logs.set_level(settings.log_level)
+            tune_process()
+            views = views_of_entries(app.registry.entries())
+            ready_s = time.time() - began_s
+            if for_person:
+                _greet(app, views, ready_s)
+            else:
+                _log_serving(app, views, ready_s)
+            return _verdict(settings, views)
+
+        def on_stopping() -> None:
+            bar.close()
+            if for_person:
+                remark("stopping: finishing the requests in flight (Ctrl-C again hurries)")
+            else:
+                _LOG.info("stopping", extra={"exit_timeout_s": settings.exit_timeout_secs})
+
+        def on_stopped(finished: bool) -> None:  # noqa: FBT001  # the answer of drain_and_stop, passed on
+            nonlocal all_finished
+            all_finished = finished
+            if for_person:
+                remark("stopped" if finished else "stopped; requests that took too long were dropped")
+            else:
+                _LOG.info("stopped", extra={"finished": finished})
+
+        code = supervise(
+            app,
+            inbox,
+            exit_timeout_s=settings.exit_timeout_secs,
+            on_started=on_started,
+            on_stopping=on_stopping,
+            on_stopped=on_stopped,
+        )
+    if not all_finished:
+        # A thread is still inside onnxruntime: to take the interpreter down around it may end in a crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _greet(app: App, views: Sequence[ModelView], ready_s: float) -> None:
+    from rich.text import Text
+
+    from sardonyx_server.cli.render import models_table
+    from sardonyx_server.cli.samples import try_next
+
+    out = console()
+    out.print(models_table(views))
+    out.print(Text.assemble("\nserving gRPC on ", (app.address, "bold"), f", ready in {ready_s:.1f} s; Ctrl-C stops"))
+    command = try_next(views, program=program_words(sys.argv[0]), address=_reachable(app.address))
+    if command is not None:
+        out.print("\nTry next, in a second terminal:\n")
+        # Never folded: a line break in the middle would not survive copying.
+        out.print(Text(f"    {command}", style="bold green"), soft_wrap=True)
+        out.print("")
+
+
+def _log_serving(app: App, views: Sequence[ModelView], ready_s: float) -> None:
+    failed = sorted({view.name for view in views if view.state == "FAILED"})
+    ready = sorted({view.name for view in views if view.is_ready})
+    _LOG.info(
+        "serving",
+        extra={"address": app.address, "ready_s": round(ready_s, 3), "models_ready": ready, "models_failed": failed},
+    )
+
+
+def _verdict(settings: Settings, views: Sequence[ModelView]) -> Exit | None:
+    failed = sorted({view.name for view in views if view.state == "FAILED"})
+    if settings.exit_on_error and failed:
+        remark(f"stopping, because a model failed to load and exit_on_error is true: {', '.join(failed)}")
+        return Exit.LOAD_FAILED
+    return None
+
+
+def _reachable(address: str) -> str:
+    from sardonyx_server.cli.samples import address_for_clients
+
+    host, _, port = address.rpartition(":")
+    return address_for_clients(host, int(port))
+
+
+def _show(loaded: Loaded, *, as_json: bool) -> None:
+    from sardonyx_server.cli.render import settings_json, settings_table
+
+    if as_json:
+        write_json(settings_json(loaded))
+    else:
+        console().print(settings_table(loaded))
+    for warning in loaded.warnings:
+        remark(warning)
+
+
+def _process_start_s() -> float:
+    """Unix time at which this process began, so that "ready in" counts the interpreter and the imports too."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        booted_s = time.time() - float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return time.time()
+    return booted_s + ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,236 @@
+"""``name=value`` on the command line -> numpy arrays of the datatypes a model asks for, and arrays -> JSON.
+
+    X=[[5.1,3.5,1.4,0.2]]   JSON; a missing batch axis is added, a bare number fills a shape of one element
+    text=hello              a string, where the input takes strings; ["a","b"] for several
+    X=@rows.npy             an array of NumPy; never pickled objects
+    X=@rows.json            JSON from a file
+    X=@zeros                zeros (empty strings) in the declared shape, 1 for each dynamic axis
+
+Knows the protocol's datatypes and no transport. Every message names the input, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_wire.datatypes import DATATYPES
+from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["from_bfloat16", "parse_inputs", "split_argument", "to_bfloat16", "to_json"]
+
+Array = npt.NDArray[Any]
+
+
+def split_argument(argument: str) -> tuple[str, str]:
+    """``name=value`` -> (name, value). The name is what stands before the first ``=``.
+
+    Raises:
+        InvalidRequest: There is no ``=``, or nothing before it.
+    """
+    name, equals, value = argument.partition("=")
+    if not equals or not name:
+        raise InvalidRequest(f"expected name=value, name=@file.npy or name=@file.json, got {argument!r}")
+    return name, value
+
+
+def parse_inputs(arguments: Sequence[str], specs: Sequence[TensorSpec], *, model: str) -> dict[str, Array]:
+    """Arguments of ``infer`` -> input name -> array, in the order given.
+
+    Args:
+        arguments: ``name=value`` each.
+        specs: The model's inputs.
+        model: Its name, for messages.
+
+    Raises:
+        InvalidRequest: An input is unknown, repeated or missing, or a value does not fit its datatype or rank.
+    """
+    known = {spec.name: spec for spec in specs}
+    signature = ", ".join(f"{spec.name} {spec.datatype} {_shape(spec.shape)}" for spec in specs)
+    arrays: dict[str, Array] = {}
+    for name, value in map(split_argument, arguments):
+        if name not in known:
+            raise InvalidRequest(f"model {model!r} has no input {name!r}; it takes: {signature}")
+        if name in arrays:
+            raise InvalidRequest(f"input {name!r} is given twice")
+        arrays[name] = _read(value, known[name])
+    missing = [spec.name for spec in specs if not spec.optional and spec.name not in arrays]
+    if missing:
+        raise InvalidRequest(f"model {model!r} needs input {missing[0]!r}; it takes: {signature}")
+    return arrays
+
+
+def to_json(array: Array, datatype: str) -> Any:
+    r"""An answer's tensor as JSON values; BYTES that are no UTF-8 keep their bytes as \\xNN text."""
+    if datatype == "BF16" and array.dtype == np.uint16:
+        array = from_bfloat16(array)
+    if datatype == "BYTES":
+        texts = [
+            item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item) for item in array.flat
+        ]
+        return np.array(texts, dtype=object).reshape(array.shape).tolist()
+    return array.tolist()
+
+
+def to_bfloat16(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """float32 -> the bits of bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
+    bits = array.view(np.uint32)
+    rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    # Rounding a NaN could carry into the exponent and leave an infinity.
+    return np.where(np.isnan(array), np.uint16(0x7FC0), rounded)
+
+
+def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """The bits of bfloat16 -> float32, exactly."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _read(value: str, spec: TensorSpec) -> Array:
+    if value == "@zeros":
+        return _zeros(spec)
+    if value.startswith("@"):
+        return _from_file(Path(value[1:]).expanduser(), spec)
+    if spec.datatype == "BYTES":
+        return _with_rank(_strings(_text_or_list(value, spec), spec), spec)
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        raise InvalidRequest(f"input {spec.name!r}: {value!r} is not JSON: write a number or a nested list") from None
+    return _with_rank(_numbers(parsed, spec), spec)
+
+
+def _from_file(path: Path, spec: TensorSpec) -> Array:
+    try:
+        if path.suffix == ".npy":
+            # No pickle: an array of objects can run code when it is read.
+            return _with_rank(_converted(np.load(path, allow_pickle=False), spec), spec)
+        if path.suffix == ".json":
+            parsed = json.loads(path.read_text(encoding="utf-8"))
+            read = _strings if spec.datatype == "BYTES" else _numbers
+            return _with_rank(read(parsed, spec), spec)
+    except OSError as error:
+        raise InvalidRequest(f"input {spec.name!r}: cannot read {str(path)!r}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InvalidRequest(f"input {spec.name!r}: {str(path)!r} cannot be used: {error}") from None
+    raise InvalidRequest(f"input {spec.name!r}: expected a file that ends in .npy or .json, got {str(path)!r}")
+
+
+def _text_or_list(value: str, spec: TensorSpec) -> object:
+    if not value.startswith(("[", '"')):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise InvalidRequest(
+            f"input {spec.name!r}: {value!r} is not JSON: quote strings in a list, "
+            "or a string that begins with a bracket"
+        ) from None
+
+
+def _strings(parsed: object, spec: TensorSpec) -> Array:
+    flat: list[str] = []
+    shape = _shape_of_lists(parsed, spec)
+    _flatten(parsed, flat)
+    for item in flat:
+        if not isinstance(item, str):
+            raise InvalidRequest(f"input {spec.name!r}: expected strings (BYTES), got {item!r}")
+    array = np.empty(len(flat), dtype=object)
+    array[:] = flat
+    return array.reshape(shape)
+
+
+def _numbers(parsed: object, spec: TensorSpec) -> Array:
+    flat: list[Any] = []
+    shape = _shape_of_lists(parsed, spec)
+    _flatten(parsed, flat)
+    for item in flat:
+        if not isinstance(item, (bool, int, float)):
+            raise InvalidRequest(f"input {spec.name!r}: expected numbers ({spec.datatype}), got {item!r}")
+    whole = all(isinstance(item, int) for item in flat)
+    if spec.datatype == "BOOL":
+        wrong = next((item for item in flat if item not in (0, 1)), None)
+        if wrong is not None:
+            raise InvalidRequest(f"input {spec.name!r}: expected true or false (BOOL), got {wrong!r}")
+        array = np.array(flat, dtype=bool)
+    elif whole and spec.datatype not in ("FP16", "FP32", "FP64", "BF16"):
+        # Kept as Python integers until their range is checked: numpy would wrap or refuse with a text of its own.
+        array = np.array(flat, dtype=object)
+    else:
+        array = np.array([float(item) for item in flat], dtype=np.float64)
+    return _converted(array.reshape(shape), spec)
+
+
+def _converted(array: Array, spec: TensorSpec) -> Array:
+    """``array`` in the datatype of the input, where that loses no more than floating-point precision."""
+    datatype, kind = spec.datatype, array.dtype.kind
+    if datatype == "BYTES":
+        if kind not in "US":
+            raise ValueError(f"expected strings (BYTES), got {array.dtype}")
+        return array.astype(str).astype(object)
+    dtype = np.dtype(DATATYPES[datatype].dtype)
+    if datatype == "BF16" and kind in "fiubO":
+        return to_bfloat16(array.astype(np.float32))
+    if dtype.kind == "f" and kind in "fiub":
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
+    if dtype.kind == "b" and kind == "b":
+        return array
+    if dtype.kind in "iu" and kind in "iubO":
+        limits = np.iinfo(dtype)
+        for extreme in (array.min(), array.max()) if array.size else ():
+            if not limits.min <= int(extreme) <= limits.max:
+                raise InvalidRequest(
+                    f"input {spec.name!r}: expected whole numbers from {limits.min} to {limits.max} ({datatype}), "
+                    f"got {int(extreme)}"
+                )
+        return array.astype(dtype)
+    came = "fractions" if kind == "f" else str(array.dtype)
+    raise InvalidRequest(f"input {spec.name!r}: expected {datatype}, got {came}")
+
+
+def _with_rank(array: Array, spec: TensorSpec) -> Array:
+    """Adds the axes a person leaves out: all of a shape of one element, or the batch axis before one row."""
+    shape = spec.shape
+    if shape is None or array.ndim == len(shape):
+        return array
+    if array.ndim == 0 and all(axis in (-1, 1) for axis in shape):
+        return array.reshape((1,) * len(shape))
+    if array.ndim == len(shape) - 1 and shape[0] in (-1, 1):
+        return array.reshape((1, *array.shape))
+    return array  # the server's message is the better one
+
+
+def _zeros(spec: TensorSpec) -> Array:
+    shape = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
+    if spec.datatype == "BYTES":
+        return np.full(shape, "", dtype=object)
+    return np.zeros(shape, dtype=DATATYPES[spec.datatype].dtype)
+
+
+def _shape_of_lists(parsed: object, spec: TensorSpec) -> tuple[int, ...]:
+    if not isinstance(parsed, list):
+        return ()
+    inner = {_shape_of_lists(item, spec) for item in parsed}
+    if len(inner) > 1:
+        raise InvalidRequest(
+            f"input {spec.name!r}: the lists are ragged: expected the same length everywhere on one level"
+        )
+    return (len(parsed), *(inner.pop() if inner else ()))
+
+
+def _flatten(parsed: object, into: list[Any]) -> None:
+    if isinstance(parsed, list):
+        for item in parsed:
+            _flatten(item, into)
+    else:
+        into.append(parsed)
+
+
+def _shape(shape: Sequence[int] | None) -> str:
+    return "[any]" if shape is None else "[" + ",".join(map(str, shape)) + "]"

@@ -1,0 +1,121 @@
+"""Compares what a model says about the same row twice: together with other rows and apart. Runs nothing.
+
+Three answers: bit for bit equal; equal within rounding, because kernels differ by batch size; or different.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sardonyx_wire.tensors import describe_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Difference", "Yardstick"]
+
+# What rounding may do, relative to the greatest magnitude in the output. FP32 kernels of a CPU were seen to differ by
+# 6e-5 (magika, one row against two), and many graphs that give FP64 compute in FP32; FP16 and BF16 keep 11 and 8 bits.
+# Rows that do touch each other differ by far more: the least seen is 4e-3, from scales taken over a whole batch.
+_TOLERANCES: Final = {"FP64": 1e-3, "FP32": 1e-3, "FP16": 2e-2, "BF16": 5e-2}
+# Accelerators may multiply FP32 as TF32, with 10 bits of mantissa, in some kernels and not in others.
+_ACCELERATOR_TOLERANCE: Final = 1e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One output, compared over some rows.
+
+    Attributes:
+        output: Its name.
+        exact: Equal bit for bit.
+        same: Equal, or different by no more than rounding.
+        amount: The greatest absolute difference; 0 where it is no number.
+        text: The difference for people: ``difference 0.12``, ``2 of 3 rows differ``; "" where exact.
+    """
+
+    output: str
+    exact: bool
+    same: bool
+    amount: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """What counts as rounding for one model.
+
+    Attributes:
+        inputs: As the graph declares them. A model rounds like the coarsest floating point type it takes or gives.
+        on_cpu: The CPU runs the graph.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    on_cpu: bool
+
+    def tolerance(self, spec: TensorSpec) -> float:
+        """Greatest difference that is rounding, relative to the magnitude of the output; 0 for what is no float."""
+        if spec.datatype not in _TOLERANCES:
+            return 0.0
+        found = [_TOLERANCES[each.datatype] for each in (spec, *self.inputs) if each.datatype in _TOLERANCES]
+        return max(*found, 0.0 if self.on_cpu else _ACCELERATOR_TOLERANCE)
+
+    def compare(self, spec: TensorSpec, first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> Difference:
+        """Compare an output row by row.
+
+        Args:
+            spec: The output.
+            first: Its rows, one array [1, ...] each.
+            second: The same rows from elsewhere; as many.
+
+        Returns:
+            The difference over all rows. Rows whose shapes differ are different.
+        """
+        for one, other in zip(first, second, strict=True):
+            if one.shape != other.shape:
+                text = f"shape {describe_shape(other.shape)} alone, {describe_shape(one.shape)} together"
+                return Difference(output=spec.name, exact=False, same=False, amount=0.0, text=text)
+        unequal = sum(not _bits_equal(one, other) for one, other in zip(first, second, strict=True))
+        if not unequal:
+            return Difference(output=spec.name, exact=True, same=True, amount=0.0, text="")
+        tolerance = self.tolerance(spec)
+        if not tolerance:
+            text = f"{unequal} of {len(first)} rows differ"
+            return Difference(output=spec.name, exact=False, same=False, amount=0.0, text=text)
+        amount, scale = _distance(_floats(spec, first), _floats(spec, second))
+        same = amount <= tolerance * scale
+        return Difference(output=spec.name, exact=False, same=same, amount=amount, text=f"difference {amount:.2g}")
+
+
+def _bits_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Equal bit for bit, NaN and the sign of zero included. Requires: equal shapes."""
+    if one.dtype.hasobject:
+        return bool(np.array_equal(one, other))
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+
+
+def _floats(spec: TensorSpec, rows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """All rows as one array of FP64."""
+    joined = np.concatenate([row.reshape(-1) for row in rows])
+    if spec.datatype == "BF16":
+        joined = (joined.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return joined.astype(np.float64)
+
+
+def _distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """(greatest absolute difference, greatest magnitude); the difference is inf where infinities or NaN differ."""
+    finite = np.isfinite(second)
+    if not np.array_equal(first[~finite], second[~finite], equal_nan=True):
+        return float("inf"), 0.0
+    difference = np.abs(first[finite] - second[finite])
+    if not difference.size:
+        return 0.0, 0.0
+    greatest = float(np.max(difference))
+    return (greatest if np.isfinite(greatest) else float("inf")), float(np.max(np.abs(second[finite])))

@@ -1,0 +1,202 @@
+"""Running one batch: gather, run, scatter. Knows no queue and no thread; whoever runs it keeps the counters it gets."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sardonyx_server.engine.outputs import BatchOutputs
+from sardonyx_server.errors import ExecutionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from sardonyx_server.engine.job import Job
+    from sardonyx_server.engine.plan import Bucket, Feed, Tensor
+    from sardonyx_server.engine.queue import Batch
+    from sardonyx_server.engine.session import Session
+
+__all__ = ["Counters", "HandBack", "gather", "run_batch"]
+
+_LOG = logging.getLogger("sardonyx.engine")
+
+
+class Counters:
+    """What one runner has done. Plain numbers that only its thread writes; a reader on another thread sums them up.
+
+    Attributes:
+        requests: Requests (or parts of one) answered with outputs.
+        failures: Requests (or parts of one) answered with an error of the model.
+        rows: Rows of the requests answered with outputs.
+        batches: Runs of the model.
+        queue_s: Time that answered requests waited, in all.
+        gather_s: Time spent on turning bytes into arrays, by batch.
+        run_s: Time spent in the model, by batch.
+        scatter_s: Time spent on cutting, encoding and handing over answers, by batch.
+        closed_by: Batches by the reason why nothing more joined.
+    """
+
+    __slots__ = (
+        "batches",
+        "closed_by",
+        "failures",
+        "gather_s",
+        "queue_s",
+        "requests",
+        "rows",
+        "run_s",
+        "scatter_s",
+    )
+
+    def __init__(self) -> None:
+        self.requests = self.failures = self.rows = self.batches = 0
+        self.queue_s = self.gather_s = self.run_s = self.scatter_s = 0.0
+        self.closed_by: dict[str, int] = {}
+
+
+class HandBack:
+    """The way back to the lane's thread for the answers of a batch.
+
+    Two threads that work at the same time pass the interpreter's lock to and fro with every answer they send: it took
+    a third more time for each where a runner sent all of its own (2026-11-23). It sends one, which wakes the lane.
+
+    Attributes:
+        later: Has a task run on the lane's thread, the next time it is awake. Thread-safe, never blocks.
+        counters: Of the lane's thread, for the answers it sends.
+    """
+
+    __slots__ = ("counters", "later")
+
+    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
+        self.later = later
+        self.counters = Counters()
+
+
+def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: HandBack | None = None) -> None:
+    """Run a batch and see to it that each of its jobs is answered. Blocks while the model runs; raises no Exception.
+
+    If the batch raises, its members run singly, so that only the guilty one fails.
+
+    Args:
+        session: Safe to run on this thread.
+        batch: What to run.
+        counters: Of the calling thread.
+        hand_back: Where the calling thread is not the lane's: takes the answers there. None: they are sent from here.
+    """
+    jobs = batch.jobs
+    counters.closed_by[batch.closed_by] = counters.closed_by.get(batch.closed_by, 0) + 1
+    error = _run(session, jobs, batch.rows, counters, hand_back)
+    if error is None:
+        return
+    if len(jobs) == 1:
+        _fail(jobs[0], error, counters)
+        return
+    for job in jobs:
+        if (error := _run(session, [job], job.rows, counters, None)) is not None:
+            _fail(job, error, counters)
+
+
+def gather(feed: Feed, tensors: Sequence[Tensor], rows: int, *, has_batch_axis: bool) -> NDArray[np.generic]:
+    """One array of one input of several jobs.
+
+    Args:
+        feed: Which input.
+        tensors: Of each job, in order.
+        rows: Rows of all jobs together.
+        has_batch_axis: Whether the array gets a first axis of rows.
+
+    Returns:
+        Array [rows, *tail]: a read-only view of the one job's bytes, or of one join of all jobs' bytes.
+    """
+    shape = (rows, *feed.tail) if has_batch_axis else feed.tail
+    if feed.dtype.hasobject:
+        array = np.empty(rows * feed.row_elements, dtype=object)
+        start = 0
+        for strings in tensors:
+            array[start : start + len(strings)] = strings
+            start += len(strings)
+        return array.reshape(shape)
+    data = tensors[0] if len(tensors) == 1 else b"".join(tensors)  # type: ignore[arg-type]  # no strings: see above
+    return np.ndarray(shape, feed.dtype, data)  # type: ignore[arg-type]  # likewise
+
+
+def _run(
+    session: Session, jobs: Sequence[Job], rows: int, counters: Counters, hand_back: HandBack | None
+) -> Exception | None:
+    bucket = jobs[0].plan.bucket
+    began_s = time.monotonic()
+    try:
+        feeds = _gather_all(bucket, jobs, rows)
+        gathered_s = time.monotonic()
+        arrays = session.run(bucket.output_names, feeds)
+        ran_s = time.monotonic()
+        counters.batches += 1
+        counters.gather_s += gathered_s - began_s
+        counters.run_s += ran_s - gathered_s
+        if bucket.has_batch_axis:
+            for array in arrays:
+                if not array.shape or array.shape[0] != rows:
+                    return _wrong_rows(bucket, arrays, rows, jobs[0].plan.signature.model_name)
+        outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis)
+    except Exception as error:  # noqa: BLE001  # a runner survives whatever a batch raises
+        return error
+    if hand_back is not None and len(jobs) > 1 and jobs[0].answers_alone:
+        # The first answer wakes the lane, which then finds the rest. Not the other way round.
+        hand_back.later(partial(_scatter, jobs[1:], outputs, jobs[0].rows, began_s, hand_back.counters))
+        _scatter(jobs[:1], outputs, 0, began_s, counters)
+    else:
+        _scatter(jobs, outputs, 0, began_s, counters)
+    return None
+
+
+def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, start: int, batch_began_s: float, counters: Counters) -> None:
+    """Answer each job from its rows, of which the first begin at ``start``. The counters are the calling thread's."""
+    began_s = time.monotonic()
+    for job in jobs:
+        try:
+            job.finish(outputs, start)
+        except Exception as error:  # noqa: BLE001  # one answer that cannot be encoded must not cost the others
+            _fail(job, error, counters)
+        else:
+            counters.requests += 1
+            counters.rows += job.rows
+            counters.queue_s += batch_began_s - job.arrived_s
+        start += job.rows
+    counters.scatter_s += time.monotonic() - began_s
+
+
+def _gather_all(bucket: Bucket, jobs: Sequence[Job], rows: int) -> dict[str, NDArray[np.generic]]:
+    if len(jobs) == 1:
+        return {
+            feed.name: gather(feed, (tensor,), rows, has_batch_axis=bucket.has_batch_axis)
+            for feed, tensor in zip(bucket.feeds, jobs[0].tensors, strict=True)
+        }
+    return {
+        feed.name: gather(feed, [job.tensors[index] for job in jobs], rows, has_batch_axis=True)
+        for index, feed in enumerate(bucket.feeds)
+    }
+
+
+def _wrong_rows(bucket: Bucket, arrays: Sequence[NDArray[np.generic]], rows: int, model: str) -> ExecutionFailed:
+    name, array = next(
+        (name, array)
+        for name, array in zip(bucket.output_names, arrays, strict=True)
+        if not array.shape or array.shape[0] != rows
+    )
+    return ExecutionFailed(
+        f"model '{model}' gave output '{name}' of shape {list(array.shape)} for a batch of {rows} rows; its first "
+        "axis is no batch axis: set max_batch_size: 0 in its config.pbtxt"
+    )
+
+
+def _fail(job: Job, error: Exception, counters: Counters) -> None:
+    counters.failures += 1
+    if not isinstance(error, ExecutionFailed):
+        _LOG.error("batch failed", exc_info=error)
+    job.fail(error)

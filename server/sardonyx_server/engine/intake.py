@@ -1,0 +1,89 @@
+"""The way in of every inference: bytes of a request -> a job in its model's queue, or an answer that says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.queue import QueueClosed
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_wire.requests import MalformedMessage, RequestReader
+
+if TYPE_CHECKING:
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.registry import Registry
+    from sardonyx_wire.requests import Header
+
+__all__ = ["Intake"]
+
+# A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
+_LOOK_UPS: Final = 3
+
+
+class Intake:
+    """Takes requests in. Not thread-safe: one for each thread that reads requests.
+
+    Args:
+        registry: Where the models are.
+    """
+
+    __slots__ = ("_given_inline", "_given_runners", "_reader", "_registry")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._reader = RequestReader()
+        self._given_inline: dict[Model, None] = {}
+        self._given_runners: dict[Model, None] = {}
+
+    def accept(self, message: bytes, call: Call) -> bool:
+        """Take one request in. Never blocks and never raises; the call is answered now or later, once.
+
+        After some calls of it, :meth:`run_waiting` sets the models to work.
+
+        Args:
+            message: A serialised ``ModelInferRequest``; kept alive by views until the answer.
+            call: Who waits.
+
+        Returns:
+            Whether it pays to take in further requests before :meth:`run_waiting`: they may join this one.
+        """
+        try:
+            return self._submit(*self._reader.decode(message), call, len(message))
+        except MalformedMessage as error:
+            call.fail(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"))
+        except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
+            call.fail(error)
+        return False
+
+    def run_waiting(self) -> None:
+        """Set the models to work on what they were given since the last time. Blocks while inline models run."""
+        given = self._given_runners
+        while given:
+            given.popitem()[0].queue.wake()
+        given = self._given_inline
+        while given:
+            given.popitem()[0].run_waiting()
+
+    def _submit(
+        self, header: Header, id_field: bytes, payloads: list[memoryview], call: Call, message_bytes: int
+    ) -> bool:
+        """Find the model, check the request, queue it; whether others may join it."""
+        watched = False
+        for attempt in range(1, _LOOK_UPS + 1):
+            model = self._registry.find(header.route)
+            plan, tensors = model.signature.check(header, payloads)
+            if model.inline:
+                self._given_inline[model] = None
+            else:
+                self._given_runners[model] = None
+                if not watched:
+                    call.watch()
+                    watched = True
+            try:
+                model.submit(call, plan, tensors, id_field, message_bytes)
+            except QueueClosed:
+                if attempt == _LOOK_UPS:
+                    raise
+            else:
+                return model.awaits_more
+        raise AssertionError("bug: the last look-up neither submitted nor raised")

@@ -1,0 +1,166 @@
+"""One request on its way through a model's queue, and the parts of one that is larger than a batch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from sardonyx_server.errors import ExecutionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.outputs import BatchOutputs
+    from sardonyx_server.engine.plan import Plan, Tensor
+
+__all__ = ["Job", "split"]
+
+_LOG = logging.getLogger("sardonyx.engine")
+
+
+class Job:
+    """A checked request that waits for its model.
+
+    Attributes:
+        call: Who waits for the answer. ``call.cancelled`` says that nobody does any more.
+        plan: What the request asks for.
+        rows: Rows of this job.
+        tensors: In the order of ``plan.bucket.feeds``.
+        id_field: Wire bytes of the request's id.
+        message_bytes: What the job keeps in memory while it waits.
+        deadline_s: When the caller gives up, on ``time.monotonic``.
+        arrived_s: When it entered the queue, on ``time.monotonic``; set by the queue.
+        expires_s: When its queue policy gives it up, on ``time.monotonic``; set by the queue.
+    """
+
+    __slots__ = (
+        "arrived_s",
+        "call",
+        "deadline_s",
+        "expires_s",
+        "id_field",
+        "message_bytes",
+        "plan",
+        "rows",
+        "tensors",
+    )
+
+    answers_alone = True
+    """Whether :meth:`finish` answers the call, rather than one of several that do so together."""
+
+    def __init__(
+        self, call: Call | _Whole, plan: Plan, rows: int, tensors: Sequence[Tensor], id_field: bytes, message_bytes: int
+    ) -> None:
+        self.call = call
+        self.plan = plan
+        self.rows = rows
+        self.tensors = tensors
+        self.id_field = id_field
+        self.message_bytes = message_bytes
+        self.deadline_s = call.deadline_s
+        self.arrived_s = 0.0
+        self.expires_s = 0.0
+
+    def finish(self, outputs: BatchOutputs, start: int) -> None:
+        """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks."""
+        self.call.reply(self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows)))
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error. Any thread; never blocks and never raises: the rest of a batch must not suffer."""
+        try:
+            self.call.fail(error)
+        except Exception:  # noqa: BLE001  # nobody is left to be told
+            _LOG.exception("bug: a call took no answer")
+
+
+def split(job: Job, max_rows: int) -> list[Job]:
+    """Cut a job of more than ``max_rows`` rows into jobs that fit; together they answer its call once, in order."""
+    count = -(-job.rows // max_rows)
+    whole = _Whole(job, count)
+    parts: list[Job] = []
+    for index, start in enumerate(range(0, job.rows, max_rows)):
+        rows = min(max_rows, job.rows - start)
+        tensors = [
+            tensor[start * width : (start + rows) * width]
+            for tensor, width in zip(
+                job.tensors, [feed.row_bytes or feed.row_elements for feed in job.plan.bucket.feeds], strict=True
+            )
+        ]
+        # The message stays in memory as long as one part waits: the last part accounts for it.
+        parts.append(_Part(whole, index, job.plan, rows, tensors, job.message_bytes if index == count - 1 else 0))
+    return parts
+
+
+class _Whole:
+    """Collects the parts of a job. Stands in for its call, so that the queue drops parts nobody waits for."""
+
+    __slots__ = ("_call", "_failed", "_lock", "_missing", "_pieces", "_plan", "_tails", "deadline_s", "id_field")
+
+    def __init__(self, job: Job, parts: int) -> None:
+        self._call: Call = job.call  # type: ignore[assignment]  # a part is never split again
+        self._plan = job.plan
+        self._lock = threading.Lock()
+        self._missing = parts
+        self._failed = False
+        self._pieces: list[list[bytes | memoryview]] = [[] for _ in range(parts)]
+        self._tails: tuple[tuple[int, ...], ...] | None = None
+        self.id_field = job.id_field
+        self.deadline_s: float = job.deadline_s
+
+    @property
+    def cancelled(self) -> bool:
+        return self._failed or self._call.cancelled
+
+    def add(self, index: int, tails: tuple[tuple[int, ...], ...], data: list[bytes | memoryview]) -> None:
+        """Take one part's outputs; the last one answers. Several runners may call it at once."""
+        with self._lock:
+            if self._failed:
+                return
+            self._pieces[index] = data
+            self._missing -= 1
+            same = self._tails in (None, tails)
+            self._tails = tails
+            # Decided under the lock: another part must not answer in between.
+            self._failed = not same
+            last = not self._missing
+        if not same:
+            self._call.fail(
+                ExecutionFailed(
+                    f"model '{self._plan.signature.model_name}': the request has more rows than a batch may have and "
+                    "its parts gave outputs of different shapes; send fewer rows at a time"
+                )
+            )
+        elif last:
+            joined = [b"".join(column) for column in zip(*self._pieces, strict=True)]
+            self._call.reply(self._plan.template(tails).fill(self.id_field, joined))
+
+    def reply(self, message: bytes) -> None:  # noqa: ARG002  # a call has it
+        raise AssertionError("bug: a part answers through add()")
+
+    def fail(self, error: Exception) -> None:
+        """Fail the whole once, with the first error of a part."""
+        with self._lock:
+            first = not self._failed
+            self._failed = True
+        if first:
+            self._call.fail(error)
+
+
+class _Part(Job):
+    """Some rows of a larger job."""
+
+    __slots__ = ("_index", "_whole")
+
+    answers_alone = False
+
+    def __init__(
+        self, whole: _Whole, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor], message_bytes: int
+    ) -> None:
+        super().__init__(whole, plan, rows, tensors, b"", message_bytes)
+        self._whole = whole
+        self._index = index
+
+    def finish(self, outputs: BatchOutputs, start: int) -> None:
+        self._whole.add(self._index, outputs.tails, outputs.rows(start, start + self.rows))

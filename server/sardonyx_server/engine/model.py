@@ -1,0 +1,216 @@
+"""One loaded version of one model: its session, its queue and whoever runs its batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.execution import Counters, HandBack, run_batch
+from sardonyx_server.engine.job import Job, split
+from sardonyx_server.engine.ordering import Order
+from sardonyx_server.engine.queue import BatchQueue, ByteBudget
+from sardonyx_server.errors import InvalidRequest, ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.plan import Plan, Tensor
+    from sardonyx_server.engine.policy import BatchPolicy
+    from sardonyx_server.engine.probe import Verdict
+    from sardonyx_server.engine.session import Session
+    from sardonyx_server.engine.signature import Signature
+    from sardonyx_wire.messages import ModelConfig
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Model", "ModelFacts"]
+
+_LOG = logging.getLogger("sardonyx.engine")
+
+# Runs that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the size
+# of a message bounds nothing: [2147483647,0] is a valid shape.
+_MAX_PARTS: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What was found out about a version at load; for people and for metadata.
+
+    Attributes:
+        config: Effective ModelConfig: what config.pbtxt says, completed with what the graph and the probe say.
+        verdict: Whether batching is possible and pays, and the cost curve.
+        provider: Execution provider that owns the most nodes.
+        provider_reason: Why this one.
+        provider_nodes: Nodes of the graph by provider; empty where onnxruntime does not tell.
+        runners: Threads that run batches of this model; 0 where they run inline on the lane.
+        runners_reason: Why so many, with the measured rates.
+        threads: onnxruntime's threads within one run.
+        load_s: Time from reading the file to ready.
+        warnings: What the operator should know: fields without effect, names that were ignored.
+    """
+
+    config: ModelConfig
+    verdict: Verdict
+    provider: str
+    provider_reason: str
+    provider_nodes: dict[str, int]
+    runners: int
+    runners_reason: str
+    threads: int
+    load_s: float
+    warnings: tuple[str, ...]
+
+
+class Model:
+    """One version that is ready to run.
+
+    Args:
+        signature: Checks its requests.
+        sessions: One for each instance; each runner uses one of them. A CPU session is shared by all its runners.
+        policy: How it batches.
+        budget: The server's bound of bytes that wait.
+        facts: For people and metadata.
+        later: Has a task run on the lane's thread; None where there is no lane.
+        on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
+    """
+
+    def __init__(
+        self,
+        *,
+        signature: Signature,
+        sessions: Sequence[Session],
+        policy: BatchPolicy,
+        budget: ByteBudget,
+        facts: ModelFacts,
+        later: Callable[[Callable[[], None]], None] | None,
+        on_runner_lost: Callable[[Exception], None],
+    ) -> None:
+        self.name = signature.model_name
+        self.version = signature.version
+        self.signature = signature
+        self.facts = facts
+        self.inline = facts.runners == 0
+        self.queue = BatchQueue(
+            self.name,
+            policy,
+            budget,
+            seconds_per_row=(facts.verdict.seconds(policy.max_rows) or 0.0) / policy.max_rows,
+        )
+        self._sessions = tuple(sessions)
+        self._policy = policy
+        self._order = Order() if policy.preserve_ordering else None
+        self._on_runner_lost = on_runner_lost
+        self._inline_lock = threading.Lock()
+        count = max(1, facts.runners)
+        # An answer that waits for its turn would not wake the lane.
+        self._hand_back = HandBack(later) if later is not None and self._order is None else None
+        runners = tuple(Counters() for _ in range(count))
+        self.counters = runners if self._hand_back is None else (*runners, self._hand_back.counters)
+        self._threads = tuple(
+            threading.Thread(target=self._run, args=(index,), name=f"runner-{self.name}-{index}", daemon=True)
+            for index in range(facts.runners)
+        )
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """In graph order."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """In graph order."""
+        return self.signature.outputs
+
+    @property
+    def config(self) -> ModelConfig:
+        """Effective ModelConfig."""
+        return self.facts.config
+
+    @property
+    def awaits_more(self) -> bool:
+        """Whether it pays to take in further requests before the model is set to work on those that wait."""
+        return self._policy.joins and self.queue.rows < self._policy.piece_rows
+
+    def start(self) -> None:
+        """Start the runners. Once."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Call, plan: Plan, tensors: Sequence[Tensor], id_field: bytes, message_bytes: int) -> None:
+        """Admit a checked request. Never blocks. The call is answered after a ``run_waiting`` or ``queue.wake``.
+
+        Raises:
+            Overloaded: A bound of the queue is reached; the call is not answered.
+            QueueClosed: This version drains; look the model up again. The call is not answered.
+        """
+        ordered = None
+        if self._order is not None:
+            call = ordered = self._order.enter(call)
+        job = Job(call, plan, plan.rows, tensors, id_field, message_bytes)
+        try:
+            if job.rows > self._policy.max_rows and self._policy.has_batch_axis:
+                self._check_parts(job.rows)
+                self.queue.put(split(job, self._policy.max_rows))
+            else:
+                self.queue.put((job,))
+        except Exception:
+            if self._order is not None and ordered is not None:
+                self._order.leave(ordered)
+            raise
+
+    def _check_parts(self, rows: int) -> None:
+        most = self._policy.max_rows * _MAX_PARTS
+        if rows > most:
+            raise InvalidRequest(
+                f"request to model '{self.name}': expected at most {most} rows at a time, got {rows}",
+                field="inputs[0].shape",
+            )
+
+    def run_waiting(self) -> None:
+        """Run all that waits, on the calling thread: an inline model's batches. Blocks while the model runs."""
+        with self._inline_lock:
+            while self.queue.rows and (batch := self.queue.take(wait=False)) is not None:
+                run_batch(self._sessions[0], batch, self.counters[0])
+
+    def drain(self, timeout_s: float) -> bool:
+        """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on any thread but a runner's.
+
+        Returns:
+            Whether all that was admitted got its answer from the model. What did not in time was refused, and runs that
+            were still under way were ended.
+        """
+        self.queue.close()
+        if self.inline:
+            self.run_waiting()
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        finished = not any(thread.is_alive() for thread in self._threads)
+        if not finished:
+            # First of all, or a runner whose run is ended would begin with the next batch.
+            self.queue.refuse_waiting(
+                ModelUnavailable(
+                    f"model '{self.name}' version {self.version} was stopped before the request ran; retry"
+                )
+            )
+            for session in self._sessions:
+                session.terminate()
+        else:
+            for session in self._sessions:
+                session.close()
+        return finished
+
+    def _run(self, index: int) -> None:
+        """Body of a runner's thread."""
+        session = self._sessions[index % len(self._sessions)]
+        counters = self.counters[index]
+        try:
+            while (batch := self.queue.take(wait=True)) is not None:
+                run_batch(session, batch, counters, self._hand_back)
+                del batch  # A batch in this variable while the runner waits would keep its messages in memory.
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the loop of a runner failed")
+            self._on_runner_lost(error)

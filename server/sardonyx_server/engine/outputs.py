@@ -1,0 +1,70 @@
+"""Outputs of one run, as bytes that can be cut into rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sardonyx_wire.tensors import encode_bytes_elements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["BatchOutputs"]
+
+_COPIED_BYTES: Final = 64 * 1024
+
+
+class BatchOutputs:
+    """The arrays of one run.
+
+    Args:
+        arrays: Outputs in the order asked for; numbers, or objects (`str`) for BYTES.
+        has_batch_axis: Whether the first axis counts rows. Otherwise the one job of the run gets all of every array.
+
+    Attributes:
+        tails: Dimensions of each output behind the batch axis, or all of them where there is none.
+    """
+
+    __slots__ = ("_columns", "_has_strings", "tails")
+
+    def __init__(self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool) -> None:
+        self._has_strings = False
+        columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
+        tails = []
+        for array in arrays:
+            shape = array.shape
+            if has_batch_axis:
+                rows = shape[0]
+                tails.append(shape[1:])
+            else:
+                rows = 1
+                tails.append(shape)
+            if array.dtype.hasobject:
+                self._has_strings = True
+                columns.append((array.reshape(-1), array.size // rows if rows else 0))
+            else:
+                # Copying a few bytes is quicker than making a view of them.
+                data = array.tobytes() if array.nbytes <= _COPIED_BYTES else _bytes_of(array)
+                columns.append((data, len(data) // rows if rows else 0))
+        self._columns = columns
+        self.tails = tuple(tails)
+
+    def rows(self, start: int, stop: int) -> list[bytes | memoryview]:
+        """Raw contents of each output for these rows: views where they hold numbers."""
+        if self._has_strings:
+            return [
+                encode_bytes_elements(data[start * width : stop * width].tolist())
+                if isinstance(data, np.ndarray)
+                else data[start * width : stop * width]
+                for data, width in self._columns
+            ]
+        return [data[start * width : stop * width] for data, width in self._columns]  # type: ignore[misc]  # no strings
+
+
+def _bytes_of(array: NDArray[np.generic]) -> memoryview:
+    """The bytes of an array, without a copy where it lies in C order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

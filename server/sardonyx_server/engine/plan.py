@@ -1,0 +1,121 @@
+"""What follows from the header of a request, concluded once and shared by every request with the same header.
+
+Records only; signature.py makes them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sardonyx_wire.responses import ResponseTemplate
+
+__all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
+
+# A tensor as it waits in a queue: little-endian numbers as bytes, strings as a list of `str`.
+Tensor = bytes | memoryview | list[str]
+
+_MAX_TEMPLATES: Final = 8
+
+
+class Feed:
+    """One input of a bucket: what turns bytes of several requests into one array.
+
+    Attributes:
+        name: Name of the input.
+        dtype: numpy's type; object for BYTES.
+        tail: Dimensions behind the batch axis, or all of them where there is none.
+        row_bytes: Bytes of one row (of the whole tensor where there is no batch axis); 0 for BYTES.
+        row_elements: The same in elements.
+    """
+
+    __slots__ = ("dtype", "name", "row_bytes", "row_elements", "tail")
+
+    def __init__(self, *, name: str, dtype: np.dtype[np.generic], tail: tuple[int, ...], is_bytes: bool) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.tail = tail
+        self.row_elements = math.prod(tail)
+        self.row_bytes = 0 if is_bytes else self.row_elements * dtype.itemsize
+
+
+class Bucket:
+    """Requests that may share a run: same inputs present, same dimensions behind the batch axis, same outputs wanted.
+
+    Equal requests share one object, so queues tell buckets apart by identity.
+    """
+
+    __slots__ = ("__weakref__", "feeds", "has_batch_axis", "output_names")
+
+    def __init__(self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool) -> None:
+        self.feeds = feeds
+        self.output_names = output_names
+        self.has_batch_axis = has_batch_axis
+
+
+class Planner(Protocol):
+    """Who makes plans: the signature of one model version."""
+
+    model_name: str
+
+    def response_template(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
+        """The response to requests of this plan, without id and data."""
+
+
+class Plan:
+    """All that follows from a header for one model.
+
+    Attributes:
+        signature: Whose plan this is: a plan on a shared header may stem from another version.
+        bucket: With whom the request may run.
+        rows: Rows it brings; 1 where the model has no batch axis.
+        priority: The ``priority`` parameter; 0 where there is none.
+        timeout_s: The ``timeout`` parameter in seconds; infinity where there is none.
+    """
+
+    __slots__ = (
+        "_templates",
+        "bucket",
+        "order",
+        "payload_bytes",
+        "priority",
+        "reorders",
+        "rows",
+        "signature",
+        "timeout_s",
+    )
+
+    def __init__(
+        self,
+        *,
+        signature: Planner,
+        bucket: Bucket,
+        rows: int,
+        order: tuple[int, ...],
+        payload_bytes: list[int] | None,
+        priority: int,
+        timeout_s: float,
+    ) -> None:
+        self.signature = signature
+        self.bucket = bucket
+        self.rows = rows
+        self.order = order
+        self.reorders = list(order) != sorted(order)
+        self.payload_bytes = payload_bytes
+        self.priority = priority
+        self.timeout_s = timeout_s
+        self._templates: dict[tuple[tuple[int, ...], ...], ResponseTemplate] = {}
+
+    def template(self, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
+        """The response, without id and data, for outputs whose dimensions behind the batch axis are these."""
+        template = self._templates.get(tails)
+        if template is None:
+            template = self.signature.response_template(self, tails)
+            # Output shapes may depend on values (a text's length): keep the last forms only.
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            self._templates[tails] = template
+        return template

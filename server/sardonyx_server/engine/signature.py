@@ -1,0 +1,289 @@
+"""What a model takes and gives, and the only check of requests against it.
+
+What a header alone decides is concluded once, as a :class:`Plan`, and kept on the header, which the wire reader shares
+between requests of the same form. What remains for each request is the size of its payloads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
+
+from sardonyx_server.engine.parameters import check_tensor_parameters, read_request_parameters
+from sardonyx_server.engine.plan import Bucket, Feed, Plan, Tensor
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_server.text import quoted
+from sardonyx_wire.datatypes import DATATYPES
+from sardonyx_wire.responses import ResponseTemplate
+from sardonyx_wire.tensors import WireError, decode_bytes_elements, decode_raw, decode_typed, decode_utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_wire.requests import Header, InputHeader
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Signature"]
+
+# Elements of one tensor; keeps every product far from 2**63 (hazards: numpy products overflow).
+_MAX_ELEMENTS: Final = 2**31 - 1
+_MAX_RANK: Final = 32
+_MAX_MESSAGE_DIMS: Final = 40
+
+
+class Signature:
+    """The inputs and outputs of one model version.
+
+    Args:
+        model_name: For messages and responses.
+        version: For responses.
+        inputs: In graph order.
+        outputs: In graph order.
+        has_batch_axis: Whether the first axis of every tensor counts rows.
+    """
+
+    __slots__ = ("_buckets", "_inputs", "_outputs", "has_batch_axis", "inputs", "model_name", "outputs", "version")
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        version: int,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        has_batch_axis: bool,
+    ) -> None:
+        self.model_name = model_name
+        self.version = version
+        self.inputs = inputs
+        self.outputs = outputs
+        self.has_batch_axis = has_batch_axis
+        self._inputs = {spec.name: spec for spec in inputs}
+        self._outputs = {spec.name: spec for spec in outputs}
+        # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
+        self._buckets: WeakValueDictionary[tuple[object, ...], Bucket] = WeakValueDictionary()
+
+    def check(self, header: Header, payloads: list[memoryview]) -> tuple[Plan, Sequence[Tensor]]:
+        """Check a request.
+
+        Args:
+            header: As the wire reader gave it.
+            payloads: Raw contents, in the order of the inputs that have no typed contents.
+
+        Returns:
+            The plan, and the tensors in the order of the plan's feeds: views of the payloads where they hold numbers.
+
+        Raises:
+            InvalidRequest: Says which input, what was expected and what came.
+        """
+        plan = header.plan
+        if not isinstance(plan, Plan) or plan.signature is not self:
+            plan = self._plan(header)
+            header.plan = plan
+        if plan.payload_bytes is None or [len(payload) for payload in payloads] != plan.payload_bytes:
+            return plan, self._read(header, payloads, plan)
+        return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
+
+    def response_template(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
+        """The response to requests of this plan, without id and data."""
+        batch_dim = (plan.rows,) if self.has_batch_axis else ()
+        return ResponseTemplate(
+            model_name=self.model_name,
+            model_version=str(self.version),
+            outputs=[
+                (name, self._outputs[name].datatype, batch_dim + tail)
+                for name, tail in zip(plan.bucket.output_names, tails, strict=True)
+            ],
+        )
+
+    def _plan(self, header: Header) -> Plan:
+        self._check_inputs_present(header)
+        rows = self._rows(header)
+        parameters = read_request_parameters(header.parameters)
+        output_names = self._output_names(header)
+        skip = 1 if self.has_batch_axis else 0
+        position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
+        present = [spec for spec in self.inputs if spec.name in position]
+        order = tuple(position[spec.name] for spec in present)
+        tails = tuple(header.inputs[index].shape[skip:] for index in order)
+        key = (tuple(spec.name for spec in present), tails, output_names)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = Bucket(
+                feeds=tuple(
+                    Feed(
+                        name=spec.name,
+                        dtype=DATATYPES[spec.datatype].dtype,
+                        tail=tail,
+                        is_bytes=spec.datatype == "BYTES",
+                    )
+                    for spec, tail in zip(present, tails, strict=True)
+                ),
+                output_names=output_names,
+                has_batch_axis=self.has_batch_axis,
+            )
+            self._buckets[key] = bucket
+        # Strings must be decoded and a BOOL byte may be neither 0 nor 1; all else is right if its size is.
+        raw_only = all(tensor.contents is None and tensor.datatype not in ("BYTES", "BOOL") for tensor in header.inputs)
+        return Plan(
+            signature=self,
+            bucket=bucket,
+            rows=rows,
+            order=order,
+            payload_bytes=[self._tensor_bytes(tensor) for tensor in header.inputs] if raw_only else None,
+            priority=parameters.priority,
+            timeout_s=parameters.timeout_s,
+        )
+
+    def _check_inputs_present(self, header: Header) -> None:
+        seen: set[str] = set()
+        for index, tensor in enumerate(header.inputs):
+            field = f"inputs[{index}]"
+            if tensor.name not in self._inputs:
+                raise InvalidRequest(
+                    f"unknown input {quoted(tensor.name)} of model '{self.model_name}': expected {self._names()}",
+                    field=f"{field}.name",
+                )
+            if tensor.name in seen:
+                raise InvalidRequest(
+                    f"input '{tensor.name}' of model '{self.model_name}' is given more than once", field=f"{field}.name"
+                )
+            seen.add(tensor.name)
+            check_tensor_parameters(tensor.parameters, what=f"input '{tensor.name}'", field=f"{field}.parameters")
+            self._check_form(tensor, field)
+        missing = [spec for spec in self.inputs if spec.name not in seen and not spec.optional]
+        if missing:
+            raise InvalidRequest(
+                f"input '{missing[0].name}' of model '{self.model_name}' is missing: expected {missing[0].describe()}",
+                field="inputs",
+            )
+
+    def _check_form(self, tensor: InputHeader, field: str) -> None:
+        """Datatype, rank and dimensions; no dimension reaches numpy before this."""
+        spec = self._inputs[tensor.name]
+        if tensor.datatype != spec.datatype:
+            raise self._unexpected(tensor, spec, f"{field}.datatype")
+        shape = tensor.shape
+        # A 0 counts as 1: numpy refuses [0, 2**62] too.
+        if (
+            len(shape) > _MAX_RANK
+            or any(dim < 0 for dim in shape)
+            or math.prod(dim or 1 for dim in shape) > _MAX_ELEMENTS
+        ):
+            more = f"; at most {_MAX_RANK} dimensions and {_MAX_ELEMENTS} elements, none negative"
+            raise self._unexpected(tensor, spec, f"{field}.shape", more)
+        if spec.shape is None:
+            return
+        if len(shape) != len(spec.shape) or any(
+            want not in (-1, got) for want, got in zip(spec.shape, shape, strict=True)
+        ):
+            raise self._unexpected(tensor, spec, f"{field}.shape")
+
+    def _unexpected(self, tensor: InputHeader, spec: TensorSpec, field: str, more: str = "") -> InvalidRequest:
+        dims = [str(dim) for dim in tensor.shape[:_MAX_MESSAGE_DIMS]]
+        if len(tensor.shape) > _MAX_MESSAGE_DIMS:
+            dims.append(f"... {len(tensor.shape)} dimensions")
+        datatype = tensor.datatype if tensor.datatype in DATATYPES else quoted(tensor.datatype)
+        return InvalidRequest(
+            f"input '{tensor.name}' of model '{self.model_name}': expected {spec.describe()}, "
+            f"got {datatype} [{','.join(dims)}]{more}",
+            field=field,
+        )
+
+    def _rows(self, header: Header) -> int:
+        if not self.has_batch_axis:
+            return 1
+        first = header.inputs[0]
+        rows = first.shape[0]
+        if rows == 0:
+            raise InvalidRequest(
+                f"input '{first.name}' of model '{self.model_name}': a batch needs at least 1 row, got 0",
+                field="inputs[0].shape",
+            )
+        for index, tensor in enumerate(header.inputs):
+            if tensor.shape[0] != rows:
+                raise InvalidRequest(
+                    f"inputs of model '{self.model_name}' must have the same number of rows: '{first.name}' has "
+                    f"{rows}, '{tensor.name}' has {tensor.shape[0]}",
+                    field=f"inputs[{index}].shape",
+                )
+        return rows
+
+    def _output_names(self, header: Header) -> tuple[str, ...]:
+        if not header.outputs:
+            return tuple(self._outputs)
+        names: dict[str, None] = {}
+        for index, output in enumerate(header.outputs):
+            field = f"outputs[{index}]"
+            if output.name not in self._outputs:
+                raise InvalidRequest(
+                    f"unknown output {quoted(output.name)} of model '{self.model_name}': expected "
+                    f"{', '.join(repr(name) for name in self._outputs)}",
+                    field=f"{field}.name",
+                )
+            if output.name in names:
+                raise InvalidRequest(
+                    f"output '{output.name}' of model '{self.model_name}' is requested more than once",
+                    field=f"{field}.name",
+                )
+            check_tensor_parameters(output.parameters, what=f"output '{output.name}'", field=f"{field}.parameters")
+            names[output.name] = None
+        return tuple(names)
+
+    def _names(self) -> str:
+        return ", ".join(f"'{spec.name}' {spec.describe()}" for spec in self.inputs)
+
+    def _tensor_bytes(self, tensor: InputHeader) -> int:
+        return math.prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
+
+    def _read(self, header: Header, payloads: list[memoryview], plan: Plan) -> list[Tensor]:
+        """Tensors of a request that is not plain raw numbers of the right size; raises where it is wrong."""
+        remaining = iter(payloads)
+        tensors: list[Tensor] = []
+        for index, tensor in enumerate(header.inputs):
+            if tensor.contents is None:
+                payload = next(remaining, None)
+                if payload is None:
+                    raise InvalidRequest(
+                        f"input '{tensor.name}' of model '{self.model_name}' has no data: send an entry in "
+                        "raw_input_contents or typed contents",
+                        field=f"inputs[{index}].contents",
+                    )
+                tensors.append(self._read_raw(tensor, payload, index))
+            else:
+                tensors.append(self._read_typed(tensor, index, has_raw=bool(payloads)))
+        extra = sum(1 for _ in remaining)
+        if extra:
+            raise InvalidRequest(
+                f"raw_input_contents of the request to model '{self.model_name}': expected "
+                f"{len(payloads) - extra} entries, one for each input without typed contents, got {len(payloads)}",
+                field="raw_input_contents",
+            )
+        return [tensors[i] for i in plan.order]
+
+    def _read_raw(self, tensor: InputHeader, payload: memoryview, index: int) -> Tensor:
+        field = f"raw_input_contents[{index}]"
+        try:
+            if tensor.datatype == "BYTES":
+                return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
+            array = decode_raw(DATATYPES[tensor.datatype], tensor.shape, payload)
+        except WireError as error:
+            raise self._bad_data(tensor, str(error), field) from error
+        # A BOOL that was neither 0 nor 1 was made one of them; everything else is still the bytes that came.
+        return array.tobytes() if tensor.datatype == "BOOL" else payload
+
+    def _read_typed(self, tensor: InputHeader, index: int, *, has_raw: bool) -> Tensor:
+        field = f"inputs[{index}].contents"
+        if has_raw:
+            raise self._bad_data(tensor, "typed contents and raw_input_contents cannot be mixed in one request", field)
+        if TYPE_CHECKING:
+            assert tensor.contents is not None
+        try:
+            array = decode_typed(DATATYPES[tensor.datatype], tensor.shape, tensor.contents)
+            return decode_utf8(array.ravel().tolist()) if tensor.datatype == "BYTES" else array.tobytes()
+        except WireError as error:
+            raise self._bad_data(tensor, str(error), field) from error
+
+    def _bad_data(self, tensor: InputHeader, problem: str, field: str) -> InvalidRequest:
+        return InvalidRequest(f"data of input '{tensor.name}' of model '{self.model_name}': {problem}", field=field)

@@ -1,0 +1,131 @@
+"""What was found about a model at load: whether its rows may share a run, what a run costs and where batching pays.
+
+Records and arithmetic only; probe.py measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["CurvePoint", "Verdict", "best_point", "duration_text"]
+
+# A smaller batch is as good where its cost of one row is within 5 % of the lowest: it waits less.
+_AS_GOOD_AS: Final = 1.05
+# Below a gain of 10 % a row, the wait for a batch to fill and finish costs more than the batch saves.
+_WORTH_IT: Final = 0.90
+_EFFICIENT: Final = 1.25
+
+_UNITS: Final = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
+# Rounded, these are 1000, 1.0 and 10: the next unit, or one decimal less.
+_FOUR_DIGITS: Final = 999.5
+_DECIMALS: Final = ((0.995, 2), (9.95, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One point of the cost curve S(rows).
+
+    Attributes:
+        rows: Rows in one run.
+        seconds: Time of that run, the lowest of several: what disturbs a measurement only ever adds.
+    """
+
+    rows: int
+    seconds: float
+
+    @property
+    def row_s(self) -> float:
+        """Seconds for each row of the run."""
+        return self.seconds / self.rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the probe found.
+
+    Attributes:
+        batchable: Rows of different requests may share a run.
+        reason: One short line for people: why, or why not.
+        curve: Measured cost by rows, ascending. Only rows=1 (the model as a whole) where there is no batch axis; empty
+            where the model could not be run.
+        best_rows: Rows in a run beyond which nothing is gained; 1 where batching does not pay or is not possible; the
+            operator's number where the configuration gives one.
+        exact: Rows together equalled rows apart bit for bit at every batch size that was tried.
+        max_difference: The greatest absolute difference seen between a row together and apart; 0 where exact.
+        worst_output: The output that showed it, or the one that forbids batching; "" where there is none.
+        input_shapes: Input -> shape of one row (with the axis of 1) that was measured; empty where nothing ran.
+        guessed: Some of these dimensions were chosen, because the model leaves them open: real requests may be far
+            larger, so the curve says little about their absolute cost.
+    """
+
+    batchable: bool
+    reason: str
+    curve: tuple[CurvePoint, ...] = ()
+    best_rows: int = 1
+    exact: bool = False
+    max_difference: float = 0.0
+    worst_output: str = ""
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    guessed: bool = False
+
+    def efficient_rows(self, most: int) -> int:
+        """The smallest measured batch whose row costs at most a quarter more than in the cheapest.
+
+        Args:
+            most: Most rows of one run.
+
+        Returns:
+            From 1 to ``most``; ``most`` where nothing was measured.
+        """
+        points = [point for point in self.curve if point.rows <= most]
+        if not points:
+            return most
+        enough_s = min(point.row_s for point in points) * _EFFICIENT
+        return next(point.rows for point in points if point.row_s <= enough_s)
+
+    def seconds(self, rows: int) -> float | None:
+        """Estimate the time of one run.
+
+        Args:
+            rows: At least 1.
+
+        Returns:
+            Seconds: a straight line between measured points; beyond the last, on along the last two, and never less
+            than the last. In proportion to the rows where only one point is known. None where nothing was measured.
+        """
+        if not self.curve:
+            return None
+        if len(self.curve) == 1:
+            return self.curve[0].row_s * rows
+        lower, upper = self.curve[0], self.curve[1]
+        for point in self.curve[2:]:
+            if rows <= upper.rows:
+                break
+            lower, upper = upper, point
+        slope_s = (upper.seconds - lower.seconds) / (upper.rows - lower.rows)
+        if rows > upper.rows:
+            return upper.seconds + max(0.0, slope_s) * (rows - upper.rows)
+        return lower.seconds + slope_s * (rows - lower.rows)
+
+
+def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
+    """The smallest batch that is about as cheap a row as any, or the single run where no batch is worth it.
+
+    Requires: the curve is ascending and begins with the run of one row.
+    """
+    lowest_s = min(point.row_s for point in curve)
+    best = next(point for point in curve if point.row_s <= lowest_s * _AS_GOOD_AS)
+    return best if best.row_s <= curve[0].row_s * _WORTH_IT else curve[0]
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds for people, in two or three digits: ``0.11 us``, ``6.0 us``, ``310 ms``, ``1.2 s``."""
+    value, unit = next(
+        (seconds / scale, unit) for scale, unit in _UNITS if seconds / scale < _FOUR_DIGITS or unit == "s"
+    )
+    decimals = next((decimals for below, decimals in _DECIMALS if value < below), 0)
+    return f"{value:.{decimals}f} {unit}"

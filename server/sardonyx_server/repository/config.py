@@ -1,0 +1,206 @@
+"""Reads config.pbtxt: text -> ModelConfig, what in it has no effect here, which versions it selects.
+
+Does not compare it with a graph (see ``effective``) and opens no file but label files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import text_format
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.text import one_line, quoted
+from sardonyx_wire.messages import POOL, ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sardonyx_wire.messages import ModelVersionPolicy
+
+__all__ = [
+    "DEFAULT_MODEL_FILENAME",
+    "declines_batching",
+    "inside",
+    "parse_config",
+    "select_versions",
+    "shown_path",
+    "unused_fields",
+]
+
+DEFAULT_MODEL_FILENAME: Final = "model.onnx"
+
+_PLATFORM: Final = "onnxruntime_onnx"
+_BACKEND: Final = "onnxruntime"
+_LINE_LIMIT_BYTES: Final = 200
+
+# What has an effect, by path; True: with all that is below it. `format` tells callers something and asks nothing of us.
+_USED: Final[Mapping[str, Any]] = {
+    "name": True,
+    "platform": True,
+    "backend": True,
+    "version_policy": True,
+    "max_batch_size": True,
+    "input": {"name": True, "data_type": True, "format": True, "dims": True, "optional": True},
+    "output": {"name": True, "data_type": True, "dims": True, "label_filename": True},
+    "optimization": {"execution_accelerators": True, "graph": {"level": True}},
+    "dynamic_batching": True,
+    "instance_group": {"name": True, "kind": True, "count": True, "gpus": True},
+    "default_model_filename": True,
+    "parameters": True,
+    "model_warmup": True,
+}
+
+_ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
+_POSITION: Final = re.compile(r"^(\d+):(\d+) : ")
+_UNKNOWN_FIELD: Final = re.compile(r'^Message type "([\w.]+)" has no field named "(.*)"\.$', re.DOTALL)
+# Comments and strings first, so that what looks like a field inside them is passed over.
+_STATED_BATCH_SIZE: Final = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\b(max_batch_size)\b")
+
+
+def parse_config(text: str, name: str) -> ModelConfig:
+    """Parse a config.pbtxt.
+
+    Args:
+        text: The file's contents.
+        name: The model's name: its folder's.
+
+    Returns:
+        What the file says, with the name filled in.
+
+    Raises:
+        LoadFailed: It is no text protobuf of ModelConfig, or for another model, or for what is no ONNX model.
+    """
+    config = ModelConfig()
+    try:
+        text_format.Parse(text, config, descriptor_pool=POOL)
+    except text_format.ParseError as error:
+        raise LoadFailed(_syntax_message(text, name, str(error))) from error
+    subject = f"config.pbtxt of model {quoted(name)}"
+    if config.name not in {"", name}:
+        raise LoadFailed(
+            f"{subject}: name is {quoted(config.name)}, expected {quoted(name)}, the folder's name; remove the line or "
+            "rename the folder"
+        )
+    config.name = name
+    for field, value, expected in (("platform", config.platform, _PLATFORM), ("backend", config.backend, _BACKEND)):
+        if value and value != expected:
+            raise LoadFailed(
+                f"{subject}: {field} is {quoted(value)}, expected '{expected}'; only ONNX models are served here"
+            )
+    if config.max_batch_size < 0:
+        raise LoadFailed(f"{subject}: max_batch_size is {config.max_batch_size}, expected 0 or more")
+    for group in config.instance_group:
+        if group.count < 0:
+            raise LoadFailed(
+                f"{subject}: instance_group.count is {group.count}, expected 1 or more, or 0 to have it measured"
+            )
+    if config.default_model_filename and not inside(config.default_model_filename):
+        raise LoadFailed(
+            f"{subject}: default_model_filename is {shown_path(config.default_model_filename)}, "
+            "expected a file inside the version folder, without '..'"
+        )
+    return config
+
+
+def declines_batching(text: str, config: ModelConfig) -> bool:
+    """Whether a config.pbtxt writes ``max_batch_size: 0``, which the parsed message shows like no word about it."""
+    # No other message of ModelConfig has a field of that name, so any mention is the top-level one.
+    return config.max_batch_size == 0 and any(match[1] for match in _STATED_BATCH_SIZE.finditer(text))
+
+
+def select_versions(policy: ModelVersionPolicy, available: Iterable[int], name: str) -> tuple[int, ...]:
+    """Versions to serve, ascending. A version named by ``specific`` is among them whether or not it is available.
+
+    Raises:
+        LoadFailed: ``specific`` names no version, or one that can be no version.
+    """
+    numbers = sorted(available)
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return tuple(numbers)
+    if choice == "specific":
+        wanted = sorted(set(policy.specific.versions))
+        if not wanted or wanted[0] < 1:
+            got = wanted[0] if wanted else "none"
+            raise LoadFailed(
+                f"config.pbtxt of model {quoted(name)}: version_policy.specific.versions: "
+                f"expected numbers from 1, got {got}"
+            )
+        return tuple(wanted)
+    return tuple(numbers[-max(1, policy.latest.num_versions) :])
+
+
+def unused_fields(config: ModelConfig) -> list[str]:
+    """Paths of the fields that are set and have no effect in this server, such as ``optimization.graph.level``."""
+    found: dict[str, None] = {}
+    _collect_unused(config, _USED, "", found)
+    return list(found)
+
+
+def _collect_unused(message: Any, used: Mapping[str, Any], prefix: str, found: dict[str, None]) -> None:
+    for field, value in message.ListFields():
+        path, known = f"{prefix}{field.name}", used.get(field.name)
+        if known is True:
+            continue
+        if isinstance(known, dict):
+            for each in value if _is_repeated(value) else [value]:
+                _collect_unused(each, known, f"{path}.", found)
+        elif field.message_type is not None and not _is_repeated(value) and value.ListFields():
+            _collect_unused(value, {}, f"{path}.", found)
+        else:
+            found[path] = None
+
+
+def _is_repeated(value: object) -> bool:
+    return not hasattr(value, "ListFields")
+
+
+def inside(location: str) -> bool:
+    """Whether a relative path surely stays inside the folder it is relative to, links aside."""
+    parts = location.split("/")
+    return (
+        bool(location)
+        and not location.startswith("/")
+        and "\\" not in location
+        and location.isprintable()
+        and ".." not in parts
+        and parts[-1] not in {"", "."}
+    )
+
+
+def shown_path(location: str) -> str:
+    """A path out of a file, in quotes, for a message; an absolute one is cut to its last name."""
+    if _ABSOLUTE.match(location):
+        location = "/.../" + location.replace("\\", "/").rpartition("/")[2]
+    return quoted(location)
+
+
+def _syntax_message(text: str, name: str, error: str) -> str:
+    """Protobuf's ``2:1 : Message type "inference.ModelConfig" has no field named "foo".`` as a sentence of ours."""
+    where, source = f"config.pbtxt of model {quoted(name)}", ""
+    position = _POSITION.match(error)
+    if position:
+        line, column = int(position[1]), int(position[2])
+        where += f", line {line}, column {column}"
+        # protobuf's line ends are \n alone.
+        lines = text.split("\n")
+        source = one_line(lines[line - 1].strip(), _LINE_LIMIT_BYTES) if 0 < line <= len(lines) else ""
+        error = error[position.end() :]
+    unknown = _UNKNOWN_FIELD.match(error)
+    if unknown:
+        problem = _unknown_field(unknown[1], unknown[2])
+    else:
+        # Some of protobuf's messages repeat the line in front; it is shown once, behind.
+        problem = error.rpartition("': ")[2] if error.startswith("'") else error
+    problem = one_line(problem.rstrip("."), _LINE_LIMIT_BYTES)
+    return f"{where}: {problem}" + (f", in: {source}" if source else "")
+
+
+def _unknown_field(message: str, field: str) -> str:
+    known = [each.name for each in POOL.FindMessageTypeByName(message).fields]
+    near = difflib.get_close_matches(field[:_LINE_LIMIT_BYTES], known, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{message.rpartition('.')[2]} has no field {quoted(field)}{hint}"

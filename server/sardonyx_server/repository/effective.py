@@ -1,0 +1,226 @@
+"""Holds a ModelConfig against the graph, and completes it with all that was inferred. Reads no files, runs nothing.
+
+Shapes of the graph count every axis; dims of a ModelConfig leave out the batch axis where ``max_batch_size`` > 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME
+from sardonyx_server.text import quoted
+from sardonyx_wire.datatypes import BY_CONFIG_NAME, DATATYPES
+from sardonyx_wire.messages import DataType, ModelConfig
+from sardonyx_wire.tensors import describe_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sardonyx_wire.messages import ModelInput, ModelOutput
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["check_against_graph", "complete", "served_inputs", "states_whole_shapes"]
+
+_PLATFORM: Final = "onnxruntime_onnx"
+_BACKEND: Final = "onnxruntime"
+
+
+def served_inputs(config: ModelConfig, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """Inputs that callers see: those the graph requires, and of those it has a default for the ones the config names.
+
+    Old exporters list every weight as an input with a default. A caller who sets one would set it for a whole batch.
+    """
+    named = {each.name for each in config.input}
+    return tuple(spec for spec in inputs if not spec.optional or spec.name in named)
+
+
+def check_against_graph(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """Refuse a config that contradicts the graph; dims and datatypes that it leaves out are no contradiction.
+
+    Args:
+        config: As the file says it, with the model's name.
+        inputs: All inputs of the graph; optional where the graph has a default.
+        outputs: All outputs of the graph.
+
+    Raises:
+        LoadFailed: The first contradiction, with both sides.
+    """
+    subject = f"config.pbtxt of model {quoted(config.name)}"
+    _check_tensors(subject, "input", config.input, inputs, config.max_batch_size)
+    _check_tensors(subject, "output", config.output, outputs, config.max_batch_size)
+    optional = {spec.name for spec in inputs if spec.optional}
+    for each in config.input:
+        if each.optional and each.name not in optional:
+            raise LoadFailed(
+                f"{subject}: input {quoted(each.name)} is optional, but the graph has no default for it; "
+                "remove 'optional'"
+            )
+    if config.max_batch_size > 0:
+        for kind, specs in (("input", served_inputs(config, inputs)), ("output", outputs)):
+            for spec in specs:
+                _check_batch_axis(subject, kind, spec, config.max_batch_size)
+
+
+def complete(  # noqa: PLR0913 -- each says one thing that the file may leave out
+    config: ModelConfig,
+    name: str,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    batch_axis: bool,
+    default_max_batch: int,
+    instance_kind: str = "KIND_AUTO",
+    instance_count: int = 1,
+    gpus: Sequence[int] = (),
+) -> ModelConfig:
+    """The effective config: what the file says, and where it is silent what the graph, the probe and the server say.
+
+    Args:
+        config: As the file says it; not changed.
+        name: The model's name.
+        inputs: As the graph declares them, in its order.
+        outputs: Likewise.
+        batch_axis: Rows can be joined along the first axis (the probe's verdict; False where the config declines it).
+        default_max_batch: Most rows of one run where the config does not say; counts only with ``batch_axis``.
+        instance_kind: Where runners are placed, for a config without instance_group.
+        instance_count: How many, for a config (or a group) that does not say.
+        gpus: CUDA device numbers, for a config without instance_group.
+
+    Returns:
+        A new message. Requires: ``check_against_graph`` passed.
+    """
+    full = ModelConfig()
+    full.CopyFrom(config)
+    full.name, full.platform, full.backend = name, _PLATFORM, _BACKEND
+    if batch_axis and full.max_batch_size == 0:
+        full.max_batch_size = default_max_batch
+    shown = served_inputs(config, inputs)
+    stated_inputs = {each.name: each for each in config.input}
+    stated_outputs = {each.name: each for each in config.output}
+    del full.input[:]
+    for spec in shown:
+        _fill(full.input.add(), stated_inputs, spec, full.max_batch_size)
+    del full.output[:]
+    for spec in outputs:
+        _fill(full.output.add(), stated_outputs, spec, full.max_batch_size)
+    if full.max_batch_size > 1 and full.WhichOneof("scheduling_choice") is None:
+        full.dynamic_batching.SetInParent()
+    if not full.instance_group:
+        group = full.instance_group.add(gpus=gpus)
+        group.kind = type(group).Kind.Value(instance_kind)
+    for index, group in enumerate(full.instance_group):
+        group.name = group.name or f"{name}_{index}"
+        group.count = group.count or instance_count
+    if full.version_policy.WhichOneof("policy_choice") is None:
+        full.version_policy.latest.num_versions = 1
+    elif full.version_policy.HasField("latest"):
+        full.version_policy.latest.num_versions = full.version_policy.latest.num_versions or 1
+    full.default_model_filename = full.default_model_filename or DEFAULT_MODEL_FILENAME
+    return full
+
+
+def states_whole_shapes(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+    """Whether a config without ``max_batch_size`` gives dims that include the first axis: then it means no batching."""
+    if config.max_batch_size:
+        return False
+    ranks = {spec.name: len(spec.shape) for spec in (*inputs, *outputs) if spec.shape}
+    stated = [
+        *((each.name, len(each.dims)) for each in config.input),
+        *((each.name, len(each.dims)) for each in config.output),
+    ]
+    return any(rank == ranks.get(name) for name, rank in stated)
+
+
+def _fill(
+    target: ModelInput | ModelOutput,
+    stated: Mapping[str, Any],
+    spec: TensorSpec,
+    max_batch_size: int,
+) -> None:
+    if spec.name in stated:
+        target.MergeFrom(stated[spec.name])
+    target.name = spec.name
+    target.data_type = DataType.Value(DATATYPES[spec.datatype].config_name)
+    if not target.dims and not target.HasField("reshape") and spec.shape is not None:
+        target.dims.extend(spec.shape[1:] if max_batch_size > 0 else spec.shape)
+
+
+def _check_tensors(
+    subject: str,
+    kind: str,
+    stated: Iterable[ModelInput] | Iterable[ModelOutput],
+    specs: Sequence[TensorSpec],
+    max_batch_size: int,
+) -> None:
+    known = {spec.name: spec for spec in specs}
+    seen: set[str] = set()
+    for each in stated:
+        spec = known.get(each.name)
+        if spec is None:
+            names = ", ".join(quoted(name) for name in known) or "none"
+            raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is not in the graph, whose {kind}s are {names}")
+        if each.name in seen:
+            raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is there twice; remove one")
+        seen.add(each.name)
+        datatype = DataType.Name(each.data_type) if each.data_type in DataType.values() else str(each.data_type)
+        expected = DATATYPES[spec.datatype].config_name
+        if each.data_type and BY_CONFIG_NAME.get(datatype) is not DATATYPES[spec.datatype]:
+            raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is {datatype}, the graph says {expected}")
+        _check_dims(f"{subject}: {kind} {quoted(each.name)}", each, spec, max_batch_size)
+
+
+def _check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec, max_batch_size: int) -> None:
+    reshaped = stated.HasField("reshape")
+    for size in [*stated.dims, *stated.reshape.shape]:
+        if size < 1 and size != -1:
+            raise LoadFailed(
+                f"{subject} has dims {describe_shape(stated.dims)}, expected sizes from 1, or -1 for any size"
+            )
+    if reshaped:
+        _check_reshape(subject, stated)
+    # A scalar and silence look alike; silence is the likelier, and the graph's shape is right for both.
+    if spec.shape is None or not (stated.dims or reshaped):
+        return
+    dims = tuple(stated.reshape.shape if reshaped else stated.dims)
+    full = (-1, *dims) if max_batch_size > 0 else dims
+    # The config may fix what the graph leaves open, not the other way round.
+    if len(full) == len(spec.shape) and all(
+        theirs in {-1, ours} for ours, theirs in zip(full, spec.shape, strict=True)
+    ):
+        return
+    said = f"reshape {describe_shape(dims)}" if reshaped else f"dims {describe_shape(dims)}"
+    if max_batch_size > 0:
+        said += f" and max_batch_size {max_batch_size}, that is {describe_shape(full)}"
+    elif (-1, *dims) == spec.shape:
+        raise LoadFailed(
+            f"{subject} has {said}, the graph says {describe_shape(spec.shape)}; "
+            f"set max_batch_size, or write dims {describe_shape(spec.shape)}"
+        )
+    raise LoadFailed(f"{subject} has {said}, the graph says {describe_shape(spec.shape)}")
+
+
+def _check_reshape(subject: str, stated: ModelInput | ModelOutput) -> None:
+    """Both shapes hold equally many elements; those of unknown size must be equally many."""
+    products, unknown = [], []
+    for shape in (stated.dims, stated.reshape.shape):
+        product = 1
+        for size in shape:
+            product *= size if size > 0 else 1
+        products.append(product)
+        unknown.append(sum(size == -1 for size in shape))
+    if products[0] != products[1] or unknown[0] != unknown[1]:
+        raise LoadFailed(
+            f"{subject} has dims {describe_shape(stated.dims)} and reshape {describe_shape(stated.reshape.shape)}, "
+            "which hold different numbers of elements"
+        )
+
+
+def _check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: int) -> None:
+    if spec.shape is None or (spec.shape and spec.shape[0] == -1):
+        return
+    what = f"has a first axis of fixed size, {describe_shape(spec.shape)}" if spec.shape else "is a scalar"
+    raise LoadFailed(
+        f"{subject}: max_batch_size is {max_batch_size}, but {kind} {quoted(spec.name)} {what} in the graph; "
+        "set max_batch_size to 0, or export the model with a dynamic first axis"
+    )

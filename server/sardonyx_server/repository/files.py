@@ -1,0 +1,244 @@
+"""Takes a copy of one version's files that nobody can change any more, and reads what its graph declares.
+
+A file that is replaced while it is mapped can end the process, and one that is still being written loads as garbage. So
+a model is read whole, into memory, when it holds still. Where its weights lie in files beside it, onnxruntime must load
+it from a path (given bytes, it would look for them in the current directory): then everything is copied to a private
+folder. Opens no session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.config import inside, shown_path
+from sardonyx_server.repository.disk import kind_of, os_problem
+from sardonyx_server.repository.folder import version_problem
+from sardonyx_server.repository.graph import Graph, read_graph
+from sardonyx_server.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from sardonyx_server.repository.spec import ModelSpec
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["STILL_BEING_WRITTEN", "ModelFiles", "graph_signature", "take_private_copy"]
+
+STILL_BEING_WRITTEN: Final = "STILL_BEING_WRITTEN"
+"""``LoadFailed.reason`` where a later try may succeed."""
+
+_MIB: Final = 2**20
+# The most that one read gives on Linux, and within a page protobuf's limit on one message.
+_MODEL_LIMIT_BYTES: Final = 2**31 - 4096
+# onnxruntime reads memory addresses out of tensors whose data lie "there"; only it may write such a location.
+_MEMORY_MARK: Final = "_ORT_MEM_ADDR_"
+# O_NONBLOCK: a FIFO that took the place of the file must not block.
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ModelFiles:
+    """One version's files, ours alone. Usable as a context manager.
+
+    Attributes:
+        model_bytes: The model; None where it must be loaded from ``path``.
+        path: The model in a private folder, its external data beside it; None where ``model_bytes`` is set.
+        graph: What the model declares.
+    """
+
+    model_bytes: bytes | None
+    path: Path | None
+    graph: Graph
+    _private: Path | None = field(default=None, repr=False)
+
+    def close(self) -> None:
+        """Let go of the bytes and remove the private folder. May be repeated.
+
+        Sessions that were opened before are not disturbed: what they have mapped stays until they unmap it.
+        """
+        self.model_bytes = self.path = None
+        private, self._private = self._private, None
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def graph_signature(files: ModelFiles) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) of the graph, in its order.
+
+    Raises:
+        LoadFailed: One of them is no tensor, or of a datatype that the protocol does not have.
+    """
+    return files.graph.signature()
+
+
+def take_private_copy(spec: ModelSpec, version: int, *, private_parent: Path | None = None) -> ModelFiles:
+    """Copy one version's files. Blocks for as long as it takes to read them; callable from any thread.
+
+    Args:
+        spec: As ``scan`` found it.
+        version: One of ``spec.versions``.
+        private_parent: Where a private folder is made, if there must be one; None means the system's temporary folder.
+
+    Returns:
+        Files that belong to the caller, who closes them when the sessions are opened.
+
+    Raises:
+        LoadFailed: A file is missing, no regular file, no ONNX model, names data outside of its folder, or cannot be
+            copied. ``reason`` is ``STILL_BEING_WRITTEN`` where it changed meanwhile.
+    """
+    file = spec.files[version]
+    subject = f"version {version} of model {quoted(spec.name)}"
+    problem = version_problem(spec.name, version, file)
+    if problem:
+        raise LoadFailed(problem)
+    try:
+        return _take(file, subject, private_parent)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise LoadFailed(f"{subject}: no space left for a private copy of its external data") from error
+        raise LoadFailed(f"{subject}: a file of it {os_problem(error)}") from error
+
+
+def _take(file: Path, subject: str, private_parent: Path | None) -> ModelFiles:
+    # The outer context undoes what was made where the last look at the file, at the inner one's end, finds a change.
+    with contextlib.ExitStack() as undo:
+        with _held_still(os.open(file, _READ), file, subject) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            if size > _MODEL_LIMIT_BYTES:
+                raise LoadFailed(
+                    f"{subject}: {quoted(file.name)} has {size:,} bytes, expected at most {_MODEL_LIMIT_BYTES:,}; "
+                    "save the weights as external data"
+                )
+            # One read, one allocation; what grows meanwhile is noticed behind.
+            data = opened.read(size)
+            graph = read_graph(data, subject)
+            files = ModelFiles(model_bytes=data, path=None, graph=graph)
+            if graph.locations:
+                places = sorted({_checked_location(location, file, subject) for location in graph.locations})
+                files = _in_private_folder(file, data, graph, places, private_parent)
+            undo.callback(files.close)
+        undo.pop_all()
+        return files
+
+
+def _checked_location(location: str, file: Path, subject: str) -> str:
+    """The location of external data in its shortest form.
+
+    Raises:
+        LoadFailed: It may lead out of the model's folder, to the model itself, or to memory.
+    """
+    if not inside(location) or _MEMORY_MARK in location:
+        raise LoadFailed(
+            f"{subject}: external data {shown_path(location)}: expected a path inside the version folder, without '..'"
+        )
+    short = os.path.normpath(location)
+    if short == file.name:
+        raise LoadFailed(f"{subject}: external data {shown_path(location)} is the model itself")
+    return short
+
+
+def _in_private_folder(
+    file: Path, data: bytes, graph: Graph, places: list[str], private_parent: Path | None
+) -> ModelFiles:
+    """Copy external data and model to a folder that only this user can enter (mkdtemp: 0700)."""
+    private = Path(tempfile.mkdtemp(prefix="sardonyx-", dir=private_parent))
+    try:
+        for place in places:
+            target = private / place
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _open_external(file.parent, place, graph.subject) as source, target.open("xb") as copy:
+                shutil.copyfileobj(source, copy, _MIB)
+        path = private / file.name
+        path.write_bytes(data)
+    except BaseException:
+        shutil.rmtree(private, ignore_errors=True)
+        raise
+    return ModelFiles(model_bytes=None, path=path, graph=graph, _private=private)
+
+
+@contextlib.contextmanager
+def _open_external(folder: Path, place: str, subject: str) -> Iterator[BinaryIO]:
+    """Open external data, sure that it is a file of its own inside the folder. Links that stay inside are followed."""
+    subject = f"{subject}: external data {shown_path(place)}"
+    root = os.path.realpath(folder)
+    real = os.path.realpath(folder / place)
+    if os.path.commonpath((root, real)) != root or real == root:
+        raise LoadFailed(f"{subject} is a link out of the version folder; put the file itself there")
+    try:
+        descriptor = _open_without_links(root, os.path.relpath(real, root))
+    except OSError as error:
+        raise LoadFailed(f"{subject} {os_problem(error)}") from error
+    with _held_still(descriptor, Path(real), subject) as opened:
+        # A hard link is how a file from elsewhere gets in unseen; onnxruntime follows it.
+        if os.fstat(opened.fileno()).st_nlink != 1:
+            raise LoadFailed(f"{subject} has hard links; put a copy of the file there")
+        yield opened
+
+
+def _open_without_links(root: str, place: str) -> int:
+    """Open ``root/place``, one folder at a time: a link that appeared after the check is not followed."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    *folders, name = Path(place).parts
+    try:
+        for each in folders:
+            below = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _held_still(descriptor: int, file: Path, subject: str) -> Iterator[BinaryIO]:
+    """An open regular file that must not change while it is used. Owns the descriptor.
+
+    Raises:
+        LoadFailed: It is no regular file. Or it changed: then whatever else failed meanwhile is its consequence.
+    """
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise LoadFailed(f"{subject} is a {kind_of(before.st_mode)}, expected a file")
+    with os.fdopen(descriptor, "rb", buffering=0) as opened:
+        try:
+            yield opened
+        except LoadFailed as error:
+            _check_unchanged(before, descriptor, file, subject, error)
+            raise
+        _check_unchanged(before, descriptor, file, subject, None)
+
+
+def _check_unchanged(
+    before: os.stat_result, descriptor: int, file: Path, subject: str, cause: LoadFailed | None
+) -> None:
+    try:
+        same = all(_facts(before) == _facts(now) for now in (os.fstat(descriptor), file.stat()))
+    except OSError:
+        same = False
+    if not same:
+        raise LoadFailed(
+            f"{subject}: {quoted(file.name)} is still being written", reason=STILL_BEING_WRITTEN
+        ) from cause
+
+
+def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

@@ -1,0 +1,182 @@
+"""Reads one model's folder: config.pbtxt, label files, version folders. Opens no model and looks at no other folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository import disk
+from sardonyx_server.repository.config import (
+    DEFAULT_MODEL_FILENAME,
+    declines_batching,
+    inside,
+    parse_config,
+    select_versions,
+    shown_path,
+    unused_fields,
+)
+from sardonyx_server.repository.spec import ModelSpec
+from sardonyx_server.text import quoted
+from sardonyx_wire.messages import ModelConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["is_version", "read_folder", "version_problem"]
+
+_CONFIG: Final = "config.pbtxt"
+_MIB: Final = 2**20
+# Configs and label files are written by people; more is a mistake, and would be read at each look.
+_TEXT_LIMIT_BYTES: Final = 16 * _MIB
+# Folders of Triton's layout beside the versions.
+_KNOWN_FOLDERS: Final = frozenset({"configs", "initial_state", "warmup"})
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,18}")
+_MAX_VERSION: Final = 2**63 - 1  # the protocol carries versions as int64
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name is a version: a positive integer without leading zeros."""
+    return _VERSION.fullmatch(name) is not None and int(name) <= _MAX_VERSION
+
+
+def read_folder(folder: Path) -> ModelSpec:
+    """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
+
+    Raises:
+        LoadFailed: No version of it can be tried; the message is safe for callers.
+        OSError: The folder changed or became unreadable meanwhile.
+    """
+    name = folder.name
+    items = disk.items_below(folder)
+    text = _read_config(folder)
+    config = ModelConfig(name=name) if text is None else parse_config(text, name)
+    filename = config.default_model_filename or DEFAULT_MODEL_FILENAME
+    numbers, warnings = _version_folders(folder)
+    if not numbers:
+        raise LoadFailed(_no_versions(folder, filename))
+    filled = [number for number in numbers if os.path.lexists(folder / str(number) / filename)]
+    selected = select_versions(config.version_policy, filled, name)
+    if not selected:
+        raise LoadFailed(f"model {quoted(name)}: {_no_model_file(folder / str(numbers[-1]), filename)}")
+    warnings += [
+        f"version {number} is ignored: its folder has no {quoted(filename)}"
+        for number in numbers
+        if number not in filled and number not in selected
+    ]
+    files = {number: _model_file(folder / str(number) / filename) for number in selected}
+    problems = [version_problem(name, number, file) for number, file in files.items()]
+    if all(problems):
+        raise LoadFailed(problems[-1] or "")
+    unused = unused_fields(config)
+    if unused:
+        warnings.append(f"config.pbtxt sets what has no effect here: {', '.join(unused)}")
+    shared = [item for item in items if not is_version(item.parts[0] if item.parts else "")]
+    return ModelSpec(
+        name=name,
+        folder=folder,
+        versions=selected,
+        files=files,
+        config=config,
+        has_config=text is not None,
+        declines_batching=text is not None and declines_batching(text, config),
+        labels=_read_labels(folder, config),
+        fingerprint=disk.fingerprint(items),
+        version_fingerprints={
+            number: disk.fingerprint([*shared, *(item for item in items if item.parts[:1] == (str(number),))])
+            for number in selected
+        },
+        warnings=tuple(warnings),
+    )
+
+
+def version_problem(name: str, number: int, file: Path) -> str | None:
+    """Why a version's model file cannot be one, or None. Does not look inside."""
+    problem = disk.stat_problem(file)
+    if problem is None:
+        return None
+    subject = f"version {number} of model {quoted(name)}"
+    if not os.path.lexists(file):
+        if not disk.is_folder(file.parent):
+            return f"{subject}: there is no folder '{number}'"
+        return f"{subject}: {_no_model_file(file.parent, file.name)}"
+    return f"{subject}: {quoted(file.name)} {problem}"
+
+
+def _version_folders(folder: Path) -> tuple[list[int], list[str]]:
+    """(versions, warnings about folders that are none), both ascending."""
+    numbers, warnings = [], []
+    for name in disk.names_in(folder):
+        if name in _KNOWN_FOLDERS or not disk.is_folder(folder / name):
+            continue
+        if is_version(name):
+            numbers.append(int(name))
+        else:
+            warnings.append(
+                f"folder {quoted(name)} is ignored: a version is a positive whole number without leading zeros"
+            )
+    return sorted(numbers), warnings
+
+
+def _model_file(path: Path) -> Path:
+    """Triton lets a model of several files lie in a folder ``model.onnx``, as ``model.onnx/model.onnx``."""
+    nested = path / DEFAULT_MODEL_FILENAME
+    return nested if nested.is_file() else path
+
+
+def _no_versions(folder: Path, filename: str) -> str:
+    name = folder.name
+    lone = next((each for each in disk.names_in(folder) if each.endswith(".onnx")), None)
+    if lone is not None and not disk.is_folder(folder / lone):
+        return f"model {quoted(name)} has no version folder; move {quoted(lone)} to {quoted(f'{name}/1/{filename}')}"
+    return f"model {quoted(name)} has no version folder; expected {quoted(f'{name}/1/{filename}')}"
+
+
+def _no_model_file(folder: Path, filename: str) -> str:
+    text = f"version folder '{folder.name}' has no {quoted(filename)}"
+    try:
+        others = [name for name in disk.names_in(folder) if name.endswith(".onnx")]
+    except OSError:
+        others = []
+    if others:
+        text += f"; rename {quoted(others[0])}, or name it as default_model_filename in config.pbtxt"
+    return text
+
+
+def _read_config(folder: Path) -> str | None:
+    if not os.path.lexists(folder / _CONFIG):
+        return None
+    return _read_text(folder / _CONFIG, f"{_CONFIG} of model {quoted(folder.name)}", may_be_empty=True)
+
+
+def _read_labels(folder: Path, config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    labels = {}
+    for output in config.output:
+        if not output.label_filename:
+            continue
+        subject = f"model {quoted(folder.name)}: label file {shown_path(output.label_filename)}"
+        if not inside(output.label_filename):
+            raise LoadFailed(f"{subject}: expected a file inside the model's folder, without '..'")
+        text = _read_text(folder / output.label_filename, subject)
+        labels[output.name] = tuple(line.strip() for line in text.rstrip().split("\n"))
+    return labels
+
+
+def _read_text(file: Path, subject: str, *, may_be_empty: bool = False) -> str:
+    problem = disk.stat_problem(file)
+    if may_be_empty and problem == "is empty":
+        return ""
+    if problem:
+        raise LoadFailed(f"{subject} {problem}")
+    # A FIFO that took the place of the file meanwhile must not block.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as opened:
+        data = opened.read(_TEXT_LIMIT_BYTES + 1)
+    if len(data) > _TEXT_LIMIT_BYTES:
+        raise LoadFailed(f"{subject} is larger than {_TEXT_LIMIT_BYTES // _MIB} MiB")
+    try:
+        # utf-8-sig: editors on Windows put a byte order mark in front.
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LoadFailed(f"{subject} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from error

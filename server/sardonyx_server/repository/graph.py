@@ -1,0 +1,233 @@
+"""What the graph of an ONNX file declares: inputs, outputs, and the files outside of it that it names.
+
+onnxruntime cannot tell a scalar from a shape that is not declared (both are ``[]``), so shapes are read here. Opens no
+file and runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.onnx_format import MalformedModelError, parse_model
+from sardonyx_server.text import quoted
+from sardonyx_wire.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Graph", "Value", "read_graph"]
+
+# TensorProto.DataType -> name in the protocol. The numbers are facts of the format.
+_DATATYPES: Final = {
+    1: "FP32",
+    2: "UINT8",
+    3: "INT8",
+    4: "UINT16",
+    5: "INT16",
+    6: "INT32",
+    7: "INT64",
+    8: "BYTES",
+    9: "BOOL",
+    10: "FP16",
+    11: "FP64",
+    12: "UINT32",
+    13: "UINT64",
+    16: "BF16",
+}
+_UNSERVED: Final = {
+    0: "UNDEFINED",
+    14: "COMPLEX64",
+    15: "COMPLEX128",
+    17: "FLOAT8E4M3FN",
+    18: "FLOAT8E4M3FNUZ",
+    19: "FLOAT8E5M2",
+    20: "FLOAT8E5M2FNUZ",
+    21: "UINT4",
+    22: "INT4",
+    23: "FLOAT4E2M1",
+}
+_EXTERNAL: Final = 1
+# Before this version every weight had to be listed as an input, and onnxruntime takes no value for it.
+_FIRST_IR_WITH_DEFAULTS: Final = 4
+_LFS_POINTER: Final = b"version https://git-lfs"
+_KINDS: Final = {
+    "tensor_type": "tensor",
+    "sequence_type": "sequence",
+    "map_type": "map",
+    "optional_type": "optional",
+    "sparse_tensor_type": "sparse tensor",
+    "opaque_type": "opaque value",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One input or output as the file declares it.
+
+    Attributes:
+        name: As the graph spells it.
+        kind: ``tensor``, ``sequence of maps``, ``map``, ``optional of tensors``, ..., or "" where no type is declared.
+        element: TensorProto.DataType of a tensor; 0 otherwise.
+        shape: As ``TensorSpec.shape``.
+        dim_names: As ``TensorSpec.dim_names``.
+        optional: The graph has a default for it.
+    """
+
+    name: str
+    kind: str
+    element: int
+    shape: tuple[int, ...] | None
+    dim_names: tuple[str, ...]
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """What an ONNX file declares.
+
+    Attributes:
+        subject: What messages call it: ``version 1 of model 'iris'``.
+        ir_version: Of the file format.
+        opsets: Domain ("" is ONNX's own) -> version.
+        producer: Name and version of the exporter.
+        metadata: The file's free keys.
+        inputs: In the graph's order, without weights that cannot be overridden.
+        outputs: In the graph's order.
+        locations: Files outside of the model that tensors name, without repetition.
+    """
+
+    subject: str
+    ir_version: int
+    opsets: Mapping[str, int]
+    producer: str
+    metadata: Mapping[str, str]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    locations: tuple[str, ...]
+
+    def signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """(inputs, outputs) as the protocol speaks of them.
+
+        Raises:
+            LoadFailed: One of them is no tensor, or of a datatype that the protocol does not have.
+        """
+        return (
+            tuple(self._spec("input", value) for value in self.inputs),
+            tuple(self._spec("output", value) for value in self.outputs),
+        )
+
+    def _spec(self, what: str, value: Value) -> TensorSpec:
+        subject = f"{self.subject}: {what} {quoted(value.name)}"
+        if value.kind != "tensor":
+            if not value.kind:
+                raise LoadFailed(f"{subject} declares no type; run onnx.shape_inference over the model")
+            advice = "export with zipmap=False" if "map" in value.kind else "export the model with tensors only"
+            article = "an" if value.kind[0] == "o" else "a"
+            raise LoadFailed(f"{subject} is {article} {value.kind}, expected a tensor; {advice}")
+        if value.element not in _DATATYPES:
+            name = _UNSERVED.get(value.element, f"of element type {value.element}")
+            raise LoadFailed(f"{subject} is {name}, which the protocol does not have; cast it inside the model")
+        return TensorSpec(
+            name=value.name,
+            datatype=_DATATYPES[value.element],
+            shape=value.shape,
+            dim_names=value.dim_names,
+            optional=value.optional,
+        )
+
+
+def read_graph(data: bytes, subject: str) -> Graph:
+    """Read what the bytes of an ONNX file declare. Holds at most a small part of them for a moment.
+
+    Args:
+        data: The whole file.
+        subject: What messages call it.
+
+    Raises:
+        LoadFailed: It is no ONNX model, or it has no graph or no outputs.
+    """
+    if data.startswith(_LFS_POINTER):
+        raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
+    try:
+        model = parse_model(data)
+    except MalformedModelError as error:
+        raise LoadFailed(f"{subject} is no ONNX model, or cut off ({len(data):,} bytes)") from error
+    if not model.HasField("graph") or not model.graph.output:
+        raise LoadFailed(f"{subject} is no ONNX model: it has no graph with outputs ({len(data):,} bytes)")
+    try:
+        return _graph(model, subject)
+    except UnicodeDecodeError as error:
+        raise LoadFailed(f"{subject} has a name that is not UTF-8") from error
+
+
+def _graph(model: Any, subject: str) -> Graph:
+    graph = model.graph
+    defaults = {tensor.name for tensor in graph.initializer}
+    defaults |= {tensor.values.name for tensor in graph.sparse_initializer}
+    inputs = [_value(each, optional=each.name in defaults) for each in graph.input]
+    return Graph(
+        subject=subject,
+        ir_version=model.ir_version,
+        opsets={each.domain.decode(): each.version for each in model.opset_import},
+        producer=f"{model.producer_name.decode()} {model.producer_version.decode()}".strip(),
+        metadata={each.key.decode(): each.value.decode() for each in model.metadata_props},
+        inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
+        outputs=tuple(_value(each, optional=False) for each in graph.output),
+        locations=tuple(dict.fromkeys(_locations(model))),
+    )
+
+
+def _value(info: Any, *, optional: bool) -> Value:
+    kind = next((text for field, text in _KINDS.items() if info.type.HasField(field)), "")
+    if kind in {"sequence", "optional"}:
+        holder = info.type.sequence_type if kind == "sequence" else info.type.optional_type
+        inner = next((text for field, text in _KINDS.items() if holder.elem_type.HasField(field)), "")
+        kind += f" of {inner}s" if inner else ""
+    tensor = info.type.tensor_type
+    shape: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ()
+    if kind == "tensor" and tensor.HasField("shape"):
+        # Some exporters write 'any size' as a negative number.
+        shape = tuple(max(-1, dim.dim_value) if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
+        names = tuple(dim.dim_param.decode() for dim in tensor.shape.dim)
+    return Value(
+        name=info.name.decode(),
+        kind=kind,
+        element=tensor.elem_type if kind == "tensor" else 0,
+        shape=shape,
+        dim_names=names,
+        optional=optional,
+    )
+
+
+def _locations(model: Any) -> Iterator[str]:
+    """Location of each tensor whose data lie outside: weights, attributes, subgraphs, functions, at any depth."""
+    graphs = [model.graph]
+    attributes: list[Any] = []
+    for function in model.functions:
+        attributes += function.attribute_proto
+        attributes += [each for node in function.node for each in node.attribute]
+    while graphs or attributes:
+        tensors: list[Any] = []
+        sparse: list[Any] = []
+        if graphs:
+            graph = graphs.pop()
+            tensors += graph.initializer
+            sparse += graph.sparse_initializer
+            attributes += [each for node in graph.node for each in node.attribute]
+        else:
+            attribute = attributes.pop()
+            tensors += [attribute.t] if attribute.HasField("t") else []
+            tensors += attribute.tensors
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs
+            sparse += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            sparse += attribute.sparse_tensors
+        for each in sparse:
+            tensors += [each.values, each.indices]
+        for tensor in tensors:
+            if tensor.data_location == _EXTERNAL:
+                # None at all is judged like an empty one; several are all judged.
+                yield from [entry.value.decode() for entry in tensor.external_data if entry.key == b"location"] or [""]

@@ -1,0 +1,188 @@
+"""Parses the few parts of an ONNX file that tell its inputs, outputs and outside files. Judges nothing, runs nothing.
+
+The messages are a subset of ONNX's (names and numbers are facts of the format: onnx/onnx.proto), made by hand into a
+private descriptor pool, so that protobuf parses without the ``onnx`` package. A model is mostly weights, and protobuf
+would copy every field that it does not know; ``prune`` leaves them out first, without a copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MalformedModelError", "parse_model", "prune"]
+
+_PACKAGE: Final = "sardonyx_onnx"
+# Field names end in [] where repeated. Text is "bytes" here: files hold anything, and whoever reads it decodes it.
+_MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
+    "ModelProto": {
+        "ir_version": (1, "int64"),
+        "producer_name": (2, "bytes"),
+        "producer_version": (3, "bytes"),
+        "graph": (7, "GraphProto"),
+        "opset_import[]": (8, "OperatorSetIdProto"),
+        "metadata_props[]": (14, "StringStringEntryProto"),
+        "functions[]": (25, "FunctionProto"),
+    },
+    "OperatorSetIdProto": {"domain": (1, "bytes"), "version": (2, "int64")},
+    "StringStringEntryProto": {"key": (1, "bytes"), "value": (2, "bytes")},
+    "FunctionProto": {"node[]": (7, "NodeProto"), "attribute_proto[]": (11, "AttributeProto")},
+    "GraphProto": {
+        "node[]": (1, "NodeProto"),
+        "initializer[]": (5, "TensorProto"),
+        "input[]": (11, "ValueInfoProto"),
+        "output[]": (12, "ValueInfoProto"),
+        "sparse_initializer[]": (15, "SparseTensorProto"),
+    },
+    "NodeProto": {"attribute[]": (5, "AttributeProto")},
+    "AttributeProto": {
+        "t": (5, "TensorProto"),
+        "g": (6, "GraphProto"),
+        "tensors[]": (10, "TensorProto"),
+        "graphs[]": (11, "GraphProto"),
+        "sparse_tensor": (22, "SparseTensorProto"),
+        "sparse_tensors[]": (23, "SparseTensorProto"),
+    },
+    "TensorProto": {
+        "name": (8, "bytes"),
+        "external_data[]": (13, "StringStringEntryProto"),
+        "data_location": (14, "int64"),  # an enum; as a number, so that values of later versions survive
+    },
+    "SparseTensorProto": {"values": (1, "TensorProto"), "indices": (2, "TensorProto")},
+    "ValueInfoProto": {"name": (1, "bytes"), "type": (2, "TypeProto")},
+    "TypeProto": {
+        "tensor_type": (1, "TensorTypeProto"),
+        "sequence_type": (4, "HolderProto"),
+        "map_type": (5, "OpaqueProto"),
+        "opaque_type": (7, "OpaqueProto"),
+        "sparse_tensor_type": (8, "OpaqueProto"),
+        "optional_type": (9, "HolderProto"),
+    },
+    "TensorTypeProto": {"elem_type": (1, "int64"), "shape": (2, "TensorShapeProto")},
+    "HolderProto": {"elem_type": (1, "TypeProto")},
+    "OpaqueProto": {},
+    "TensorShapeProto": {"dim[]": (1, "DimensionProto")},
+    "DimensionProto": {"dim_value": (1, "int64"), "dim_param": (2, "bytes")},
+}
+
+_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+_VARINT_LIMIT_BYTES: Final = 10
+# protobuf's own limit on nesting.
+_MAX_DEPTH: Final = 100
+# Below that many bytes a message is left to protobuf, unknown fields and all: it is faster than a loop here.
+_SMALL_BYTES: Final = 512
+
+
+class MalformedModelError(ValueError):
+    """The bytes are no ONNX model. Whoever knows the file's name says so in words."""
+
+
+def _make_classes() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2")
+    field_proto = descriptor_pb2.FieldDescriptorProto
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for declared, (number, kind) in fields.items():
+            label = field_proto.LABEL_REPEATED if declared.endswith("[]") else field_proto.LABEL_OPTIONAL
+            field = message.field.add(name=declared.removesuffix("[]"), number=number, label=label)
+            if kind in _MESSAGES:
+                field.type, field.type_name = field_proto.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                field.type = field_proto.TYPE_INT64 if kind == "int64" else field_proto.TYPE_BYTES
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES
+    }
+
+
+_MODEL: Final = _make_classes()["ModelProto"]
+# Message -> field number -> message in that field, or None where it holds something else.
+_CHILDREN: Final[Mapping[str, Mapping[int, str | None]]] = {
+    name: {number: kind if kind in _MESSAGES else None for number, kind in fields.values()}
+    for name, fields in _MESSAGES.items()
+}
+
+
+def parse_model(data: bytes) -> Any:
+    """Bytes of an ONNX file -> ModelProto of the subset.
+
+    Raises:
+        MalformedModelError: They are no protobuf message of that form.
+    """
+    try:
+        return _MODEL.FromString(prune(data))
+    except DecodeError as error:
+        raise MalformedModelError(str(error)) from error
+
+
+def prune(data: bytes, *, small_bytes: int = _SMALL_BYTES) -> bytes:
+    """The same model without the fields that the subset does not have (weights above all).
+
+    Args:
+        data: Bytes of an ONNX file; read in place.
+        small_bytes: Messages up to that size are kept as they are, with all their fields.
+
+    Raises:
+        MalformedModelError: A field is cut off, has an impossible key, or lies 100 levels deep.
+    """
+    return _prune(data, 0, len(data), "ModelProto", small_bytes, 0)
+
+
+def _prune(data: bytes, position: int, end: int, message: str, small_bytes: int, depth: int) -> bytes:
+    if depth > _MAX_DEPTH:
+        raise MalformedModelError("nested too deeply")
+    children = _CHILDREN[message]
+    kept: list[bytes] = []
+    while position < end:
+        begin = position
+        key, position = _varint(data, position, end)
+        number, wire = key >> 3, key & 7
+        if wire == _DELIMITED:
+            length, position = _varint(data, position, end)
+            stop = position + length
+        elif wire == _VARINT:
+            _, stop = _varint(data, position, end)
+        elif wire == _FIXED64:
+            stop = position + 8
+        elif wire == _FIXED32:
+            stop = position + 4
+        else:
+            # Groups: no exporter writes them.
+            raise MalformedModelError(f"field of wire type {wire}")
+        if stop > end or number == 0:
+            raise MalformedModelError("field beyond the end" if number else "field number 0")
+        if number in children:
+            child = children[number]
+            if child is None or wire != _DELIMITED or stop - position <= small_bytes:
+                kept.append(data[begin:stop])
+            else:
+                part = _prune(data, position, stop, child, small_bytes, depth + 1)
+                kept += [_as_varint(key), _as_varint(len(part)), part]
+        position = stop
+    return b"".join(kept)
+
+
+def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """(value, position behind it)."""
+    value = 0
+    for index in range(position, min(end, position + _VARINT_LIMIT_BYTES)):
+        byte = data[index]
+        value |= (byte & 0x7F) << (7 * (index - position))
+        if byte < 0x80:  # noqa: PLR2004 -- the bit that says more follows
+            return value, index + 1
+    raise MalformedModelError("number beyond the end")
+
+
+def _as_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 -- as above
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,202 @@
+"""Finds the models under some paths. Reads names, sizes, configs and label files; opens no model. Never raises.
+
+A path is a repository ``<repository>/<model>/<version>/model.onnx``, a folder of ``.onnx`` files, or one such file.
+What should be a model and cannot be one comes back as ``BrokenModel`` with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository import disk
+from sardonyx_server.repository.folder import is_version, read_folder
+from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
+from sardonyx_server.text import one_line, quoted
+from sardonyx_wire.messages import ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["scan"]
+
+_SUFFIX: Final = ".onnx"
+_NAME_LIMIT_BYTES: Final = 255
+
+
+def scan(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
+    """All models under the paths, by name.
+
+    Args:
+        paths: Repositories, folders of ``.onnx`` files, and ``.onnx`` files. One that is given twice counts once.
+
+    Returns:
+        Name -> model, or why it is none. A name found at several places is broken at all of them.
+    """
+    found: dict[str, list[tuple[Path, ModelSpec | BrokenModel]]] = {}
+    for path in _distinct(paths):
+        for place, model in _models_at(path):
+            found.setdefault(model.name, []).append((place, model))
+    return {
+        name: places[0][1] if len(places) == 1 else _ambiguous(name, places) for name, places in sorted(found.items())
+    }
+
+
+def _distinct(paths: Sequence[Path]) -> list[Path]:
+    distinct: dict[str, Path] = {}
+    for path in paths:
+        try:
+            key = os.path.realpath(path)
+        except (OSError, ValueError):
+            key = str(path)
+        distinct.setdefault(key, path)
+    return list(distinct.values())
+
+
+def _models_at(path: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            yield from _models_in(path)
+        elif path.suffix == _SUFFIX:
+            yield path, _lone_file(path)
+        else:
+            yield path, _broken(path, f"{_shown(path)} is a {disk.kind_of(mode)}, expected a folder or an .onnx file")
+    except OSError as error:
+        yield path, _broken(path, f"{_shown(path)} {disk.os_problem(error)}")
+    except ValueError:
+        # A NUL byte, or text that the file system's encoding does not have.
+        yield path, _broken(path, f"{_shown(path)} cannot be a path")
+
+
+def _models_in(folder: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+    names = disk.names_in(folder)
+    if _is_one_model(folder, names):
+        problem = "is the folder of one model; give the folder above it as the repository"
+        yield folder, _broken(folder, f"{_shown(folder)} {problem}")
+        return
+    has_files = any(name.endswith(_SUFFIX) and not disk.is_folder(folder / name) for name in names)
+    for name in names:
+        path = folder / name
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            problem = disk.stat_problem(path) or disk.os_problem(error)
+            yield path, _broken(path, f"{_shown(path)} {problem}")
+            continue
+        if stat.S_ISDIR(mode):
+            # Beside .onnx files a folder may be anything.
+            if not has_files or _is_one_model(path, _names_in(path)):
+                yield path, _model_folder(path)
+        elif name.endswith(_SUFFIX):
+            yield path, _lone_file(path)
+
+
+def _is_one_model(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder holds version folders that hold models, or version folders and a config."""
+    versions = [name for name in names if is_version(name) and disk.is_folder(folder / name)]
+    if versions and "config.pbtxt" in names:
+        return True
+    return any(each.endswith(_SUFFIX) for name in versions for each in _names_in(folder / name))
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return disk.names_in(folder)
+    except OSError:
+        return []
+
+
+def _model_folder(folder: Path) -> ModelSpec | BrokenModel:
+    problem = name_problem(folder.name)
+    if problem is None:
+        problem = disk.folder_problem(folder)
+        problem = f"{_shown(folder)} {problem}" if problem else None
+    if problem:
+        return _broken(folder, problem)
+    try:
+        return read_folder(folder)
+    except LoadFailed as error:
+        return _broken(folder, error.message)
+    except OSError as error:
+        return _broken(folder, f"a file of model {quoted(folder.name)} {disk.os_problem(error)}")
+
+
+def _lone_file(file: Path) -> ModelSpec | BrokenModel:
+    problem = name_problem(file.stem)
+    if problem is None:
+        problem = disk.stat_problem(file)
+        problem = f"{_shown(file)} {problem}" if problem else None
+    if problem:
+        return _broken(file, problem)
+    fingerprint = disk.fingerprint(_file_items(file))
+    return ModelSpec(
+        name=file.stem,
+        folder=file.parent,
+        versions=(1,),
+        files={1: file},
+        config=ModelConfig(name=file.stem),
+        has_config=False,
+        declines_batching=False,
+        labels={},
+        fingerprint=fingerprint,
+        version_fingerprints={1: fingerprint},
+        warnings=(),
+    )
+
+
+def _file_items(file: Path) -> list[disk.Item]:
+    """The file and what exporters put beside it: ``model.onnx.data``, ``model.onnx_data``."""
+    items = []
+    for name in _names_in(file.parent):
+        if name.startswith(file.name):
+            try:
+                found = (file.parent / name).stat()
+            except OSError:
+                continue
+            facts = f"{disk.kind_of(found.st_mode)} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
+            items.append(disk.Item(parts=(name,), facts=facts))
+    return items
+
+
+def _broken(path: Path, reason: str) -> BrokenModel:
+    is_folder = disk.is_folder(path)
+    items = disk.items_below(path) if is_folder else _file_items(path)
+    return BrokenModel(
+        name=one_line(_name(path) if is_folder else _name(path).removesuffix(_SUFFIX), _NAME_LIMIT_BYTES),
+        folder=path,
+        reason=reason,
+        # The reason tells apart what has no facts on disk: a missing file, a link that leads nowhere.
+        fingerprint=disk.fingerprint([*items, disk.Item(parts=(), facts=reason)]),
+    )
+
+
+def _ambiguous(name: str, places: Sequence[tuple[Path, ModelSpec | BrokenModel]]) -> BrokenModel:
+    shown = ", ".join(_relative_names([place for place, _ in places]))
+    items = [disk.Item(parts=(str(index),), facts=model.fingerprint) for index, (_, model) in enumerate(places)]
+    return BrokenModel(
+        name=name,
+        folder=places[0][1].folder,
+        reason=f"model {quoted(name)} is there {len(places)} times: {shown}; rename or remove all but one",
+        fingerprint=disk.fingerprint(items),
+    )
+
+
+def _relative_names(places: Sequence[Path]) -> list[str]:
+    """The last parts of the paths: two, or as many as it takes to tell them apart."""
+    parts = [place.absolute().parts[1:] for place in places]
+    longest = max(map(len, parts))
+    count = next((n for n in range(2, longest) if len({each[-n:] for each in parts}) == len(parts)), longest)
+    return [quoted("/".join(each[-count:])) for each in parts]
+
+
+def _shown(path: Path) -> str:
+    return quoted(_name(path))
+
+
+def _name(path: Path) -> str:
+    """The last part of a path; of ``.`` and ``..``, of what they stand for."""
+    return path.name if path.name not in {"", ".."} else Path(os.path.realpath(path)).name or "/"

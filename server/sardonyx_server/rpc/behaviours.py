@@ -1,0 +1,160 @@
+"""The one way that every call beside inference goes, and the shapes that grpc wants it in.
+
+    bytes -> authorise -> parse -> answer -> serialise -> bytes          any exception -> status.py -> trailing metadata
+
+Knows no RPC: methods.py says which there are. The behaviours take bytes, not messages: where grpc parses by itself,
+what it cannot parse becomes INTERNAL "Exception deserializing request!". They are objects, since grpc reads attributes
+off them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.rpc.status import to_status
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+    from sardonyx_server.rpc.health import Health
+    from sardonyx_server.rpc.reflection import Reflection
+
+__all__ = ["Authorise", "Entry", "Reflect", "Refuse", "Unary", "Watch"]
+
+Authorise = Callable[[str, Sequence[tuple[str, str | bytes]], str], None]
+"""(full method name such as ``/package.Service/Method``, metadata, peer); raises Unauthenticated or Forbidden.
+
+Called first in every call of every service, on any thread; must not block."""
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Entry:
+    """The way into every call: who asks, and for what."""
+
+    __slots__ = ("_authorise", "_request", "name", "path")
+
+    def __init__(self, service: str, name: str, request: type[Message], authorise: Authorise | None) -> None:
+        self.name = name
+        self.path = f"/{service}/{name}"
+        self._request = request
+        self._authorise = authorise
+
+    def authorise(self, context: grpc.ServicerContext) -> None:
+        """Raise where this call is not allowed."""
+        if self._authorise is not None:
+            self._authorise(self.path, context.invocation_metadata(), context.peer())
+
+    def parse(self, message: bytes) -> Any:
+        """The request message.
+
+        Raises:
+            InvalidRequest: The bytes are none.
+        """
+        try:
+            return self._request.FromString(message)
+        except DecodeError as error:
+            raise InvalidRequest(
+                f"request of {self.name}: expected a {self._request.DESCRIPTOR.name}, got {len(message):,} bytes "
+                "that are none; compare the .proto file the caller was built from",
+                reason="MALFORMED_MESSAGE",
+            ) from error
+
+
+def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    status = to_status(error)
+    context.set_trailing_metadata(status.trailing)
+    context.abort(_CODES[status.code], status.message)
+    raise AssertionError("a bug: abort() returned") from error
+
+
+class Unary:
+    """One request, one response."""
+
+    __slots__ = ("_answer", "_entry")
+
+    def __init__(self, entry: Entry, answer: Callable[[Any], Message]) -> None:
+        self._entry = entry
+        self._answer = answer
+
+    def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        """Runs on a thread of grpc's pool."""
+        try:
+            self._entry.authorise(context)
+            response: bytes = self._answer(self._entry.parse(message)).SerializeToString()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
+            _abort(context, error)
+        return response
+
+
+class Refuse:
+    """Answers without reading the request, so a stream of requests holds no thread."""
+
+    __slots__ = ("_entry", "_way_out")
+
+    def __init__(self, entry: Entry, way_out: str) -> None:
+        self._entry = entry
+        self._way_out = way_out
+
+    def __call__(self, _request: bytes | Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
+        """Runs on a thread of grpc's pool, which it leaves at once."""
+        try:
+            self._entry.authorise(context)
+        except Exception as error:  # noqa: BLE001  # see Unary
+            _abort(context, error)
+        text = f"{self._entry.name} is not served by this release; until the next one, {self._way_out}"
+        _abort(context, Unsupported(text, reason="NOT_IN_THIS_RELEASE"))
+
+
+class Watch:
+    """One request, any number of responses, and no thread between them."""
+
+    __slots__ = ("_entry", "_health")
+
+    experimental_non_blocking = True  # grpc: the behaviour returns at once and sends by callback
+
+    def __init__(self, entry: Entry, health: Health) -> None:
+        self._entry = entry
+        self._health = health
+
+    def __call__(
+        self,
+        message: bytes,
+        context: grpc.ServicerContext,
+        send: Callable[[HealthCheckResponse | None], None],
+    ) -> None:
+        """Runs on a thread of grpc's pool, which it leaves at once."""
+        try:
+            self._entry.authorise(context)
+            self._health.watch(self._entry.parse(message).service, context, send)
+        except Exception as error:  # noqa: BLE001  # see Unary
+            _abort(context, error)
+
+
+class Reflect:
+    """A stream of requests, one response for each. Holds a thread of its own pool while the stream is open."""
+
+    __slots__ = ("_entry", "_reflection", "experimental_thread_pool")
+
+    def __init__(self, entry: Entry, reflection: Reflection, threads: ThreadPoolExecutor) -> None:
+        self._entry = entry
+        self._reflection = reflection
+        self.experimental_thread_pool = threads  # grpc: run the behaviour there
+
+    def __call__(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Runs on a thread of the stream's own pool until the stream ends."""
+        try:
+            self._entry.authorise(context)
+            for answer in self._reflection.answers(self._entry.parse(message) for message in messages):
+                yield answer.SerializeToString()
+        except grpc.RpcError:
+            raise  # the caller went away while its next message was awaited
+        except Exception as error:  # noqa: BLE001  # see Unary
+            _abort(context, error)

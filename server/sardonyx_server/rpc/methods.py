@@ -1,0 +1,182 @@
+"""Which RPCs there are, what serves each, and their registration with grpc. Holds no logic of an RPC.
+
+ModelInfer is in the table but not registered here: the lane, or its fallback, takes it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Unary, Watch
+from sardonyx_server.rpc.health import Health
+from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
+from sardonyx_server.rpc.services import ServerInfo, Services
+from sardonyx_wire.messages import METHODS, SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from google.protobuf.message import Message
+
+    from sardonyx_server.engine.registry import Registry
+
+__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "add_services"]
+
+# A reflection stream holds a thread while it is open. It has its own few, so that idle ones keep nothing else waiting.
+_REFLECTION_THREADS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An RPC that is served here.
+
+    Attributes:
+        answer: Request message -> response message, or raises.
+    """
+
+    answer: Callable[[Services, Any], Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HotPath:
+    """An RPC that is served on a completion queue of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """An RPC of the protocol that this release does not serve.
+
+    Attributes:
+        way_out: What the caller can do today.
+    """
+
+    way_out: str
+
+
+_SEND_IN_MESSAGE: Final = "send tensors in raw_input_contents and take them from raw_output_contents"
+
+RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
+    "ServerLive": Served(answer=Services.server_live),
+    "ServerReady": Served(answer=Services.server_ready),
+    "ModelReady": Served(answer=Services.model_ready),
+    "ServerMetadata": Served(answer=Services.server_metadata),
+    "ModelMetadata": Served(answer=Services.model_metadata),
+    "ModelInfer": HotPath(),
+    "ModelStreamInfer": Later(way_out="call ModelInfer for each request"),
+    "ModelConfig": Served(answer=Services.model_config),
+    "ModelStatistics": Later(way_out="measure at the client"),
+    "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
+    "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
+    "RepositoryModelUnload": Later(way_out="start the server with --model-control-mode poll and change the repository"),
+    "SystemSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
+    "SystemSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
+    "SystemSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
+    "CudaSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
+    "CudaSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
+    "CudaSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
+    "TraceSetting": Later(way_out="trace at the client"),
+    "LogSettings": Later(way_out="set the log level when the server starts"),
+}
+"""Every RPC of inference.GRPCInferenceService."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What :func:`add_services` started.
+
+    Attributes:
+        health: To be told of drains, and of readiness that changes with no model.
+    """
+
+    health: Health
+    _reflection_threads: ThreadPoolExecutor
+
+    def close(self) -> None:
+        """End watches, let go of threads. Blocks for some seconds at most. To be called before ``server.stop()``."""
+        self.health.close()
+        self._reflection_threads.shutdown(wait=False)
+
+
+def add_services(
+    server: grpc.Server,
+    *,
+    registry: Registry,
+    info: ServerInfo,
+    is_ready: Callable[[], bool],
+    authorise: Authorise | None,
+) -> Published:
+    """Register everything but the hot path.
+
+    Args:
+        server: Not started yet.
+        registry: Every known model.
+        info: What ServerMetadata answers.
+        is_ready: Whether the server takes requests; called on any thread, must not block.
+        authorise: Asked first in every call of every service; None allows all.
+
+    Returns:
+        A handle for drain and close.
+    """
+    services = Services(registry, info, is_ready)
+    reflection = Reflection()
+    health = Health(registry, is_ready)
+    reflection_threads = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
+    table = {
+        SERVICE: {
+            name: handler
+            for name, rpc in RPCS.items()
+            if (handler := _inference_handler(name, rpc, services, authorise)) is not None
+        },
+        HEALTH_SERVICE: _health_handlers(health, authorise),
+    }
+    for service in REFLECTION_SERVICES:
+        entry = Entry(service, "ServerReflectionInfo", ServerReflectionRequest, authorise)
+        table[service] = {
+            entry.name: grpc.stream_stream_rpc_method_handler(Reflect(entry, reflection, reflection_threads))
+        }
+    server.add_generic_rpc_handlers(
+        tuple(grpc.method_handlers_generic_handler(service, handlers) for service, handlers in table.items())
+    )
+    return Published(health=health, _reflection_threads=reflection_threads)
+
+
+def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    check = Entry(HEALTH_SERVICE, "Check", HealthCheckRequest, authorise)
+    watch = Entry(HEALTH_SERVICE, "Watch", HealthCheckRequest, authorise)
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        check.name: grpc.unary_unary_rpc_method_handler(Unary(check, lambda request: health.check(request.service))),
+        watch.name: grpc.unary_stream_rpc_method_handler(
+            Watch(watch, health), response_serializer=HealthCheckResponse.SerializeToString
+        ),
+    }
+    # Reflection shows the health service as the installed grpcio-health-checking has it: newer ones have List.
+    listing: Any = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name.get("List")
+    if listing is not None:
+        every = Entry(HEALTH_SERVICE, listing.name, GetMessageClass(listing.input_type), authorise)
+        handlers[every.name] = grpc.unary_unary_rpc_method_handler(Unary(every, lambda _request: health.check_all()))
+    return handlers
+
+
+def _inference_handler(
+    name: str, rpc: Served | HotPath | Later, services: Services, authorise: Authorise | None
+) -> grpc.RpcMethodHandler[Any, Any] | None:
+    method = METHODS[name]
+    entry = Entry(SERVICE, name, method.request, authorise)
+    match rpc:
+        case HotPath():
+            return None
+        case Served(answer=answer):
+            return grpc.unary_unary_rpc_method_handler(Unary(entry, lambda request: answer(services, request)))
+        case Later(way_out=way_out):
+            refuse = Refuse(entry, way_out)
+            if method.client_streaming:
+                return grpc.stream_stream_rpc_method_handler(refuse)
+            return grpc.unary_unary_rpc_method_handler(refuse)

@@ -1,0 +1,165 @@
+"""ModelInfer on grpcio's public API: the lane's slow twin, for a grpcio whose private API has changed.
+
+A thread of grpcio's pool blocks in each call until the engine answers. Passes the same contract suite as the lane.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import grpc
+
+from sardonyx_server.rpc.status import to_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sardonyx_server.engine.intake import Intake
+    from sardonyx_server.rpc.methods import Authorise
+
+__all__ = ["PublicApi", "PublicCall"]
+
+# Some grpcio say None where there is no deadline, others the end of core's clock, some 292 billion years on.
+_NO_DEADLINE_S: Final = 1e12
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class PublicApi:
+    """Takes the calls of one method from a stock server.
+
+    Args:
+        server: A stock server that has not been started.
+        method: Full name of the method.
+        make_intake: Makes one intake for each thread of the server's pool.
+        authorise: Raises where a call is not allowed; None allows all.
+    """
+
+    name = "grpcio"
+    later = None
+
+    def __init__(
+        self, server: grpc.Server, *, method: str, make_intake: Callable[[], Intake], authorise: Authorise | None
+    ) -> None:
+        self._method = method
+        self._make_intake = make_intake
+        self._authorise = authorise
+        self._of_thread = threading.local()
+        self._open = 0
+        self._hurried = False
+        self._changed = threading.Condition()
+        _, service, name = method.split("/")
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._infer)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+
+    def start(self) -> None:
+        """Nothing to do: the stock server takes the calls."""
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that were taken and are not over yet."""
+        return self._open
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
+
+        Returns:
+            Whether that came about.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._hurried or not self._open, timeout_s)
+            return not self._open
+
+    def hurry(self) -> None:
+        """End :meth:`wait_idle`."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+    def _infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        """Take one call. Blocks a thread of the server's pool until the engine has answered."""
+        with self._changed:
+            self._open += 1
+        try:
+            return self._take(message, context)
+        finally:
+            with self._changed:
+                self._open -= 1
+                self._changed.notify_all()
+
+    def _take(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        call = PublicCall(context)
+        if self._authorise is not None:
+            try:
+                self._authorise(self._method, call.metadata, call.peer())
+            except Exception as error:  # noqa: BLE001  # the caller gets its status
+                _abort(context, error)
+        intake: Intake | None = getattr(self._of_thread, "intake", None)
+        if intake is None:
+            intake = self._of_thread.intake = self._make_intake()
+        intake.accept(message, call)
+        intake.run_waiting()
+        return call.answer()
+
+
+class PublicCall:
+    """One call on grpcio's public API. See :class:`~sardonyx_server.engine.call.Call`."""
+
+    __slots__ = ("_answer", "_answered", "_context", "cancelled", "deadline_s")
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+        self._answered = threading.Event()
+        self._answer: bytes | Exception = b""
+        self.cancelled = False
+        remaining_s: float | None = context.time_remaining()  # the stub forgets None
+        if remaining_s is None or remaining_s > _NO_DEADLINE_S:
+            remaining_s = math.inf
+        self.deadline_s = time.monotonic() + remaining_s
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Metadata of the call."""
+        return tuple((key, value) for key, value in self._context.invocation_metadata())
+
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self._context.peer()
+
+    def watch(self) -> None:
+        """Keep :attr:`cancelled` up to date from now on."""
+        if not self._context.add_callback(self._on_ended):
+            self.cancelled = True
+
+    def reply(self, message: bytes) -> None:
+        """Answer. Any thread; never blocks."""
+        self._answer = message
+        self._answered.set()
+
+    def fail(self, error: Exception) -> None:
+        """Answer with the status of an error. Any thread; never blocks."""
+        self._answer = error
+        self._answered.set()
+
+    def answer(self) -> bytes:
+        """Wait for the answer. Blocks; bounded by the engine, which answers every call that it accepted."""
+        self._answered.wait()
+        if isinstance(self._answer, bytes):
+            return self._answer
+        return _abort(self._context, self._answer)
+
+    def _on_ended(self) -> None:
+        self.cancelled = not self._answered.is_set()
+
+
+def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    status = to_status(error)
+    context.set_trailing_metadata(status.trailing)
+    context.abort(_CODES[status.code], status.message)
+    raise AssertionError("abort() does not return")

@@ -1,0 +1,155 @@
+"""What the server says about itself and its models: readiness, metadata, configuration. Runs no model; knows no gRPC.
+
+Each method takes a request message and returns the response message, or raises an error of sardonyx_server.errors.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_wire.messages import (
+    ModelConfigResponse,
+    ModelMetadataResponse,
+    ModelReadyResponse,
+    ServerLiveResponse,
+    ServerMetadataResponse,
+    ServerReadyResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.registry import Registry
+    from sardonyx_wire.messages import (
+        ModelConfigRequest,
+        ModelMetadataRequest,
+        ModelReadyRequest,
+        ServerLiveRequest,
+        ServerMetadataRequest,
+        ServerReadyRequest,
+    )
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["EXTENSIONS", "PLATFORM", "ServerInfo", "Services"]
+
+EXTENSIONS: Final = ("model_configuration",)
+"""Triton's names of the protocol's extensions, as far as they work here."""
+
+PLATFORM: Final = "onnxruntime_onnx"
+"""Triton's name for a model in ONNX format that onnxruntime runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What ServerMetadata answers.
+
+    Attributes:
+        name: Some clients check it, so the operator may set it.
+        version: Of this server.
+        extensions: Those that work.
+    """
+
+    name: str = "sardonyx"
+    version: str
+    extensions: tuple[str, ...] = EXTENSIONS
+
+
+class Services:
+    """The RPCs that need no completion queue of their own. Any thread; none of them blocks.
+
+    Args:
+        registry: Every known model.
+        info: What ServerMetadata answers.
+        is_ready: Whether the server takes requests, by the rule that the operator chose (strict readiness or not).
+    """
+
+    __slots__ = ("_info", "_is_ready", "_registry")
+
+    def __init__(self, registry: Registry, info: ServerInfo, is_ready: Callable[[], bool]) -> None:
+        self._registry = registry
+        self._info = info
+        self._is_ready = is_ready
+
+    def server_live(self, _request: ServerLiveRequest) -> ServerLiveResponse:
+        """Live: this very answer proves it."""
+        return ServerLiveResponse(live=True)
+
+    def server_ready(self, _request: ServerReadyRequest) -> ServerReadyResponse:
+        """Whether the server takes requests."""
+        return ServerReadyResponse(ready=self._is_ready())
+
+    def server_metadata(self, _request: ServerMetadataRequest) -> ServerMetadataResponse:
+        """Name, version and the extensions that work."""
+        info = self._info
+        return ServerMetadataResponse(name=info.name, version=info.version, extensions=info.extensions)
+
+    def model_ready(self, request: ModelReadyRequest) -> ModelReadyResponse:
+        """Whether a model, or one version of it, can be asked now. A model that is loading or has failed is not ready.
+
+        Raises:
+            InvalidRequest: The version is no positive integer.
+            NotFound: No such model or version.
+        """
+        with _version_field():
+            return ModelReadyResponse(ready=self._registry.is_ready(request.name, request.version))
+
+    def model_metadata(self, request: ModelMetadataRequest) -> ModelMetadataResponse:
+        """Signature of a model with full shapes: the batch axis is in them, as -1.
+
+        Raises:
+            InvalidRequest: The version is no positive integer.
+            NotFound: No such model or version.
+            ModelUnavailable: It is loading, draining or has failed.
+        """
+        model = self._model(request.name, request.version)
+        return ModelMetadataResponse(
+            name=model.name,
+            versions=self._ready_versions(model),
+            platform=PLATFORM,
+            inputs=_tensors(model.inputs, model),
+            outputs=_tensors(model.outputs, model),
+        )
+
+    def model_config(self, request: ModelConfigRequest) -> ModelConfigResponse:
+        """The configuration in force: what the operator wrote, completed with what was inferred.
+
+        Raises:
+            InvalidRequest: The version is no positive integer.
+            NotFound: No such model or version.
+            ModelUnavailable: It is loading, draining or has failed.
+        """
+        return ModelConfigResponse(config=self._model(request.name, request.version).config)
+
+    def _model(self, name: str, version: str) -> Model:
+        with _version_field():
+            return self._registry.get(name, version)
+
+    def _ready_versions(self, model: Model) -> list[str]:
+        entry = self._registry.entries().get(model.name)
+        ready = set() if entry is None else {n for n, status in entry.versions.items() if status.model is not None}
+        # The model at hand was ready a moment ago; the snapshot may be newer than that.
+        return [str(number) for number in sorted(ready | {model.version})]
+
+
+@contextmanager
+def _version_field() -> Iterator[None]:
+    """The registry names the field of ModelInfer's request; in the requests here the version has another name."""
+    try:
+        yield
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, field="version", reason=error.reason) from error
+
+
+def _tensors(specs: Iterable[TensorSpec], model: Model) -> list[ModelMetadataResponse.TensorMetadata]:
+    # The protocol cannot say "no shape declared": an empty shape is all it has, with the batch axis where there is one.
+    undeclared = (-1,) if model.config.max_batch_size > 0 else ()
+    return [
+        ModelMetadataResponse.TensorMetadata(
+            name=spec.name, datatype=spec.datatype, shape=undeclared if spec.shape is None else spec.shape
+        )
+        for spec in specs
+    ]

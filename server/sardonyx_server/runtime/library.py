@@ -1,0 +1,127 @@
+"""Brings onnxruntime into the process: without telemetry, and with its notices in the log instead of on the terminal.
+
+The one place of the project that imports onnxruntime. Opens no sessions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, cast
+
+from sardonyx_server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+__all__ = ["FATAL", "load", "preload_gpu_libraries"]
+
+FATAL: Final = 4
+"""onnxruntime's highest log severity. For sessions and runs: their errors are raised as well, in the same words."""
+
+_ERROR: Final = 3
+_LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_STDERR: Final = 2
+# From 1.29 on onnxruntime's wheels send usage data to their maker on Linux and macOS too, and begin at import: a
+# thread, a database in the home directory, uploads. Only this variable, set before, prevents all of it (onnxruntime,
+# pull request 27379); disable_telemetry_events() comes too late.
+_TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY"
+
+_log = logging.getLogger(__name__)
+
+
+def load() -> ModuleType:
+    """The module ``onnxruntime``; the first call imports it, which takes about 0.1 s and 20 MB (2026-11-23).
+
+    The first call sets an environment variable and, while it lasts, holds back what any thread writes to stderr: make
+    it before threads are started. What was held back goes to the log: nothing is lost.
+
+    Raises:
+        SettingsError: It is not installed, or its own libraries do not load.
+    """
+    module = sys.modules.get("onnxruntime")
+    if module is not None and hasattr(module, "InferenceSession"):
+        return module
+    os.environ.setdefault(_TELEMETRY_OFF, "1")
+    try:
+        with _stderr_to_log():
+            import onnxruntime
+    except ImportError as error:
+        _log.warning("onnxruntime does not import: %s", error)
+        raise SettingsError(
+            "onnxruntime is not installed, or its libraries do not load; "
+            "install it with: pip install 'sardonyx[server]', or 'sardonyx[gpu]' for a GPU"
+        ) from error
+    _quiet(onnxruntime)
+    return cast("ModuleType", onnxruntime)
+
+
+def preload_gpu_libraries(runtime: Any) -> None:
+    """Make CUDA's and cuDNN's libraries from pip packages known to the loader. Harmless where there are none.
+
+    onnxruntime prints what it could not find; that goes to the log, and a session that needs it fails by itself.
+    """
+    preload = getattr(runtime, "preload_dlls", None)
+    if preload is None:
+        return
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        preload()
+    for line in filter(None, map(str.strip, printed.getvalue().splitlines())):
+        _log.info("onnxruntime: %s", line)
+
+
+def _quiet(runtime: Any) -> None:
+    runtime.disable_telemetry_events()
+    # Errors only: warnings are about graphs that run all the same (unused initializers, nodes left on the CPU).
+    runtime.set_default_logger_severity(_ERROR)
+    callback = getattr(runtime, "set_default_logger_callback", None)
+    if callback is not None:
+        callback(_to_log, _ERROR)
+
+
+def _to_log(severity: int, category: str, _session: str, location: str, message: str) -> None:
+    """Runs on whatever thread onnxruntime logs from, with the GIL held; must not block."""
+    _log.log(_LEVELS[min(severity, FATAL)], "onnxruntime: %s", message.strip(), extra={"at": f"{category} {location}"})
+
+
+@contextlib.contextmanager
+def _stderr_to_log() -> Iterator[None]:
+    """Send what is written to file descriptor 2 to the log: onnxruntime warns from C++, before its level can be set.
+
+    Such as ``GPU device discovery failed`` on every machine whose display has no PCI vendor (onnxruntime, issue 27092).
+    """
+    try:
+        saved = os.dup(_STDERR)
+    except OSError:
+        # No stderr at all, as under some service managers: nothing to hold back.
+        yield
+        return
+    with _scratch() as held:
+        try:
+            os.dup2(held.fileno(), _STDERR)
+            try:
+                yield
+            finally:
+                os.dup2(saved, _STDERR)
+        finally:
+            os.close(saved)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                # A warning of onnxruntime's is marked [W:; anything else was meant for someone.
+                level = logging.DEBUG if "[W:onnxruntime" in line else logging.WARNING
+                _log.log(level, "onnxruntime, at import: %s", line)
+
+
+def _scratch() -> IO[bytes]:
+    """A file for what is held back; a read-only container may have no place for one, and the text is lost then."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return Path(os.devnull).open("w+b")

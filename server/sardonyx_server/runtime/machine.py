@@ -1,0 +1,76 @@
+"""What the layers above need of onnxruntime, in one object: where a model may run here, and opening it there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sardonyx_server.runtime.environment import describe
+from sardonyx_server.runtime.placement import read_placement
+from sardonyx_server.runtime.providers import choose
+from sardonyx_server.runtime.session import open_session
+from sardonyx_server.runtime.tuning import read_tuning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sardonyx_server.runtime.placement import Placement, ProviderOption
+    from sardonyx_server.runtime.running import OrtSession
+    from sardonyx_wire.messages import ModelConfig
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """This machine with its onnxruntime, as one server may use it.
+
+    Args:
+        requested: Execution providers in order of preference, short names, or ``("auto",)``.
+        cores: Cores to divide among the runners of a model; 0 = those this process may use.
+    """
+
+    __slots__ = ("_environment", "_requested", "cores")
+
+    def __init__(self, *, requested: Sequence[str], cores: int) -> None:
+        self._environment = describe()
+        self._requested = tuple(requested)
+        self.cores = cores or self._environment.cores
+
+    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> tuple[Placement, tuple[str, ...]]:
+        """Where a model runs, and warnings for the operator.
+
+        Raises:
+            LoadFailed: Something that was named cannot be had; says what to do.
+        """
+        wish, warnings = read_placement(config, inputs=inputs)
+        return choose(self._requested, self._environment.available, self._environment.gpu_count, wish), warnings
+
+    def threads_asked(self, config: ModelConfig) -> int | None:
+        """Threads of one run that the config asks for; None where it leaves them to the server.
+
+        Raises:
+            LoadFailed: A parameter of the config cannot be.
+        """
+        return read_tuning(config).intra_op_threads
+
+    def open(
+        self,
+        *,
+        config: ModelConfig,
+        model_bytes: bytes | None,
+        path: Path | None,
+        signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
+        providers: Sequence[ProviderOption],
+        threads: int,
+    ) -> OrtSession:
+        """Open a model; see :func:`~sardonyx_server.runtime.session.open_session`."""
+        return open_session(
+            name=config.name,
+            model_bytes=model_bytes,
+            path=path,
+            signature=signature,
+            providers=providers,
+            threads=threads,
+            tuning=read_tuning(config),
+        )

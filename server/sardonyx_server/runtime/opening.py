@@ -1,0 +1,121 @@
+"""The two steps onnxruntime needs to open a model: its options, and the call itself. Knows no signatures."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.runtime import library
+from sardonyx_server.runtime.catalogue import short_name
+from sardonyx_server.runtime.wording import load_failure
+from sardonyx_server.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_server.runtime.placement import ProviderOption
+    from sardonyx_server.runtime.tuning import SessionTuning
+
+__all__ = ["open_native", "provider_nodes", "run_options", "session_options"]
+
+# Models that come as bytes would look for external data in the current directory (onnxruntime 1.32).
+_NO_FOLDER: Final = "/nonexistent/external-data-needs-a-path"
+
+# The first that knows session.intra_op.spin_duration_us; older ones would spin for as long as they like.
+_BOUNDS_SPINNING: Final = (1, 26)
+
+_log = logging.getLogger(__name__)
+
+
+def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, spin_us: int, from_bytes: bool) -> Any:
+    """Onnxruntime's SessionOptions; see ``session.open_session`` for the arguments."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = (tuning.inter_op_threads or threads) if tuning.parallel else 1
+    modes = runtime.ExecutionMode
+    options.execution_mode = modes.ORT_PARALLEL if tuning.parallel else modes.ORT_SEQUENTIAL
+    levels = runtime.GraphOptimizationLevel
+    options.graph_optimization_level = {
+        "all": levels.ORT_ENABLE_ALL,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "off": levels.ORT_DISABLE_ALL,
+    }[tuning.graph_level]
+    options.enable_cpu_mem_arena = tuning.mem_arena
+    options.enable_mem_pattern = tuning.mem_pattern
+    options.log_severity_level = library.FATAL
+    spins = spin_us > 0 and threads > 1 and _version(runtime) >= _BOUNDS_SPINNING
+    entries = {
+        "session.intra_op.allow_spinning": "1" if spins else "0",
+        "session.inter_op.allow_spinning": "0",
+        "session.record_ep_graph_assignment_info": "1",
+        **({"session.intra_op.spin_duration_us": str(spin_us)} if spins else {}),
+        **({"session.model_external_initializers_file_folder_path": _NO_FOLDER} if from_bytes else {}),
+        **tuning.entries,
+    }
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def run_options(runtime: Any, tuning: SessionTuning) -> Any:
+    """A new RunOptions; one ends all the runs that were given it."""
+    options = runtime.RunOptions()
+    options.log_severity_level = library.FATAL
+    if tuning.arena_shrinkage:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", tuning.arena_shrinkage)
+    return options
+
+
+def open_native(runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]) -> Any:
+    """An InferenceSession with exactly the providers asked for.
+
+    ``source`` is the model itself, or the path of its file.
+
+    Raises:
+        LoadFailed: The model is refused, or a provider did not start.
+    """
+    chosen = [(option.name, dict(option.options)) for option in providers]
+    try:
+        # enable_fallback: or a provider that fails makes onnxruntime print, and go on with the CPU's.
+        # read_config_from_model: or a model could bring session options of its own.
+        native = runtime.InferenceSession(
+            source, options, providers=chosen, enable_fallback=0, read_config_from_model=0
+        )
+    except Exception as error:
+        _log.info("model %s does not load", name, exc_info=True)
+        raise LoadFailed(load_failure(name, str(error), runtime.__version__)) from error
+    native.disable_fallback()
+    missing = [option.name for option in providers if option.name not in native.get_providers()]
+    if missing:
+        # onnxruntime logs why, and goes on with what is left.
+        raise LoadFailed(
+            f"model {quoted(name)}: provider '{short_name(missing[0])}' is installed but did not start; "
+            "the server's log has the reason, most often a driver or a library of another version"
+        )
+    if hasattr(native, "_model_bytes"):
+        # Kept to open the session again on a fallback, which is off: a second copy of every model's weights.
+        native._model_bytes = None  # noqa: SLF001 - no public way
+    return native
+
+
+def provider_nodes(native: Any) -> dict[str, int]:
+    """Provider -> nodes, most first; {} where this onnxruntime does not tell."""
+    info = getattr(native, "get_provider_graph_assignment_info", None)
+    if info is None:
+        return {}
+    counts: dict[str, int] = {}
+    try:
+        for part in info():
+            counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    except Exception:  # noqa: BLE001 - a report, never a reason not to serve
+        _log.debug("onnxruntime does not tell which provider owns which node", exc_info=True)
+        return {}
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _version(runtime: Any) -> tuple[int, ...]:
+    """Major and minor; () of a build that is numbered in another way."""
+    parts = runtime.__version__.split(".")[:2]
+    return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()

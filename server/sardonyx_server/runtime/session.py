@@ -1,0 +1,93 @@
+"""Opens models with onnxruntime. Chooses no providers, queues nothing and checks no shapes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.runtime import library
+from sardonyx_server.runtime.catalogue import CPU, PROVIDERS
+from sardonyx_server.runtime.feeding import choose_call
+from sardonyx_server.runtime.opening import open_native, provider_nodes, run_options, session_options
+from sardonyx_server.runtime.placement import ProviderOption
+from sardonyx_server.runtime.reported import reported_signature
+from sardonyx_server.runtime.running import Interrupt, OrtSession
+from sardonyx_server.runtime.tuning import SessionTuning
+from sardonyx_server.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["SPIN_US", "Interrupt", "OrtSession", "open_session"]
+
+SPIN_US: Final = 100
+"""How long onnxruntime's own threads look for work before they sleep, in microseconds. Its default takes the core that
+does the I/O for 3 to 47 ms after each run (measured 2026-11-23)."""
+
+_CPU_ONLY: Final = (ProviderOption(name=CPU.name),)
+_CUDA_LIBRARIES: Final = frozenset({PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name})
+# fast-path.md; DirectML's own documentation says the same of itself.
+_NOT_CONCURRENT: Final = frozenset({PROVIDERS["tensorrt"].name, PROVIDERS["directml"].name})
+
+
+def open_session(
+    *,
+    name: str,
+    model_bytes: bytes | None = None,
+    path: Path | None = None,
+    signature: tuple[Sequence[TensorSpec], Sequence[TensorSpec]] | None = None,
+    providers: Sequence[ProviderOption] = _CPU_ONLY,
+    threads: int = 1,
+    spin_us: int = SPIN_US,
+    tuning: SessionTuning | None = None,
+) -> OrtSession:
+    """Open a model. Blocks while onnxruntime reads and optimises it; the GIL is released meanwhile.
+
+    Args:
+        name: Of the model, for messages.
+        model_bytes: The model, without external data. Not kept.
+        path: Of the model, where external data lie beside it. Exactly one of the two is given.
+        signature: Inputs and outputs as the graph declares them, in its order. None = what onnxruntime reports, which
+            cannot tell a scalar from an undeclared shape: both become ``shape=None``.
+        providers: In order of preference. All of them must start, or the model does not load.
+        threads: Threads within one run, 1 or more; ``tuning.intra_op_threads`` comes first.
+        spin_us: How long those threads look for work before they sleep; 0 = not at all.
+        tuning: The rest.
+
+    Raises:
+        LoadFailed: Says what is wrong with the model or the machine, and what to do.
+    """
+    source = model_bytes if path is None else str(path)
+    if source is None or (model_bytes is not None and path is not None):
+        raise TypeError("bug: open_session takes model_bytes or path, one of them")
+    tuning = tuning or SessionTuning()
+    threads = tuning.intra_op_threads or threads
+    names = [option.name for option in providers]
+    on_gpu = any(provider.name in names for provider in PROVIDERS.values() if provider.kind == "gpu")
+    runtime = library.load()
+    if not _CUDA_LIBRARIES.isdisjoint(names):
+        library.preload_gpu_libraries(runtime)
+    options = session_options(runtime, tuning, threads=threads, spin_us=spin_us, from_bytes=path is None)
+    native = open_native(runtime, name, source, options, providers)
+    found = reported_signature(native, name)
+    if signature is not None:
+        given = tuple(signature[0]), tuple(signature[1])
+        # onnxruntime does not count inputs with a default, which it calls overridable initializers, as inputs.
+        required = [spec.name for spec in given[0] if not spec.optional], [spec.name for spec in given[1]]
+        if required != tuple([spec.name for spec in side] for side in found):
+            raise ValueError(f"bug: the signature of model {quoted(name)} is not that of its graph")
+        found = given
+    nodes = provider_nodes(native)
+    return OrtSession(
+        name=name,
+        signature=found,
+        call=choose_call(runtime, native, name, *found, on_gpu=on_gpu),
+        run_options=partial(run_options, runtime, tuning),
+        provider=next(iter(nodes), names[0]),
+        provider_nodes=nodes,
+        threads=0 if on_gpu else threads,
+        concurrent=_NOT_CONCURRENT.isdisjoint(names),
+    )

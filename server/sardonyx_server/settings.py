@@ -1,0 +1,236 @@
+"""What an operator can set, as one frozen value; the text of a field is the help of its flag and its line in the docs.
+
+Says what a value may be. Reads no environment, no file and no arguments: that is ``cli/sources.py``. The layers below
+the command line get a ``Settings`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    model_validator,
+)
+
+from sardonyx_server.errors import SettingsError
+
+__all__ = ["MIB", "Kind", "Settings", "size_text"]
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# grpc-core keeps the message limit in a signed 32-bit integer.
+MESSAGE_BYTES_LIMIT = 2 * GIB - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What stands for a value in help, and the end of "expected ..." but for the limits, which the field has."""
+
+    metavar: str
+    allowed: str
+
+
+def size_text(size_bytes: int) -> str:
+    """A number of bytes as an operator would write it; exact, unlike pydantic's own text for a ``ByteSize``."""
+    for unit, unit_bytes in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size_bytes % unit_bytes == 0:
+            return f"{size_bytes // unit_bytes}{unit}"
+    return str(size_bytes)
+
+
+def _lower(raw: object) -> object:
+    if isinstance(raw, list):
+        return [_lower(item) for item in raw]
+    return raw.strip().lower() if isinstance(raw, str) else raw
+
+
+def _off(raw: object) -> object:
+    return None if _lower(raw) in ("off", "none") else raw
+
+
+def _at_commas(raw: object) -> object:
+    texts = [raw] if isinstance(raw, str) else raw
+    if isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts):
+        return [name for text in texts for name in text.split(",")]
+    return raw
+
+
+def _at_separators(raw: object) -> object:
+    return raw.split(os.pathsep) if isinstance(raw, str) else raw
+
+
+def _not_empty(raw: object) -> object:
+    if raw == "":
+        raise ValueError("an empty path would be the current folder")
+    return raw
+
+
+# To pydantic true is the number 1: `grpc_port = true` in a file would be port 1. As text it is none.
+AsText = BeforeValidator(str)
+Switch = Annotated[bool, Kind("true|false", "true or false")]
+Whole = Annotated[int, AsText, Kind("NUMBER", "a whole number")]
+Port = Annotated[int, AsText, Field(ge=0, le=65_535), Kind("PORT", "a port")]
+OptionalPort = Annotated[Port | None, BeforeValidator(_off), Kind("PORT", "off or a port from 0 to 65535")]
+Seconds = Annotated[float, AsText, Kind("SECONDS", "a number of seconds")]
+# An int to whoever uses the setting, read as pydantic reads a ByteSize.
+Bytes = Annotated[
+    int,
+    GetPydanticSchema(lambda _, handler: handler(ByteSize)),
+    Field(ge=KIB),
+    Kind("BYTES", "a number of bytes, such as 1048576 or 256MiB,"),
+]
+Text = Annotated[str, Field(min_length=1), Kind("TEXT", "text that is not empty")]
+Names = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(_at_commas),
+    Kind("NAME[,NAME]", "names separated by commas, none of them empty"),
+]
+Paths = Annotated[
+    tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)], ...],
+    BeforeValidator(_at_separators),
+    Kind("PATH", "paths, none of them empty"),
+]
+# For choices, and for the names of providers.
+AnyCase = BeforeValidator(_lower)
+
+
+class Settings(BaseModel):
+    """Everything the server is told at start. Immutable; built once, by the command line or by a test.
+
+    Raises:
+        SettingsError: Two fields contradict each other.
+        pydantic.ValidationError: A value is not allowed; ``cli/sources.py`` makes a line for the operator of it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, str_strip_whitespace=True, allow_inf_nan=False
+    )
+
+    model_repository: Paths = Field(
+        default=(),
+        description="A model repository, a folder of .onnx files, or one .onnx file. May be given several times.",
+    )
+    host: Text = Field(
+        default="127.0.0.1", description="Address to listen on. 0.0.0.0 or [::] listens on every interface."
+    )
+    grpc_port: Port = Field(default=8001, description="Port of the gRPC service; 0 takes any free one.")
+    http_port: OptionalPort = Field(
+        default=None,
+        description="Port for the probes GET /livez, /readyz, /v2/health/live and /v2/health/ready; "
+        "0 takes any free one.",
+    )
+    model_control_mode: Annotated[Literal["none", "poll", "explicit"], AnyCase] = Field(
+        default="none",
+        description="none loads every model once; poll follows changes on disk; explicit loads what --load-model "
+        "names.",
+    )
+    repository_poll_secs: Seconds = Field(
+        default=15.0,
+        ge=0.1,
+        le=86_400,
+        description="How often poll mode looks by itself, where the system reports no changes (network disks).",
+    )
+    load_model: Names = Field(
+        default=(), description="A model to load at start in explicit mode; '*' loads all. May be given several times."
+    )
+    strict_readiness: Switch = Field(
+        default=True,
+        description="Ready only when every model that was to be loaded is ready; false: as soon as the server answers.",
+    )
+    exit_on_error: Switch = Field(default=False, description="Exit with code 3 when a model fails to load at start.")
+    exit_timeout_secs: Seconds = Field(
+        default=30.0, ge=0, le=86_400, description="Longest wait for requests in flight after SIGTERM or Ctrl-C."
+    )
+    providers: Annotated[Names, AnyCase] = Field(
+        default=("auto",),
+        min_length=1,
+        description="Execution providers in order of preference, such as cuda,cpu. auto takes the best that is there; "
+        "one that is named and missing is an error, never a silent fall to CPU.",
+    )
+    transport: Annotated[Literal["auto", "lane", "grpcio"], AnyCase] = Field(
+        default="auto",
+        description="lane is the fast path, grpcio its slower twin on public API; auto takes the lane if its "
+        "self-check passes.",
+    )
+    cores: Whole = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="CPU cores to divide among the models; 0 detects them (container limits included).",
+    )
+    max_message_bytes: Bytes = Field(
+        default=256 * MIB,
+        le=MESSAGE_BYTES_LIMIT,
+        description="Largest request message, after decompression, and largest answer.",
+    )
+    max_queue_rows_per_model: Whole = Field(
+        default=8192,
+        ge=1,
+        le=10**9,
+        description="Rows that may wait for one model before further requests are refused.",
+    )
+    max_queue_bytes_per_model: Bytes = Field(
+        default=512 * MIB, description="Bytes of requests that may wait for one model before further ones are refused."
+    )
+    max_queue_bytes: Bytes = Field(
+        default=GIB,
+        description="Bytes of requests that may wait in all models together before further ones are refused.",
+    )
+    probe_budget_s: Seconds = Field(
+        default=1.0,
+        ge=0,
+        le=600,
+        description="Longest time spent on measuring one model at load (does batching pay, how many threads); "
+        "0 measures nothing.",
+    )
+    max_batch_rows: Whole = Field(
+        default=64,
+        ge=1,
+        le=65_536,
+        description="Cap of the batch size chosen by measurement, for models whose config sets none.",
+    )
+    server_name: Text = Field(default="sardonyx", description="Name the server gives in ServerMetadata.")
+    keepalive_min_ping_interval_s: Seconds = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="A client that pings more often than this is disconnected, with and without calls in flight.",
+    )
+    log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
+        default="auto",
+        description="auto: readable lines at a terminal, one JSON object per line in a pipe or under a service "
+        "manager.",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
+        default="info", description="Least severe event that is logged."
+    )
+
+    @model_validator(mode="after")
+    def _require_agreement(self) -> Self:
+        if self.load_model and self.model_control_mode != "explicit":
+            raise SettingsError(
+                f"load_model is {','.join(self.load_model)!r} but model_control_mode is {self.model_control_mode!r}: "
+                "naming models needs model_control_mode 'explicit'"
+            )
+        sizes = ("max_message_bytes", "max_queue_bytes_per_model", "max_queue_bytes")
+        for smaller, larger in pairwise(sizes):
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if low > high:
+                raise SettingsError(
+                    f"{larger} ({size_text(high)}) is below {smaller} ({size_text(low)}): "
+                    "what fills the smaller bound could never be admitted; raise one or lower the other"
+                )
+        return self

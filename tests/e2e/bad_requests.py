@@ -1,0 +1,14 @@
+"""Every bad request of the design's page of hazards, with the status it must get: one table. Sends nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.e2e.bad_messages import messages, outputs, parameters, strings
+from tests.e2e.bad_names import names
+from tests.e2e.bad_request import BadRequest
+from tests.e2e.bad_tensors import inputs, payloads
+
+__all__ = ["BAD_REQUESTS", "BadRequest"]
+
+BAD_REQUESTS: Final = (*names(), *inputs(), *payloads(), *strings(), *outputs(), *parameters(), *messages())

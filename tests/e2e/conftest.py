@@ -1,0 +1,27 @@
+"""One server for each transport, shared by all tests of this folder; a repository of small models for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.models import repository, write
+from tests.e2e.servers import TRANSPORTS, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of tests.e2e.models."""
+    return write(repository(), tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="session", params=TRANSPORTS)
+def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
+    """A server that outlives the test: leave it as it was."""
+    with Server(models, request.param) as running:
+        yield running

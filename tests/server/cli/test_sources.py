@@ -1,0 +1,133 @@
+"""Where settings come from: the order of the sources, and the texts for what is wrong in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sardonyx_server.cli.sources import Origin, load
+from sardonyx_server.errors import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No SARDONYX_* variables but those that a test sets."""
+    for name in [name for name in os.environ if name.startswith("SARDONYX_")]:
+        monkeypatch.delenv(name)
+
+
+def config_file(folder: Path, text: str) -> str:
+    """A TOML file with this text."""
+    path = folder / "sardonyx.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_flags_win_over_variables_over_the_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each value remembers where it came from."""
+    config = config_file(tmp_path, 'grpc_port = 1\nhttp_port = 2\ncores = 3\nhost = "a"\n')
+    for name, value in {"GRPC_PORT": "10", "HTTP_PORT": "20", "HOST": ""}.items():
+        monkeypatch.setenv(f"SARDONYX_{name}", value)
+    loaded = load(flags={"grpc_port": "100", "cores": None, "load_model": []}, config=config)
+    assert (loaded.settings.grpc_port, loaded.settings.http_port, loaded.settings.cores) == (100, 20, 3)
+    assert loaded.settings.host == "a"
+    assert loaded.settings.max_batch_rows == 64
+    assert loaded.origins["grpc_port"] == Origin(source="flag", where="--grpc-port")
+    assert loaded.origins["http_port"] == Origin(source="environment", where="SARDONYX_HTTP_PORT")
+    assert loaded.origins["cores"] == Origin(source="file", where=f"{config}: cores")
+    assert loaded.origins["max_batch_rows"] == Origin(source="default", where="default")
+
+
+def test_the_file_can_be_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And --config wins over that variable."""
+    (tmp_path / "other").mkdir()
+    config = config_file(tmp_path, "grpc_port = 1\n")
+    other = config_file(tmp_path / "other", "grpc_port = 2\n")
+    monkeypatch.setenv("SARDONYX_CONFIG", config)
+    assert load(flags={}).settings.grpc_port == 1
+    assert load(flags={}, config=other).settings.grpc_port == 2
+
+
+def test_a_value_that_a_better_source_hides_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong variable can be overruled on the command line."""
+    monkeypatch.setenv("SARDONYX_GRPC_PORT", "x")
+    loaded = load(flags={"grpc_port": "1"})
+    assert loaded.settings.grpc_port == 1
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own name, not by the flag's."""
+    monkeypatch.setenv("SARDONYX_TRANSPORT", "pigeon")
+    with pytest.raises(SettingsError) as caught:
+        load(flags={})
+    assert caught.value.message == "SARDONYX_TRANSPORT: expected one of auto, lane, grpcio, got 'pigeon'"
+
+
+def test_a_wrong_key_of_the_file_is_named(tmp_path: Path) -> None:
+    """With the file it is in."""
+    config = config_file(tmp_path, 'cores = "many"\n')
+    with pytest.raises(SettingsError) as caught:
+        load(flags={}, config=config)
+    assert caught.value.message == f"{config}: cores: expected a whole number from 0 to 4096, got 'many'"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grpc-port = 1\n", "{}: grpc-port: no setting has this name; did you mean 'grpc_port'?"),
+        ("[server]\n", "{}: server: no setting has this name; did you mean 'server_name'?"),
+        ("colour = 1\n", "{}: colour: no setting has this name; 'sardonyx serve --show-settings' lists all"),
+        ("grpc_port = \n", "--config: '{}' is not valid TOML: Invalid value (at line 1, column 13)"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """A misspelled key is an error: it would otherwise silently have no effect."""
+    config = config_file(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(flags={}, config=config)
+    assert caught.value.message == message.format(config)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says which of the two ways named it."""
+    missing = str(tmp_path / "none.toml")
+    with pytest.raises(SettingsError) as caught:
+        load(flags={}, config=missing)
+    assert caught.value.message == f"--config: cannot read {missing!r}: No such file or directory"
+    monkeypatch.setenv("SARDONYX_CONFIG", str(tmp_path))
+    with pytest.raises(SettingsError) as caught:
+        load(flags={})
+    assert caught.value.message == f"SARDONYX_CONFIG: cannot read {str(tmp_path)!r}: Is a directory"
+
+
+def test_a_misspelled_variable_is_warned_about_and_foreign_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform sets variables of its own for a service called sardonyx; those are no mistakes."""
+    environ = {
+        "SARDONYX_GRPC_PROT": "1",
+        "SARDONYX_SERVICE_HOST": "10.0.0.1",
+        "SARDONYX_PORT_8001_TCP_ADDR": "10.0.0.1",
+        "SARDONYX_URL": "x:1",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    loaded = load(flags={})
+    assert loaded.warnings == ("SARDONYX_GRPC_PROT is no setting and has no effect; did you mean SARDONYX_GRPC_PORT?",)
+
+
+def test_a_service_link_of_kubernetes_is_not_taken_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service called sardonyx-grpc makes Kubernetes set SARDONYX_GRPC_PORT=tcp://... in every pod."""
+    monkeypatch.setenv("SARDONYX_GRPC_PORT", "tcp://10.0.0.1:8001")
+    loaded = load(flags={})
+    assert loaded.settings.grpc_port == 8001
+    assert loaded.warnings == (
+        "SARDONYX_GRPC_PORT is ignored: 'tcp://10.0.0.1:8001' is a link that Kubernetes made for a service",
+    )
+
+
+def test_an_unknown_provider_is_refused_where_it_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any model is loaded."""
+    monkeypatch.setenv("SARDONYX_PROVIDERS", "quantum")
+    with pytest.raises(SettingsError, match=r"^SARDONYX_PROVIDERS: unknown provider 'quantum'"):
+        load(flags={})

@@ -1,0 +1,103 @@
+"""What is shown of models: the table, the inspection, and JSON that says the same."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from sardonyx_server.cli.render import (
+    batching_text,
+    check_table,
+    inspection,
+    models_table,
+    settings_json,
+    settings_table,
+    shape_line,
+)
+from sardonyx_server.cli.sources import load
+from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json
+from sardonyx_wire.tensors import TensorSpec
+from tests.server.cli.doubles import BROKEN, IRIS, MAGIKA
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def shown(renderable: RenderableType) -> str:
+    """The text as it is printed in a wide pipe, without trailing blanks."""
+    out = io.StringIO()
+    Console(file=out, width=200, markup=False, highlight=False).print(renderable)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None:
+    """All that the start of a server owes a person, one block for each model."""
+    text = shown(models_table([IRIS, MAGIKA]))
+    for expected in (
+        "X FP32 [-1,4]",
+        "label INT64 [-1]",
+        "probabilities FP32 [-1,3]",
+        "auto: the only one installed",
+        "up to 64 rows",
+        "0.006 ms at 1, 0.0072 ms at 64",
+        "bytes INT32 [-1,2048]",
+        "does not pay: 5.3 ms a row alone, 6.7 ms in 16",
+    ):
+        assert expected in text
+
+
+def test_a_broken_model_shows_its_reason_in_the_table_as_plain_text() -> None:
+    """What a file says is never read as markup."""
+    assert "FAILED: model.onnx is no ONNX file [bold]" in shown(models_table([BROKEN]))
+
+
+def test_a_model_where_batching_does_not_pay_says_no_and_why() -> None:
+    """The measured time of one row stands between."""
+    assert batching_text(MAGIKA).plain == "no\n5.3 ms at 1\ndoes not pay: 5.3 ms a row alone, 6.7 ms in 16"
+
+
+def test_an_inspection_shows_the_cost_curve_and_the_configuration() -> None:
+    """Everything there is to know about one model."""
+    text = shown(inspection(IRIS))
+    assert "iris  version 1  loaded in 30 ms" in text
+    assert "CPUExecutionProvider: auto: the only one installed (5 nodes on CPUExecutionProvider)" in text
+    assert "runs on the thread that reads the requests; a batch takes less than a hand-over" in text
+    assert "up to 64 rows; pays to 64 rows: 6 us alone, 0.1 us a row" in text
+    assert ["64", "0.0072", "0.0001125", "8,888,889"] in [line.split() for line in text.splitlines()]
+    assert "warning: rate_limiter has no effect here" in text
+    assert 'name: "iris"\nmax_batch_size: 64' in text
+    assert "2, each with 1 thread" in shown(inspection(MAGIKA))
+
+
+def test_a_check_says_ok_or_failed_for_each_model() -> None:
+    """With the reason, and with warnings."""
+    lines = shown(check_table([IRIS, BROKEN])).splitlines()
+    assert lines[1].split()[:3] == ["iris", "1", "ok"]
+    assert "warning: rate_limiter has no effect here" in lines[2]
+    assert lines[3].split(maxsplit=3) == ["bad", "1", "failed", "model.onnx is no ONNX file [bold]"]
+
+
+def test_shapes_tell_scalars_from_undeclared_ones() -> None:
+    """They are different things to a caller."""
+    scalar, unknown = (TensorSpec(name="x", datatype="FP32", shape=shape) for shape in ((), None))
+    assert (shape_line(scalar), shape_line(unknown)) == ("[]", "[any]")
+
+
+@pytest.mark.parametrize("view", [IRIS, MAGIKA, BROKEN], ids=lambda view: view.name)
+def test_json_holds_everything_that_a_view_holds(view: ModelView) -> None:
+    """What a child process writes is what its parent shows."""
+    assert view_from_json(view_to_json(view)) == view
+
+
+def test_the_settings_table_shows_value_and_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And JSON says the same."""
+    monkeypatch.setenv("SARDONYX_CORES", "2")
+    loaded = load(flags={"grpc_port": "9000"})
+    lines = {line.split()[0]: line.split()[1:] for line in shown(settings_table(loaded)).splitlines()}
+    assert lines["grpc_port"] == ["9000", "--grpc-port"]
+    assert lines["cores"] == ["2", "SARDONYX_CORES"]
+    assert lines["max_message_bytes"] == ["256MiB", "default"]
+    assert settings_json(loaded)["grpc_port"] == {"value": "9000", "source": "flag", "where": "--grpc-port"}

@@ -1,0 +1,101 @@
+"""The HTTP probes over a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from sardonyx_server.observe.http import HttpEndpoint, host_is_allowed
+
+
+class Probed:
+    """Answers of a server that the test decides."""
+
+    live = True
+    ready = False
+
+
+@pytest.fixture
+def probed() -> Probed:
+    """Live, not ready."""
+    return Probed()
+
+
+@pytest.fixture
+def endpoint(probed: Probed) -> Iterator[HttpEndpoint]:
+    """An endpoint on a free port of this machine."""
+    endpoint = HttpEndpoint(host="127.0.0.1", port=0, live=lambda: probed.live, ready=lambda: probed.ready)
+    endpoint.start()
+    yield endpoint
+    endpoint.stop()
+
+
+def status(endpoint: HttpEndpoint, path: str, *, method: str = "GET", host: str | None = None) -> int:
+    """The status of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=10)
+    try:
+        connection.request(method, path, headers={} if host is None else {"Host": host})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_probes_tell_liveness_and_readiness(endpoint: HttpEndpoint, probed: Probed) -> None:
+    """The two of the protocol answer 4xx where the answer is no, as it asks."""
+    paths = ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready")
+    assert [status(endpoint, path) for path in paths] == [200, 503, 200, 400]
+    probed.ready = True
+    assert [status(endpoint, path) for path in paths] == [200, 200, 200, 200]
+    probed.live = False
+    assert [status(endpoint, path) for path in paths] == [503, 200, 400, 200]
+
+
+def test_there_is_nothing_to_write_and_nothing_else_to_read(endpoint: HttpEndpoint) -> None:
+    """GET and HEAD of four paths, no more."""
+    assert status(endpoint, "/livez", method="HEAD") == 200
+    assert [status(endpoint, "/livez", method=method) for method in ("POST", "PUT", "DELETE")] == [405, 405, 405]
+    assert status(endpoint, "/") == 404
+    assert status(endpoint, "/v2/models") == 404
+
+
+def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
+    """A page in a browser can point its own name at this machine, and can choose no other."""
+    assert status(endpoint, "/livez", host="evil.example") == 421
+    assert status(endpoint, "/livez", host=f"localhost:{endpoint.port}") == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8000", True),
+        ("10.1.2.3:8000", True),
+        ("[::1]:8000", True),
+        ("LocalHost", True),
+        ("models.internal:8000", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example:80", False),
+        ("", False),
+        (":80", False),
+    ],
+)
+def test_addresses_localhost_and_the_own_name_are_allowed(header: str, *, allowed: bool) -> None:
+    """Orchestrators probe by address."""
+    assert host_is_allowed(header, "models.internal") is allowed
+
+
+def test_a_port_in_use_is_an_error_at_once() -> None:
+    """Not later, on a thread where nobody sees it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        HttpEndpoint(host="127.0.0.1", port=taken.getsockname()[1], live=lambda: True, ready=lambda: True)
+
+
+def test_the_port_is_free_again_after_the_stop(endpoint: HttpEndpoint) -> None:
+    """So that a restart finds it."""
+    endpoint.stop()
+    with socket.create_server(("127.0.0.1", endpoint.port)):
+        pass

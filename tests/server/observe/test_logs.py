@@ -1,0 +1,100 @@
+"""Logs: one JSON object per event for programs, readable lines for people."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from sardonyx_server.observe import logs
+
+LOG = logging.getLogger("sardonyx.test")
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_auto_is_console_at_a_terminal_and_json_elsewhere() -> None:
+    """And what is named wins."""
+    assert logs.resolve_format("auto", is_terminal=True) == "console"
+    assert logs.resolve_format("auto", is_terminal=False) == "json"
+    assert logs.resolve_format("json", is_terminal=True) == "json"
+    assert logs.resolve_format("console", is_terminal=False) == "console"
+
+
+def test_an_event_is_one_json_object_with_its_fields() -> None:
+    """Timestamp in UTC, level, logger and event first."""
+    out = io.StringIO()
+    logs.configure(log_format="json", level="info", stream=out)
+    LOG.info("model ready", extra={"model": "iris\n", "load_s": 0.5})
+    (line,) = out.getvalue().splitlines()
+    event = json.loads(line)
+    assert list(event)[:4] == ["timestamp", "level", "logger", "event"]
+    assert event["timestamp"].endswith("Z")
+    del event["timestamp"]
+    assert event == {
+        "level": "info",
+        "logger": "sardonyx.test",
+        "event": "model ready",
+        "model": "iris\n",
+        "load_s": 0.5,
+    }
+
+
+def test_a_traceback_stays_inside_its_json_line() -> None:
+    """One event is one line, whatever happened."""
+    out = io.StringIO()
+    logs.configure(log_format="json", level="info", stream=out)
+    LOG.error("it failed", exc_info=RuntimeError("boom"))
+    (line,) = out.getvalue().splitlines()
+    assert "RuntimeError: boom" in json.loads(line)["exception"]
+
+
+def test_a_console_line_is_readable_and_without_colour_where_none_is_wanted() -> None:
+    """Time, level, event, fields."""
+    out = io.StringIO()
+    logs.configure(log_format="console", level="info", stream=out, colours=False)
+    LOG.warning("model failed", extra={"model": "iris"})
+    (line,) = out.getvalue().splitlines()
+    assert line[8:] == " [warning  ] model failed [sardonyx.test] model=iris"
+
+
+def test_the_level_can_change_and_configuring_again_replaces_the_first() -> None:
+    """No event is written twice."""
+    first, second = io.StringIO(), io.StringIO()
+    logs.configure(log_format="json", level="info", stream=first)
+    logs.configure(log_format="json", level="warning", stream=second)
+    LOG.info("quiet")
+    logs.set_level("info")
+    LOG.info("heard")
+    assert first.getvalue() == ""
+    assert [json.loads(line)["event"] for line in second.getvalue().splitlines()] == ["heard"]
+
+
+def test_warnings_of_python_become_events() -> None:
+    """They would break the stream of JSON otherwise."""
+    out = io.StringIO()
+    logs.configure(log_format="json", level="info", stream=out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    assert "DeprecationWarning: old" in json.loads(out.getvalue())["event"]
+
+
+def test_events_follow_standard_output_where_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A progress bar puts itself in its place while it is shown."""
+    logs.configure(log_format="json", level="info")
+    LOG.info("here")
+    assert json.loads(capsys.readouterr().out)["event"] == "here"

@@ -1,0 +1,308 @@
+"""Private copies: what is taken, what is refused, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from pathlib import Path, PosixPath
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository import files as files_module
+from sardonyx_server.repository.files import STILL_BEING_WRITTEN, graph_signature, take_private_copy
+from sardonyx_server.repository.scan import scan
+from sardonyx_server.repository.spec import ModelSpec
+from sardonyx_wire.tensors import TensorSpec
+from tests.server.repository.onnx_models import external, linear, put_model, weights
+
+SUBJECT = "version 1 of model 'm'"
+DATA = numpy_helper.to_array(weights(4, 3)).tobytes()
+
+
+def _spec_of(repository: Path) -> ModelSpec:
+    found = scan([repository])["m"]
+    assert isinstance(found, ModelSpec), found
+    return found
+
+
+def _put_external(repository: Path, location: str = "w.bin") -> Path:
+    """A model whose weights are said to lie at ``location``; returns its folder. Writes no weights."""
+    return put_model(repository, "m", data=linear(weight=external(location))).parent
+
+
+def _refusal(repository: Path) -> LoadFailed:
+    with pytest.raises(LoadFailed) as caught:
+        take_private_copy(_spec_of(repository), 1, private_parent=repository.parent)
+    assert str(repository) not in caught.value.message
+    # Whatever was made for it is gone.
+    assert not list(repository.parent.glob("sardonyx-*"))
+    return caught.value
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """An empty repository, in a folder of its own."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    return folder
+
+
+def test_a_model_is_taken_as_bytes(repository: Path) -> None:
+    """One file needs no folder; the signature comes with it."""
+    put_model(repository, "m")
+    with take_private_copy(_spec_of(repository), 1) as files:
+        assert files.model_bytes == linear()
+        assert files.path is None
+        assert graph_signature(files) == (
+            (TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("N", "")),),
+            (TensorSpec(name="y", datatype="FP32", shape=(-1, 3), dim_names=("N", "")),),
+        )
+    assert files.model_bytes is None
+
+
+def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
+    """Model and data, also in folders below; others may not enter; a session outlives close, which removes it."""
+    folder = _put_external(repository, "./sub/w.bin")
+    (folder / "sub").mkdir()
+    (folder / "sub/w.bin").write_bytes(DATA)
+    (folder / "unrelated").write_bytes(b"x")
+    files = take_private_copy(_spec_of(repository), 1, private_parent=repository.parent)
+    assert files.model_bytes is None
+    assert files.path is not None
+    private = files.path.parent
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert sorted(str(each.relative_to(private)) for each in private.rglob("*")) == ["model.onnx", "sub", "sub/w.bin"]
+    (folder / "sub/w.bin").write_bytes(b"")
+    session = onnxruntime.InferenceSession(files.path, providers=["CPUExecutionProvider"])
+    files.close()
+    assert not private.exists()
+    files.close()
+    x = np.ones((1, 4), np.float32)
+    assert np.allclose(session.run(None, {"x": x})[0], x @ numpy_helper.to_array(weights(4, 3)))
+
+
+def test_onnxruntime_looks_for_data_of_bytes_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 7 of the hazards: the reason that such a model is never loaded from bytes."""
+    (tmp_path / "w.bin").write_bytes(DATA)
+    monkeypatch.chdir(tmp_path)
+    onnxruntime.InferenceSession(linear(weight=external("w.bin")), providers=["CPUExecutionProvider"])
+
+
+def test_links_that_stay_in_the_folder_are_followed(repository: Path) -> None:
+    """As Kubernetes lays out a volume."""
+    folder = _put_external(repository)
+    (folder / "..data").mkdir()
+    (folder / "..data/w.bin").write_bytes(DATA)
+    (folder / "w.bin").symlink_to("..data/w.bin")
+    with take_private_copy(_spec_of(repository), 1, private_parent=repository.parent) as files:
+        assert files.path is not None
+        assert (files.path.parent / "w.bin").read_bytes() == DATA
+        assert not (files.path.parent / "w.bin").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("../w.bin", "../w.bin"),
+        ("sub/../../w.bin", "sub/../../w.bin"),
+        ("/etc/shadow", "/.../shadow"),
+        ("", ""),
+        ("sub/", "sub/"),
+        (".", "."),
+        ("..", ".."),
+        ("a\\..\\b", "a\\\\..\\\\b"),
+        ("*/_ORT_MEM_ADDR_/*", "*/_ORT_MEM_ADDR_/*"),
+        ("a\nb", "a\\nb"),
+    ],
+)
+def test_locations_that_may_lead_out_are_refused(repository: Path, location: str, shown: str) -> None:
+    """Before anything is opened; onnxruntime's mark for data in memory is one of them."""
+    _put_external(repository, location)
+    assert _refusal(repository).message == (
+        f"{SUBJECT}: external data '{shown}': expected a path inside the version folder, without '..'"
+    )
+
+
+def test_data_in_the_model_itself_are_refused(repository: Path) -> None:
+    """The copy would overwrite the model."""
+    _put_external(repository, "./model.onnx")
+    assert _refusal(repository).message == f"{SUBJECT}: external data './model.onnx' is the model itself"
+
+
+def test_missing_data_are_named(repository: Path) -> None:
+    """By the location that the model gives."""
+    _put_external(repository, "sub/w.bin")
+    assert _refusal(repository).message == f"{SUBJECT}: external data 'sub/w.bin' is not there"
+
+
+def test_links_out_of_the_folder_are_refused(repository: Path) -> None:
+    """A link to a file, a link on the way, and a link to the folder itself."""
+    folder = _put_external(repository)
+    secret = repository.parent / "secret"
+    secret.mkdir()
+    (secret / "w.bin").write_bytes(DATA)
+    (folder / "w.bin").symlink_to(secret / "w.bin")
+    out = "is a link out of the version folder; put the file itself there"
+    assert _refusal(repository).message == f"{SUBJECT}: external data 'w.bin' {out}"
+    _put_external(repository, "sub/w.bin")
+    (folder / "sub").symlink_to(secret)
+    assert _refusal(repository).message == f"{SUBJECT}: external data 'sub/w.bin' {out}"
+    _put_external(repository, "self")
+    (folder / "self").symlink_to(".")
+    assert _refusal(repository).message == f"{SUBJECT}: external data 'self' {out}"
+
+
+def test_hard_links_are_refused(repository: Path) -> None:
+    """Trap 7 of the hazards: onnxruntime loads them, whatever they lead to."""
+    folder = _put_external(repository)
+    secret = repository.parent / "secret"
+    secret.write_bytes(DATA)
+    os.link(secret, folder / "w.bin")
+    assert _refusal(repository).message == (
+        f"{SUBJECT}: external data 'w.bin' has hard links; put a copy of the file there"
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "FIFO", "loop"])
+def test_data_that_are_no_file_are_refused(repository: Path, kind: str) -> None:
+    """Without blocking."""
+    folder = _put_external(repository)
+    if kind == "folder":
+        (folder / "w.bin").mkdir()
+    elif kind == "FIFO":
+        os.mkfifo(folder / "w.bin")
+    else:
+        (folder / "w.bin").symlink_to("w.bin")
+    problem = "is a link that leads back to itself" if kind == "loop" else f"is a {kind}, expected a file"
+    assert _refusal(repository).message == f"{SUBJECT}: external data 'w.bin' {problem}"
+
+
+def test_a_link_that_appears_after_the_check_is_not_followed(tmp_path: Path) -> None:
+    """Each folder on the way is opened by itself, without links."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/w.bin").write_bytes(DATA)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real/link").symlink_to("w.bin")
+    os.close(files_module._open_without_links(str(tmp_path), "real/w.bin"))
+    for place in ("link/w.bin", "real/link"):
+        with pytest.raises(OSError, match=r"link|directory"):
+            files_module._open_without_links(str(tmp_path), place)
+
+
+@pytest.mark.parametrize("change", ["append", "touch", "replace", "delete"])
+def test_a_file_that_changes_meanwhile_is_still_being_written(tmp_path: Path, change: str) -> None:
+    """Size, time or inode differ behind from before; the reason tells the caller to try again."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"one")
+
+    def meddle() -> None:
+        if change == "append":
+            file.write_bytes(b"one two")
+        elif change == "touch":
+            os.utime(file, ns=(1, 1))
+        elif change == "replace":
+            status = file.stat()
+            (tmp_path / "new").write_bytes(b"two")
+            os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
+            (tmp_path / "new").rename(file)
+        else:
+            file.unlink()
+
+    def read() -> None:
+        with files_module._held_still(os.open(file, os.O_RDONLY), file, SUBJECT) as opened:
+            assert opened.read() == b"one"
+            meddle()
+
+    with pytest.raises(LoadFailed) as caught:
+        read()
+    assert caught.value.message == f"{SUBJECT}: 'model.onnx' is still being written"
+    assert caught.value.reason == STILL_BEING_WRITTEN
+
+
+class _Restless(PosixPath):
+    """A path to a file that is touched at each look."""
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """As of a path, after a touch."""
+        before = super().stat()
+        os.utime(self, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+        return super().stat()
+
+
+def test_a_copy_of_files_that_change_is_thrown_away(repository: Path) -> None:
+    """The private folder too."""
+    folder = _put_external(repository)
+    (folder / "w.bin").write_bytes(DATA)
+    spec = _spec_of(repository)
+    restless = dataclasses.replace(spec, files={1: _Restless(spec.files[1])})
+    with pytest.raises(LoadFailed) as caught:
+        take_private_copy(restless, 1, private_parent=repository.parent)
+    assert caught.value.reason == STILL_BEING_WRITTEN
+    assert not list(repository.parent.glob("sardonyx-*"))
+
+
+def test_nonsense_in_a_file_that_changes_is_no_verdict_on_it(tmp_path: Path) -> None:
+    """Half a model is 'still being written', not 'no ONNX model'; when it holds still, the verdict counts."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"half")
+
+    def judge(*, meddle: bool) -> None:
+        with files_module._held_still(os.open(file, os.O_RDONLY), file, SUBJECT):
+            if meddle:
+                file.write_bytes(b"half and half")
+            raise LoadFailed("no ONNX model")
+
+    with pytest.raises(LoadFailed) as caught:
+        judge(meddle=True)
+    assert caught.value.reason == STILL_BEING_WRITTEN
+    with pytest.raises(LoadFailed, match=r"^no ONNX model$") as caught:
+        judge(meddle=False)
+    assert caught.value.reason == "LOAD_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (np.random.default_rng(3).bytes(500), "is no ONNX model, or cut off (500 bytes)"),
+        (linear()[:-20], f"is no ONNX model, or cut off ({len(linear()) - 20} bytes)"),
+    ],
+)
+def test_random_and_cut_files_are_refused(repository: Path, data: bytes, problem: str) -> None:
+    """With their size, which shows a broken upload."""
+    put_model(repository, "m", data=data)
+    assert _refusal(repository).message == f"{SUBJECT} {problem}"
+
+
+def test_a_version_that_vanished_is_refused(repository: Path) -> None:
+    """The spec is from the last look; the disk may have moved on."""
+    file = put_model(repository, "m")
+    spec = _spec_of(repository)
+    file.unlink()
+    with pytest.raises(LoadFailed, match=r"^version 1 of model 'm': version folder '1' has no 'model.onnx'$"):
+        take_private_copy(spec, 1)
+
+
+def test_a_folder_that_cannot_be_written_is_a_load_error(repository: Path) -> None:
+    """A missing folder for copies is the operator's to mend."""
+    folder = _put_external(repository)
+    (folder / "w.bin").write_bytes(DATA)
+    with pytest.raises(LoadFailed):
+        take_private_copy(_spec_of(repository), 1, private_parent=repository.parent / "gone")
+
+
+def test_an_unknown_operator_is_not_judged_here(repository: Path) -> None:
+    """Whether onnxruntime can run a graph is for onnxruntime to say."""
+    model = onnx.ModelProto.FromString(linear())
+    model.graph.node[0].op_type = "NoSuchOperator"
+    model.opset_import[0].version = 99
+    put_model(repository, "m", data=model.SerializeToString())
+    with take_private_copy(_spec_of(repository), 1) as files:
+        assert files.graph.opsets == {"": 99}

@@ -1,0 +1,138 @@
+"""The subset of ONNX's format agrees with the onnx package, and pruning changes nothing but the size."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import onnx
+import pytest
+from google.protobuf import descriptor_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sardonyx_server.repository import onnx_format
+from sardonyx_server.repository.onnx_format import MalformedModelError, parse_model, prune
+from tests.server.repository.onnx_models import linear
+
+# Messages that the subset names otherwise than ONNX, because there they are nested or alike.
+_ONNX_NAMES = {
+    "TensorTypeProto": "TypeProto.Tensor",
+    "DimensionProto": "TensorShapeProto.Dimension",
+    "HolderProto": "TypeProto.Sequence",
+}
+
+
+def _onnx_fields(name: str) -> dict[str, Any]:
+    found: Any = onnx
+    for part in _ONNX_NAMES.get(name, name).split("."):
+        found = getattr(found, part)
+    # As a message, whose fields are the same in every protobuf.
+    copy = descriptor_pb2.DescriptorProto()
+    found.DESCRIPTOR.CopyToProto(copy)
+    return {field.name: field for field in copy.field}
+
+
+@pytest.mark.parametrize("name", sorted(onnx_format._MESSAGES.keys() - {"OpaqueProto"}))
+def test_the_subset_agrees_with_onnx(name: str) -> None:
+    """Numbers, kinds and labels of all fields are ONNX's own."""
+    theirs = _onnx_fields(name)
+    for declared, (number, kind) in onnx_format._MESSAGES[name].items():
+        field = theirs.get(declared.removesuffix("[]"))
+        if field is None:
+            assert declared == "opaque_type"  # only in builds of onnx with ONNX-ML's experimental types
+            continue
+        assert field.number == number
+        assert bool(field.type == field.TYPE_MESSAGE) == (kind in onnx_format._MESSAGES)
+        assert declared.endswith("[]") == (field.label == field.LABEL_REPEATED)
+
+
+_TENSORS = st.builds(
+    lambda name, raw, location: onnx.TensorProto(
+        name=name, raw_data=raw, dims=[len(raw)], data_type=2, data_location=location
+    ),
+    st.text(max_size=5),
+    st.binary(max_size=900),
+    st.sampled_from([0, 1]),
+)
+
+
+@st.composite
+def _graphs(draw: st.DrawFn, depth: int = 2) -> onnx.GraphProto:
+    graph = onnx.GraphProto(name=draw(st.text(max_size=5)), initializer=draw(st.lists(_TENSORS, max_size=2)))
+    graph.sparse_initializer.extend(
+        onnx.SparseTensorProto(values=tensor, dims=[3]) for tensor in draw(st.lists(_TENSORS, max_size=1))
+    )
+    for name in draw(st.lists(st.text(max_size=5), max_size=2)):
+        value = graph.input.add(name=name)
+        value.type.tensor_type.elem_type = draw(st.integers(0, 30))
+        value.type.tensor_type.shape.dim.add(dim_param=draw(st.text(max_size=700)))
+    for _ in range(draw(st.integers(0, 2))):
+        node = graph.node.add(op_type="If", doc_string=draw(st.text(max_size=300)))
+        attribute = node.attribute.add(name="a", t=draw(_TENSORS), floats=[1.0, 2.0])
+        if depth:
+            attribute.g.CopyFrom(draw(_graphs(depth=depth - 1)))
+    return graph
+
+
+@settings(max_examples=100, deadline=None)
+@given(graph=_graphs(), small_bytes=st.sampled_from([0, 16, 512]))
+def test_pruning_keeps_all_that_the_subset_knows(graph: onnx.GraphProto, small_bytes: int) -> None:
+    """A pruned model parses to the same message as the whole one without its unknown fields."""
+    model = onnx.ModelProto(ir_version=8, graph=graph, doc_string="x" * 600)
+    model.functions.add(name="f").node.add(op_type="Constant").attribute.add(name="v", t=onnx.TensorProto(name="t"))
+    data = model.SerializeToString()
+    whole = onnx_format._MODEL.FromString(data)
+    whole.DiscardUnknownFields()
+    pruned = onnx_format._MODEL.FromString(prune(data, small_bytes=small_bytes))
+    pruned.DiscardUnknownFields()
+    assert pruned == whole
+
+
+def test_fields_that_come_in_pieces_are_joined() -> None:
+    """Protobuf merges a message that is there twice; so does what is left of it."""
+    first = onnx.ModelProto(graph=onnx.GraphProto(initializer=[onnx.TensorProto(name="a", raw_data=b"x" * 999)]))
+    second = onnx.ModelProto(graph=onnx.GraphProto(initializer=[onnx.TensorProto(name="b", raw_data=b"x" * 999)]))
+    parsed = parse_model(first.SerializeToString() + second.SerializeToString())
+    assert [tensor.name for tensor in parsed.graph.initializer] == [b"a", b"b"]
+
+
+def test_weights_are_left_out() -> None:
+    """What is kept of a model of a megabyte is small."""
+    data = onnx.ModelProto(
+        graph=onnx.GraphProto(initializer=[onnx.TensorProto(name="w", raw_data=bytes(2**20))])
+    ).SerializeToString()
+    assert len(prune(data)) < 64
+
+
+@given(st.one_of(st.binary(max_size=80), st.integers(0, len(linear())).map(lambda cut: linear()[:cut])))
+def test_any_bytes_are_a_model_or_refused(data: bytes) -> None:
+    """Random and cut files raise MalformedModelError and nothing else."""
+    with contextlib.suppress(MalformedModelError):
+        parse_model(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x3a\xff\xff\xff\xff\x0f",  # a graph beyond the end
+        b"\x08" + b"\xff" * 11,  # a number that does not end
+        b"\x3b\x3c",  # a group
+        b"\x02\x00",  # field number 0
+        b"\x09\x00",  # half of 8 bytes
+    ],
+)
+def test_malformed_fields_are_refused(data: bytes) -> None:
+    """Lengths, numbers and keys are checked before anything is read by them."""
+    with pytest.raises(MalformedModelError):
+        prune(data)
+
+
+def test_deep_nesting_is_refused() -> None:
+    """Subgraphs in subgraphs end where protobuf's own limit is, not at the end of the stack."""
+    data = b"x" * 600
+    for _ in range(3_000):
+        for key in (0x32, 0x2A, 0x0A):  # AttributeProto.g, NodeProto.attribute, GraphProto.node
+            data = bytes([key]) + onnx_format._as_varint(len(data)) + data
+    with pytest.raises(MalformedModelError, match="nested too deeply"):
+        parse_model(b"\x3a" + onnx_format._as_varint(len(data)) + data)

@@ -1,0 +1,112 @@
+"""Stand-ins for what the RPCs ask: a model that cannot run, and a server on a real socket around a registry."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from sardonyx_server.engine.registry import Registry, State, VersionStatus
+from sardonyx_server.rpc.methods import Published, add_services
+from sardonyx_server.rpc.services import ServerInfo
+from sardonyx_wire.messages import METHODS, ModelConfig
+from sardonyx_wire.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from google.protobuf.message import Message
+
+    from sardonyx_server.rpc.behaviours import Authorise
+
+__all__ = ["FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
+
+INPUT = TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("batch", ""))
+OUTPUT = TensorSpec(name="label", datatype="INT64", shape=(-1,), dim_names=("batch",))
+
+CALL_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeModel:
+    """What metadata and configuration read of a model."""
+
+    name: str
+    version: int = 1
+    inputs: tuple[TensorSpec, ...] = (INPUT,)
+    outputs: tuple[TensorSpec, ...] = (OUTPUT,)
+    config: Any = None
+
+
+def ready(registry: Registry, name: str, version: int = 1, **facts: Any) -> None:
+    """Put a version into the registry that answers."""
+    facts.setdefault("config", ModelConfig(name=name, platform="onnxruntime_onnx", max_batch_size=8))
+    model: Any = FakeModel(name=name, version=version, **facts)
+    registry.set_version(name, VersionStatus(number=version, state=State.READY, model=model))
+
+
+def loading(registry: Registry, name: str, version: int = 1) -> None:
+    """Put a version into the registry that loads."""
+    registry.set_version(name, VersionStatus(number=version, state=State.LOADING))
+
+
+def failed(registry: Registry, name: str, reason: str, version: int = 1) -> None:
+    """Put a version into the registry that failed to load."""
+    registry.set_version(name, VersionStatus(number=version, state=State.FAILED, reason=reason))
+
+
+def some_registry() -> Registry:
+    """A registry: iris 1 and 3 are ready and 4 is loading; digits loads; wine has failed."""
+    registry = Registry()
+    ready(registry, "iris", 1)
+    ready(registry, "iris", 3)
+    loading(registry, "iris", 4)
+    loading(registry, "digits")
+    failed(registry, "wine", "the file is empty")
+    return registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server, and a channel to it."""
+
+    registry: Registry
+    channel: grpc.Channel
+    published: Published
+    readiness: list[bool]
+
+    def call(self, name: str, request: Message | bytes) -> Any:
+        """Call an RPC of inference.GRPCInferenceService."""
+        method = METHODS[name]
+        message = request if isinstance(request, bytes) else request.SerializeToString()
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self.channel.unary_unary(method.path)
+        return method.response.FromString(call(message, timeout=CALL_TIMEOUT_S))
+
+
+@contextmanager
+def running(
+    registry: Registry | None = None,
+    *,
+    authorise: Authorise | None = None,
+    threads: int = 4,
+    info: ServerInfo | None = None,
+) -> Iterator[Running]:
+    """A server on a loopback socket; its readiness is the last item of ``readiness``."""
+    registry = some_registry() if registry is None else registry
+    readiness = [True]
+    is_ready: Callable[[], bool] = lambda: readiness[-1]  # noqa: E731
+    server = grpc.server(ThreadPoolExecutor(max_workers=threads))
+    published = add_services(
+        server, registry=registry, info=info or ServerInfo(version="1.2.3"), is_ready=is_ready, authorise=authorise
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Running(registry=registry, channel=channel, published=published, readiness=readiness)
+    finally:
+        published.close()
+        server.stop(None).wait()

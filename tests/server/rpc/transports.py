@@ -1,0 +1,102 @@
+"""Each transport around an intake that hands its calls to the test: what lies between a socket and a Call."""
+
+from __future__ import annotations
+
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+
+from sardonyx_server.rpc.lane import Lane
+from sardonyx_server.rpc.public_api import PublicApi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.rpc.behaviours import Authorise
+
+__all__ = ["METHOD", "TRANSPORTS", "Calls", "Transport", "opened"]
+
+METHOD: Final = "/test.Service/Infer"
+TRANSPORTS: Final = ("lane", "grpcio")
+BOUND_S: Final = 20.0
+# On the public API each open call holds a thread.
+THREADS: Final = 64
+_CHANNEL_OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1))
+
+
+class Calls:
+    """The intake of the tests: every call that comes waits here until a test takes it.
+
+    Args:
+        react: Called with each request on the transport's own thread, instead.
+    """
+
+    def __init__(self, react: Callable[[bytes, Call], None] | None = None) -> None:
+        self._react = react
+        self._arrived: queue.SimpleQueue[tuple[bytes, Call]] = queue.SimpleQueue()
+
+    def accept(self, message: bytes, call: Call) -> bool:
+        """See ``engine.intake.Intake``."""
+        if self._react is not None:
+            self._react(message, call)
+        else:
+            self._arrived.put((message, call))
+        return False
+
+    def run_waiting(self) -> None:
+        """See ``engine.intake.Intake``."""
+
+    def take(self) -> tuple[bytes, Call]:
+        """The next call; waits for it."""
+        return self._arrived.get(timeout=BOUND_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """A transport that serves on a loopback socket."""
+
+    name: str
+    serving: Any
+    server: grpc.Server
+    channel: Any  # a grpc.Channel, whose stubs want serializers
+    calls: Calls
+    lost: list[Exception]
+
+    def send(self, message: bytes = b"ask", **more: Any) -> Any:
+        """Start a call; a future with the bytes of its answer."""
+        more.setdefault("timeout", BOUND_S)
+        return self.channel.unary_unary(METHOD).future(message, **more)
+
+
+@contextmanager
+def opened(
+    name: str,
+    *,
+    react: Callable[[bytes, Call], None] | None = None,
+    authorise: Authorise | None = None,
+    options: tuple[tuple[str, Any], ...] = (),
+) -> Iterator[Transport]:
+    """Start a transport by its name; stops it at the end, when every call must have been answered."""
+    calls: Any = Calls(react)
+    lost: list[Exception] = []
+    server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
+    serving: Lane | PublicApi
+    if name == "lane":
+        serving = Lane(server, method=METHOD, intake=calls, authorise=authorise, on_lost=lost.append)
+    else:
+        serving = PublicApi(server, method=METHOD, make_intake=lambda: calls, authorise=authorise)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    serving.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=_CHANNEL_OPTIONS) as channel:
+            yield Transport(name=name, serving=serving, server=server, channel=channel, calls=calls, lost=lost)
+    finally:
+        server.stop(None).wait()
+        serving.stop()
+    assert not lost

@@ -1,0 +1,120 @@
+"""Settings: what a value may be, and that two of them do not contradict each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from sardonyx_server.errors import SettingsError
+from sardonyx_server.settings import GIB, KIB, MIB, Settings, size_text
+
+
+def test_defaults_listen_on_this_machine_only() -> None:
+    """Nothing beyond this machine reaches a server that was told nothing."""
+    assert Settings().host == "127.0.0.1"
+    assert Settings().http_port is None
+
+
+def test_settings_never_change() -> None:
+    """Every layer may keep them."""
+    settings = Settings()
+    with pytest.raises(ValidationError, match="Instance is frozen"):
+        settings.grpc_port = 1
+
+
+def test_settings_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the command line does: a server within a test or a program is what it was told to be."""
+    monkeypatch.setenv("SARDONYX_GRPC_PORT", "1")
+    assert Settings().grpc_port == 8001
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("grpc_port", "8001", 8001),
+        ("grpc_port", 0, 0),
+        ("http_port", "Off", None),
+        ("http_port", "8000", 8000),
+        ("max_message_bytes", "64MiB", 64 * MIB),
+        ("max_message_bytes", " 64 mib ", 64 * MIB),
+        ("max_message_bytes", 4096, 4096),
+        ("max_queue_bytes", "1.5GiB", 1536 * MIB),
+        ("exit_timeout_secs", "2.5", 2.5),
+        ("exit_timeout_secs", 0, 0.0),
+        ("strict_readiness", "FALSE", False),
+        ("strict_readiness", True, True),
+        ("model_control_mode", "Poll", "poll"),
+        ("host", " ::1 ", "::1"),
+        ("providers", ["cuda,CPU"], ("cuda", "cpu")),
+        ("providers", "tensorrt, CUDA", ("tensorrt", "cuda")),
+        ("providers", ("cpu",), ("cpu",)),
+        ("model_repository", "/a:/b", (Path("/a"), Path("/b"))),
+        ("model_repository", ["/odd:name"], (Path("/odd:name"),)),
+        ("model_repository", "~/models", (Path.home() / "models",)),
+    ],
+)
+def test_a_value_is_read_from_text_or_from_toml(name: str, raw: object, value: object) -> None:
+    """One model serves flags, variables and files."""
+    settings = Settings.model_validate({name: raw})
+    assert getattr(settings, name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("grpc_port", "65536"),
+        ("grpc_port", True),
+        ("grpc_port", 1.5),
+        ("http_port", "-1"),
+        ("http_port", False),
+        ("cores", "many"),
+        ("exit_timeout_secs", "nan"),
+        ("exit_timeout_secs", "inf"),
+        ("exit_timeout_secs", False),
+        ("strict_readiness", "maybe"),
+        ("transport", "carrier pigeon"),
+        ("host", " "),
+        ("load_model", "a,,b"),
+        ("providers", []),
+        ("providers", [1]),
+        ("model_repository", ""),
+        ("model_repository", "/a:"),
+        ("model_repository", [1]),
+        ("max_message_bytes", "1023"),
+        ("max_message_bytes", "2GiB"),
+        ("max_message_bytes", "64 melons"),
+        ("colour", "red"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(name: str, raw: object) -> None:
+    """A number out of range, a boolean for a number, an empty name, a field that does not exist."""
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({name: raw})
+    assert caught.value.errors()[0]["loc"][0] == name
+
+
+def test_models_to_load_need_explicit_mode() -> None:
+    """Otherwise the list would silently have no effect."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(load_model=("iris",))
+    assert caught.value.message == (
+        "load_model is 'iris' but model_control_mode is 'none': naming models needs model_control_mode 'explicit'"
+    )
+    assert Settings(load_model=("iris",), model_control_mode="explicit").load_model == ("iris",)
+
+
+def test_a_queue_holds_at_least_one_message_of_the_largest_size() -> None:
+    """A message that passes the first limit must be able to pass the next."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(max_queue_bytes_per_model=MIB)
+    assert caught.value.message == (
+        "max_queue_bytes_per_model (1MiB) is below max_message_bytes (256MiB): what fills the smaller bound could "
+        "never be admitted; raise one or lower the other"
+    )
+
+
+def test_a_size_is_written_in_the_largest_unit_that_is_exact() -> None:
+    """What is shown is what is in force, to the byte."""
+    assert [size_text(size) for size in (GIB, 1536 * MIB, 3 * KIB, 1500)] == ["1GiB", "1536MiB", "3KiB", "1500"]
