@@ -6,7 +6,7 @@
 
     Lost, at any time: stop, and end with code 1
 
-Events come through one inbox, from the signal handlers and from the threads that start and stop the server, so the
+Events come through one inbox, from the thread that hears signals and from those that start and stop the server, so the
 order of things is decided in one place. Knows no terminal and no engine.
 """
 
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import queue
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 from typing import Protocol
 
 from sardonyx_server.cli.exits import Exit
@@ -74,7 +74,6 @@ class Lost:
 
 
 Event = Started | StopAsked | Stopped | Failed | Lost
-# SimpleQueue, because its put may be called from a signal handler at any moment.
 Inbox = queue.SimpleQueue[Event]
 
 
@@ -145,17 +144,32 @@ def supervise(  # noqa: C901  # the state machine above, one case for each arrow
 
 @contextmanager
 def signals_into(inbox: Inbox) -> Iterator[None]:
-    """SIGTERM and SIGINT become events of the inbox; the old handlers come back afterwards. Main thread only."""
+    """SIGTERM and SIGINT become events of the inbox; the old handlers come back afterwards. Main thread only.
 
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        inbox.put(StopAsked())
+    A Python handler runs when the main thread next runs Python. A main thread that sleeps in the inbox is woken only if
+    the kernel gave the signal to that very thread, which it need not. The interpreter's wake-up descriptor is written by
+    whichever thread got the signal, so a thread that reads it misses none.
+    """
+    reading, writing = socket.socketpair()
+    writing.setblocking(False)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    def listen() -> None:
+        while reading.recv(1):
+            inbox.put(StopAsked())
+
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    wakeup_before = signal.set_wakeup_fd(writing.fileno())
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(wakeup_before)
         for number, old in before.items():
             signal.signal(number, old)
+        writing.close()
+        listener.join()
+        reading.close()
 
 
 def _in_thread(name: str, job: Callable[[], None], inbox: Inbox) -> None:
