@@ -147,11 +147,11 @@ def signals_into(inbox: Inbox) -> Iterator[None]:
     """SIGTERM and SIGINT become events of the inbox; the old handlers come back afterwards. Main thread only.
 
     A Python handler runs when the main thread next runs Python. A main thread that sleeps in the inbox is woken only if
-    the kernel gave the signal to that very thread, which it need not. The interpreter's wake-up descriptor is written by
-    whichever thread got the signal, so a thread that reads it misses none.
+    the kernel gave the signal to that very thread, which it need not. The interpreter's wake-up descriptor is written
+    by whichever thread got the signal, so a thread that reads it misses none.
     """
     reading, writing = socket.socketpair()
-    writing.setblocking(False)
+    writing.setblocking(False)  # noqa: FBT003  # positional only
 
     def listen() -> None:
         while reading.recv(1):
