@@ -95,7 +95,7 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)-lock/bin/uv pip compile
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS)
 .PHONY: lock
 lock: $(VENV)-lock/.stamp ## resolve requirements/*.lock anew (ARGS="--upgrade" for newer versions)
-	@$(COMPILE) --extra server --extra demo --group dev --output-file requirements/dev.lock
+	@$(COMPILE) --extra server --extra demo --extra otel --group dev --output-file requirements/dev.lock
 	@$(COMPILE) --extra server --group build --constraints requirements/dev.lock --output-file requirements/serve.lock
 	@$(COMPILE) --extra server --group build --group newest --output-file requirements/newest.lock
 	@$(COMPILE) --extra server --group build --group oldest --resolution lowest-direct --output-file requirements/oldest.lock

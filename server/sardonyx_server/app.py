@@ -24,10 +24,10 @@ from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
 from sardonyx_server.rpc import completion_queue
+from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
-from sardonyx_server.rpc.methods import add_services
+from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.public_api import PublicApi
-from sardonyx_server.rpc.services import ServerInfo
 from sardonyx_server.runtime.machine import Machine
 from sardonyx_wire.messages import METHODS
 
@@ -112,8 +112,14 @@ class App:
         )
         self._published = add_services(
             self._server,
+            services=Services(
+                introspection=Introspection(
+                    self.registry,
+                    ServerInfo(name=settings.server_name, version=importlib.metadata.version("sardonyx")),
+                    self._is_ready,
+                )
+            ),
             registry=self.registry,
-            info=ServerInfo(name=settings.server_name, version=importlib.metadata.version("sardonyx")),
             is_ready=self._is_ready,
             authorise=None,
         )

@@ -17,8 +17,8 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Unary, Watch
 from sardonyx_server.rpc.health import Health
+from sardonyx_server.rpc.introspection import Introspection
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
-from sardonyx_server.rpc.services import ServerInfo, Services
 from sardonyx_wire.messages import METHODS, SERVICE
 
 if TYPE_CHECKING:
@@ -28,10 +28,17 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.registry import Registry
 
-__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "add_services"]
+__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "Services", "add_services"]
 
 # A reflection stream holds a thread while it is open. It has its own few, so that idle ones keep nothing else waiting.
 _REFLECTION_THREADS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What answers the RPCs that need no completion queue of their own, by subject. Any thread."""
+
+    introspection: Introspection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +71,14 @@ class Later:
 _SEND_IN_MESSAGE: Final = "send tensors in raw_input_contents and take them from raw_output_contents"
 
 RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
-    "ServerLive": Served(answer=Services.server_live),
-    "ServerReady": Served(answer=Services.server_ready),
-    "ModelReady": Served(answer=Services.model_ready),
-    "ServerMetadata": Served(answer=Services.server_metadata),
-    "ModelMetadata": Served(answer=Services.model_metadata),
+    "ServerLive": Served(answer=lambda on, request: on.introspection.server_live(request)),
+    "ServerReady": Served(answer=lambda on, request: on.introspection.server_ready(request)),
+    "ModelReady": Served(answer=lambda on, request: on.introspection.model_ready(request)),
+    "ServerMetadata": Served(answer=lambda on, request: on.introspection.server_metadata(request)),
+    "ModelMetadata": Served(answer=lambda on, request: on.introspection.model_metadata(request)),
     "ModelInfer": HotPath(),
     "ModelStreamInfer": Later(way_out="call ModelInfer for each request"),
-    "ModelConfig": Served(answer=Services.model_config),
+    "ModelConfig": Served(answer=lambda on, request: on.introspection.model_config(request)),
     "ModelStatistics": Later(way_out="measure at the client"),
     "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
     "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
@@ -108,8 +115,8 @@ class Published:
 def add_services(
     server: grpc.Server,
     *,
+    services: Services,
     registry: Registry,
-    info: ServerInfo,
     is_ready: Callable[[], bool],
     authorise: Authorise | None,
 ) -> Published:
@@ -117,15 +124,14 @@ def add_services(
 
     Args:
         server: Not started yet.
-        registry: Every known model.
-        info: What ServerMetadata answers.
+        services: What answers them.
+        registry: Every known model, for health.
         is_ready: Whether the server takes requests; called on any thread, must not block.
         authorise: Asked first in every call of every service; None allows all.
 
     Returns:
         A handle for drain and close.
     """
-    services = Services(registry, info, is_ready)
     reflection = Reflection()
     health = Health(registry, is_ready)
     reflection_threads = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["EXTENSIONS", "PLATFORM", "ServerInfo", "Services"]
+__all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo"]
 
 EXTENSIONS: Final = ("model_configuration",)
 """Triton's names of the protocol's extensions, as far as they work here."""
@@ -58,8 +58,8 @@ class ServerInfo:
     extensions: tuple[str, ...] = EXTENSIONS
 
 
-class Services:
-    """The RPCs that need no completion queue of their own. Any thread; none of them blocks.
+class Introspection:
+    """The RPCs that tell about the server and its models. Any thread; none of them blocks.
 
     Args:
         registry: Every known model.

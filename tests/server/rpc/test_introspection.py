@@ -11,9 +11,9 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
+from sardonyx_server.rpc.introspection import ServerInfo
 from sardonyx_server.rpc.methods import RPCS, HotPath, Later, Served
 from sardonyx_server.rpc.reflection import SERVICES, served_descriptors
-from sardonyx_server.rpc.services import ServerInfo
 from sardonyx_wire.messages import (
     METHODS,
     ModelConfig,
