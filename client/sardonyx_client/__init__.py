@@ -7,10 +7,12 @@ with Client("127.0.0.1:8001") as client:
     print(result.text("label"), result["probabilities"])
 """
 
+from sardonyx_client._async_client import AsyncClient
 from sardonyx_client._client import Client
 from sardonyx_client._errors import (
     BadResponse,
     Cancelled,
+    ClientClosed,
     ClientError,
     DeadlineExceeded,
     InvalidArgument,
@@ -22,23 +24,43 @@ from sardonyx_client._errors import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._values import ModelInfo, ParameterValue, Result, ServerInfo
+from sardonyx_client._options import TLS, Retry
+from sardonyx_client._values import (
+    Duration,
+    IndexEntry,
+    ModelInfo,
+    ModelStatistics,
+    ParameterValue,
+    Result,
+    ServerInfo,
+    SharedMemoryRegion,
+    Timings,
+)
 
 __all__ = [
+    "TLS",
+    "AsyncClient",
     "BadResponse",
     "Cancelled",
     "Client",
+    "ClientClosed",
     "ClientError",
     "DeadlineExceeded",
+    "Duration",
+    "IndexEntry",
     "InvalidArgument",
     "ModelInfo",
+    "ModelStatistics",
     "NotFound",
     "ParameterValue",
     "PermissionDenied",
     "ResourceExhausted",
     "Result",
+    "Retry",
     "ServerFault",
     "ServerInfo",
+    "SharedMemoryRegion",
+    "Timings",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

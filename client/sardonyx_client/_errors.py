@@ -8,6 +8,7 @@ ClientError
 |-- Unimplemented         you: this server cannot do it
 |-- DeadlineExceeded      your ``timeout_s`` was over before the answer came
 |-- Cancelled             the call was cancelled
+|-- ClientClosed          you: the client was closed, or made before a fork
 |-- Unavailable           try later: no connection, or the server or model is not ready or is overloaded
 |-- ResourceExhausted     a message is larger than a limit, or a quota is used up
 |-- ServerFault           the server: it failed, or the model did
@@ -32,6 +33,7 @@ __all__ = [
     "ERRORS",
     "BadResponse",
     "Cancelled",
+    "ClientClosed",
     "ClientError",
     "DeadlineExceeded",
     "InvalidArgument",
@@ -60,6 +62,7 @@ class ClientError(Exception):
         info: What the server said beside the reason, such as an error id.
         field: Path of the request's field that is wrong, such as ``inputs[0].shape``; "" where the server named none.
         retry_after_s: When the server advises to try again, in seconds from now; None where it gave no advice.
+        request_id: Of the inference request that failed; "" where it had none.
     """
 
     def __init__(self, message: str, *, code: grpc.StatusCode | None = None, details: Details = NO_DETAILS) -> None:
@@ -70,6 +73,7 @@ class ClientError(Exception):
         self.info: Mapping[str, str] = details.info
         self.field: str = details.field
         self.retry_after_s: float | None = details.retry_after_s
+        self.request_id = ""
 
 
 class InvalidArgument(ClientError):
@@ -98,6 +102,10 @@ class DeadlineExceeded(ClientError):
 
 class Cancelled(ClientError):
     """The call was cancelled."""
+
+
+class ClientClosed(ClientError):
+    """The client was closed, or belongs to another process."""
 
 
 class Unavailable(ClientError):
@@ -139,14 +147,16 @@ ERRORS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = MappingProxyType(
 )
 
 
-def translate(error: grpc.RpcError, *, call: str, timeout_s: float) -> ClientError:
+def translate(error: BaseException, *, call: str, timeout_s: float | None) -> ClientError:
     """A failed call -> our error, with the google.rpc details where the server sent them.
 
     Args:
         error: What grpc raised.
         call: The RPC and the address, for the message.
-        timeout_s: The call's.
+        timeout_s: The call's; None = it had none.
     """
+    if not isinstance(error, grpc.RpcError):
+        return Cancelled(f"{call} was cancelled")
     call_state: Any = error  # what a call raises is a grpc.Call too, which grpc's types do not say
     code: grpc.StatusCode = call_state.code()
     details = NO_DETAILS
@@ -154,6 +164,6 @@ def translate(error: grpc.RpcError, *, call: str, timeout_s: float) -> ClientErr
         if key == _DETAILS_KEY and isinstance(value, bytes):
             details = read_details(value)
     message = call_state.details() or f"{call} ended with {code.name} and no text"
-    if message == _LOCAL_TIMEOUT:
+    if message == _LOCAL_TIMEOUT and timeout_s is not None:
         message = f"{call} gave no answer within {timeout_s:g} s"
     return ERRORS.get(code, ServerFault)(message, code=code, details=details)

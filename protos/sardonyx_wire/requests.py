@@ -1,9 +1,9 @@
 """Bytes of a ``ModelInferRequest`` -> header, id and views of the payloads. Does not judge: the signature check does.
 
-Requests of one client repeat everything but the payload and the id. So the reader walks only the top-level fields of
-the message, cuts out the id and the payloads, and looks the remaining bytes up in a bounded memo of parsed headers.
-What it does not recognise (fields out of order, an id sent twice, unknown fields, typed contents, malformed bytes) is
-parsed by protobuf itself, in ``decode_with_protobuf``: the slow twin, which property tests hold equal.
+Requests of one client repeat everything but the payload and the id. So the reader cuts the message apart (framing.py)
+and looks the header's bytes up in a bounded memo of parsed headers. What that does not recognise (fields out of order,
+an id sent twice, unknown fields, typed contents, malformed bytes) is parsed by protobuf itself, in
+``decode_with_protobuf``: the slow twin, which property tests hold equal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
+from sardonyx_wire.framing import encode_id, split, tag
 from sardonyx_wire.messages import ModelInferRequest
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ __all__ = [
     "ParameterValue",
     "RequestReader",
     "decode_with_protobuf",
+    "read_parameters",
 ]
 
 ParameterValue = bool | int | str | float
 
-# Wire tags of ModelInferRequest: field number << 3 | wire type 2 (length-delimited).
-_ID: Final = 3 << 3 | 2
-_RAW: Final = 7 << 3 | 2
-_HEADER: Final = frozenset(number << 3 | 2 for number in (1, 2, 4, 5, 6))
+_RAW_TAG: Final = tag(7)
+_HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5, 6)))
 
 # The caller chooses the memo's keys, so both their size and their number are bounded: 1,024 x 4 KiB = 4 MiB at most.
 _MEMO_KEY_BYTES: Final = 4096
@@ -42,9 +42,6 @@ _MEMO_ENTRIES: Final = 1024
 
 # Far above what any model has.
 _MAX_ENTRIES: Final = 4096
-
-# Ten varint bytes hold 64 bits; a length never needs more than five (2 GiB).
-_LENGTH_BYTES: Final = 5
 
 
 class MalformedMessage(ValueError):
@@ -147,41 +144,14 @@ class RequestReader:
         Raises:
             MalformedMessage: The bytes cannot be parsed.
         """
-        payloads: list[memoryview] = []
-        id_start = id_stop = 0
-        header_stop = position = 0
-        stop = len(message)
-        view = memoryview(message)
-        try:
-            while position < stop:
-                tag = message[position]
-                length = message[position + 1]
-                start = position + 2
-                if length > 127:
-                    length, start = _long_length(message, position + 1)
-                end = start + length
-                if end > stop:
-                    return decode_with_protobuf(message)
-                if tag == _RAW:
-                    payloads.append(view[start:end])
-                elif payloads:
-                    return decode_with_protobuf(message)
-                elif tag in _HEADER:
-                    header_stop = end
-                elif tag == _ID and not id_stop:
-                    str(view[start:end], "utf-8")
-                    id_start, id_stop = position, end
-                    header_stop = end
-                else:
-                    return decode_with_protobuf(message)
-                position = end
-        except (IndexError, UnicodeDecodeError):
+        parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        if parts is None:
             return decode_with_protobuf(message)
-        key = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
+        key, id_field, payloads = parts
         header = self._memo.get(key)
         if header is None:
             header = self._parse_header(key)
-        return header, message[id_start:id_stop], payloads
+        return header, id_field, payloads
 
     def _parse_header(self, key: bytes) -> Header:
         header = _to_header(_parse(key))
@@ -195,32 +165,7 @@ class RequestReader:
 def decode_with_protobuf(message: bytes) -> Decoded:
     """Read one message with protobuf alone. Same contract as :meth:`RequestReader.decode`; copies the payloads."""
     parsed = _parse(message)
-    encoded_id = parsed.id.encode()
-    id_field = bytes((_ID,)) + encode_length(len(encoded_id)) + encoded_id if encoded_id else b""
-    return _to_header(parsed), id_field, [memoryview(payload) for payload in parsed.raw_input_contents]
-
-
-def encode_length(value: int) -> bytes:
-    """Varint of a length (protobuf encoding, section "Base 128 Varints")."""
-    if value < 128:
-        return bytes((value,))
-    groups = bytearray()
-    while value > 127:
-        groups.append(value & 127 | 128)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
-
-
-def _long_length(message: bytes, start: int) -> tuple[int, int]:
-    """Varint at ``start`` -> (value, position after it). Raises IndexError where it does not end in time."""
-    value = 0
-    for index in range(_LENGTH_BYTES):
-        byte = message[start + index]
-        value |= (byte & 127) << 7 * index
-        if byte < 128:
-            return value, start + index + 1
-    raise IndexError(start)
+    return _to_header(parsed), encode_id(parsed.id), [memoryview(payload) for payload in parsed.raw_input_contents]
 
 
 def _parse(data: bytes) -> ModelInferRequest:
@@ -237,24 +182,24 @@ def _to_header(message: ModelInferRequest) -> Header:
             raise MalformedMessage(f"{field}: expected at most {_MAX_ENTRIES} entries, got {count}", field=field)
     return Header(
         route=(message.model_name, message.model_version),
-        parameters=_parameters(message.parameters),
+        parameters=read_parameters(message.parameters),
         inputs=tuple(
             InputHeader(
                 name=tensor.name,
                 datatype=tensor.datatype,
                 shape=tuple(tensor.shape),
-                parameters=_parameters(tensor.parameters),
+                parameters=read_parameters(tensor.parameters),
                 contents=tensor.contents if tensor.HasField("contents") else None,
             )
             for tensor in message.inputs
         ),
         outputs=tuple(
-            OutputHeader(name=tensor.name, parameters=_parameters(tensor.parameters)) for tensor in message.outputs
+            OutputHeader(name=tensor.name, parameters=read_parameters(tensor.parameters)) for tensor in message.outputs
         ),
     )
 
 
-def _parameters(parameters: Mapping[str, InferParameter]) -> dict[str, ParameterValue]:
+def read_parameters(parameters: Mapping[str, InferParameter]) -> dict[str, ParameterValue]:
     """Values by name; a parameter with no value set is dropped, as protobuf cannot tell it from a default."""
     values: dict[str, ParameterValue] = {}
     for name, parameter in parameters.items():

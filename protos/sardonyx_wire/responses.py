@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_wire.framing import join, tag
 from sardonyx_wire.messages import ModelInferResponse
-from sardonyx_wire.requests import encode_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = ["ResponseTemplate"]
 
-# Wire tag of ModelInferResponse.raw_output_contents: field 6, wire type 2.
-_RAW: Final = bytes((6 << 3 | 2,))
+# ModelInferResponse.raw_output_contents
+_RAW: Final = bytes((tag(6),))
 
 
 class ResponseTemplate:
@@ -51,11 +51,4 @@ class ResponseTemplate:
         Returns:
             The serialised ``ModelInferResponse``: one copy of the data.
         """
-        parts: list[bytes | memoryview] = [self._head, id_field, self._tail]
-        for item in data:
-            length = len(item)
-            parts += (_RAW, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), item)
-        return b"".join(parts)
-
-
-_SHORT_LENGTHS: Final = tuple(encode_length(length) for length in range(128))
+        return join(self._head, id_field, self._tail, _RAW, data)

@@ -27,6 +27,7 @@ __all__ = [
     "Buffer",
     "TensorSpec",
     "WireError",
+    "bytes_of",
     "decode_bytes_elements",
     "decode_raw",
     "decode_typed",
@@ -38,6 +39,7 @@ __all__ = [
     "object_array",
 ]
 
+_COPIED_BYTES: Final = 64 * 1024
 # A message ends at 2 GiB, so no tensor in one has more elements than this.
 MAX_ELEMENTS: Final = 2**31 - 1
 # numpy 1 allows 32 axes, numpy 2 allows 64; no model comes near.
@@ -135,8 +137,10 @@ def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer, *, limit:
     return array
 
 
-def encode_raw(datatype: Datatype, array: NDArray[Any]) -> bytes:
+def encode_raw(datatype: Datatype, array: NDArray[Any]) -> bytes | memoryview:
     """Array -> raw contents: row-major, little-endian.
+
+    A large array that lies so already is not copied: the view of its bytes must be used before the array changes.
 
     Args:
         datatype: What to write. The array's dtype must be its dtype in either byte order; for BF16 ``bfloat16`` of
@@ -152,7 +156,14 @@ def encode_raw(datatype: Datatype, array: NDArray[Any]) -> bytes:
         array = array.view(np.uint16)
     if array.dtype.kind != datatype.dtype.kind or array.dtype.itemsize != datatype.itemsize:
         raise WireError(f"expected an array of {datatype.dtype.name} for {datatype.name}, got {array.dtype.name}")
-    return array.astype(datatype.dtype, copy=False).tobytes()
+    array = array.astype(datatype.dtype, copy=False)
+    # Copying a few bytes is quicker than making a view of them.
+    return array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """The bytes of an array of numbers, row-major; without a copy where it lies in C order. Requires: not empty."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def object_array(elements: Sequence[object], shape: Sequence[int]) -> NDArray[Any]:

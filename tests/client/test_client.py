@@ -25,6 +25,7 @@ from sardonyx_client import (
     Unavailable,
     Unimplemented,
 )
+from sardonyx_client._timeout import CLIENT_DEFAULT, Timeout
 from sardonyx_wire.messages import (
     ModelConfigResponse,
     ModelInferRequest,
@@ -164,8 +165,8 @@ class TestInfer:
 class TestTimeAndMetadata:
     """Deadlines and what goes with every call."""
 
-    @pytest.mark.parametrize(("own", "call"), [(60.0, 0.05), (0.05, None)])
-    def test_the_deadline_of_the_call_or_of_the_client_ends_it(self, own: float, call: float | None) -> None:
+    @pytest.mark.parametrize(("own", "call"), [(60.0, 0.05), (0.05, CLIENT_DEFAULT)])
+    def test_the_deadline_of_the_call_or_of_the_client_ends_it(self, own: float, call: Timeout) -> None:
         """A server that never answers holds nobody."""
         release = threading.Event()
 

@@ -71,7 +71,7 @@ class TestTree:
 
     def test_all_is_sorted_and_exists(self) -> None:
         """The public names of the package."""
-        assert sardonyx_client.__all__ == sorted(sardonyx_client.__all__)
+        assert sardonyx_client.__all__ == sorted(sardonyx_client.__all__, key=lambda name: (not name.isupper(), name))
         assert all(hasattr(sardonyx_client, name) for name in sardonyx_client.__all__)
 
 

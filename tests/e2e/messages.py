@@ -100,7 +100,7 @@ def infer_request(
         datatype = DATATYPES[told] if told else for_dtype(array.dtype)
         assert datatype is not None
         message.inputs.add(name=name, datatype=datatype.name, shape=array.shape)
-        message.raw_input_contents.append(encode_raw(datatype, array))
+        message.raw_input_contents.append(bytes(encode_raw(datatype, array)))
     for output in outputs:
         message.outputs.add(name=output)
     for name, value in (parameters or {}).items():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sardonyx_wire.tensors import encode_bytes_elements
+from sardonyx_wire.tensors import bytes_of, encode_bytes_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class BatchOutputs:
                 columns.append((array.reshape(-1), array.size // rows if rows else 0))
             else:
                 # Copying a few bytes is quicker than making a view of them.
-                data = array.tobytes() if array.nbytes <= _COPIED_BYTES else _bytes_of(array)
+                data = array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
                 columns.append((data, len(data) // rows if rows else 0))
         self._columns = columns
         self.tails = tuple(tails)
@@ -63,8 +63,3 @@ class BatchOutputs:
                 for data, width in self._columns
             ]
         return [data[start * width : stop * width] for data, width in self._columns]  # type: ignore[misc]  # no strings
-
-
-def _bytes_of(array: NDArray[np.generic]) -> memoryview:
-    """The bytes of an array, without a copy where it lies in C order."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -178,7 +178,7 @@ def message(
     for name, array in arrays.items():
         datatype = (datatypes or {}).get(name) or datatype_of(array)
         request.inputs.add(name=name, datatype=datatype, shape=array.shape)
-        request.raw_input_contents.append(encode_raw(DATATYPES[datatype], array))
+        request.raw_input_contents.append(bytes(encode_raw(DATATYPES[datatype], array)))
     for name in outputs:
         request.outputs.add(name=name)
     for key, value in parameters.items():

@@ -11,12 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sardonyx_client import BadResponse, InvalidArgument
-from sardonyx_client._codec import decode_infer, decode_live, encode_infer, to_array
+from sardonyx_client import BadResponse, InvalidArgument, _operations
+from sardonyx_client._inference import InferenceCodec, to_array
+from sardonyx_client._values import Result, Timings
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 
+CODEC = InferenceCodec()
+encode_infer = CODEC.encode
 NUMBERS = sorted(DATATYPES.keys() - {"BYTES", "BF16"})
+
+
+def decode_infer(message: bytes) -> Result:
+    """As the fronts do it."""
+    return CODEC.decode(message, Timings())
 
 
 def sent(value: Any) -> ModelInferRequest:
@@ -182,4 +190,4 @@ class TestDecode:
     def test_every_answer_is_parsed_with_the_same_care(self) -> None:
         """Not only that of inference."""
         with pytest.raises(BadResponse, match=r"^the answer is no inference\.ServerLiveResponse$"):
-            decode_live(b"\xff")
+            _operations.live().decode(b"\xff")

@@ -1,0 +1,201 @@
+"""What each front of the client does around a call, without I/O: arguments to bytes, bytes to results, errors."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
+from sardonyx_client._inference import InferenceCodec
+from sardonyx_client._timeout import TimeoutDefault
+from sardonyx_client._values import Timings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import grpc
+    from numpy.typing import ArrayLike
+
+    from sardonyx_client._timeout import Timeout
+    from sardonyx_client._values import ParameterValue, Result
+
+__all__ = ["CallRecord", "Core", "Encoded"]
+
+_LOG = logging.getLogger("sardonyx_client")
+_NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
+_CLOSED: Final = "the client is closed: make a new one"
+_FORKED: Final = (
+    "the client was made before this process was forked, and connections do not survive a fork: make a client in this "
+    "process"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One finished call, for a metrics hook.
+
+    Attributes:
+        rpc: Name, such as ``ModelInfer``.
+        model: Name of the model; "" where the call is about none.
+        code: ``OK`` or the name of the status.
+        seconds: From sending to the whole answer, all attempts together.
+        request_bytes: Size of the request's message.
+        response_bytes: Size of the answer's; 0 where there was none.
+    """
+
+    rpc: str
+    model: str
+    code: str
+    seconds: float
+    request_bytes: int
+    response_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An inference request, ready to send.
+
+    Attributes:
+        model: Its model's name.
+        message: The serialised request.
+        encode_s: What making it took.
+    """
+
+    model: str
+    message: bytes
+    encode_s: float
+
+
+class Core:
+    """Shared by all threads of a client.
+
+    Args:
+        address: For messages.
+        timeout_s: Of calls that name none; None = no limit.
+        metadata: Sent with every call.
+        token: Sent as ``authorization: Bearer TOKEN``; a function is asked for each call.
+        on_call: Told of every finished call, on the thread that made it; what it raises is logged and dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        timeout_s: float | None,
+        metadata: Mapping[str, str | bytes],
+        token: str | Callable[[], str] | None,
+        on_call: Callable[[CallRecord], None] | None,
+    ) -> None:
+        self.address = address
+        self.closed = False
+        self._timeout_s = timeout_s
+        self._metadata = tuple(metadata.items())
+        self._token = token
+        self._on_call = on_call
+        self._codec = InferenceCodec()
+        self._process = os.getpid()
+
+    def encode(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike] | None,
+        named_inputs: Mapping[str, ArrayLike],
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Encoded:
+        """The arguments of ``infer`` -> message.
+
+        Raises:
+            InvalidArgument: A value cannot be sent, or an input is given twice.
+        """
+        began_s = time.perf_counter()
+        if inputs:
+            repeated = inputs.keys() & named_inputs.keys()
+            if repeated:
+                raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")
+            named_inputs = {**inputs, **named_inputs}
+        message = self._codec.encode(
+            model,
+            named_inputs.items(),
+            version=str(version),
+            outputs=outputs or (),
+            request_id=request_id,
+            parameters=parameters or _NO_PARAMETERS,
+        )
+        return Encoded(model, message, time.perf_counter() - began_s)
+
+    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0) -> Result:
+        """Message of an answer -> result.
+
+        Raises:
+            BadResponse: It breaks the protocol.
+        """
+        return self._codec.decode(answer, Timings(encode_s, call_s))
+
+    def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """Of the next call."""
+        if self._token is None:
+            return self._metadata
+        token = self._token if isinstance(self._token, str) else self._token()
+        return (*self._metadata, ("authorization", f"Bearer {token}"))
+
+    def timeout_s(self, timeout: Timeout) -> float | None:
+        """What a call's argument means, in seconds; None = no limit."""
+        seconds = self._timeout_s if isinstance(timeout, TimeoutDefault) else timeout
+        return None if seconds == math.inf else seconds
+
+    def check_open(self) -> None:
+        """Raise where no call can be made.
+
+        Raises:
+            ClientClosed: The client was closed, or belongs to another process.
+        """
+        if self.closed:
+            raise ClientClosed(_CLOSED)
+        if os.getpid() != self._process:
+            raise ClientClosed(_FORKED)
+
+    def failure(self, error: BaseException, rpc: str, timeout_s: float | None) -> ClientError:
+        """What a failed call means to the caller. ``error`` is what grpc raised."""
+        if self.closed:
+            return ClientClosed(f"{rpc} on {self.address}: the client was closed while the call was under way")
+        return translate(error, call=f"{rpc} on {self.address}", timeout_s=timeout_s)
+
+    @property
+    def records(self) -> bool:
+        """Whether somebody wants :meth:`record`."""
+        return self._on_call is not None
+
+    def record(
+        self,
+        rpc: str,
+        model: str,
+        code: grpc.StatusCode | None,
+        seconds: float,
+        request_bytes: int,
+        response_bytes: int,
+    ) -> None:
+        """Tell the hook of a finished call; ``code`` None = OK."""
+        if self._on_call is None:
+            return
+        try:
+            self._on_call(
+                CallRecord(
+                    rpc=rpc,
+                    model=model,
+                    code="OK" if code is None else code.name,
+                    seconds=seconds,
+                    request_bytes=request_bytes,
+                    response_bytes=response_bytes,
+                )
+            )
+        except Exception:  # noqa: BLE001  # a hook that fails must not cost the caller an answer
+            _LOG.exception("the on_call hook of a client raised")

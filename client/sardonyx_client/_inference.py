@@ -1,0 +1,236 @@
+"""Inference requests to bytes, and answers to results. No I/O: every front of the client stands on this.
+
+What repeats from call to call (names, datatypes, shapes) is encoded and checked once and remembered; what remains for
+each call is the data. Answers are checked as strictly as a server checks requests, for the server may not be ours.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from google.protobuf.message import EncodeError
+
+from sardonyx_client._errors import BadResponse, InvalidArgument
+from sardonyx_client._values import Result
+from sardonyx_wire.datatypes import DATATYPES, for_dtype
+from sardonyx_wire.framing import decode_id
+from sardonyx_wire.messages import InferParameter, InferTensorContents, ModelInferRequest
+from sardonyx_wire.request_templates import RequestTemplate
+from sardonyx_wire.requests import MalformedMessage
+from sardonyx_wire.response_reader import ResponseReader
+from sardonyx_wire.tensors import WireError, decode_raw, decode_typed, encode_raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sardonyx_client._values import ParameterValue, Timings
+    from sardonyx_wire.datatypes import Datatype
+    from sardonyx_wire.response_reader import OutputForm, ResponseHeader
+
+__all__ = ["InferenceCodec", "set_parameter", "to_array"]
+
+# Bounds of the integers that a parameter can carry: int64 first, uint64 above it.
+_INT64: Final = range(-(2**63), 2**63)
+_UINT64: Final = range(2**64)
+# A program calls a few models with a few shapes. One whose shapes never repeat must not fill its memory.
+_TEMPLATES: Final = 512
+_NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
+_NO_CONTENTS: Final = InferTensorContents()
+
+_datatype_of = lru_cache(maxsize=256)(for_dtype)
+
+
+def to_array(name: str, value: object) -> NDArray[Any]:
+    """A caller's value -> array.
+
+    Whatever has a dtype of its own (numpy arrays and scalars, and all that numpy can view as one) keeps it. Python
+    numbers, and lists and tuples of them, become FP32, INT64 or BOOL: nearly every model takes FP32, few take FP64.
+
+    Raises:
+        InvalidArgument: numpy cannot make an array of it.
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"input {name!r}: numpy cannot make an array of it: {error}") from error
+    if array.dtype == np.float64 and isinstance(value, list | tuple | float) and not isinstance(value, np.generic):
+        array = array.astype(np.float32)
+    return array
+
+
+class InferenceCodec:
+    """Encodes requests and decodes answers. Threads may share one."""
+
+    __slots__ = ("_reader", "_templates")
+
+    def __init__(self) -> None:
+        self._reader = ResponseReader()
+        self._templates: dict[tuple[object, ...], RequestTemplate] = {}
+
+    def encode(
+        self,
+        model: str,
+        inputs: Iterable[tuple[str, object]],
+        *,
+        version: str = "",
+        outputs: Sequence[str] = (),
+        request_id: str = "",
+        parameters: Mapping[str, ParameterValue] = _NO_PARAMETERS,
+    ) -> bytes:
+        """One inference request -> its message, data raw.
+
+        Args:
+            model: Name of the model.
+            inputs: (name, value) in the order to send.
+            version: "" leaves the choice to the server.
+            outputs: Names wanted, in the order of the answer; none means all.
+            request_id: Sent back in the answer.
+            parameters: Of the request.
+
+        Raises:
+            InvalidArgument: A value cannot be sent.
+        """
+        forms: list[tuple[str, str, tuple[int, ...]]] = []
+        data: list[bytes | memoryview] = []
+        for name, value in inputs:
+            array = value if type(value) is np.ndarray else to_array(name, value)
+            datatype = _datatype_of(array.dtype)
+            if datatype is None:
+                known = ", ".join(DATATYPES)
+                raise InvalidArgument(
+                    f"input {name!r}: no datatype carries {array.dtype.name}: convert it to one of {known}"
+                )
+            try:
+                data.append(encode_raw(datatype, array))
+            except WireError as error:
+                raise InvalidArgument(f"input {name!r}: {error}") from error
+            forms.append((name, datatype.name, array.shape))
+        # True, 1 and 1.0 are equal as keys, and differ on the wire.
+        said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
+        key = (model, version, tuple(outputs), said, tuple(forms))
+        template = self._templates.get(key)
+        try:
+            if template is None:
+                template = RequestTemplate(_header(model, version, forms, outputs, parameters))
+                if len(self._templates) >= _TEMPLATES:
+                    self._templates.clear()
+                self._templates[key] = template
+            return template.fill(request_id, data)
+        except (EncodeError, MemoryError, OverflowError) as error:
+            raise InvalidArgument(
+                f"the request to model {model!r} is larger than 2 GiB: send fewer rows at once"
+            ) from error
+
+    def decode(self, message: bytes, timings: Timings) -> Result:
+        """Message of an inference answer -> result. Numbers are views of the message.
+
+        Raises:
+            BadResponse: The answer breaks the protocol.
+        """
+        try:
+            header, id_field, payloads = self._reader.decode(message)
+        except MalformedMessage as error:
+            raise BadResponse("the answer is no inference.ModelInferResponse") from error
+        plan = header.plan
+        if not isinstance(plan, _AnswerPlan):
+            plan = header.plan = _AnswerPlan(header)
+        return Result(
+            model_name=header.model_name,
+            model_version=header.model_version,
+            request_id=decode_id(id_field),
+            outputs=MappingProxyType(plan.arrays(header, payloads)),
+            parameters=plan.parameters,
+            timings=timings,
+        )
+
+
+class _AnswerPlan:
+    """What follows from the header of an answer, concluded once.
+
+    Raises:
+        BadResponse: The header breaks the protocol.
+    """
+
+    __slots__ = ("_outputs", "parameters")
+
+    def __init__(self, header: ResponseHeader) -> None:
+        seen: set[str] = set()
+        outputs: list[tuple[OutputForm, Datatype, int | None]] = []
+        for output in header.outputs:
+            datatype = DATATYPES.get(output.datatype)
+            if datatype is None:
+                raise BadResponse(f"output {output.name!r}: unknown datatype {output.datatype!r} in the answer")
+            if output.name in seen:
+                raise BadResponse(f"output {output.name!r} is in the answer twice")
+            seen.add(output.name)
+            # Numbers of the right size need no further look; a BOOL byte may be neither 0 nor 1.
+            plain = datatype.itemsize and datatype.name != "BOOL" and all(size > 0 for size in output.shape)
+            outputs.append((output, datatype, math.prod(output.shape) * datatype.itemsize if plain else None))
+        self._outputs = tuple(outputs)
+        self.parameters: Mapping[str, ParameterValue] = MappingProxyType(header.parameters)
+
+    def arrays(self, header: ResponseHeader, payloads: Sequence[memoryview]) -> dict[str, NDArray[Any]]:
+        """Output name -> array.
+
+        Raises:
+            BadResponse: The data do not fit the header.
+        """
+        if payloads and len(payloads) != len(header.outputs):
+            raise BadResponse(f"expected {len(header.outputs)} raw outputs in the answer, got {len(payloads)}")
+        arrays: dict[str, NDArray[Any]] = {}
+        for index, (output, datatype, size_bytes) in enumerate(self._outputs):
+            try:
+                if payloads and output.contents is None:
+                    payload = payloads[index]
+                    if len(payload) == size_bytes:
+                        arrays[output.name] = np.ndarray(output.shape, datatype.dtype, payload)
+                    else:
+                        arrays[output.name] = decode_raw(datatype, output.shape, payload)
+                else:
+                    arrays[output.name] = decode_typed(datatype, output.shape, output.contents or _NO_CONTENTS)
+            except WireError as error:
+                raise BadResponse(f"output {output.name!r}: {error}") from error
+        return arrays
+
+
+def set_parameter(target: InferParameter, name: str, value: object) -> None:
+    """Write one parameter.
+
+    Raises:
+        InvalidArgument: The protocol cannot carry the value.
+    """
+    if isinstance(value, bool):
+        target.bool_param = value
+    elif isinstance(value, str):
+        target.string_param = value
+    elif isinstance(value, float):
+        target.double_param = value
+    elif isinstance(value, int) and value in _INT64:
+        target.int64_param = value
+    elif isinstance(value, int) and value in _UINT64:
+        target.uint64_param = value
+    else:
+        raise InvalidArgument(f"parameter {name!r}: expected bool, int of 64 bits, float or str, got {value!r:.40}")
+
+
+def _header(
+    model: str,
+    version: str,
+    forms: Iterable[tuple[str, str, tuple[int, ...]]],
+    outputs: Iterable[str],
+    parameters: Mapping[str, ParameterValue],
+) -> ModelInferRequest:
+    header = ModelInferRequest(model_name=model, model_version=version)
+    for name, parameter in parameters.items():
+        set_parameter(header.parameters[name], name, parameter)
+    for name, datatype, shape in forms:
+        header.inputs.add(name=name, datatype=datatype, shape=shape)
+    for name in outputs:
+        header.outputs.add(name=name)
+    return header

@@ -1,0 +1,201 @@
+"""How a client connects: addresses, retries, encryption, limits; turned into what grpc's channels take. No I/O.
+
+Retries and balancing are gRPC's own, told by a service config: its core keeps one deadline over all attempts, jitters
+the pauses, obeys the server's push-back, and stops retrying when too many calls fail.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import grpc
+
+from sardonyx_client._errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["TLS", "Compression", "Retry", "channel_credentials", "channel_options", "compression_of", "target_of"]
+
+Compression = Literal["gzip", "deflate"]
+"""How messages to the server are compressed."""
+
+_SERVICE: Final = "inference.GRPCInferenceService"
+# Loading and unloading are not repeated: the first attempt may have done its work before the connection was lost. Nor
+# are streams, which have answered in part, nor the question whether there is a server, whose answer is "no".
+_RETRIED: Final = ("ModelInfer", "ServerMetadata", "ModelMetadata", "ModelConfig", "ModelStatistics", "RepositoryIndex")
+# gRPC's core does no more than five, whatever it is told.
+_MOST_ATTEMPTS: Final = 5
+# Requests are kept for another attempt up to this size together; it is no allocation, the bytes are there anyway.
+_RETRY_BUFFER_BYTES: Final = 1 << 30
+_MS_PER_S: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """When a call is tried again: where the server is not there or asks to come back later (UNAVAILABLE), never else.
+
+    Attributes:
+        attempts: At most, the first included: 2 to 5.
+        first_pause_s: Before the second attempt, on average; each further one waits longer. The server's own advice
+            comes first.
+        longest_pause_s: Between two attempts.
+        factor: By which pauses grow.
+        budget: Failures in a row that stop retries altogether; successes give it back, ``tokens_per_success`` each.
+        tokens_per_success: See ``budget``.
+    """
+
+    attempts: int = 4
+    first_pause_s: float = 0.05
+    longest_pause_s: float = 1.0
+    factor: float = 2.0
+    budget: int = 20
+    tokens_per_success: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.attempts <= _MOST_ATTEMPTS:
+            raise InvalidArgument(
+                f"attempts of a Retry: expected 2 to {_MOST_ATTEMPTS}, got {self.attempts}; retry=None never retries"
+            )
+        if not (0 < self.first_pause_s <= self.longest_pause_s and self.factor >= 1):
+            raise InvalidArgument("pauses of a Retry: expected 0 < first_pause_s <= longest_pause_s and factor >= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLS:
+    """Encryption, and who is who.
+
+    Attributes:
+        ca: PEM of the authorities that may sign the server's certificate; None = those gRPC knows.
+        certificate: PEM of this client's own certificate chain, where the server asks for one (mutual TLS).
+        key: PEM of its private key.
+        server_name: Name expected in the server's certificate; None = that of the address.
+    """
+
+    ca: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidArgument("TLS: certificate and key go together; one of them is missing")
+
+
+def target_of(addresses: str | Sequence[str]) -> str:
+    """Addresses -> one gRPC target. Several must be ``host:port``; their names are resolved here, once.
+
+    Raises:
+        InvalidArgument: None, or one that is not ``host:port``, or a name nobody knows.
+    """
+    if isinstance(addresses, str):
+        return addresses
+    if not addresses:
+        raise InvalidArgument("address: expected at least one, got none")
+    if len(addresses) == 1:
+        return addresses[0]
+    found = [endpoint for address in addresses for endpoint in _resolve(address)]
+    families = {version for version, _ in found}
+    if len(families) > 1:
+        raise InvalidArgument(f"address: {', '.join(addresses)} are partly IPv4 and partly IPv6; give one kind")
+    return f"ipv{families.pop()}:" + ",".join(endpoint for _, endpoint in found)
+
+
+def _resolve(address: str) -> list[tuple[int, str]]:
+    """``host:port`` -> (4 or 6, endpoint) of each."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or not host:
+        raise InvalidArgument(f"address {address!r}: expected host:port where several addresses are given")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        ips = [ipaddress.ip_address(host)]
+    except ValueError:
+        try:
+            infos = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise InvalidArgument(f"address {address!r}: {error}") from error
+        ips = list(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in infos))
+        ips = [ip for ip in ips if ip.version == ips[0].version]
+    return [(ip.version, f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}") for ip in ips]
+
+
+def channel_options(
+    *, several: bool, retry: Retry | None, tls: TLS | None, max_message_bytes: int | None, keepalive_s: float | None
+) -> list[tuple[str, str | int]]:
+    """Options of a channel.
+
+    Args:
+        several: Whether there are several addresses: then the servers' health is watched.
+        retry: None = never.
+        tls: None = none.
+        max_message_bytes: Of requests and answers; None = no limit here, the server has its own.
+        keepalive_s: Time without traffic after which the connection is tried; None = never.
+    """
+    limit = -1 if max_message_bytes is None else max_message_bytes
+    options: list[tuple[str, str | int]] = [
+        ("grpc.max_send_message_length", limit),
+        ("grpc.max_receive_message_length", limit),
+        # A server that has just been started is found within a tenth of a second instead of one.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5000),
+        ("grpc.enable_retries", int(retry is not None)),
+        ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
+        # What a DNS record may say of retries and balance is not for this client.
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.service_config", _service_config(retry, several=several)),
+    ]
+    if keepalive_s is not None:
+        options += [
+            ("grpc.keepalive_time_ms", int(keepalive_s * _MS_PER_S)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+        ]
+    if tls is not None and tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return options
+
+
+def channel_credentials(tls: TLS | None) -> grpc.ChannelCredentials | None:
+    """Credentials of a channel; None = not encrypted."""
+    if tls is None:
+        return None
+    return grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+
+
+def compression_of(name: Compression | None) -> grpc.Compression:
+    """Grpc's value.
+
+    Raises:
+        InvalidArgument: It is no compression.
+    """
+    known = {None: grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+    if name not in known:
+        raise InvalidArgument(f"compression: expected 'gzip', 'deflate' or None, got {name!r}")
+    return known[name]
+
+
+def _service_config(retry: Retry | None, *, several: bool) -> str:
+    config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if several:
+        # A server that says by grpc.health.v1 that it is stopping gets no new calls. One without the service gets them.
+        # Core asks without the client's metadata, so a server that wants a token for this too would get none at all.
+        config["healthCheckConfig"] = {"serviceName": ""}
+    if retry is not None:
+        config["methodConfig"] = [
+            {
+                "name": [{"service": _SERVICE, "method": method} for method in _RETRIED],
+                "retryPolicy": {
+                    "maxAttempts": retry.attempts,
+                    "initialBackoff": f"{retry.first_pause_s}s",
+                    "maxBackoff": f"{retry.longest_pause_s}s",
+                    "backoffMultiplier": retry.factor,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+        config["retryThrottling"] = {"maxTokens": retry.budget, "tokenRatio": retry.tokens_per_success}
+    return json.dumps(config)

@@ -1,0 +1,135 @@
+"""The outer form of inference messages: top-level fields, lengths, the id and the raw payloads. Knows no message type.
+
+Messages of one caller repeat everything but the payloads and the id. :func:`split` cuts those out without looking into
+anything else, so what remains can be the key of a memo.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ID_TAG", "decode_id", "encode_id", "encode_length", "join", "split", "tag"]
+
+# Wire type of strings, bytes and messages (protobuf encoding).
+_LENGTH_DELIMITED: Final = 2
+# Ten varint bytes hold 64 bits; a length never needs more than five (2 GiB).
+_LENGTH_BYTES: Final = 5
+
+
+def tag(number: int) -> int:
+    """Wire tag of a length-delimited field, for field numbers below 16: one byte."""
+    return number << 3 | _LENGTH_DELIMITED
+
+
+ID_TAG: Final = tag(3)
+"""Tag of ``id``, which is field 3 of requests and of responses."""
+
+
+def split(message: bytes, *, header_tags: frozenset[int], raw_tag: int) -> tuple[bytes, bytes, list[memoryview]] | None:
+    """Cut a message into what repeats and what does not.
+
+    Args:
+        message: Serialised.
+        header_tags: Tags of the top-level fields that repeat.
+        raw_tag: Tag of the payloads, which come last.
+
+    Returns:
+        (bytes of all header fields, bytes of the id field or b"", a view of each payload); None where the message is
+        unusual or broken: an unknown field, an id sent twice or not UTF-8, a header field behind a payload, a length
+        beyond the end. Then protobuf decides.
+    """
+    payloads: list[memoryview] = []
+    id_start = id_stop = 0
+    header_stop = position = 0
+    stop = len(message)
+    view = memoryview(message)
+    try:
+        while position < stop:
+            field = message[position]
+            length = message[position + 1]
+            start = position + 2
+            if length > 127:
+                length, start = _long_length(message, position + 1)
+            end = start + length
+            if end > stop:
+                return None
+            if field == raw_tag:
+                payloads.append(view[start:end])
+            elif payloads:
+                return None
+            elif field in header_tags:
+                header_stop = end
+            elif field == ID_TAG and not id_stop:
+                str(view[start:end], "utf-8")
+                id_start, id_stop = position, end
+                header_stop = end
+            else:
+                return None
+            position = end
+    except (IndexError, UnicodeDecodeError):
+        return None
+    header = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
+    return header, message[id_start:id_stop], payloads
+
+
+def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> bytes:
+    """Put a message together: one copy of the payloads.
+
+    Args:
+        head: Wire bytes of the fields before the id.
+        id_field: Wire bytes of the id field, or b"".
+        tail: Wire bytes of the fields between the id and the payloads.
+        raw_tag: Tag of the payloads, as one byte.
+        payloads: In order; memoryviews of single bytes.
+    """
+    parts: list[bytes | memoryview] = [head, id_field, tail]
+    for payload in payloads:
+        length = len(payload)
+        parts += (raw_tag, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), payload)
+    return b"".join(parts)
+
+
+def encode_id(request_id: str) -> bytes:
+    """Wire bytes of the id field, b"" for an empty id."""
+    if not request_id:
+        return b""
+    encoded = request_id.encode()
+    return _ID_FIELD + encode_length(len(encoded)) + encoded
+
+
+def decode_id(field: bytes) -> str:
+    """The id in the wire bytes of an id field that :func:`split` or :func:`encode_id` gave; "" for b""."""
+    if not field:
+        return ""
+    start = 2 if field[1] < 128 else _long_length(field, 1)[1]
+    return field[start:].decode()
+
+
+def encode_length(value: int) -> bytes:
+    """Varint of a length (protobuf encoding, section "Base 128 Varints")."""
+    if value < 128:
+        return bytes((value,))
+    groups = bytearray()
+    while value > 127:
+        groups.append(value & 127 | 128)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
+
+
+def _long_length(message: bytes, start: int) -> tuple[int, int]:
+    """Varint at ``start`` -> (value, position after it). Raises IndexError where it does not end in time."""
+    value = 0
+    for index in range(_LENGTH_BYTES):
+        byte = message[start + index]
+        value |= (byte & 127) << 7 * index
+        if byte < 128:
+            return value, start + index + 1
+    raise IndexError(start)
+
+
+_SHORT_LENGTHS: Final = tuple(encode_length(length) for length in range(128))
+_ID_FIELD: Final = bytes((ID_TAG,))

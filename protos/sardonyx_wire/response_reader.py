@@ -1,0 +1,151 @@
+"""Bytes of a ``ModelInferResponse`` -> header, id and views of the payloads. Does not judge: the client's core does.
+
+The counterpart of requests.py for callers: answers of one model repeat everything but the payloads and the id, so
+headers are remembered. What is unusual is parsed by protobuf: the slow twin, which property tests hold equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError
+
+from sardonyx_wire.framing import encode_id, split, tag
+from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.requests import MalformedMessage, read_parameters
+
+if TYPE_CHECKING:
+    from sardonyx_wire.messages import InferTensorContents
+    from sardonyx_wire.requests import ParameterValue
+
+__all__ = ["OutputForm", "ResponseHeader", "ResponseReader", "decode_response_with_protobuf"]
+
+_RAW_TAG: Final = tag(6)
+_HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5)))
+
+# A server whose answers all differ must not fill the memory of its callers.
+_MEMO_KEY_BYTES: Final = 4096
+_MEMO_ENTRIES: Final = 256
+
+
+class OutputForm:
+    """One ``InferOutputTensor`` without its raw data.
+
+    Attributes:
+        name: As sent.
+        datatype: As sent, not checked.
+        shape: As sent, not checked.
+        parameters: As sent.
+        contents: Typed data, or None.
+    """
+
+    __slots__ = ("contents", "datatype", "name", "parameters", "shape")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        datatype: str,
+        shape: tuple[int, ...],
+        parameters: dict[str, ParameterValue],
+        contents: InferTensorContents | None,
+    ) -> None:
+        self.name = name
+        self.datatype = datatype
+        self.shape = shape
+        self.parameters = parameters
+        self.contents = contents
+
+
+class ResponseHeader:
+    """All of a response but its id and raw payloads. Shared by responses with the same header bytes: never changed.
+
+    Attributes:
+        model_name: As sent.
+        model_version: As sent.
+        parameters: Of the response.
+        outputs: In the order sent.
+        plan: Room for the reader's one consumer to remember what it concluded from this header.
+    """
+
+    __slots__ = ("model_name", "model_version", "outputs", "parameters", "plan")
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        model_version: str,
+        parameters: dict[str, ParameterValue],
+        outputs: tuple[OutputForm, ...],
+    ) -> None:
+        self.model_name = model_name
+        self.model_version = model_version
+        self.parameters = parameters
+        self.outputs = outputs
+        self.plan: object = None
+
+
+# (header, wire bytes of the id field or b"", payloads in output order: views into the message, read-only)
+DecodedResponse = tuple[ResponseHeader, bytes, list[memoryview]]
+
+
+class ResponseReader:
+    """Reads responses, remembering headers. Threads may share one."""
+
+    __slots__ = ("_memo",)
+
+    def __init__(self) -> None:
+        self._memo: dict[bytes, ResponseHeader] = {}
+
+    def decode(self, message: bytes) -> DecodedResponse:
+        """Read one message.
+
+        Args:
+            message: A serialised ``ModelInferResponse``. The payloads returned are views into it.
+
+        Raises:
+            MalformedMessage: The bytes cannot be parsed.
+        """
+        parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        if parts is None:
+            return decode_response_with_protobuf(message)
+        key, id_field, payloads = parts
+        header = self._memo.get(key)
+        if header is None:
+            header = _to_header(_parse(key))
+            if len(key) <= _MEMO_KEY_BYTES and all(output.contents is None for output in header.outputs):
+                if len(self._memo) >= _MEMO_ENTRIES:
+                    self._memo.clear()
+                self._memo[key] = header
+        return header, id_field, payloads
+
+
+def decode_response_with_protobuf(message: bytes) -> DecodedResponse:
+    """Read one message with protobuf alone. Same contract as :meth:`ResponseReader.decode`; copies the payloads."""
+    parsed = _parse(message)
+    return _to_header(parsed), encode_id(parsed.id), [memoryview(payload) for payload in parsed.raw_output_contents]
+
+
+def _parse(data: bytes) -> ModelInferResponse:
+    try:
+        return ModelInferResponse.FromString(data)
+    except DecodeError as error:
+        raise MalformedMessage("the message is not a valid inference.ModelInferResponse") from error
+
+
+def _to_header(message: ModelInferResponse) -> ResponseHeader:
+    return ResponseHeader(
+        model_name=message.model_name,
+        model_version=message.model_version,
+        parameters=read_parameters(message.parameters),
+        outputs=tuple(
+            OutputForm(
+                name=tensor.name,
+                datatype=tensor.datatype,
+                shape=tuple(tensor.shape),
+                parameters=read_parameters(tensor.parameters),
+                contents=tensor.contents if tensor.HasField("contents") else None,
+            )
+            for tensor in message.outputs
+        ),
+    )
