@@ -24,8 +24,9 @@ from sardonyx_client._errors import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._options import TLS, Retry
+from sardonyx_client._options import TLS, Coalesce, Retry
 from sardonyx_client._values import (
+    CallRecord,
     Duration,
     IndexEntry,
     ModelInfo,
@@ -41,10 +42,12 @@ __all__ = [
     "TLS",
     "AsyncClient",
     "BadResponse",
+    "CallRecord",
     "Cancelled",
     "Client",
     "ClientClosed",
     "ClientError",
+    "Coalesce",
     "DeadlineExceeded",
     "Duration",
     "IndexEntry",

@@ -26,15 +26,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+    from sardonyx_client._async_coalescer import AsyncCoalescer
     from sardonyx_client._async_stream import AsyncStream
-    from sardonyx_client._core import CallRecord, Encoded
+    from sardonyx_client._coalesce import Request
+    from sardonyx_client._core import Encoded
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
-    from sardonyx_client._options import TLS, Compression
+    from sardonyx_client._options import TLS, Coalesce, Compression
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
     from sardonyx_client._timeout import Timeout
-    from sardonyx_client._values import ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
+    from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
     from sardonyx_wire.messages import ModelConfig
 
 __all__ = ["AsyncClient"]
@@ -64,6 +66,7 @@ class AsyncClient:
         retry: Retry | None = Retry(),  # noqa: B008 -- immutable
         max_message_bytes: int | None = None,
         keepalive_s: float | None = None,
+        coalesce: Coalesce | None = None,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
         # Late for the reason given in _client.py.
@@ -73,6 +76,12 @@ class AsyncClient:
         self._target = target_of(address)
         self._operations = _operations
         self._core = Core(address=self._target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
+        self._coalesce = coalesce
+        self._coalescer: AsyncCoalescer | None = None
+        if coalesce is not None:
+            from sardonyx_client._async_coalescer import AsyncCoalescer
+
+            self._coalescer = AsyncCoalescer(coalesce, self._infer_joined)
         self._options = channel_options(
             several=not isinstance(address, str) and len(address) > 1,
             retry=retry,
@@ -116,6 +125,19 @@ class AsyncClient:
         **named_inputs: ArrayLike,
     ) -> Result:
         """See :meth:`Client.infer`."""
+        if self._coalescer is not None:
+            asks = self._core.joinable(
+                self._coalesce,
+                model,
+                inputs,
+                named_inputs,
+                version=version,
+                outputs=outputs,
+                request_id=request_id,
+                parameters=parameters,
+            )
+            if asks is not None:
+                return await self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
         encoded = self._core.encode(
             model,
             inputs,
@@ -244,6 +266,21 @@ class AsyncClient:
     ) -> tuple[ModelStatistics, ...]:
         """See :meth:`Client.statistics`."""
         return await self._run(self._operations.statistics(model, str(version)), timeout_s)
+
+    async def _infer_joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
+        """Send one request of several callers."""
+        encoded = self._core.encode(
+            request.model,
+            inputs,
+            {},
+            version=request.version,
+            outputs=request.outputs,
+            request_id="",
+            parameters=request.parameters,
+        )
+        began_s = time.perf_counter()
+        answer = await self._send("ModelInfer", encoded.message, timeout_s, model=request.model)
+        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
         if model is None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_client._coalesce import Request, joinable
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
 from sardonyx_client._timeout import TimeoutDefault
-from sardonyx_client._values import Timings
+from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     import grpc
     from numpy.typing import ArrayLike
 
+    from sardonyx_client._coalesce import Joinable
+    from sardonyx_client._options import Coalesce
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 
-__all__ = ["CallRecord", "Core", "Encoded"]
+__all__ = ["Core", "Encoded"]
 
 _LOG = logging.getLogger("sardonyx_client")
 _NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
@@ -33,27 +36,6 @@ _FORKED: Final = (
     "the client was made before this process was forked, and connections do not survive a fork: make a client in this "
     "process"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """One finished call, for a metrics hook.
-
-    Attributes:
-        rpc: Name, such as ``ModelInfer``.
-        model: Name of the model; "" where the call is about none.
-        code: ``OK`` or the name of the status.
-        seconds: From sending to the whole answer, all attempts together.
-        request_bytes: Size of the request's message.
-        response_bytes: Size of the answer's; 0 where there was none.
-    """
-
-    rpc: str
-    model: str
-    code: str
-    seconds: float
-    request_bytes: int
-    response_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,20 +99,43 @@ class Core:
             InvalidArgument: A value cannot be sent, or an input is given twice.
         """
         began_s = time.perf_counter()
-        if inputs:
-            repeated = inputs.keys() & named_inputs.keys()
-            if repeated:
-                raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")
-            named_inputs = {**inputs, **named_inputs}
         message = self._codec.encode(
             model,
-            named_inputs.items(),
+            _both(inputs, named_inputs).items(),
             version=str(version),
             outputs=outputs or (),
             request_id=request_id,
             parameters=parameters or _NO_PARAMETERS,
         )
         return Encoded(model, message, time.perf_counter() - began_s)
+
+    def joinable(
+        self,
+        options: Coalesce | None,
+        model: str,
+        inputs: Mapping[str, ArrayLike] | None,
+        named_inputs: Mapping[str, ArrayLike],
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Joinable | None:
+        """The arguments of ``infer`` -> a call that may join others; None where it must go alone.
+
+        Raises:
+            InvalidArgument: A value is no array, or an input is given twice.
+        """
+        if options is None:
+            return None
+        asks = Request(
+            model=model,
+            version=str(version),
+            outputs=tuple(outputs or ()),
+            parameters=parameters or _NO_PARAMETERS,
+        )
+        given = _both(inputs, named_inputs)
+        return joinable(asks, given, request_id=request_id, max_rows=options.max_rows)
 
     def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0) -> Result:
         """Message of an answer -> result.
@@ -199,3 +204,17 @@ class Core:
             )
         except Exception:  # noqa: BLE001  # a hook that fails must not cost the caller an answer
             _LOG.exception("the on_call hook of a client raised")
+
+
+def _both(inputs: Mapping[str, ArrayLike] | None, named_inputs: Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
+    """Inputs of the mapping and those given by name.
+
+    Raises:
+        InvalidArgument: One is in both.
+    """
+    if not inputs:
+        return named_inputs
+    repeated = inputs.keys() & named_inputs.keys()
+    if repeated:
+        raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")
+    return {**inputs, **named_inputs}

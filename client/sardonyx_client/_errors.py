@@ -44,6 +44,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
+    "copy_of",
     "translate",
 ]
 
@@ -74,6 +75,15 @@ class ClientError(Exception):
         self.field: str = details.field
         self.retry_after_s: float | None = details.retry_after_s
         self.request_id = ""
+
+
+def copy_of(error: ClientError, *, request_id: str) -> ClientError:
+    """The same failure for another caller: one exception object for many would mix their tracebacks."""
+    twin = type(error)(error.message, code=error.code)
+    twin.__dict__.update(error.__dict__)
+    twin.request_id = request_id
+    twin.__cause__ = error.__cause__
+    return twin
 
 
 class InvalidArgument(ClientError):

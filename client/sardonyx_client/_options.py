@@ -1,4 +1,4 @@
-"""How a client connects: addresses, retries, encryption, limits; turned into what grpc's channels take. No I/O.
+"""What a client is told at start: addresses, retries, encryption, limits; turned into what grpc's channels take.
 
 Retries and balancing are gRPC's own, told by a service config: its core keeps one deadline over all attempts, jitters
 the pauses, obeys the server's push-back, and stops retrying when too many calls fail.
@@ -19,7 +19,16 @@ from sardonyx_client._errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TLS", "Compression", "Retry", "channel_credentials", "channel_options", "compression_of", "target_of"]
+__all__ = [
+    "TLS",
+    "Coalesce",
+    "Compression",
+    "Retry",
+    "channel_credentials",
+    "channel_options",
+    "compression_of",
+    "target_of",
+]
 
 Compression = Literal["gzip", "deflate"]
 """How messages to the server are compressed."""
@@ -63,6 +72,26 @@ class Retry:
             )
         if not (0 < self.first_pause_s <= self.longest_pause_s and self.factor >= 1):
             raise InvalidArgument("pauses of a Retry: expected 0 < first_pause_s <= longest_pause_s and factor >= 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coalesce:
+    """How concurrent calls are joined.
+
+    Attributes:
+        max_rows: Of a joined request; calls with more go alone. Give the model's ``max_batch_size``.
+        in_flight: Joined requests of one kind that may be under way at once.
+    """
+
+    max_rows: int = 64
+    in_flight: int = 1
+
+    def __post_init__(self) -> None:
+        if self.max_rows < 2 or self.in_flight < 1:
+            raise InvalidArgument(
+                "Coalesce: expected max_rows of at least 2 and in_flight of at least 1, got "
+                f"{self.max_rows} and {self.in_flight}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = [
+    "CallRecord",
     "Duration",
     "IndexEntry",
     "ModelInfo",
@@ -225,3 +226,24 @@ class SharedMemoryRegion:
     key: str
     offset_bytes: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One finished call, for a metrics hook.
+
+    Attributes:
+        rpc: Name, such as ``ModelInfer``.
+        model: Name of the model; "" where the call is about none.
+        code: ``OK`` or the name of the status.
+        seconds: From sending to the whole answer, all attempts together.
+        request_bytes: Size of the request's message.
+        response_bytes: Size of the answer's; 0 where there was none.
+    """
+
+    rpc: str
+    model: str
+    code: str
+    seconds: float
+    request_bytes: int
+    response_bytes: int

@@ -1,0 +1,137 @@
+"""Joins concurrent calls of an event loop. See _coalesce.py for what joins, _coalescer.py for the twin of threads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sardonyx_client._coalesce import BLAMED_ON_ONE, Group, cut, join
+from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from numpy.typing import ArrayLike
+
+    from sardonyx_client._coalesce import Joinable, Request
+    from sardonyx_client._options import Coalesce
+    from sardonyx_client._values import Result
+
+    Send = Callable[[Request, Mapping[str, ArrayLike], float | None], Awaitable[Result]]
+
+__all__ = ["AsyncCoalescer"]
+
+
+class _Call:
+    """One caller."""
+
+    __slots__ = ("answer", "asks", "gives_up_s")
+
+    def __init__(self, asks: Joinable, gives_up_s: float | None) -> None:
+        self.asks = asks
+        self.gives_up_s = gives_up_s
+        self.answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+
+class AsyncCoalescer:
+    """Sends calls together.
+
+    Args:
+        options: How many.
+        send: (request, inputs, seconds or None) -> result: one call to the server.
+    """
+
+    def __init__(self, options: Coalesce, send: Send) -> None:
+        self._options = options
+        self._send = send
+        self._groups: dict[object, Group[_Call]] = {}
+        # A task nobody holds may be collected.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def infer(self, asks: Joinable, timeout_s: float | None) -> Result:
+        """One caller's part of a joined request.
+
+        Raises:
+            DeadlineExceeded: This caller's time was over; the others' go on.
+            ClientError: The request failed, and failed for this caller alone too where a member may be to blame.
+        """
+        loop = asyncio.get_running_loop()
+        call = _Call(asks, None if timeout_s is None else loop.time() + timeout_s)
+        group = self._groups.get(asks.key)
+        if group is None:
+            group = self._groups[asks.key] = Group()
+        group.waiting.append(call)
+        if group.in_flight < self._options.in_flight:
+            group.in_flight += 1
+            task = loop.create_task(self._work(asks.key, group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call.answer
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"ModelInfer of model {asks.request.model!r} gave no answer within {timeout_s:g} s"
+            ) from error
+
+    async def _work(self, key: object, group: Group[_Call]) -> None:
+        """Send what waits until nothing does."""
+        # All that the loop has ready in this turn comes along.
+        await asyncio.sleep(0)
+        while group.waiting:
+            calls = [call for call in group.take(self._options.max_rows) if not call.answer.done()]
+            if calls:
+                await self._send_joined(group, calls)
+        group.in_flight -= 1
+        if not group.in_flight and not group.alone:
+            self._groups.pop(key, None)
+
+    async def _send_joined(self, group: Group[_Call], calls: list[_Call]) -> None:
+        asks = [call.asks for call in calls]
+        try:
+            result = await self._send(asks[0].request, join(asks), self._latest(calls))
+            results = cut(result, asks)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it belongs to the callers
+            if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
+                await self._send_singly(calls)
+                return
+            for call in calls:
+                _fail(call, error)
+            return
+        if results is None and len(calls) > 1:
+            group.alone = True
+            await self._send_singly(calls)
+            return
+        for call, own in zip(calls, results or [result], strict=True):
+            if not call.answer.done():
+                call.answer.set_result(own)
+
+    async def _send_singly(self, calls: list[_Call]) -> None:
+        for call in calls:
+            if call.answer.done():
+                continue
+            try:
+                result = await self._send(call.asks.request, join([call.asks]), self._latest([call]))
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- likewise
+                _fail(call, error)
+            else:
+                (own,) = cut(result, [call.asks]) or [result]
+                if not call.answer.done():
+                    call.answer.set_result(own)
+
+    def _latest(self, calls: list[_Call]) -> float | None:
+        """Seconds until the last of the callers gives up."""
+        now_s = asyncio.get_running_loop().time()
+        ends = [call.gives_up_s for call in calls]
+        return None if None in ends else max(0.0, max(end for end in ends if end is not None) - now_s)
+
+
+def _fail(call: _Call, error: BaseException) -> None:
+    if call.answer.done():
+        return
+    if isinstance(error, ClientError):
+        error = copy_of(error, request_id=call.asks.request_id)
+    if isinstance(error, asyncio.CancelledError):
+        call.answer.cancel()
+    else:
+        call.answer.set_exception(error)

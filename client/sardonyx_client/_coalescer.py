@@ -1,0 +1,171 @@
+"""Joins concurrent calls of threads. See _coalesce.py for what joins, _async_coalescer.py for the twin of event loops.
+
+No thread of its own: of the callers that wait, one leads. It sends the joined request and hands out the parts; then
+the first of those that came meanwhile leads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from sardonyx_client._coalesce import BLAMED_ON_ONE, Group, cut, join
+from sardonyx_client._errors import Cancelled, ClientError, DeadlineExceeded, copy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import ArrayLike
+
+    from sardonyx_client._coalesce import Joinable, Request
+    from sardonyx_client._options import Coalesce
+    from sardonyx_client._values import Result
+
+    Send = Callable[[Request, Mapping[str, ArrayLike], float | None], Result]
+
+__all__ = ["Coalescer"]
+
+
+class _Call:
+    """One caller, which sleeps until it is answered or told to lead.
+
+    Attributes:
+        leads: The calls that it shall send together, itself the first; None where it does not lead.
+        gone: It gave up.
+    """
+
+    __slots__ = ("answer", "asks", "gives_up_s", "gone", "leads", "woken")
+
+    def __init__(self, asks: Joinable, gives_up_s: float | None) -> None:
+        self.asks = asks
+        self.gives_up_s = gives_up_s
+        self.woken = threading.Event()
+        self.leads: list[_Call] | None = None
+        self.gone = False
+        self.answer: Result | Exception | None = None
+
+    def finish(self, answer: Result | Exception) -> None:
+        """Give it its part."""
+        if isinstance(answer, ClientError):
+            answer = copy_of(answer, request_id=self.asks.request_id)
+        self.answer = answer
+        self.woken.set()
+
+
+class Coalescer:
+    """Sends calls together. Thread-safe.
+
+    Args:
+        options: How many.
+        send: (request, inputs, seconds or None) -> result: one call to the server. Blocks.
+    """
+
+    def __init__(self, options: Coalesce, send: Send) -> None:
+        self._options = options
+        self._send = send
+        self._lock = threading.Lock()
+        self._groups: dict[object, Group[_Call]] = {}
+
+    def infer(self, asks: Joinable, timeout_s: float | None) -> Result:
+        """One caller's part of a joined request. Blocks.
+
+        Raises:
+            DeadlineExceeded: This caller's time was over; the others' go on.
+            ClientError: The request failed, and failed for this caller alone too where a member may be to blame.
+        """
+        call = _Call(asks, None if timeout_s is None else time.monotonic() + timeout_s)
+        with self._lock:
+            group = self._groups.get(asks.key)
+            if group is None:
+                group = self._groups[asks.key] = Group()
+            group.waiting.append(call)
+            if group.in_flight < self._options.in_flight:
+                group.in_flight += 1
+                self._appoint(group)
+        while call.answer is None:
+            if not call.woken.wait(_left_s(call)) and self._leave(group, call):
+                raise DeadlineExceeded(
+                    f"ModelInfer of model {asks.request.model!r} gave no answer within {timeout_s:g} s"
+                )
+            if call.leads is not None:
+                self._lead(group, call, call.leads)
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        return call.answer
+
+    def _leave(self, group: Group[_Call], call: _Call) -> bool:
+        """Give up waiting; False where the answer, or the lead, has come at the last moment."""
+        with self._lock:
+            if call.woken.is_set():
+                return False
+            call.gone = True
+            if call in group.waiting:
+                group.waiting.remove(call)
+            return True
+
+    def _appoint(self, group: Group[_Call]) -> None:
+        """Have the first that waits lead the next request. Has the lock. Requires: some wait."""
+        calls = group.take(self._options.max_rows)
+        calls[0].leads = calls
+        calls[0].woken.set()
+
+    def _lead(self, group: Group[_Call], leader: _Call, calls: list[_Call]) -> None:
+        """Send one joined request, the leader's among it; then the next in line leads."""
+        leader.leads = None
+        leader.woken.clear()
+        try:
+            self._send_joined(group, [call for call in calls if not call.gone])
+        except BaseException:
+            # Such as a keyboard interrupt of the thread that leads: nothing the others did.
+            for call in calls:
+                if call is not leader and call.answer is None:
+                    call.finish(Cancelled("the thread that sent this request for several callers was interrupted"))
+            raise
+        finally:
+            with self._lock:
+                if group.waiting:
+                    self._appoint(group)
+                else:
+                    group.in_flight -= 1
+                    if not group.in_flight and not group.alone:
+                        self._groups.pop(leader.asks.key, None)
+
+    def _send_joined(self, group: Group[_Call], calls: list[_Call]) -> None:
+        asks = [call.asks for call in calls]
+        try:
+            result = self._send(asks[0].request, join(asks), _latest_s(calls))
+            results = cut(result, asks)
+        except Exception as error:  # noqa: BLE001 -- it belongs to the callers
+            if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
+                self._send_singly(calls)
+                return
+            for call in calls:
+                call.finish(error)
+            return
+        if results is None and len(calls) > 1:
+            group.alone = True
+            self._send_singly(calls)
+            return
+        for call, own in zip(calls, results or [result], strict=True):
+            call.finish(own)
+
+    def _send_singly(self, calls: list[_Call]) -> None:
+        for call in calls:
+            try:
+                result = self._send(call.asks.request, join([call.asks]), _left_s(call))
+            except Exception as error:  # noqa: BLE001 -- likewise
+                call.finish(error)
+            else:
+                (own,) = cut(result, [call.asks]) or [result]
+                call.finish(own)
+
+
+def _left_s(call: _Call) -> float | None:
+    return None if call.gives_up_s is None else max(0.0, call.gives_up_s - time.monotonic())
+
+
+def _latest_s(calls: list[_Call]) -> float | None:
+    """Seconds until the last of the callers gives up."""
+    left = [_left_s(call) for call in calls]
+    return None if None in left else max(each for each in left if each is not None)
