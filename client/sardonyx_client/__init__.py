@@ -24,7 +24,7 @@ from sardonyx_client._errors import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._options import TLS, Coalesce, Retry
+from sardonyx_client._options import TLS, Coalesce, Hedge, Retry
 from sardonyx_client._values import (
     CallRecord,
     Duration,
@@ -50,6 +50,7 @@ __all__ = [
     "Coalesce",
     "DeadlineExceeded",
     "Duration",
+    "Hedge",
     "IndexEntry",
     "InvalidArgument",
     "ModelInfo",

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from sardonyx_client._async_stream import AsyncStream
     from sardonyx_client._coalesce import Request
     from sardonyx_client._core import Encoded
+    from sardonyx_client._hedging import Delays
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
-    from sardonyx_client._options import TLS, Coalesce, Compression
+    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
     from sardonyx_client._timeout import Timeout
@@ -66,6 +67,7 @@ class AsyncClient:
         retry: Retry | None = Retry(),  # noqa: B008 -- immutable
         max_message_bytes: int | None = None,
         keepalive_s: float | None = None,
+        hedge: Hedge | None = None,
         coalesce: Coalesce | None = None,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
@@ -76,6 +78,11 @@ class AsyncClient:
         self._target = target_of(address)
         self._operations = _operations
         self._core = Core(address=self._target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
+        self._delays: Delays | None = None
+        if hedge is not None:
+            from sardonyx_client._hedging import Delays
+
+            self._delays = Delays(hedge)
         self._coalesce = coalesce
         self._coalescer: AsyncCoalescer | None = None
         if coalesce is not None:
@@ -149,7 +156,7 @@ class AsyncClient:
         )
         began_s = time.perf_counter()
         try:
-            answer = await self._send("ModelInfer", encoded.message, timeout_s, model=model)
+            answer = await self._send_inference(model, encoded.message, timeout_s)
         except ClientError as error:
             error.request_id = request_id
             raise
@@ -279,7 +286,7 @@ class AsyncClient:
             parameters=request.parameters,
         )
         began_s = time.perf_counter()
-        answer = await self._send("ModelInfer", encoded.message, timeout_s, model=request.model)
+        answer = await self._send_inference(request.model, encoded.message, timeout_s)
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -297,6 +304,31 @@ class AsyncClient:
 
     async def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
         return operation.decode(await self._send(operation.rpc, operation.message, timeout_s, connect=connect))
+
+    async def _send_inference(self, model: str, message: bytes, limit: Timeout) -> bytes:
+        """One inference call, hedged where that was asked for."""
+        delays = self._delays
+        if delays is None:
+            return await self._send("ModelInfer", message, limit, model=model)
+        core = self._core
+        timeout_s = core.timeout_s(limit)
+        began_s = time.perf_counter()
+        attempts = [asyncio.ensure_future(self._send("ModelInfer", message, timeout_s, model=model))]
+        try:
+            await asyncio.wait(attempts, timeout=delays.delay_s(model))
+            if not attempts[0].done():
+                left_s = None if timeout_s is None else max(0.0, timeout_s - (time.perf_counter() - began_s))
+                attempts.append(asyncio.ensure_future(self._send("ModelInfer", message, left_s, model=model)))
+            waiting = set(attempts)
+            while True:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                well = [attempt for attempt in done if attempt.exception() is None]
+                if well or not waiting:
+                    delays.learn(model, time.perf_counter() - began_s)
+                    return (well or list(done))[0].result()
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
 
     def _connected(self) -> grpc.aio.Channel:
         if self._channel is None:

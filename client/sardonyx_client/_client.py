@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from sardonyx_client._coalesce import Request
     from sardonyx_client._coalescer import Coalescer
     from sardonyx_client._core import Encoded
+    from sardonyx_client._hedging import Delays
     from sardonyx_client._model import Model
     from sardonyx_client._operations import Operation
-    from sardonyx_client._options import TLS, Coalesce, Compression
+    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
     from sardonyx_client._repository import Repository
     from sardonyx_client._shared_memory import SharedMemory
     from sardonyx_client._stream import Stream
@@ -64,6 +66,7 @@ class Client:
         retry: When calls are tried again; None = never.
         max_message_bytes: Of requests and answers; None = no limit on this side.
         keepalive_s: Time without traffic after which the connection is tried; None = never.
+        hedge: Make a second attempt at slow inference calls; None = never.
         coalesce: Join concurrent calls for one model into one request; None = never.
         on_call: Told of every finished call, on the thread that made it.
 
@@ -83,6 +86,7 @@ class Client:
         retry: Retry | None = Retry(),  # noqa: B008 -- immutable
         max_message_bytes: int | None = None,
         keepalive_s: float | None = None,
+        hedge: Hedge | None = None,
         coalesce: Coalesce | None = None,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
@@ -94,6 +98,11 @@ class Client:
         target = target_of(address)
         self._operations = _operations
         self._core = Core(address=target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
+        self._delays: Delays | None = None
+        if hedge is not None:
+            from sardonyx_client._hedging import Delays
+
+            self._delays = Delays(hedge)
         self._coalesce = coalesce
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
@@ -192,7 +201,7 @@ class Client:
         )
         began_s = time.perf_counter()
         try:
-            answer = self._send("ModelInfer", encoded.message, timeout_s, model=model)
+            answer = self._send_inference(model, encoded.message, timeout_s)
         except ClientError as error:
             error.request_id = request_id
             raise
@@ -344,7 +353,7 @@ class Client:
             parameters=request.parameters,
         )
         began_s = time.perf_counter()
-        answer = self._send("ModelInfer", encoded.message, timeout_s, model=request.model)
+        answer = self._send_inference(request.model, encoded.message, timeout_s)
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -384,6 +393,34 @@ class Client:
             core.record(rpc, model, None, time.perf_counter() - began_s, len(message), len(answer))
         return answer
 
+    def _send_inference(self, model: str, message: bytes, limit: Timeout) -> bytes:
+        """One inference call, hedged where that was asked for."""
+        delays = self._delays
+        if delays is None:
+            return self._send("ModelInfer", message, limit, model=model)
+        core = self._core
+        timeout_s = core.timeout_s(limit)
+        began_s = time.perf_counter()
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        attempts = [self._start(message, timeout_s)]
+        attempts[0].add_done_callback(ended.put)
+        try:
+            try:
+                call = ended.get(timeout=delays.delay_s(model))
+            except queue.Empty:
+                left_s = None if timeout_s is None else max(0.0, timeout_s - (time.perf_counter() - began_s))
+                attempts.append(self._start(message, left_s))
+                attempts[1].add_done_callback(ended.put)
+                call = ended.get()
+            if len(attempts) > 1 and call.code() is not grpc.StatusCode.OK:
+                call = ended.get()
+            answer = self._answer_of(call, model, message, began_s, timeout_s)
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+        delays.learn(model, time.perf_counter() - began_s)
+        return answer
+
     def _start(self, message: bytes, timeout_s: float | None) -> Any:
         """Begin an inference call; does not block."""
         core = self._core
@@ -397,15 +434,16 @@ class Client:
 
     def _finish(self, encoded: Encoded, call: Any, began_s: float, timeout_s: float | None) -> Result:
         """Wait for a call that was begun."""
+        answer = self._answer_of(call, encoded.model, encoded.message, began_s, timeout_s)
+        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+
+    def _answer_of(self, call: Any, model: str, message: bytes, began_s: float, timeout_s: float | None) -> bytes:
         core = self._core
         try:
             answer: bytes = call.result()
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             failure = core.failure(error, "ModelInfer", timeout_s)
-            core.record(
-                "ModelInfer", encoded.model, failure.code, time.perf_counter() - began_s, len(encoded.message), 0
-            )
+            core.record("ModelInfer", model, failure.code, time.perf_counter() - began_s, len(message), 0)
             raise failure from error
-        seconds = time.perf_counter() - began_s
-        core.record("ModelInfer", encoded.model, None, seconds, len(encoded.message), len(answer))
-        return core.decode(answer, encode_s=encoded.encode_s, call_s=seconds)
+        core.record("ModelInfer", model, None, time.perf_counter() - began_s, len(message), len(answer))
+        return answer
