@@ -8,20 +8,12 @@ from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
-import grpc
-
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import (
-    Retry,
-    channel_credentials,
-    channel_options,
-    compression_of,
-    target_of,
-)
+from sardonyx_client._options import Connection, Retry
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import ArrayLike
@@ -30,7 +22,6 @@ if TYPE_CHECKING:
     from sardonyx_client._async_stream import AsyncStream
     from sardonyx_client._coalesce import Request
     from sardonyx_client._core import Encoded
-    from sardonyx_client._hedging import Delays
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
@@ -73,34 +64,28 @@ class AsyncClient:
     ) -> None:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
+        from sardonyx_client._async_sender import AsyncSender
         from sardonyx_client._core import Core
 
-        self._target = target_of(address)
+        connection = Connection.to(
+            address,
+            retry=retry,
+            tls=tls,
+            compression=compression,
+            max_message_bytes=max_message_bytes,
+            keepalive_s=keepalive_s,
+        )
         self._operations = _operations
-        self._core = Core(address=self._target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
-        self._delays: Delays | None = None
-        if hedge is not None:
-            from sardonyx_client._hedging import Delays
-
-            self._delays = Delays(hedge)
+        self._core = Core(
+            address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
+        )
+        self._sender = AsyncSender(self._core, connection, hedge)
         self._coalesce = coalesce
         self._coalescer: AsyncCoalescer | None = None
         if coalesce is not None:
             from sardonyx_client._async_coalescer import AsyncCoalescer
 
             self._coalescer = AsyncCoalescer(coalesce, self._infer_joined)
-        self._options = channel_options(
-            several=not isinstance(address, str) and len(address) > 1,
-            retry=retry,
-            tls=tls,
-            max_message_bytes=max_message_bytes,
-            keepalive_s=keepalive_s,
-        )
-        self._credentials = channel_credentials(tls)
-        self._compression = compression_of(compression)
-        # Made when it is first used: a channel takes the event loop it finds.
-        self._channel: grpc.aio.Channel | None = None
-        self._calls: dict[str, Any] = {}
 
     async def __aenter__(self) -> Self:
         """Nothing happens: the connection is made when it is first used."""
@@ -115,8 +100,7 @@ class AsyncClient:
     async def close(self) -> None:
         """See :meth:`Client.close`."""
         self._core.closed = True
-        if self._channel is not None:
-            await self._channel.close()
+        await self._sender.close()
 
     async def infer(
         self,
@@ -156,7 +140,7 @@ class AsyncClient:
         )
         began_s = time.perf_counter()
         try:
-            answer = await self._send_inference(model, encoded.message, timeout_s)
+            answer = await self._sender.infer(model, encoded.message, timeout_s)
         except ClientError as error:
             error.request_id = request_id
             raise
@@ -175,29 +159,33 @@ class AsyncClient:
         timeout_s: Timeout = CLIENT_DEFAULT,
     ) -> AsyncIterator[Result]:
         """See :meth:`Client.infer_many`."""
-        waiting: deque[tuple[Encoded, Any, float, float | None]] = deque()
+        waiting: deque[tuple[Encoded, Any, float]] = deque()
         seconds = self._core.timeout_s(timeout_s)
+
+        async def first() -> Result:
+            encoded, call, began_s = waiting.popleft()
+            answer = await self._sender.answer(call, model, encoded.message, began_s, seconds)
+            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+
         try:
             for inputs in requests:
                 encoded = self._core.encode(
                     model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
                 )
-                waiting.append((encoded, self._start(encoded.message, seconds), time.perf_counter(), seconds))
+                waiting.append((encoded, self._sender.start(encoded.message, seconds), time.perf_counter()))
                 if len(waiting) >= window:
-                    yield await self._finish(*waiting.popleft())
+                    yield await first()
             while waiting:
-                yield await self._finish(*waiting.popleft())
+                yield await first()
         finally:
-            for _, call, _, _ in waiting:
+            for _, call, _ in waiting:
                 call.cancel()
 
     def stream(self, *, timeout_s: Timeout = None) -> AsyncStream:
         """See :meth:`Client.stream`."""
         from sardonyx_client._async_stream import AsyncStream
 
-        self._core.check_open()
-        path = self._operations.PATHS["ModelStreamInfer"]
-        return AsyncStream(self._core, self._connected().stream_stream(path), self._core.timeout_s(timeout_s))
+        return AsyncStream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
 
     def model(self, name: str, version: str | int = "") -> AsyncModel:
         """A handle of one model, which checks arguments against its signature before anything is sent."""
@@ -286,7 +274,7 @@ class AsyncClient:
             parameters=request.parameters,
         )
         began_s = time.perf_counter()
-        answer = await self._send_inference(request.model, encoded.message, timeout_s)
+        answer = await self._sender.infer(request.model, encoded.message, timeout_s)
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -303,81 +291,4 @@ class AsyncClient:
             return False
 
     async def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
-        return operation.decode(await self._send(operation.rpc, operation.message, timeout_s, connect=connect))
-
-    async def _send_inference(self, model: str, message: bytes, limit: Timeout) -> bytes:
-        """One inference call, hedged where that was asked for."""
-        delays = self._delays
-        if delays is None:
-            return await self._send("ModelInfer", message, limit, model=model)
-        core = self._core
-        timeout_s = core.timeout_s(limit)
-        began_s = time.perf_counter()
-        attempts = [asyncio.ensure_future(self._send("ModelInfer", message, timeout_s, model=model))]
-        try:
-            await asyncio.wait(attempts, timeout=delays.delay_s(model))
-            if not attempts[0].done():
-                left_s = None if timeout_s is None else max(0.0, timeout_s - (time.perf_counter() - began_s))
-                attempts.append(asyncio.ensure_future(self._send("ModelInfer", message, left_s, model=model)))
-            waiting = set(attempts)
-            while True:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                well = [attempt for attempt in done if attempt.exception() is None]
-                if well or not waiting:
-                    delays.learn(model, time.perf_counter() - began_s)
-                    return (well or list(done))[0].result()
-        finally:
-            for attempt in attempts:
-                attempt.cancel()
-
-    def _connected(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            self._channel = (
-                grpc.aio.insecure_channel(self._target, self._options, self._compression)
-                if self._credentials is None
-                else grpc.aio.secure_channel(self._target, self._credentials, self._options, self._compression)
-            )
-            self._calls = {name: self._channel.unary_unary(path) for name, path in self._operations.PATHS.items()}
-        return self._channel
-
-    async def _send(self, rpc: str, message: bytes, limit: Timeout, *, model: str = "", connect: bool = False) -> bytes:
-        """One call, to its end. ``connect``: wait for a connection instead of failing without."""
-        core = self._core
-        core.check_open()
-        self._connected()
-        timeout_s = core.timeout_s(limit)
-        call = self._calls[rpc](message, timeout=timeout_s, metadata=core.metadata(), wait_for_ready=connect or None)
-        return await self._answer(call, rpc, model, len(message), timeout_s)
-
-    def _start(self, message: bytes, timeout_s: float | None) -> Any:
-        """Begin an inference call."""
-        self._core.check_open()
-        self._connected()
-        return self._calls["ModelInfer"](message, timeout=timeout_s, metadata=self._core.metadata())
-
-    async def _finish(self, encoded: Encoded, call: Any, began_s: float, timeout_s: float | None) -> Result:
-        """Wait for a call that was begun."""
-        answer = await self._answer(call, "ModelInfer", encoded.model, len(encoded.message), timeout_s)
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
-
-    async def _answer(
-        self, call: Awaitable[bytes], rpc: str, model: str, request_bytes: int, timeout_s: float | None
-    ) -> bytes:
-        core = self._core
-        began_s = time.perf_counter()
-        try:
-            answer = await call
-        except (grpc.RpcError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not self._closed_under_way():
-                raise
-            failure = core.failure(error, rpc, timeout_s)
-            core.record(rpc, model, failure.code, time.perf_counter() - began_s, request_bytes, 0)
-            raise failure from error
-        if core.records:
-            core.record(rpc, model, None, time.perf_counter() - began_s, request_bytes, len(answer))
-        return answer
-
-    def _closed_under_way(self) -> bool:
-        """Whether a cancellation came from close(), rather than from who cancelled the task that waits."""
-        task = asyncio.current_task()
-        return self._core.closed and (task is None or not task.cancelling())
+        return operation.decode(await self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))

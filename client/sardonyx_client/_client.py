@@ -1,24 +1,15 @@
-"""The synchronous front of the client: a channel and blocking calls. What goes over the wire is made in _core.py."""
+"""The synchronous front of the client: what a person calls. _core.py makes the bytes, _sender.py sends them."""
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
-import grpc
-
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import (
-    Retry,
-    channel_credentials,
-    channel_options,
-    compression_of,
-    target_of,
-)
+from sardonyx_client._options import Connection, Retry
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
@@ -30,7 +21,6 @@ if TYPE_CHECKING:
     from sardonyx_client._coalesce import Request
     from sardonyx_client._coalescer import Coalescer
     from sardonyx_client._core import Encoded
-    from sardonyx_client._hedging import Delays
     from sardonyx_client._model import Model
     from sardonyx_client._operations import Operation
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
@@ -94,15 +84,21 @@ class Client:
         # program that may never call a server should not wait for it.
         from sardonyx_client import _operations
         from sardonyx_client._core import Core
+        from sardonyx_client._sender import Sender
 
-        target = target_of(address)
+        connection = Connection.to(
+            address,
+            retry=retry,
+            tls=tls,
+            compression=compression,
+            max_message_bytes=max_message_bytes,
+            keepalive_s=keepalive_s,
+        )
         self._operations = _operations
-        self._core = Core(address=target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
-        self._delays: Delays | None = None
-        if hedge is not None:
-            from sardonyx_client._hedging import Delays
-
-            self._delays = Delays(hedge)
+        self._core = Core(
+            address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
+        )
+        self._sender = Sender(self._core, connection, hedge)
         self._coalesce = coalesce
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
@@ -110,23 +106,6 @@ class Client:
 
             self._coalescer = Coalescer(coalesce, self._infer_joined)
         self._closed = threading.Event()
-        options = channel_options(
-            several=not isinstance(address, str) and len(address) > 1,
-            retry=retry,
-            tls=tls,
-            max_message_bytes=max_message_bytes,
-            keepalive_s=keepalive_s,
-        )
-        credentials = channel_credentials(tls)
-        self._channel = (
-            grpc.insecure_channel(target, options, compression_of(compression))
-            if credentials is None
-            else grpc.secure_channel(target, credentials, options, compression_of(compression))
-        )
-        # No serializers: the core makes and reads the bytes, so its errors are not hidden behind a status of grpc's.
-        self._calls: dict[str, Any] = {
-            name: self._channel.unary_unary(path) for name, path in _operations.PATHS.items()
-        }
 
     def __enter__(self) -> Self:
         """Nothing happens: the connection is made when it is first used."""
@@ -142,7 +121,7 @@ class Client:
         """Cancel calls that are under way, and disconnect. From any thread; can be repeated."""
         self._core.closed = True
         self._closed.set()
-        self._channel.close()
+        self._sender.close()
 
     def infer(
         self,
@@ -201,7 +180,7 @@ class Client:
         )
         began_s = time.perf_counter()
         try:
-            answer = self._send_inference(model, encoded.message, timeout_s)
+            answer = self._sender.infer(model, encoded.message, timeout_s)
         except ClientError as error:
             error.request_id = request_id
             raise
@@ -233,20 +212,26 @@ class Client:
         Yields:
             Results in the order of the requests. The first that fails raises and ends it; those behind are cancelled.
         """
-        waiting: deque[tuple[Encoded, Any, float, float | None]] = deque()
+        waiting: deque[tuple[Encoded, Any, float]] = deque()
         seconds = self._core.timeout_s(timeout_s)
+
+        def first() -> Result:
+            encoded, call, began_s = waiting.popleft()
+            answer = self._sender.answer(call, model, encoded.message, began_s, seconds)
+            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+
         try:
             for inputs in requests:
                 encoded = self._core.encode(
                     model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
                 )
-                waiting.append((encoded, self._start(encoded.message, seconds), time.perf_counter(), seconds))
+                waiting.append((encoded, self._sender.start(encoded.message, seconds), time.perf_counter()))
                 if len(waiting) >= window:
-                    yield self._finish(*waiting.popleft())
+                    yield first()
             while waiting:
-                yield self._finish(*waiting.popleft())
+                yield first()
         finally:
-            for _, call, _, _ in waiting:
+            for _, call, _ in waiting:
                 call.cancel()
 
     def stream(self, *, timeout_s: Timeout = None) -> Stream:
@@ -257,9 +242,7 @@ class Client:
         """
         from sardonyx_client._stream import Stream
 
-        self._core.check_open()
-        path = self._operations.PATHS["ModelStreamInfer"]
-        return Stream(self._core, self._channel.stream_stream(path), self._core.timeout_s(timeout_s))
+        return Stream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
 
     def model(self, name: str, version: str | int = "") -> Model:
         """A handle of one model, which checks arguments against its signature before anything is sent."""
@@ -353,7 +336,7 @@ class Client:
             parameters=request.parameters,
         )
         began_s = time.perf_counter()
-        answer = self._send_inference(request.model, encoded.message, timeout_s)
+        answer = self._sender.infer(request.model, encoded.message, timeout_s)
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -370,80 +353,4 @@ class Client:
             return False
 
     def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
-        return operation.decode(self._send(operation.rpc, operation.message, timeout_s, connect=connect))
-
-    def _send(self, rpc: str, message: bytes, limit: Timeout, *, model: str = "", connect: bool = False) -> bytes:
-        """One call, to its end. ``connect``: wait for a connection instead of failing without."""
-        core = self._core
-        core.check_open()
-        timeout_s = core.timeout_s(limit)
-        began_s = time.perf_counter()
-        try:
-            answer: bytes = self._calls[rpc](
-                message, timeout=timeout_s, metadata=core.metadata(), wait_for_ready=connect or None
-            )
-        except (grpc.RpcError, ValueError) as error:
-            # ValueError: another thread closed the channel between the look at the flag and the call.
-            if isinstance(error, ValueError) and not core.closed:
-                raise
-            failure = core.failure(error, rpc, timeout_s)
-            core.record(rpc, model, failure.code, time.perf_counter() - began_s, len(message), 0)
-            raise failure from error
-        if core.records:
-            core.record(rpc, model, None, time.perf_counter() - began_s, len(message), len(answer))
-        return answer
-
-    def _send_inference(self, model: str, message: bytes, limit: Timeout) -> bytes:
-        """One inference call, hedged where that was asked for."""
-        delays = self._delays
-        if delays is None:
-            return self._send("ModelInfer", message, limit, model=model)
-        core = self._core
-        timeout_s = core.timeout_s(limit)
-        began_s = time.perf_counter()
-        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        attempts = [self._start(message, timeout_s)]
-        attempts[0].add_done_callback(ended.put)
-        try:
-            try:
-                call = ended.get(timeout=delays.delay_s(model))
-            except queue.Empty:
-                left_s = None if timeout_s is None else max(0.0, timeout_s - (time.perf_counter() - began_s))
-                attempts.append(self._start(message, left_s))
-                attempts[1].add_done_callback(ended.put)
-                call = ended.get()
-            if len(attempts) > 1 and call.code() is not grpc.StatusCode.OK:
-                call = ended.get()
-            answer = self._answer_of(call, model, message, began_s, timeout_s)
-        finally:
-            for attempt in attempts:
-                attempt.cancel()
-        delays.learn(model, time.perf_counter() - began_s)
-        return answer
-
-    def _start(self, message: bytes, timeout_s: float | None) -> Any:
-        """Begin an inference call; does not block."""
-        core = self._core
-        core.check_open()
-        try:
-            return self._calls["ModelInfer"].future(message, timeout=timeout_s, metadata=core.metadata())
-        except ValueError as error:
-            if not core.closed:
-                raise
-            raise core.failure(error, "ModelInfer", timeout_s) from error
-
-    def _finish(self, encoded: Encoded, call: Any, began_s: float, timeout_s: float | None) -> Result:
-        """Wait for a call that was begun."""
-        answer = self._answer_of(call, encoded.model, encoded.message, began_s, timeout_s)
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
-
-    def _answer_of(self, call: Any, model: str, message: bytes, began_s: float, timeout_s: float | None) -> bytes:
-        core = self._core
-        try:
-            answer: bytes = call.result()
-        except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            failure = core.failure(error, "ModelInfer", timeout_s)
-            core.record("ModelInfer", model, failure.code, time.perf_counter() - began_s, len(message), 0)
-            raise failure from error
-        core.record("ModelInfer", model, None, time.perf_counter() - began_s, len(message), len(answer))
-        return answer
+        return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))

@@ -19,16 +19,7 @@ from sardonyx_client._errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "TLS",
-    "Coalesce",
-    "Compression",
-    "Retry",
-    "channel_credentials",
-    "channel_options",
-    "compression_of",
-    "target_of",
-]
+__all__ = ["TLS", "Coalesce", "Compression", "Connection", "Hedge", "Retry", "channel_options", "target_of"]
 
 Compression = Literal["gzip", "deflate"]
 """How messages to the server are compressed."""
@@ -137,6 +128,53 @@ class TLS:
             raise InvalidArgument("TLS: certificate and key go together; one of them is missing")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a channel is made of.
+
+    Attributes:
+        target: Where to.
+        options: Of the channel.
+        credentials: None = not encrypted.
+        compression: Of what is sent.
+    """
+
+    target: str
+    options: tuple[tuple[str, str | int], ...]
+    credentials: grpc.ChannelCredentials | None
+    compression: grpc.Compression
+
+    @classmethod
+    def to(
+        cls,
+        address: str | Sequence[str],
+        *,
+        retry: Retry | None,
+        tls: TLS | None,
+        compression: Compression | None,
+        max_message_bytes: int | None,
+        keepalive_s: float | None,
+    ) -> Connection:
+        """From the arguments of a client.
+
+        Raises:
+            InvalidArgument: One of them is wrong.
+        """
+        options = channel_options(
+            several=not isinstance(address, str) and len(address) > 1,
+            retry=retry,
+            tls=tls,
+            max_message_bytes=max_message_bytes,
+            keepalive_s=keepalive_s,
+        )
+        return cls(
+            target=target_of(address),
+            options=tuple(options),
+            credentials=None if tls is None else grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate),
+            compression=_compression_of(compression),
+        )
+
+
 def target_of(addresses: str | Sequence[str]) -> str:
     """Addresses -> one gRPC target. Several must be ``host:port``; their names are resolved here, once.
 
@@ -210,14 +248,7 @@ def channel_options(
     return options
 
 
-def channel_credentials(tls: TLS | None) -> grpc.ChannelCredentials | None:
-    """Credentials of a channel; None = not encrypted."""
-    if tls is None:
-        return None
-    return grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
-
-
-def compression_of(name: Compression | None) -> grpc.Compression:
+def _compression_of(name: Compression | None) -> grpc.Compression:
     """Grpc's value.
 
     Raises:
