@@ -22,6 +22,7 @@ class TinyServer:
 
     Args:
         port: 0 = any that is free.
+        credentials: For TLS; None = not encrypted.
         **answers: Name of an RPC -> function from (request message, context) to the response message or its bytes.
 
     Attributes:
@@ -29,11 +30,17 @@ class TinyServer:
         calls: Method and metadata of every call so far.
     """
 
-    def __init__(self, *, port: int = 0, **answers: Answer) -> None:
+    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None, **answers: Answer) -> None:
         self.calls: list[grpc.HandlerCallDetails] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         self._server.add_generic_rpc_handlers([_Service(self, answers)])
-        self.address = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+        place = f"127.0.0.1:{port}"
+        bound = (
+            self._server.add_insecure_port(place)
+            if credentials is None
+            else self._server.add_secure_port(place, credentials)
+        )
+        self.address = f"127.0.0.1:{bound}"
 
     def __enter__(self) -> Self:
         self._server.start()

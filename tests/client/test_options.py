@@ -1,0 +1,81 @@
+"""What a client is told becomes what grpc's channels take."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sardonyx_client import Client, Coalesce, InvalidArgument, Retry
+from sardonyx_client._options import channel_options, target_of
+
+
+@pytest.mark.parametrize(
+    ("addresses", "target"),
+    [
+        ("models:8001", "models:8001"),
+        ("unix:/run/sardonyx.sock", "unix:/run/sardonyx.sock"),
+        (["models:8001"], "models:8001"),
+        (["127.0.0.1:1", "127.0.0.2:2"], "ipv4:127.0.0.1:1,127.0.0.2:2"),
+        (["[::1]:1", "[::2]:2"], "ipv6:[::1]:1,[::2]:2"),
+    ],
+)
+def test_addresses_become_one_target(addresses: Any, target: str) -> None:
+    """One is left as it is; several are one list."""
+    assert target_of(addresses) == target
+
+
+@pytest.mark.parametrize(
+    ("addresses", "text"),
+    [
+        ([], "expected at least one, got none"),
+        (["127.0.0.1:1", "models"], "address 'models': expected host:port where several addresses are given"),
+        (["127.0.0.1:1", "[::1]:2"], "are partly IPv4 and partly IPv6; give one kind"),
+        (["127.0.0.1:1", "no such host.invalid:2"], "address 'no such host.invalid:2': "),
+    ],
+)
+def test_addresses_that_cannot_be_used_are_refused(addresses: Any, text: str) -> None:
+    """With the one that is wrong."""
+    with pytest.raises(InvalidArgument) as raised:
+        target_of(addresses)
+    assert text in raised.value.message
+
+
+def test_only_what_may_run_twice_is_retried() -> None:
+    """No loading, no unloading, no streams."""
+    options = dict(channel_options(several=True, retry=Retry(), tls=None, max_message_bytes=None, keepalive_s=None))
+    config = json.loads(str(options["grpc.service_config"]))
+    (policy,) = config["methodConfig"]
+    names = {name["method"] for name in policy["name"]}
+    assert "ModelInfer" in names
+    assert names.isdisjoint({"RepositoryModelLoad", "RepositoryModelUnload", "ModelStreamInfer"})
+    assert policy["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert config["healthCheckConfig"] == {"serviceName": ""}
+
+
+def test_a_single_server_is_not_asked_for_its_health() -> None:
+    """One that wants a token for it would get no calls at all, and there is no other to go to."""
+    options = dict(channel_options(several=False, retry=None, tls=None, max_message_bytes=1, keepalive_s=2.0))
+    assert "healthCheckConfig" not in json.loads(str(options["grpc.service_config"]))
+    assert options["grpc.max_receive_message_length"] == 1
+    assert options["grpc.keepalive_time_ms"] == 2000
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 1}, {"attempts": 6}, {"first_pause_s": 2.0}, {"factor": 0.5}])
+def test_retries_without_sense_are_refused(wrong: Any) -> None:
+    """GRPC's core would quietly do something else."""
+    with pytest.raises(InvalidArgument, match="of a Retry: expected"):
+        Retry(**wrong)
+
+
+def test_coalescing_without_sense_is_refused() -> None:
+    """One row cannot be joined."""
+    with pytest.raises(InvalidArgument, match="expected max_rows of at least 2 and in_flight of at least 1, got 1"):
+        Coalesce(max_rows=1)
+
+
+def test_an_unknown_compression_is_refused() -> None:
+    """With those there are."""
+    with pytest.raises(InvalidArgument, match="expected 'gzip', 'deflate' or None, got 'zip'"):
+        Client("models:8001", compression="zip")  # type: ignore[arg-type]  # that is the point

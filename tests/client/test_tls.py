@@ -1,0 +1,83 @@
+"""Encrypted connections, with and without a certificate of the client's own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from sardonyx_client import TLS, InvalidArgument, Unavailable
+from tests.client.servers import TinyServer
+from tests.client.test_client import echo
+from tests.client.test_twins import make
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["make"]  # the fixture of both fronts
+
+OPENSSL = shutil.which("openssl")
+pytestmark = pytest.mark.skipif(OPENSSL is None, reason="needs the command openssl to make certificates")
+
+
+class Certificates:
+    """An authority, and one certificate signed by it that is good for both sides."""
+
+    def __init__(self, folder: Path) -> None:
+        def openssl(*arguments: str) -> None:
+            subprocess.run([str(OPENSSL), *arguments], cwd=folder, check=True, capture_output=True)
+
+        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
+        openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=models.example")
+        (folder / "names").write_text("subjectAltName=DNS:models.example")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        openssl("x509", "-req", "-in", "own.csr", *signing, "-out", "own.pem")
+        self.ca = (folder / "ca.pem").read_bytes()
+        self.key = (folder / "own.key").read_bytes()
+        self.certificate = (folder / "own.pem").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Made once."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.mark.parametrize("mutual", [False, True])
+def test_calls_go_over_tls(certificates: Certificates, make: Callable[..., Any], *, mutual: bool) -> None:
+    """The server proves itself; where it asks, so does the client."""
+    credentials = grpc.ssl_server_credentials(
+        [(certificates.key, certificates.certificate)], certificates.ca, require_client_auth=mutual
+    )
+    own = {"certificate": certificates.certificate, "key": certificates.key} if mutual else {}
+    tls = TLS(ca=certificates.ca, server_name="models.example", **own)
+    with TinyServer(ModelInfer=echo, credentials=credentials) as server:
+        with make(server.address, tls=tls) as client:
+            assert client.infer("m", x=[1])["x"].tolist() == [1]
+        if mutual:
+            anonymous = TLS(ca=certificates.ca, server_name="models.example")
+            with make(server.address, tls=anonymous) as client, pytest.raises(Unavailable):
+                client.infer("m", x=[1], timeout_s=5)
+
+
+def test_a_server_that_cannot_prove_its_name_is_refused(certificates: Certificates, make: Callable[..., Any]) -> None:
+    """Its certificate is for another name."""
+    credentials = grpc.ssl_server_credentials([(certificates.key, certificates.certificate)])
+    tls = TLS(ca=certificates.ca, server_name="elsewhere.example")
+    with (
+        TinyServer(ModelInfer=echo, credentials=credentials) as server,
+        make(server.address, tls=tls) as client,
+        pytest.raises(Unavailable),
+    ):
+        client.infer("m", x=[1], timeout_s=5)
+
+
+def test_half_an_identity_is_refused() -> None:
+    """A certificate without its key."""
+    with pytest.raises(InvalidArgument, match="certificate and key go together"):
+        TLS(certificate=b"...")
