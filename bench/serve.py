@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.control import obey
 from sardonyx_server.app import App, tune_process
+from sardonyx_server.engine.statistics import snapshot
 from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__: list[str] = []
 
 _STOP_TIMEOUT_S: Final = 5.0
 _MAX_BATCH_ROWS: Final = 64  # the default of the setting
+_NS_PER_S: Final = 1_000_000_000
 
 
 def main() -> None:
@@ -66,15 +68,16 @@ def _facts(model: Model) -> Mapping[str, object]:
 
 
 def _figures(models: Iterable[Model]) -> Mapping[str, float]:
-    counters = [counter for model in models for counter in model.counters]
+    statistics = [snapshot(model) for model in models]
+    batches = [batch for one in statistics for batch in one.batches]
     return {
         "cpu_s": time.process_time(),
-        "rows": sum(counter.rows for counter in counters),
-        "failures": sum(counter.failures for counter in counters),
-        "batches": sum(counter.batches for counter in counters),
-        "gather_s": sum(counter.gather_s for counter in counters),
-        "run_s": sum(counter.run_s for counter in counters),
-        "scatter_s": sum(counter.scatter_s for counter in counters),
+        "rows": sum(one.inference_count for one in statistics),
+        "failures": sum(one.fail.count for one in statistics),
+        "batches": sum(batch.count for batch in batches),
+        "gather_s": sum(batch.input_ns for batch in batches) / _NS_PER_S,
+        "run_s": sum(batch.infer_ns for batch in batches) / _NS_PER_S,
+        "scatter_s": sum(batch.output_ns for batch in batches) / _NS_PER_S,
     }
 
 

@@ -10,7 +10,9 @@
     |   `-- Forbidden                 known, but not allowed
     |-- TryLater                      the same request may succeed later
     |   |-- ModelUnavailable          loading, draining or failed
-    |   |-- Overloaded                a queue is full, or the wait in it was too long
+    |   |-- Overloaded                a queue is full
+    |   |   |-- QueueBytesFull        of bytes, this model's or the server's
+    |   |   `-- QueueTimeout          the request waited in it too long
     |   `-- ShuttingDown              the server is stopping
     |-- Unsupported                   this server or machine cannot do it
     |-- ExecutionFailed               the model raised while it ran
@@ -35,6 +37,8 @@ __all__ = [
     "ModelUnavailable",
     "NotFound",
     "Overloaded",
+    "QueueBytesFull",
+    "QueueTimeout",
     "ServerError",
     "SettingsError",
     "ShuttingDown",
@@ -137,6 +141,16 @@ class Overloaded(TryLater):
     """A queue is full, or a request waited in it longer than its policy allows."""
 
     reason = "OVERLOADED"
+
+
+class QueueBytesFull(Overloaded):
+    """The bytes that may wait for a model, or for all models, are used up."""
+
+
+class QueueTimeout(Overloaded):
+    """A request waited in a queue longer than its policy allows."""
+
+    reason = "QUEUE_TIMEOUT"
 
 
 class ShuttingDown(TryLater):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from sardonyx_server.engine.execution import Counters
+    from sardonyx_server.engine.counters import Counters
     from sardonyx_server.engine.model import Model
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold

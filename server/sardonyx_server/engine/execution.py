@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.outputs import BatchOutputs
 from sardonyx_server.errors import ExecutionFailed
 
@@ -17,47 +18,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sardonyx_server.engine.counters import Failures
     from sardonyx_server.engine.job import Job
     from sardonyx_server.engine.plan import Bucket, Feed, Tensor
     from sardonyx_server.engine.queue import Batch
     from sardonyx_server.engine.session import Session
 
-__all__ = ["Counters", "HandBack", "gather", "run_batch"]
+__all__ = ["HandBack", "gather", "run_batch"]
 
 _LOG = logging.getLogger("sardonyx.engine")
-
-
-class Counters:
-    """What one runner has done. Plain numbers that only its thread writes; a reader on another thread sums them up.
-
-    Attributes:
-        requests: Requests (or parts of one) answered with outputs.
-        failures: Requests (or parts of one) answered with an error of the model.
-        rows: Rows of the requests answered with outputs.
-        batches: Runs of the model.
-        queue_s: Time that answered requests waited, in all.
-        gather_s: Time spent on turning bytes into arrays, by batch.
-        run_s: Time spent in the model, by batch.
-        scatter_s: Time spent on cutting, encoding and handing over answers, by batch.
-        closed_by: Batches by the reason why nothing more joined.
-    """
-
-    __slots__ = (
-        "batches",
-        "closed_by",
-        "failures",
-        "gather_s",
-        "queue_s",
-        "requests",
-        "rows",
-        "run_s",
-        "scatter_s",
-    )
-
-    def __init__(self) -> None:
-        self.requests = self.failures = self.rows = self.batches = 0
-        self.queue_s = self.gather_s = self.run_s = self.scatter_s = 0.0
-        self.closed_by: dict[str, int] = {}
 
 
 class HandBack:
@@ -66,16 +35,19 @@ class HandBack:
     Two threads that work at the same time pass the interpreter's lock to and fro with every answer they send: it took
     a third more time for each where a runner sent all of its own (2026-11-23). It sends one, which wakes the lane.
 
-    Attributes:
+    Args:
         later: Has a task run on the lane's thread, the next time it is awake. Thread-safe, never blocks.
+        failures: Where requests that fail are counted.
+
+    Attributes:
         counters: Of the lane's thread, for the answers it sends.
     """
 
     __slots__ = ("counters", "later")
 
-    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, later: Callable[[Callable[[], None]], None], failures: Failures) -> None:
         self.later = later
-        self.counters = Counters()
+        self.counters = Counters(failures)
 
 
 def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: HandBack | None = None) -> None:
@@ -90,7 +62,7 @@ def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: Han
         hand_back: Where the calling thread is not the lane's: takes the answers there. None: they are sent from here.
     """
     jobs = batch.jobs
-    counters.closed_by[batch.closed_by] = counters.closed_by.get(batch.closed_by, 0) + 1
+    counters.closed(batch.closed_by)
     error = _run(session, jobs, batch.rows, counters, hand_back)
     if error is None:
         return
@@ -136,39 +108,33 @@ def _run(
         gathered_s = time.monotonic()
         arrays = session.run(bucket.output_names, feeds)
         ran_s = time.monotonic()
-        counters.batches += 1
-        counters.gather_s += gathered_s - began_s
-        counters.run_s += ran_s - gathered_s
+        counters.ran(rows, len(jobs), input_s=gathered_s - began_s, infer_s=ran_s - gathered_s, unix_s=time.time())
         if bucket.has_batch_axis:
             for array in arrays:
                 if not array.shape or array.shape[0] != rows:
                     return _wrong_rows(bucket, arrays, rows, jobs[0].plan.signature.model_name)
-        outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis)
+        outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis, began_s=began_s, ran_s=ran_s)
     except Exception as error:  # noqa: BLE001  # a runner survives whatever a batch raises
         return error
     if hand_back is not None and len(jobs) > 1 and jobs[0].answers_alone:
         # The first answer wakes the lane, which then finds the rest. Not the other way round.
-        hand_back.later(partial(_scatter, jobs[1:], outputs, jobs[0].rows, began_s, hand_back.counters))
-        _scatter(jobs[:1], outputs, 0, began_s, counters)
+        hand_back.later(partial(_scatter, jobs[1:], outputs, jobs[0].rows, rows, hand_back.counters))
+        _scatter(jobs[:1], outputs, 0, rows, counters)
     else:
-        _scatter(jobs, outputs, 0, began_s, counters)
+        _scatter(jobs, outputs, 0, rows, counters)
     return None
 
 
-def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, start: int, batch_began_s: float, counters: Counters) -> None:
+def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, start: int, batch_rows: int, counters: Counters) -> None:
     """Answer each job from its rows, of which the first begin at ``start``. The counters are the calling thread's."""
     began_s = time.monotonic()
     for job in jobs:
         try:
-            job.finish(outputs, start)
+            job.finish(outputs, start, counters)
         except Exception as error:  # noqa: BLE001  # one answer that cannot be encoded must not cost the others
             _fail(job, error, counters)
-        else:
-            counters.requests += 1
-            counters.rows += job.rows
-            counters.queue_s += batch_began_s - job.arrived_s
         start += job.rows
-    counters.scatter_s += time.monotonic() - began_s
+    counters.scattered(batch_rows, time.monotonic() - began_s)
 
 
 def _gather_all(bucket: Bucket, jobs: Sequence[Job], rows: int) -> dict[str, NDArray[np.generic]]:
@@ -196,7 +162,6 @@ def _wrong_rows(bucket: Bucket, arrays: Sequence[NDArray[np.generic]], rows: int
 
 
 def _fail(job: Job, error: Exception, counters: Counters) -> None:
-    counters.failures += 1
     if not isinstance(error, ExecutionFailed):
         _LOG.error("batch failed", exc_info=error)
-    job.fail(error)
+    job.fail(error, counters.failures)

@@ -50,10 +50,15 @@ class Intake:
         try:
             return self._submit(*self._reader.decode(message), call, len(message))
         except MalformedMessage as error:
-            call.fail(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"))
+            self.refuse(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"), call)
         except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
-            call.fail(error)
+            self.refuse(error, call)
         return False
+
+    def refuse(self, error: Exception, call: Call) -> None:
+        """Answer a request that belongs to no model, and count it."""
+        self._registry.refusals.count(error)
+        call.fail(error)
 
     def run_waiting(self) -> None:
         """Set the models to work on what they were given since the last time. Blocks while inline models run."""
@@ -71,19 +76,21 @@ class Intake:
         watched = False
         for attempt in range(1, _LOOK_UPS + 1):
             model = self._registry.find(header.route)
-            plan, tensors = model.signature.check(header, payloads)
-            if model.inline:
-                self._given_inline[model] = None
-            else:
-                self._given_runners[model] = None
-                if not watched:
-                    call.watch()
-                    watched = True
             try:
+                plan, tensors = model.signature.check(header, payloads)
+                if model.inline:
+                    self._given_inline[model] = None
+                else:
+                    self._given_runners[model] = None
+                    if not watched:
+                        call.watch()
+                        watched = True
                 model.submit(call, plan, tensors, id_field, message_bytes)
-            except QueueClosed:
-                if attempt == _LOOK_UPS:
-                    raise
-            else:
-                return model.awaits_more
+            except Exception as error:  # noqa: BLE001  # likewise
+                if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
+                    continue
+                model.failures.count(error)
+                call.fail(error)
+                return False
+            return model.awaits_more
         raise AssertionError("bug: the last look-up neither submitted nor raised")

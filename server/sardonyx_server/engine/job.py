@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import ExecutionFailed
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.counters import Counters, Failures
     from sardonyx_server.engine.outputs import BatchOutputs
     from sardonyx_server.engine.plan import Plan, Tensor
 
@@ -63,12 +66,24 @@ class Job:
         self.arrived_s = 0.0
         self.expires_s = 0.0
 
-    def finish(self, outputs: BatchOutputs, start: int) -> None:
-        """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks."""
-        self.call.reply(self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows)))
+    def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
+        """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks.
 
-    def fail(self, error: Exception) -> None:
+        The answer is counted before it is given: who has it and then asks for the statistics finds it there.
+        """
+        message = self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows))
+        counters.answered(
+            self.rows,
+            arrived_s=self.arrived_s,
+            began_s=outputs.began_s,
+            ran_s=outputs.ran_s,
+            now_s=time.monotonic(),
+        )
+        self.call.reply(message)
+
+    def fail(self, error: Exception, failures: Failures) -> None:
         """Answer with an error. Any thread; never blocks and never raises: the rest of a batch must not suffer."""
+        failures.count(error, time.monotonic() - self.arrived_s)
         try:
             self.call.fail(error)
         except Exception:  # noqa: BLE001  # nobody is left to be told
@@ -96,11 +111,25 @@ def split(job: Job, max_rows: int) -> list[Job]:
 class _Whole:
     """Collects the parts of a job. Stands in for its call, so that the queue drops parts nobody waits for."""
 
-    __slots__ = ("_call", "_failed", "_lock", "_missing", "_pieces", "_plan", "_tails", "deadline_s", "id_field")
+    __slots__ = (
+        "_began_s",
+        "_call",
+        "_failed",
+        "_lock",
+        "_missing",
+        "_pieces",
+        "_plan",
+        "_rows",
+        "_tails",
+        "deadline_s",
+        "id_field",
+    )
 
     def __init__(self, job: Job, parts: int) -> None:
         self._call: Call = job.call  # type: ignore[assignment]  # a part is never split again
         self._plan = job.plan
+        self._rows = job.rows
+        self._began_s = math.inf
         self._lock = threading.Lock()
         self._missing = parts
         self._failed = False
@@ -113,45 +142,58 @@ class _Whole:
     def cancelled(self) -> bool:
         return self._failed or self._call.cancelled
 
-    def add(self, index: int, tails: tuple[tuple[int, ...], ...], data: list[bytes | memoryview]) -> None:
+    def add(self, part: _Part, outputs: BatchOutputs, data: list[bytes | memoryview], counters: Counters) -> None:
         """Take one part's outputs; the last one answers. Several runners may call it at once."""
+        tails = outputs.tails
         with self._lock:
             if self._failed:
                 return
-            self._pieces[index] = data
+            self._pieces[part.index] = data
             self._missing -= 1
+            self._began_s = min(self._began_s, outputs.began_s)
             same = self._tails in (None, tails)
             self._tails = tails
             # Decided under the lock: another part must not answer in between.
             self._failed = not same
             last = not self._missing
         if not same:
-            self._call.fail(
-                ExecutionFailed(
-                    f"model '{self._plan.signature.model_name}': the request has more rows than a batch may have and "
-                    "its parts gave outputs of different shapes; send fewer rows at a time"
-                )
+            error = ExecutionFailed(
+                f"model '{self._plan.signature.model_name}': the request has more rows than a batch may have and "
+                "its parts gave outputs of different shapes; send fewer rows at a time"
             )
+            counters.failures.count(error, time.monotonic() - part.arrived_s)
+            self._call.fail(error)
         elif last:
             joined = [b"".join(column) for column in zip(*self._pieces, strict=True)]
-            self._call.reply(self._plan.template(tails).fill(self.id_field, joined))
+            message = self._plan.template(tails).fill(self.id_field, joined)
+            counters.answered(
+                self._rows,
+                arrived_s=part.arrived_s,
+                began_s=self._began_s,
+                ran_s=outputs.ran_s,
+                now_s=time.monotonic(),
+            )
+            self._call.reply(message)
 
     def reply(self, message: bytes) -> None:  # noqa: ARG002  # a call has it
         raise AssertionError("bug: a part answers through add()")
 
     def fail(self, error: Exception) -> None:
-        """Fail the whole once, with the first error of a part."""
+        """Tell the caller. Requires: :meth:`fails_first` was true."""
+        self._call.fail(error)
+
+    def fails_first(self) -> bool:
+        """Whether no part has failed yet; from now on one has, and the others are not wanted any more."""
         with self._lock:
             first = not self._failed
             self._failed = True
-        if first:
-            self._call.fail(error)
+        return first
 
 
 class _Part(Job):
     """Some rows of a larger job."""
 
-    __slots__ = ("_index", "_whole")
+    __slots__ = ("_whole", "index")
 
     answers_alone = False
 
@@ -160,7 +202,11 @@ class _Part(Job):
     ) -> None:
         super().__init__(whole, plan, rows, tensors, b"", message_bytes)
         self._whole = whole
-        self._index = index
+        self.index = index
 
-    def finish(self, outputs: BatchOutputs, start: int) -> None:
-        self._whole.add(self._index, outputs.tails, outputs.rows(start, start + self.rows))
+    def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
+        self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)
+
+    def fail(self, error: Exception, failures: Failures) -> None:
+        if self._whole.fails_first():
+            super().fail(error, failures)

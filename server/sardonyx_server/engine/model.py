@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.execution import Counters, HandBack, run_batch
+from sardonyx_server.engine.counters import Counters, Failures
+from sardonyx_server.engine.execution import HandBack, run_batch
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.ordering import Order
 from sardonyx_server.engine.queue import BatchQueue, ByteBudget
@@ -75,6 +76,10 @@ class Model:
         facts: For people and metadata.
         later: Has a task run on the lane's thread; None where there is no lane.
         on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
+
+    Attributes:
+        counters: What was answered, by thread.
+        failures: What was answered with an error.
     """
 
     def __init__(
@@ -93,10 +98,12 @@ class Model:
         self.signature = signature
         self.facts = facts
         self.inline = facts.runners == 0
+        self.failures = Failures()
         self.queue = BatchQueue(
             self.name,
             policy,
             budget,
+            failures=self.failures,
             seconds_per_row=(facts.verdict.seconds(policy.max_rows) or 0.0) / policy.max_rows,
         )
         self._sessions = tuple(sessions)
@@ -106,8 +113,8 @@ class Model:
         self._inline_lock = threading.Lock()
         count = max(1, facts.runners)
         # An answer that waits for its turn would not wake the lane.
-        self._hand_back = HandBack(later) if later is not None and self._order is None else None
-        runners = tuple(Counters() for _ in range(count))
+        self._hand_back = HandBack(later, self.failures) if later is not None and self._order is None else None
+        runners = tuple(Counters(self.failures) for _ in range(count))
         self.counters = runners if self._hand_back is None else (*runners, self._hand_back.counters)
         self._threads = tuple(
             threading.Thread(target=self._run, args=(index,), name=f"runner-{self.name}-{index}", daemon=True)
@@ -128,6 +135,11 @@ class Model:
     def config(self) -> ModelConfig:
         """Effective ModelConfig."""
         return self.facts.config
+
+    @property
+    def pending_requests(self) -> int:
+        """Requests that wait; each part of one that was split counts."""
+        return self.queue.requests
 
     @property
     def awaits_more(self) -> bool:

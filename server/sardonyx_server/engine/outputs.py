@@ -24,14 +24,20 @@ class BatchOutputs:
     Args:
         arrays: Outputs in the order asked for; numbers, or objects (`str`) for BYTES.
         has_batch_axis: Whether the first axis counts rows. Otherwise the one job of the run gets all of every array.
+        began_s: When the batch began to be gathered, on ``time.monotonic``.
+        ran_s: When the run had ended, likewise.
 
     Attributes:
         tails: Dimensions of each output behind the batch axis, or all of them where there is none.
     """
 
-    __slots__ = ("_columns", "_has_strings", "tails")
+    __slots__ = ("_columns", "_has_strings", "began_s", "ran_s", "tails")
 
-    def __init__(self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool) -> None:
+    def __init__(
+        self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool, began_s: float = 0.0, ran_s: float = 0.0
+    ) -> None:
+        self.began_s = began_s
+        self.ran_s = ran_s
         self._has_strings = False
         columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
         tails = []

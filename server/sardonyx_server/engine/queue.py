@@ -12,7 +12,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import Cancelled, DeadlineExceeded, ModelUnavailable, Overloaded, ServerError
+from sardonyx_server.engine.counters import Failures
+from sardonyx_server.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ModelUnavailable,
+    Overloaded,
+    QueueBytesFull,
+    QueueTimeout,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
 
 __all__ = [
+    "CLOSED_BY",
     "Batch",
     "BatchQueue",
     "ByteBudget",
@@ -29,6 +39,10 @@ __all__ = [
 ]
 
 _MIN_RETRY_AFTER_S: Final = 0.01
+
+
+CLOSED_BY: Final = ("full", "drained", "preferred", "delay", "shared", "alone")
+"""Every value of ``Batch.closed_by``."""
 
 
 class QueueClosed(ModelUnavailable):
@@ -100,6 +114,7 @@ class BatchQueue:
         model_name: For messages.
         policy: What may join, how much may wait, for how long.
         budget: The server's bound of bytes, shared by all queues.
+        failures: Where requests that are dropped are counted; None: nowhere.
         seconds_per_row: Measured cost, for the advice when to retry.
         clock: ``time.monotonic``.
     """
@@ -110,12 +125,14 @@ class BatchQueue:
         policy: BatchPolicy,
         budget: ByteBudget,
         *,
+        failures: Failures | None = None,
         seconds_per_row: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model_name = model_name
         self._policy = policy
         self._budget = budget
+        self._failures = failures or Failures()
         self._seconds_per_row = seconds_per_row
         self._clock = clock
         self._levels = {number: _Level(level) for number, level in policy.levels.items()}
@@ -127,6 +144,11 @@ class BatchQueue:
         self._more_comes = False
         self.rows = 0
         self.message_bytes = 0
+
+    @property
+    def requests(self) -> int:
+        """What waits; each part of a request that was split counts."""
+        return sum(level.requests for level in self._levels.values())
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Admit a request: one job, or all the parts of a split one.
@@ -191,7 +213,7 @@ class BatchQueue:
                     self._changed.wait(wait_s)
                     self._idle -= 1
             for job, error in dropped:
-                job.fail(error)
+                job.fail(error, self._failures)
             if batch is not None:
                 return batch
 
@@ -213,7 +235,7 @@ class BatchQueue:
             self._account(sum(job.rows for job in jobs), sum(job.message_bytes for job in jobs))
             self._changed.notify_all()
         for job in jobs:
-            job.fail(error)
+            job.fail(error, self._failures)
 
     def _admit(self, level: _Level, rows: int, size: int) -> None:
         """Raise unless the request fits. A queue that is empty takes a request of any size: else it would never run."""
@@ -226,16 +248,16 @@ class BatchQueue:
             if self.rows + rows > policy.queue_rows:
                 raise self._overloaded("rows", policy.queue_rows, self.rows)
             if self.message_bytes + size > policy.queue_bytes:
-                raise self._overloaded("bytes", policy.queue_bytes, self.message_bytes)
+                raise self._overloaded("bytes", policy.queue_bytes, self.message_bytes, QueueBytesFull)
         if not self._budget.take(size):
-            raise Overloaded(
+            raise QueueBytesFull(
                 f"the server's queues are full: at most {self._budget.limit_bytes} bytes may wait in all, "
                 f"{self._budget.used_bytes} do and this request has {size}; retry later",
                 retry_after_s=self._retry_after_s(),
             )
 
-    def _overloaded(self, what: str, limit: int, waiting: int) -> Overloaded:
-        return Overloaded(
+    def _overloaded(self, what: str, limit: int, waiting: int, kind: type[Overloaded] = Overloaded) -> Overloaded:
+        return kind(
             f"the queue of model '{self._model_name}' is full: at most {limit} {what} may wait, {waiting} do; "
             "retry later",
             retry_after_s=self._retry_after_s(),
@@ -350,10 +372,9 @@ class BatchQueue:
                 "the model did not run"
             )
         if job.expires_s <= now:
-            return Overloaded(
+            return QueueTimeout(
                 f"the request waited {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}', "
                 "longer than its queue policy allows; the model did not run",
-                reason="QUEUE_TIMEOUT",
                 retry_after_s=self._retry_after_s(),
             )
         return None

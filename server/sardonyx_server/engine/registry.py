@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.counters import Failures
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound
 from sardonyx_server.text import quoted
 
@@ -81,13 +82,18 @@ class Entry:
 
 
 class Registry:
-    """The models of the server. Written by the loading thread, read by any."""
+    """The models of the server. Written by the loading thread, read by any.
+
+    Attributes:
+        refusals: Inference requests that no model that is ready was found for, or that nobody may make.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: Mapping[str, Entry] = MappingProxyType({})
         self._routes: dict[tuple[str, str], Model] = {}
         self._listeners: list[Callable[[str, bool], None]] = []
+        self.refusals = Failures()
 
     def entries(self) -> Mapping[str, Entry]:
         """Every known model, as of now."""

@@ -1,15 +1,24 @@
 """What the versions that are loaded have done, as plain records: read by ModelStatistics and by metrics.
 
-Records only; counters.py has the numbers as they are counted, and snapshots are sums of those.
+Sums of what counters.py counts. Taken while threads count on, so figures of one snapshot may be a request apart; each
+of them never goes back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
+from sardonyx_server.engine.queue import CLOSED_BY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sardonyx_server.engine.counters import Counters
+    from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.registry import Registry
 
 __all__ = [
     "BatchStatistics",
@@ -17,7 +26,12 @@ __all__ = [
     "Histogram",
     "ResponseStatistics",
     "VersionStatistics",
+    "snapshot",
+    "snapshots",
 ]
+
+_NS_PER_S: Final = 1_000_000_000
+_MS_PER_S: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,3 +161,93 @@ class VersionStatistics:
     responses: Mapping[str, ResponseStatistics]
     provider: str
     load_s: float
+
+
+def snapshot(model: Model) -> VersionStatistics:
+    """What one version has done up to now. Any thread; takes no lock of those that serve its requests well."""
+    counters = model.counters
+    failed = model.failures.counts()
+    requests = sum(one.requests for one in counters)
+    hits = sum(one.cache_hits for one in counters)
+    request_s = sum(one.request_s for one in counters)
+    queue_s = sum(one.queue_s for one in counters)
+    sizes = _sizes(counters)
+    return VersionStatistics(
+        model=model.name,
+        version=model.version,
+        last_inference_ms=int(max(one.last_run_unix_s for one in counters) * _MS_PER_S),
+        inference_count=sum(one.rows for one in counters),
+        execution_count=sum(size.count for size in sizes.values()),
+        success=_duration(requests + hits, request_s),
+        fail=_duration(failed.count, failed.total_s),
+        queue=_duration(requests, queue_s),
+        compute_input=_duration(requests, sum(one.input_s for one in counters)),
+        compute_infer=_duration(requests, sum(one.infer_s for one in counters)),
+        compute_output=_duration(requests, sum(one.output_s for one in counters)),
+        cache_hit=_duration(hits, sum(one.cache_hit_s for one in counters)),
+        cache_miss=_duration(sum(one.cache_misses for one in counters), sum(one.cache_miss_s for one in counters)),
+        batches=tuple(
+            BatchStatistics(
+                size_rows=rows,
+                count=size.count,
+                input_ns=_ns(size.input_s),
+                infer_ns=_ns(size.infer_s),
+                output_ns=_ns(size.output_s),
+            )
+            for rows, size in sorted(sizes.items())
+        ),
+        pending_requests=model.pending_requests,
+        closed_by=MappingProxyType(
+            {reason: sum(one.closed_by.get(reason, 0) for one in counters) for reason in CLOSED_BY}
+        ),
+        failures=failed.failures,
+        rejections=failed.rejections,
+        request_s=_histogram(SECONDS_BOUNDS, [one.request_counts for one in counters], request_s),
+        queue_s=_histogram(SECONDS_BOUNDS, [one.queue_counts for one in counters], queue_s),
+        compute_s=_histogram(
+            SECONDS_BOUNDS,
+            [one.compute_counts for one in counters],
+            sum(size.input_s + size.infer_s for size in sizes.values()),
+        ),
+        batch_rows=_histogram(
+            ROWS_BOUNDS, [one.rows_counts for one in counters], sum(one.run_rows for one in counters)
+        ),
+        responses=MappingProxyType({}),
+        provider=model.facts.provider,
+        load_s=model.facts.load_s,
+    )
+
+
+def snapshots(registry: Registry) -> list[VersionStatistics]:
+    """Of every version that is ready, by name and number. Any thread."""
+    return [
+        snapshot(status.model)
+        for _, entry in sorted(registry.entries().items())
+        for status in entry.versions.values()
+        if status.model is not None
+    ]
+
+
+def _sizes(counters: Iterable[Counters]) -> dict[int, Size]:
+    sizes: dict[int, Size] = {}
+    for one in counters:
+        # A copy, since the counting thread may add to it meanwhile.
+        for rows, size in one.sizes.copy().items():
+            whole = sizes.setdefault(rows, Size())
+            whole.count += size.count
+            whole.input_s += size.input_s
+            whole.infer_s += size.infer_s
+            whole.output_s += size.output_s
+    return sizes
+
+
+def _histogram(bounds: tuple[float, ...], counts: Sequence[list[int]], total: float) -> Histogram:
+    return Histogram(bounds=bounds, counts=tuple(map(sum, zip(*counts, strict=True))), total=total)
+
+
+def _duration(count: int, seconds: float) -> Duration:
+    return Duration(count=count, ns=_ns(seconds))
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * _NS_PER_S)

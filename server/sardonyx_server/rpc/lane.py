@@ -158,7 +158,7 @@ class Lane:
             try:
                 self._authorise(self._method, call.metadata, call.peer())
             except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
-                call.fail(error)
+                self._intake.refuse(error, call)
                 return
         event.call.start_server_batch(receive_operations(), call.on_message)
         self._arriving += 1
@@ -168,7 +168,7 @@ class Lane:
         self._arriving -= 1
         message = event.batch_operations[0].message()
         if message is None:
-            call.fail(InvalidRequest("the call ended without a request message", reason="NO_MESSAGE"))
+            self._intake.refuse(InvalidRequest("the call ended without a request message", reason="NO_MESSAGE"), call)
         elif self._intake.accept(message, call):
             self._waiting = True
         else:

@@ -95,14 +95,15 @@ class PublicApi:
 
     def _take(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         call = PublicCall(context)
+        intake: Intake | None = getattr(self._of_thread, "intake", None)
+        if intake is None:
+            intake = self._of_thread.intake = self._make_intake()
         if self._authorise is not None:
             try:
                 self._authorise(self._method, call.metadata, call.peer())
             except Exception as error:  # noqa: BLE001  # the caller gets its status
-                _abort(context, error)
-        intake: Intake | None = getattr(self._of_thread, "intake", None)
-        if intake is None:
-            intake = self._of_thread.intake = self._make_intake()
+                intake.refuse(error, call)
+                return call.answer()
         intake.accept(message, call)
         intake.run_waiting()
         return call.answer()

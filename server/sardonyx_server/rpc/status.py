@@ -51,6 +51,8 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
     errors.TryLater: grpc.StatusCode.UNAVAILABLE,
     errors.ModelUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueBytesFull: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.ExecutionFailed: grpc.StatusCode.INTERNAL,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sardonyx_server.engine.execution import Counters
+from sardonyx_server.engine.counters import Counters, Failures
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.model import Model, ModelFacts
 from sardonyx_server.engine.plan import Bucket, Plan, Tensor
@@ -361,4 +361,4 @@ def publish(registry: Registry, model: Any, *, name: str = "m", version: int = 1
 
 def new_counters() -> Counters:
     """Counters of a runner that has done nothing."""
-    return Counters()
+    return Counters(Failures())

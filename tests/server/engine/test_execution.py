@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.counters import Failures
 from sardonyx_server.engine.execution import HandBack, gather, run_batch
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.plan import Feed, Tensor
@@ -203,7 +204,7 @@ class TestFailures:
         assert [call_of(one).answers for one in jobs] == [1, 1, 1]
         assert call_of(jobs[1]).errors
         assert [call_of(jobs[index]).arrays[0].tolist() for index in (0, 2)] == [[b"a"], [b"c"]]
-        assert (counters.requests, counters.failures) == (2, 1)
+        assert (counters.requests, counters.failures.counts().count) == (2, 1)
 
     def test_a_call_whose_transport_raises_costs_the_others_nothing(self) -> None:
         """Not even when it raises at the error that tells it so."""
@@ -221,16 +222,18 @@ class TestCounters:
         counters, jobs = new_counters(), [numbers(0, 3), numbers(5, 1)]
         run_batch(doubling(), batch(*jobs), counters)
         run_batch(doubling(), Batch([numbers(0, 2)], 2, "full"), counters)
-        assert (counters.requests, counters.rows, counters.batches, counters.failures) == (3, 6, 2, 0)
+        assert (counters.requests, counters.rows, counters.batches, counters.failures.counts().count) == (3, 6, 2, 0)
         assert counters.closed_by == {"drained": 1, "full": 1}
-        assert min(counters.run_s, counters.gather_s, counters.scatter_s, counters.queue_s) > 0
+        assert sorted(counters.sizes) == [2, 4]
+        assert all(min(size.input_s, size.infer_s, size.output_s) > 0 for size in counters.sizes.values())
+        assert min(counters.queue_s, counters.input_s, counters.infer_s, counters.output_s) > 0
 
     def test_one_batch_that_raised(self) -> None:
         """One failure; the runs that answered count, and the batch was closed once."""
         counters = new_counters()
         jobs = [numbers(0, 2), numbers(7, 1), numbers(20, 3)]
         run_batch(raising_at(7, ExecutionFailed("bad")), batch(*jobs), counters)
-        assert (counters.requests, counters.rows, counters.batches, counters.failures) == (2, 5, 2, 1)
+        assert (counters.requests, counters.rows, counters.batches, counters.failures.counts().count) == (2, 5, 2, 1)
         assert counters.closed_by == {"drained": 1}
 
 
@@ -240,7 +243,7 @@ class TestHandBack:
     def test_the_first_answer_is_sent_at_once_and_the_lane_finds_the_rest(self) -> None:
         """The first one wakes it: what it shall do is there before."""
         tasks: deque[Callable[[], None]] = deque()
-        hand_back, counters = HandBack(tasks.append), new_counters()
+        hand_back, counters = HandBack(tasks.append, Failures()), new_counters()
         jobs = [numbers(0, 2), numbers(10, 1), numbers(20, 3)]
         run_batch(doubling(), batch(*jobs), counters, hand_back)
         assert [call_of(one).answers for one in jobs] == [1, 0, 0]
@@ -262,14 +265,14 @@ class TestHandBack:
                 seen.append(len(tasks))
 
         first = job(signature(), message({"x": rows_of(0, 1)}), Waking())
-        run_batch(doubling(), batch(first, numbers(1, 1)), new_counters(), HandBack(tasks.append))
+        run_batch(doubling(), batch(first, numbers(1, 1)), new_counters(), HandBack(tasks.append, Failures()))
         assert seen == [1]
 
     def test_a_request_that_ran_alone_is_answered_at_once(self) -> None:
         """There is no rest."""
         tasks: deque[Callable[[], None]] = deque()
         one = numbers(0, 1)
-        run_batch(doubling(), batch(one), new_counters(), HandBack(tasks.append))
+        run_batch(doubling(), batch(one), new_counters(), HandBack(tasks.append, Failures()))
         assert call_of(one).answers == 1
         assert not tasks
 
@@ -278,16 +281,16 @@ class TestHandBack:
         tasks: deque[Callable[[], None]] = deque()
         first, last = split(numbers(0, 3), 2)
         other = numbers(10, 1)
-        run_batch(doubling(), batch(last, other), new_counters(), HandBack(tasks.append))
+        run_batch(doubling(), batch(last, other), new_counters(), HandBack(tasks.append, Failures()))
         assert not tasks
         assert call_of(other).answers == 1
-        run_batch(doubling(), batch(first), new_counters(), HandBack(tasks.append))
+        run_batch(doubling(), batch(first), new_counters(), HandBack(tasks.append, Failures()))
 
     def test_members_of_a_batch_that_raised_are_answered_where_they_ran(self) -> None:
         """One by one."""
         tasks: deque[Callable[[], None]] = deque()
         jobs = [numbers(0, 1), numbers(7, 1)]
         session = raising_at(7, ExecutionFailed("bad"))
-        run_batch(session, batch(*jobs), new_counters(), HandBack(tasks.append))
+        run_batch(session, batch(*jobs), new_counters(), HandBack(tasks.append, Failures()))
         assert not tasks
         assert [call_of(one).answers for one in jobs] == [1, 1]

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.counters import Failures
 from sardonyx_server.engine.execution import gather
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.outputs import BatchOutputs
@@ -19,6 +20,7 @@ from tests.server.engine.requests import (
     call_of,
     job,
     message,
+    new_counters,
     rows_of,
     signature,
     spec,
@@ -61,7 +63,7 @@ def test_a_job_takes_over_the_deadline_of_its_call() -> None:
 def test_a_job_answers_with_its_rows_of_a_run() -> None:
     """With the id, the model's name and the version that ran."""
     one = job(signature(version=3), message({"x": rows_of(0, 2)}, request_id="seven"))
-    one.finish(outputs(rows_of(10, 5)), 3)
+    one.finish(outputs(rows_of(10, 5)), 3, new_counters())
     response = call_of(one).response
     assert (response.id, response.model_name, response.model_version) == ("seven", "m", "3")
     assert [(output.name, output.datatype, list(output.shape)) for output in response.outputs] == [
@@ -73,7 +75,7 @@ def test_a_job_answers_with_its_rows_of_a_run() -> None:
 def test_a_call_that_raises_is_no_matter_of_the_job() -> None:
     """Telling an error never raises: the rest of the batch has to be told, too."""
     one = job(signature(), message({"x": rows_of(0, 1)}), BrokenCall())
-    one.fail(ExecutionFailed("no"))
+    one.fail(ExecutionFailed("no"), Failures())
 
 
 def test_parts_hold_the_rows_in_order() -> None:
@@ -106,7 +108,7 @@ def test_parts_answer_once_in_the_order_of_the_rows_whoever_ends_first(order: tu
     for index in order:
         assert call.answers == 0
         x, text, _ = inputs(parts[index])
-        parts[index].finish(outputs(x * 2, text), 0)
+        parts[index].finish(outputs(x * 2, text), 0, new_counters())
     assert call.response.id == "seven"
     doubled, texts = call.arrays
     assert doubled.tolist() == (rows_of(0, 7) * 2).tolist()
@@ -117,8 +119,8 @@ def test_parts_take_their_rows_of_a_shared_run() -> None:
     """The last part may have joined with others."""
     call = FakeCall()
     first, last = split(job(signature(), message({"x": rows_of(0, 3)}), call), 2)
-    first.finish(outputs(rows_of(0, 2)), 0)
-    last.finish(outputs(rows_of(-5, 8)), 7)
+    first.finish(outputs(rows_of(0, 2)), 0, new_counters())
+    last.finish(outputs(rows_of(-5, 8)), 7, new_counters())
     assert call.arrays[0].tolist() == rows_of(0, 3).tolist()
 
 
@@ -126,9 +128,9 @@ def test_a_part_that_fails_fails_the_whole_once() -> None:
     """With the first error; what the others bring is dropped."""
     call, error = FakeCall(), ExecutionFailed("no")
     first, second, third = split(both(7, call), 3)
-    second.fail(error)
-    third.fail(ExecutionFailed("again"))
-    first.finish(outputs(*inputs(first)[:2]), 0)
+    second.fail(error, Failures())
+    third.fail(ExecutionFailed("again"), Failures())
+    first.finish(outputs(*inputs(first)[:2]), 0, new_counters())
     assert call.error is error
 
 
@@ -137,10 +139,10 @@ def test_parts_of_a_failed_whole_count_as_cancelled() -> None:
     call = FakeCall()
     first, second = split(job(signature(), message({"x": rows_of(0, 4)}), call), 2)
     cancelled = [second.call.cancelled]
-    first.fail(ExecutionFailed("no"))
+    first.fail(ExecutionFailed("no"), Failures())
     cancelled.append(second.call.cancelled)
     assert cancelled == [False, True]
-    second.fail(Cancelled("dropped"))
+    second.fail(Cancelled("dropped"), Failures())
     assert call.answers == 1
 
 
@@ -159,7 +161,7 @@ def test_parts_whose_outputs_differ_in_shape_are_an_error_told_once(odd: int) ->
     call = FakeCall()
     one = signature(outputs=(spec("y", shape=(-1, -1)),))
     for index, part in enumerate(split(job(one, message({"x": rows_of(0, 6)}), call), 2)):
-        part.finish(outputs(np.zeros((2, 3 if index == odd else 2), np.float32)), 0)
+        part.finish(outputs(np.zeros((2, 3 if index == odd else 2), np.float32)), 0, new_counters())
     assert isinstance(call.error, ExecutionFailed)
     assert call.error.message == (
         "model 'm': the request has more rows than a batch may have and its parts gave outputs of different shapes; "

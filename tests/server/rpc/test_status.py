@@ -26,6 +26,8 @@ EXPECTED = {
     "TryLater": "UNAVAILABLE",
     "ModelUnavailable": "UNAVAILABLE",
     "Overloaded": "UNAVAILABLE",
+    "QueueBytesFull": "UNAVAILABLE",
+    "QueueTimeout": "UNAVAILABLE",
     "ShuttingDown": "UNAVAILABLE",
     "Unsupported": "UNIMPLEMENTED",
     "ExecutionFailed": "INTERNAL",

@@ -48,6 +48,10 @@ class Calls:
             self._arrived.put((message, call))
         return False
 
+    def refuse(self, error: Exception, call: Call) -> None:
+        """See ``engine.intake.Intake``."""
+        call.fail(error)
+
     def run_waiting(self) -> None:
         """See ``engine.intake.Intake``."""
 
