@@ -28,6 +28,7 @@ from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.public_api import PublicApi
+from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.runtime.machine import Machine
 from sardonyx_wire.messages import METHODS
 
@@ -117,7 +118,8 @@ class App:
                     self.registry,
                     ServerInfo(name=settings.server_name, version=importlib.metadata.version("sardonyx")),
                     self._is_ready,
-                )
+                ),
+                statistics=Statistics(self.registry),
             ),
             registry=self.registry,
             is_ready=self._is_ready,

@@ -364,13 +364,14 @@ class BatchQueue:
         return Batch(jobs, rows, "drained" if closed_by == "full" and not full else closed_by)
 
     def _drop_reason(self, job: Job, now: float) -> ServerError | None:
-        if job.call.cancelled:
-            return Cancelled("the caller cancelled the request before it ran")
+        # First of all: a call whose deadline has passed may already count as cancelled.
         if job.deadline_s <= now:
             return DeadlineExceeded(
                 f"the deadline passed after {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}'; "
                 "the model did not run"
             )
+        if job.call.cancelled:
+            return Cancelled("the caller cancelled the request before it ran")
         if job.expires_s <= now:
             return QueueTimeout(
                 f"the request waited {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}', "

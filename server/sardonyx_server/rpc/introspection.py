@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     )
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo"]
+__all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo", "version_field"]
 
-EXTENSIONS: Final = ("model_configuration",)
+EXTENSIONS: Final = ("model_configuration", "schedule_policy", "statistics")
 """Triton's names of the protocol's extensions, as far as they work here."""
 
 PLATFORM: Final = "onnxruntime_onnx"
@@ -94,7 +94,7 @@ class Introspection:
             InvalidRequest: The version is no positive integer.
             NotFound: No such model or version.
         """
-        with _version_field():
+        with version_field():
             return ModelReadyResponse(ready=self._registry.is_ready(request.name, request.version))
 
     def model_metadata(self, request: ModelMetadataRequest) -> ModelMetadataResponse:
@@ -125,7 +125,7 @@ class Introspection:
         return ModelConfigResponse(config=self._model(request.name, request.version).config)
 
     def _model(self, name: str, version: str) -> Model:
-        with _version_field():
+        with version_field():
             return self._registry.get(name, version)
 
     def _ready_versions(self, model: Model) -> list[str]:
@@ -136,7 +136,7 @@ class Introspection:
 
 
 @contextmanager
-def _version_field() -> Iterator[None]:
+def version_field() -> Iterator[None]:
     """The registry names the field of ModelInfer's request; in the requests here the version has another name."""
     try:
         yield

@@ -26,6 +26,7 @@ from sardonyx_server.rpc.completion_queue import (
     failure_operations,
     receive_operations,
 )
+from sardonyx_server.rpc.lag import Away
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import grpc
 
     from sardonyx_server.engine.intake import Intake
+    from sardonyx_server.rpc.lag import LaneLag
     from sardonyx_server.rpc.methods import Authorise
 
 __all__ = ["Lane", "LaneCall"]
@@ -80,6 +82,7 @@ class Lane:
         self._arriving = 0
         self._waiting = False
         self._idle: threading.Event | None = None
+        self._away = Away(time.monotonic)
         self._tasks: deque[Callable[[], None]] = deque()
         self.later: Callable[[Callable[[], None]], None] = self._tasks.append
         """Has a task run on the lane's thread after the next event, such as an answer makes. Thread-safe, never blocks.
@@ -91,6 +94,11 @@ class Lane:
     def open_calls(self) -> int:
         """Calls that were taken and are not over yet."""
         return self._received - self._ended
+
+    @property
+    def lag(self) -> LaneLag:
+        """How late the thread got to its events so far."""
+        return self._away.snapshot()
 
     def start(self) -> None:
         """Take calls. Requires: the server has been started. Once."""
@@ -124,6 +132,7 @@ class Lane:
         """Body of the lane's thread."""
         poll = self._queue.poll
         run_waiting = self._intake.run_waiting
+        doing = self._away.doing
         tasks = self._tasks
         drained = 0
         try:
@@ -135,13 +144,13 @@ class Lane:
                 elif self._queue.ended(event):
                     return
                 while tasks:
-                    tasks.popleft()()
+                    doing(tasks.popleft())
                 if self._waiting:
                     drained += 1
                     if not self._arriving or tag is None or drained >= _MAX_DRAINED_EVENTS:
                         drained = 0
                         self._waiting = False
-                        run_waiting()
+                        doing(run_waiting)
                 # Kept while the thread waits, these would keep the last message in memory.
                 event = tag = None
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
@@ -174,7 +183,7 @@ class Lane:
         else:
             # Whatever else waited runs along, so there is no burst left to be read to its end.
             self._waiting = False
-            self._intake.run_waiting()
+            self._away.doing(self._intake.run_waiting)
 
     def on_ended(self, _event: Event) -> None:
         """The answer of a call is sent, or its caller is gone."""

@@ -19,6 +19,7 @@ from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Un
 from sardonyx_server.rpc.health import Health
 from sardonyx_server.rpc.introspection import Introspection
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
+from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_wire.messages import METHODS, SERVICE
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Services:
     """What answers the RPCs that need no completion queue of their own, by subject. Any thread."""
 
     introspection: Introspection
+    statistics: Statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,7 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "ModelInfer": HotPath(),
     "ModelStreamInfer": Later(way_out="call ModelInfer for each request"),
     "ModelConfig": Served(answer=lambda on, request: on.introspection.model_config(request)),
-    "ModelStatistics": Later(way_out="measure at the client"),
+    "ModelStatistics": Served(answer=lambda on, request: on.statistics.model_statistics(request)),
     "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
     "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
     "RepositoryModelUnload": Later(way_out="start the server with --model-control-mode poll and change the repository"),

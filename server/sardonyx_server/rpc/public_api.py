@@ -40,6 +40,7 @@ class PublicApi:
 
     name = "grpcio"
     later = None
+    lag = None
 
     def __init__(
         self, server: grpc.Server, *, method: str, make_intake: Callable[[], Intake], authorise: Authorise | None

@@ -12,6 +12,7 @@ import grpc
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.methods import Published, Services, add_services
+from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_wire.messages import METHODS, ModelConfig
 from sardonyx_wire.tensors import TensorSpec
 
@@ -99,7 +100,10 @@ def running(
     readiness = [True]
     is_ready: Callable[[], bool] = lambda: readiness[-1]  # noqa: E731
     server = grpc.server(ThreadPoolExecutor(max_workers=threads))
-    services = Services(introspection=Introspection(registry, info or ServerInfo(version="1.2.3"), is_ready))
+    services = Services(
+        introspection=Introspection(registry, info or ServerInfo(version="1.2.3"), is_ready),
+        statistics=Statistics(registry),
+    )
     published = add_services(server, services=services, registry=registry, is_ready=is_ready, authorise=authorise)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -35,7 +35,6 @@ from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, run
 NO_MESSAGE = b"\x0a\xff"  # a string that is longer than the message
 LATER = {
     "ModelStreamInfer": "call ModelInfer for each request",
-    "ModelStatistics": "measure at the client",
     "RepositoryIndex": "ask ModelReady for each model",
     "RepositoryModelLoad": "start the server with --model-control-mode poll and change the repository",
     "RepositoryModelUnload": "start the server with --model-control-mode poll and change the repository",
@@ -127,7 +126,7 @@ def test_the_server_says_its_name_version_and_what_works() -> None:
     """ServerMetadata, with the defaults."""
     with running() as server:
         assert server.call("ServerMetadata", ServerMetadataRequest()) == ServerMetadataResponse(
-            name="sardonyx", version="1.2.3", extensions=["model_configuration"]
+            name="sardonyx", version="1.2.3", extensions=["model_configuration", "schedule_policy", "statistics"]
         )
 
 
