@@ -7,8 +7,18 @@ from typing import Final
 from tests.e2e.bad_messages import messages, outputs, parameters, strings
 from tests.e2e.bad_names import names
 from tests.e2e.bad_request import BadRequest
+from tests.e2e.bad_statistics import statistics
 from tests.e2e.bad_tensors import inputs, payloads
 
 __all__ = ["BAD_REQUESTS", "BadRequest"]
 
-BAD_REQUESTS: Final = (*names(), *inputs(), *payloads(), *strings(), *outputs(), *parameters(), *messages())
+BAD_REQUESTS: Final = (
+    *names(),
+    *inputs(),
+    *payloads(),
+    *strings(),
+    *outputs(),
+    *parameters(),
+    *messages(),
+    *statistics(),
+)

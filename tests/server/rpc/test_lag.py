@@ -1,0 +1,48 @@
+"""How long the lane was away, by a clock that a test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from sardonyx_server.engine.counters import SECONDS_BOUNDS
+from sardonyx_server.rpc.lag import Away
+from tests.server.engine.requests import HandClock
+from tests.server.rpc.transports import opened
+
+
+def test_each_time_away_is_counted() -> None:
+    """The longest, their sum, and how often which."""
+    clock = HandClock()
+    away = Away(clock)
+
+    def work(seconds: float) -> None:
+        clock.now_s += seconds
+
+    for seconds in (0.25, 2.0, 0.5):
+        away.doing(lambda seconds=seconds: work(seconds))  # type: ignore[misc]  # a default binds the loop
+    lag = away.snapshot()
+    assert (lag.longest_s, lag.away_s.total) == (2.0, 2.75)
+    assert lag.away_s.bounds == SECONDS_BOUNDS
+    found = {bound: count for bound, count in zip(SECONDS_BOUNDS, lag.away_s.counts, strict=False) if count}
+    assert found == {0.25: 1, 0.5: 1, 2.5: 1}
+
+
+def test_what_the_work_raises_goes_on() -> None:
+    """It is the loop's to deal with."""
+    away = Away(HandClock())
+    with pytest.raises(ZeroDivisionError):
+        away.doing(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert sum(away.snapshot().away_s.counts) == 0
+
+
+def test_the_lane_tells_its_lag_and_the_public_api_has_none() -> None:
+    """Each dispatch and each task that runners hand over is time away."""
+    with opened("lane", react=lambda message, call: call.reply(message)) as transport:
+        assert sum(transport.serving.lag.away_s.counts) == 0
+        for _ in range(3):
+            transport.send().result()
+        assert transport.serving.wait_idle(20.0)
+        assert sum(transport.serving.lag.away_s.counts) == 3
+        assert transport.serving.lag.longest_s > 0
+    with opened("grpcio") as transport:
+        assert transport.serving.lag is None
