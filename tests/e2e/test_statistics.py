@@ -229,11 +229,7 @@ def test_who_has_the_answer_finds_it_counted(counting: Server) -> None:
 
 
 def test_the_parts_of_the_time_are_the_whole(counting: Server) -> None:
-    """Queue, gathering, run and answer leave no gap: what is left to a client's view is the network."""
-    one = counting.start_infer(affine(2))
-    one.result()
-    before, after = newest(counting, "mixes"), newest(counting, "mixes")
-    assert after.inference_stats == before.inference_stats
+    """Queue, gathering, run and answer leave no gap: what is left of a client's view is the network."""
     counting.infer(infer_request("mixes", x=np.ones((2, 3), np.float32)))
     stats = newest(counting, "mixes").inference_stats
     parts = sum(part.ns for part in (stats.queue, stats.compute_input, stats.compute_infer, stats.compute_output))

@@ -13,7 +13,7 @@ from sardonyx_server.engine.counters import FAILURES, REJECTIONS, Counters
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import CLOSED_BY
+from sardonyx_server.engine.queue import CLOSED_BY, ByteBudget
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable
@@ -143,7 +143,8 @@ class TestRequests:
         for _ in range(5):
             for rows in (1, 2, 3):
                 serving.send(rows)
-            now = serving.run()
+            serving.run()
+        now = serving.statistics
         assert parts_ns(now) == pytest.approx(now.success.ns, abs=10)
         assert min(now.queue.ns, now.compute_input.ns, now.compute_infer.ns, now.compute_output.ns) > 0
 
@@ -305,15 +306,15 @@ class TestThreads:
     def test_answers_that_the_lane_sends_count_as_all_others(self) -> None:
         """A batch's first answer is the runner's, the rest the lane's."""
         tasks: deque[Callable[[], None]] = deque()
-        batching = policy()
+        lost: list[Exception] = []
         model = Model(
             signature=signature(),
             sessions=(doubling(),),
-            policy=batching,
-            budget=model_of(doubling()).queue._budget,
+            policy=policy(),
+            budget=ByteBudget(10**6),
             facts=facts(runners=1),
             later=tasks.append,
-            on_runner_lost=[].append,
+            on_runner_lost=lost.append,
         )
         serving = Serving(model)
         calls = [serving.send(2) for _ in range(3)]

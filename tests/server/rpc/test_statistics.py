@@ -113,10 +113,5 @@ def test_every_figure_arrives() -> None:
     }
     (batch,) = one.batch_stats
     assert batch.batch_size == 4
-    assert [
-        (part.count, part.ns / 1e9) for part in (batch.compute_input, batch.compute_infer, batch.compute_output)
-    ] == [
-        (1, 1.0),
-        (1, 2.0),
-        (1, 0.5),
-    ]
+    parts = (batch.compute_input, batch.compute_infer, batch.compute_output)
+    assert [(part.count, part.ns / 1e9) for part in parts] == [(1, 1.0), (1, 2.0), (1, 0.5)]
