@@ -29,6 +29,7 @@ class Job:
     Attributes:
         call: Who waits for the answer. ``call.cancelled`` says that nobody does any more.
         plan: What the request asks for.
+        requests: How many requests have left the queue with this job: 1; of the parts of one only the last counts.
         rows: Rows of this job.
         tensors: In the order of ``plan.bucket.feeds``.
         id_field: Wire bytes of the request's id.
@@ -46,6 +47,7 @@ class Job:
         "id_field",
         "message_bytes",
         "plan",
+        "requests",
         "rows",
         "tensors",
     )
@@ -58,6 +60,7 @@ class Job:
     ) -> None:
         self.call = call
         self.plan = plan
+        self.requests = 1
         self.rows = rows
         self.tensors = tensors
         self.id_field = id_field
@@ -90,11 +93,11 @@ class Job:
             _LOG.exception("bug: a call took no answer")
 
 
-def split(job: Job, max_rows: int) -> list[Job]:
+def split(job: Job, max_rows: int) -> Sequence[Job]:
     """Cut a job of more than ``max_rows`` rows into jobs that fit; together they answer its call once, in order."""
     count = -(-job.rows // max_rows)
     whole = _Whole(job, count)
-    parts: list[Job] = []
+    parts: list[_Part] = []
     for index, start in enumerate(range(0, job.rows, max_rows)):
         rows = min(max_rows, job.rows - start)
         tensors = [
@@ -103,8 +106,10 @@ def split(job: Job, max_rows: int) -> list[Job]:
                 job.tensors, [feed.row_bytes or feed.row_elements for feed in job.plan.bucket.feeds], strict=True
             )
         ]
-        # The message stays in memory as long as one part waits: the last part accounts for it.
-        parts.append(_Part(whole, index, job.plan, rows, tensors, job.message_bytes if index == count - 1 else 0))
+        parts.append(_Part(whole, index, job.plan, rows, tensors))
+    # The message stays in memory, and the request in the queue, as long as one part waits: the last accounts for both.
+    parts[-1].message_bytes = job.message_bytes
+    parts[-1].requests = 1
     return parts
 
 
@@ -197,12 +202,11 @@ class _Part(Job):
 
     answers_alone = False
 
-    def __init__(
-        self, whole: _Whole, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor], message_bytes: int
-    ) -> None:
-        super().__init__(whole, plan, rows, tensors, b"", message_bytes)
+    def __init__(self, whole: _Whole, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor]) -> None:
+        super().__init__(whole, plan, rows, tensors, b"", 0)
         self._whole = whole
         self.index = index
+        self.requests = 0
 
     def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
         self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)

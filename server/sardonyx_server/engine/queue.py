@@ -96,7 +96,11 @@ class Batch:
 
 
 class _Level:
-    """Jobs of one priority. The first bucket is next; one that was not emptied goes to the end, so none starves."""
+    """Jobs of one priority. The first bucket is next; one that was not emptied goes to the end, so none starves.
+
+    Attributes:
+        requests: Requests that wait, or of which a part still does.
+    """
 
     __slots__ = ("buckets", "delayed", "policy", "requests")
 
@@ -174,7 +178,7 @@ class BatchQueue:
                 job.arrived_s = now
                 job.expires_s = expires
                 waiting.append(job)
-            level.requests += len(jobs)
+            level.requests += 1
             self.rows += rows
             self.message_bytes += size
             self._more_comes = True
@@ -344,7 +348,7 @@ class BatchQueue:
                     job.expires_s = math.inf
                     level.delayed.append(job)
                     continue
-                level.requests -= 1
+                level.requests -= job.requests
                 removed_rows += job.rows
                 removed_bytes += job.message_bytes
                 reason = self._drop_reason(job, now)

@@ -247,8 +247,9 @@ class QueuedRequests:
         timeout_s: float = math.inf,
         deadline_s: float = math.inf,
         size: int = 10,
+        requests: int = 1,
     ) -> Job:
-        """A job of that many rows and bytes."""
+        """A job of that many rows and bytes; of no request where it is a part that others follow."""
         plan = Plan(
             signature=self._signature,
             bucket=self.buckets[bucket],
@@ -258,7 +259,9 @@ class QueuedRequests:
             priority=priority,
             timeout_s=timeout_s,
         )
-        return Job(FakeCall(deadline_s=deadline_s), plan, rows, (), b"", size)
+        made = Job(FakeCall(deadline_s=deadline_s), plan, rows, (), b"", size)
+        made.requests = requests
+        return made
 
 
 def policy(

@@ -100,6 +100,12 @@ def test_the_message_is_accounted_for_until_its_last_part_is_taken() -> None:
     assert [part.message_bytes for part in split(whole, 3)] == [0, 0, whole.message_bytes]
 
 
+def test_a_request_has_left_the_queue_with_its_last_part() -> None:
+    """Limits count requests, not parts."""
+    assert both(7).requests == 1
+    assert [part.requests for part in split(both(7), 3)] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_parts_answer_once_in_the_order_of_the_rows_whoever_ends_first(order: tuple[int, ...]) -> None:
     """Runners end in any order."""

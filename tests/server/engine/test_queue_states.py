@@ -96,11 +96,12 @@ class Queues(RuleBasedStateMachine):
                 timeout_s=timeout_s,
                 deadline_s=self.clock.now_s + deadline_in_s,
                 size=size if index == len(parts) - 1 else 0,
+                requests=int(index == len(parts) - 1),
             )
             for index, rows in enumerate(parts)
         ]
         level = priority if priority in LEVELS else 2
-        waiting = sum(1 for number in inside.values() if number == level)
+        waiting = sum(job.requests for job, number in inside.items() if number == level)
         rows, held = sum(job.rows for job in inside), sum(job.message_bytes for job in inside)
         fits = (
             not (level == 3 and waiting >= 4)
@@ -196,7 +197,7 @@ class Queues(RuleBasedStateMachine):
             assert queue.message_bytes == sum(job.message_bytes for job in inside)
             held = []
             for number, level in queue._levels.items():
-                assert level.requests == sum(1 for each in inside.values() if each == number)
+                assert level.requests == sum(job.requests for job, each in inside.items() if each == number)
                 assert all(level.buckets.values())
                 held += [job for waiting in level.buckets.values() for job in waiting] + list(level.delayed)
             assert sorted(map(id, held)) == sorted(map(id, inside))
