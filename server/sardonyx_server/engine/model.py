@@ -138,7 +138,7 @@ class Model:
 
     @property
     def pending_requests(self) -> int:
-        """Requests that wait; each part of one that was split counts."""
+        """Requests that wait, or of which a part still does."""
         return self.queue.requests
 
     @property

@@ -151,7 +151,7 @@ class BatchQueue:
 
     @property
     def requests(self) -> int:
-        """What waits; each part of a request that was split counts."""
+        """Requests that wait, or of which a part still does."""
         return sum(level.requests for level in self._levels.values())
 
     def put(self, jobs: Sequence[Job]) -> None:

@@ -123,7 +123,7 @@ class VersionStatistics:
         cache_hit: Requests that the cache answered: the time to find the answer.
         cache_miss: Requests that it did not: the time to look, and to put the answer in.
         batches: Runs by size, ascending.
-        pending_requests: Requests that wait now; each part of one that was cut counts here.
+        pending_requests: Requests that wait now, or of which a part still does.
         closed_by: Reason why nothing more joined a batch -> batches.
         failures: Triton's reason (REJECTED, CANCELED, BACKEND, OTHER) -> requests; all four, always.
         rejections: Why a request was refused or dropped -> requests; a fixed set of reasons, always all of it.
