@@ -29,6 +29,11 @@ class Call(Protocol):
         ...
 
     @property
+    def streamed(self) -> bool:
+        """Whether it is one request of a stream: its answer is counted as a response, too."""
+        ...
+
+    @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """Metadata of the call, in the order sent."""
         ...

@@ -1,32 +1,18 @@
 """What is counted while requests are served. Plain numbers and no clock: who counts says when it was.
 
-Answers are counted in the counters of the thread that gives them, without a lock. Failures are rarer and come from any
-thread: one lock keeps them. statistics.py sums all of it up for whoever asks.
+Answers are counted in the counters of the thread that gives them, without a lock; failures in failures.py.
+statistics.py sums all of it up for whoever asks.
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server import errors
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from sardonyx_server.engine.failures import Failures
 
-__all__ = [
-    "FAILURES",
-    "REJECTIONS",
-    "ROWS_BOUNDS",
-    "SECONDS_BOUNDS",
-    "Counters",
-    "FailureCounts",
-    "Failures",
-    "Size",
-]
+__all__ = ["ROWS_BOUNDS", "SECONDS_BOUNDS", "Counters", "Size"]
 
 SECONDS_BOUNDS: Final = (
     *(0.00005, 0.0001, 0.00025, 0.0005),
@@ -41,30 +27,6 @@ ROWS_BOUNDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0,
 # Callers choose the rows of their requests: without an end, a model whose batches may have millions would be given a
 # table of millions.
 _EXACT_ROWS: Final = 4096
-
-_KINDS: Final[Mapping[type[Exception], tuple[str, str | None]]] = {
-    errors.InvalidRequest: ("OTHER", "bad_request"),
-    errors.NotFound: ("OTHER", "not_found"),
-    errors.DeadlineExceeded: ("REJECTED", "deadline"),
-    errors.Cancelled: ("CANCELED", "cancelled"),
-    errors.Unauthenticated: ("OTHER", "not_allowed"),
-    errors.Forbidden: ("OTHER", "not_allowed"),
-    errors.CallerError: ("OTHER", "bad_request"),
-    errors.QueueBytesFull: ("REJECTED", "queue_bytes"),
-    errors.QueueTimeout: ("REJECTED", "queue_timeout"),
-    errors.Overloaded: ("REJECTED", "queue_full"),
-    errors.TryLater: ("OTHER", "unavailable"),
-    errors.Unsupported: ("OTHER", "unsupported"),
-    errors.ExecutionFailed: ("BACKEND", None),
-    Exception: ("OTHER", None),
-}
-"""Error -> Triton's reason of a failure, and why the request was refused (None: it was not, it was tried)."""
-
-FAILURES: Final = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
-"""Triton's reasons of failures: refused by the queue, given up by the caller, failed while running, anything else."""
-
-REJECTIONS: Final = tuple(sorted({refused for _, refused in _KINDS.values() if refused is not None}))
-"""Why requests are refused, or dropped before they run."""
 
 
 class Size:
@@ -110,6 +72,10 @@ class Counters:
         queue_counts: Of queue_s, by SECONDS_BOUNDS.
         compute_counts: Of the time for gathering and running, by run, by SECONDS_BOUNDS.
         rows_counts: Of the rows of each run, by ROWS_BOUNDS.
+        responses: Of the requests those whose answers went out on streams.
+        response_s: Their time from arrival to answer.
+        response_compute_s: Their time for gathering and in the model.
+        response_output_s: Their time from the model's answer to their own.
     """
 
     __slots__ = (
@@ -129,6 +95,10 @@ class Counters:
         "request_counts",
         "request_s",
         "requests",
+        "response_compute_s",
+        "response_output_s",
+        "response_s",
+        "responses",
         "rows",
         "rows_counts",
         "run_rows",
@@ -140,6 +110,8 @@ class Counters:
         self.requests = self.rows = self.run_rows = self.cache_hits = self.cache_misses = 0
         self.request_s = self.queue_s = self.input_s = self.infer_s = self.output_s = 0.0
         self.cache_hit_s = self.cache_miss_s = self.last_run_unix_s = 0.0
+        self.responses = 0
+        self.response_s = self.response_compute_s = self.response_output_s = 0.0
         self.sizes: dict[int, Size] = {}
         self.closed_by: dict[str, int] = {}
         self.request_counts = [0] * (len(SECONDS_BOUNDS) + 1)
@@ -177,7 +149,9 @@ class Counters:
         self.run_rows += rows
         self.last_run_unix_s = unix_s
 
-    def answered(self, rows: int, *, arrived_s: float, began_s: float, ran_s: float, now_s: float) -> None:
+    def answered(
+        self, rows: int, *, arrived_s: float, began_s: float, ran_s: float, now_s: float, streamed: bool
+    ) -> None:
         """A request is about to be answered with outputs. All times by one clock.
 
         Args:
@@ -186,6 +160,7 @@ class Counters:
             began_s: When its batch, or the first one of several, began.
             ran_s: When the model, or the last run of several, had ended.
             now_s: Now.
+            streamed: Whether the answer goes out on a stream.
         """
         queue_s = began_s - arrived_s
         request_s = now_s - arrived_s
@@ -196,6 +171,11 @@ class Counters:
         self.request_s += request_s
         self.queue_counts[bisect_left(SECONDS_BOUNDS, queue_s)] += 1
         self.request_counts[bisect_left(SECONDS_BOUNDS, request_s)] += 1
+        if streamed:
+            self.responses += 1
+            self.response_s += request_s
+            self.response_compute_s += ran_s - began_s
+            self.response_output_s += now_s - ran_s
 
     def scattered(self, rows: int, output_s: float) -> None:
         """Answers of a batch of that many rows, all or some, were handed over."""
@@ -220,58 +200,3 @@ class Counters:
         if size is None:
             size = self.sizes[rows] = Size()
         return size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureCounts:
-    """What :class:`Failures` holds at one moment.
-
-    Attributes:
-        count: Requests.
-        total_s: Their time from arrival to answer.
-        failures: Each of FAILURES -> requests.
-        rejections: Each of REJECTIONS -> requests.
-    """
-
-    count: int
-    total_s: float
-    failures: Mapping[str, int]
-    rejections: Mapping[str, int]
-
-
-class Failures:
-    """Requests answered with an error, by fixed sets of reasons. Thread-safe."""
-
-    __slots__ = ("_failures", "_lock", "_rejections", "_total_s")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._total_s = 0.0
-        self._failures = dict.fromkeys(FAILURES, 0)
-        self._rejections = dict.fromkeys(REJECTIONS, 0)
-
-    def count(self, error: Exception, after_s: float = 0.0) -> None:
-        """A request is about to be answered with an error.
-
-        Args:
-            error: Which one.
-            after_s: Time since it came; 0 for one that never came into a queue.
-        """
-        failure, rejection = next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
-        with self._lock:
-            self._total_s += after_s
-            self._failures[failure] += 1
-            if rejection is not None:
-                self._rejections[rejection] += 1
-
-    def counts(self) -> FailureCounts:
-        """As of now."""
-        with self._lock:
-            failures, rejections = self._failures.copy(), self._rejections.copy()
-            total_s = self._total_s
-        return FailureCounts(
-            count=sum(failures.values()),
-            total_s=total_s,
-            failures=MappingProxyType(failures),
-            rejections=MappingProxyType(rejections),
-        )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_server.engine.counters import Failures
+    from sardonyx_server.engine.failures import Failures
     from sardonyx_server.engine.job import Job
     from sardonyx_server.engine.plan import Bucket, Feed, Tensor
     from sardonyx_server.engine.queue import Batch

@@ -57,7 +57,7 @@ class Intake:
 
     def refuse(self, error: Exception, call: Call) -> None:
         """Answer a request that belongs to no model, and count it."""
-        self._registry.refusals.count(error)
+        self._registry.refusals.count(error, streamed=call.streamed)
         call.fail(error)
 
     def run_waiting(self) -> None:
@@ -89,7 +89,7 @@ class Intake:
             except Exception as error:  # noqa: BLE001  # likewise
                 if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
                     continue
-                model.failures.count(error)
+                model.failures.count(error, streamed=call.streamed)
                 call.fail(error)
                 return False
             return model.awaits_more

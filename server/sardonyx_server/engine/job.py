@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_server.engine.counters import Counters, Failures
+    from sardonyx_server.engine.counters import Counters
+    from sardonyx_server.engine.failures import Failures
     from sardonyx_server.engine.outputs import BatchOutputs
     from sardonyx_server.engine.plan import Plan, Tensor
 
@@ -81,12 +82,13 @@ class Job:
             began_s=outputs.began_s,
             ran_s=outputs.ran_s,
             now_s=time.monotonic(),
+            streamed=self.call.streamed,
         )
         self.call.reply(message)
 
     def fail(self, error: Exception, failures: Failures) -> None:
         """Answer with an error. Any thread; never blocks and never raises: the rest of a batch must not suffer."""
-        failures.count(error, time.monotonic() - self.arrived_s)
+        failures.count(error, time.monotonic() - self.arrived_s, streamed=self.call.streamed)
         try:
             self.call.fail(error)
         except Exception:  # noqa: BLE001  # nobody is left to be told
@@ -128,6 +130,7 @@ class _Whole:
         "_tails",
         "deadline_s",
         "id_field",
+        "streamed",
     )
 
     def __init__(self, job: Job, parts: int) -> None:
@@ -142,6 +145,7 @@ class _Whole:
         self._tails: tuple[tuple[int, ...], ...] | None = None
         self.id_field = job.id_field
         self.deadline_s: float = job.deadline_s
+        self.streamed: bool = job.call.streamed
 
     @property
     def cancelled(self) -> bool:
@@ -166,7 +170,7 @@ class _Whole:
                 f"model '{self._plan.signature.model_name}': the request has more rows than a batch may have and "
                 "its parts gave outputs of different shapes; send fewer rows at a time"
             )
-            counters.failures.count(error, time.monotonic() - part.arrived_s)
+            counters.failures.count(error, time.monotonic() - part.arrived_s, streamed=self.streamed)
             self._call.fail(error)
         elif last:
             joined = [b"".join(column) for column in zip(*self._pieces, strict=True)]
@@ -177,6 +181,7 @@ class _Whole:
                 began_s=self._began_s,
                 ran_s=outputs.ran_s,
                 now_s=time.monotonic(),
+                streamed=self.streamed,
             )
             self._call.reply(message)
 

@@ -61,6 +61,11 @@ class OrderedCall:
         return self._call.cancelled
 
     @property
+    def streamed(self) -> bool:
+        """Whether it is one request of a stream."""
+        return self._call.streamed
+
+    @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """Metadata of the call."""
         return self._call.metadata

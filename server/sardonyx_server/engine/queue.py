@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.counters import Failures
+from sardonyx_server.engine.failures import Failures
 from sardonyx_server.errors import (
     Cancelled,
     DeadlineExceeded,

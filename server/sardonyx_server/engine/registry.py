@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.counters import Failures
+from sardonyx_server.engine.failures import Failures
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound
 from sardonyx_server.text import quoted
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sardonyx_server.engine.counters import Counters
+    from sardonyx_server.engine.failures import FailureCounts
     from sardonyx_server.engine.model import Model
     from sardonyx_server.engine.registry import Registry
 
@@ -86,7 +87,7 @@ class ResponseStatistics:
     """Responses that went out on streams, of one index within their request.
 
     Attributes:
-        compute_infer: Time in the model.
+        compute_infer: Time for gathering inputs and in the model.
         compute_output: Time from the model's answer to the response.
         success: Responses with outputs.
         fail: Responses with an error.
@@ -131,7 +132,7 @@ class VersionStatistics:
         queue_s: Wait, of the same without those that the cache answered.
         compute_s: Time for gathering and running, by run.
         batch_rows: Rows, by run.
-        responses: Index of a response within its request -> responses on streams.
+        responses: Index of a response within its request -> responses on streams; empty where none was sent.
         provider: Execution provider that owns the most nodes.
         load_s: Time from reading the file to ready.
     """
@@ -212,7 +213,7 @@ def snapshot(model: Model) -> VersionStatistics:
         batch_rows=_histogram(
             ROWS_BOUNDS, [one.rows_counts for one in counters], sum(one.run_rows for one in counters)
         ),
-        responses=MappingProxyType({}),
+        responses=MappingProxyType(_responses(counters, failed)),
         provider=model.facts.provider,
         load_s=model.facts.load_s,
     )
@@ -226,6 +227,21 @@ def snapshots(registry: Registry) -> list[VersionStatistics]:
         for status in entry.versions.values()
         if status.model is not None
     ]
+
+
+def _responses(counters: Sequence[Counters], failed: FailureCounts) -> dict[str, ResponseStatistics]:
+    """By index; a model here has one response to each request, the one of index 0."""
+    answered = sum(one.responses for one in counters)
+    if not answered + failed.responses + failed.cancelled_responses:
+        return {}
+    first = ResponseStatistics(
+        compute_infer=_duration(answered, sum(one.response_compute_s for one in counters)),
+        compute_output=_duration(answered, sum(one.response_output_s for one in counters)),
+        success=_duration(answered, sum(one.response_s for one in counters)),
+        fail=_duration(failed.responses, failed.responses_s),
+        cancel=_duration(failed.cancelled_responses, failed.cancelled_responses_s),
+    )
+    return {"0": first}
 
 
 def _sizes(counters: Iterable[Counters]) -> dict[int, Size]:

@@ -197,6 +197,8 @@ class LaneCall:
 
     __slots__ = ("_call", "_lane", "_watched", "cancelled", "deadline_s", "metadata")
 
+    streamed = False
+
     def __init__(self, lane: Lane, event: Event) -> None:
         self._lane = lane
         self._call = event.call

@@ -115,6 +115,8 @@ class PublicCall:
 
     __slots__ = ("_answer", "_answered", "_context", "cancelled", "deadline_s")
 
+    streamed = False
+
     def __init__(self, context: grpc.ServicerContext) -> None:
         self._context = context
         self._answered = threading.Event()

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sardonyx_server.engine.counters import Counters, Failures
+from sardonyx_server.engine.counters import Counters
+from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.model import Model, ModelFacts
 from sardonyx_server.engine.plan import Bucket, Plan, Tensor
@@ -38,8 +39,9 @@ PATIENCE_S = 20.0
 class FakeCall:
     """A caller. Counts its answers, for there must be exactly one."""
 
-    def __init__(self, *, deadline_s: float = math.inf) -> None:
+    def __init__(self, *, deadline_s: float = math.inf, streamed: bool = False) -> None:
         self.deadline_s = deadline_s
+        self.streamed = streamed
         self.cancelled = False
         self.metadata: Sequence[tuple[str, str | bytes]] = ()
         self.watched = 0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from sardonyx_server.engine.counters import Failures
 from sardonyx_server.engine.execution import HandBack, gather, run_batch
+from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.plan import Feed, Tensor
 from sardonyx_server.engine.queue import Batch

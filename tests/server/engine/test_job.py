@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from sardonyx_server.engine.counters import Failures
 from sardonyx_server.engine.execution import gather
+from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.outputs import BatchOutputs
 from sardonyx_server.errors import Cancelled, ExecutionFailed

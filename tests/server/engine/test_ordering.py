@@ -67,11 +67,12 @@ def test_a_call_that_was_not_admitted_holds_up_nobody() -> None:
 
 def test_an_ordered_call_shows_what_the_call_shows() -> None:
     """Deadline, cancellation, metadata and peer."""
-    call = FakeCall(deadline_s=4.0)
+    call = FakeCall(deadline_s=4.0, streamed=True)
     call.metadata = (("key", "value"),)
     ordered = Order().enter(call)
     assert (ordered.deadline_s, ordered.cancelled, ordered.metadata) == (4.0, False, call.metadata)
     assert ordered.peer() == call.peer()
+    assert ordered.streamed
     ordered.watch()
     call.cancelled = True
     assert (ordered.cancelled, call.watched) == (True, 1)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.counters import FAILURES, REJECTIONS, Counters
+from sardonyx_server.engine.counters import Counters
+from sardonyx_server.engine.failures import FAILURES, REJECTIONS
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.policy import LevelPolicy
@@ -299,6 +300,29 @@ class TestRequests:
         assert reasons(counts.rejections) == {"bad_request": 2, "not_found": 2, "unavailable": 1}
         assert serving.statistics.fail.count == 0
 
+    def test_requests_of_streams_are_responses_too(self) -> None:
+        """One for each, of index 0; a unary request has none."""
+        serving = Serving(model_of(raising_at(7), batching=policy(max_rows=2)))
+        serving.send(1)
+        assert serving.run().responses == {}
+        for rows in (1, 5):
+            serving.send(rows, call=FakeCall(streamed=True))
+        serving.send(1, start=7, call=FakeCall(streamed=True))
+        serving.send(1, call=FakeCall(streamed=True), outputs=["nothing"])
+        gone = FakeCall(streamed=True)
+        serving.send(1, call=gone)
+        gone.cancelled = True
+        now = serving.run()
+        (index,) = now.responses
+        first = now.responses[index]
+        assert index == "0"
+        assert (first.success.count, first.fail.count, first.cancel.count) == (2, 2, 1)
+        assert first.compute_infer.count == first.compute_output.count == 2
+        assert min(first.compute_infer.ns, first.compute_output.ns, first.cancel.ns) > 0
+        assert first.success.ns > first.compute_infer.ns + first.compute_output.ns
+        assert first.empty_response == NOTHING
+        assert (now.success.count, now.fail.count) == (3, 3)
+
 
 class TestThreads:
     """Who counts."""
@@ -358,7 +382,7 @@ class TestThreads:
         model.counters[2].closed("full")
         for index, counters in enumerate(model.counters):
             counters.ran(4, 2, input_s=0.001, infer_s=0.002, unix_s=1000.0 + index)
-            counters.answered(2, arrived_s=0.0, began_s=0.5, ran_s=0.503, now_s=0.504)
+            counters.answered(2, arrived_s=0.0, began_s=0.5, ran_s=0.503, now_s=0.504, streamed=False)
         now = snapshot(model)
         assert now.last_inference_ms == 1_002_000
         assert (now.execution_count, now.inference_count, now.success) == (3, 6, Duration(count=3, ns=1_512_000_000))
@@ -376,7 +400,7 @@ def test_hits_of_the_cache_are_successes_without_a_run() -> None:
     counters.hit(0.5, 0.25)
     counters.missed(0.125)
     counters.ran(1, 1, input_s=0.25, infer_s=0.25, unix_s=1.0)
-    counters.answered(1, arrived_s=0.0, began_s=0.5, ran_s=1.0, now_s=1.0)
+    counters.answered(1, arrived_s=0.0, began_s=0.5, ran_s=1.0, now_s=1.0, streamed=False)
     now = snapshot(model)
     assert_consistent(now)
     assert now.success == Duration(count=2, ns=1_500_000_000)

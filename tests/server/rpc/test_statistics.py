@@ -90,8 +90,8 @@ def test_every_figure_arrives() -> None:
     counters = model.counters[0]
     counters.ran(4, 2, input_s=1.0, infer_s=2.0, unix_s=1700000000.5)
     counters.scattered(4, 0.5)
-    counters.answered(3, arrived_s=0.0, began_s=5.0, ran_s=8.0, now_s=8.25)
-    counters.answered(1, arrived_s=1.0, began_s=5.0, ran_s=8.0, now_s=8.5)
+    counters.answered(3, arrived_s=0.0, began_s=5.0, ran_s=8.0, now_s=8.25, streamed=False)
+    counters.answered(1, arrived_s=1.0, began_s=5.0, ran_s=8.0, now_s=8.5, streamed=False)
     counters.hit(7.0, 0.125)
     counters.missed(0.25)
     model.failures.count(NotFound("x"), 3.0)
