@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,39 @@ def test_who_has_the_answer_finds_it_counted(counting: Server) -> None:
         counting.infer(affine(1))
         now = newest(counting, "affine").inference_stats
         assert now.success.count == now.queue.count == now.compute_infer.count == before.success.count + sent
+
+
+def test_no_request_is_lost_or_counted_twice_under_load(counting: Server) -> None:
+    """12 callers at once, good and bad, of a model that runs on the lane and of one with a runner, while one reads."""
+    requests = (affine(1), affine(3), affine(20), affine(0), gate_request(), gate_request(index=50))
+    names = ("affine", "gate")
+    before = {name: figures(counting, name) for name in names}
+
+    def caller(index: int) -> list[int]:
+        outcomes = [0, 0, 0]
+        for turn in range(40):
+            kind = (index + turn) % len(requests)
+            try:
+                counting.infer(requests[kind])
+                outcomes[0 if kind < 3 else 1] += 1
+            except grpc.RpcError:
+                outcomes[2] += 1
+        return outcomes
+
+    with ThreadPoolExecutor(12) as callers:
+        running = [callers.submit(caller, index) for index in range(12)]
+        seen = 0
+        while not all(one.done() for one in running):
+            now = newest(counting, "affine").inference_stats
+            assert now.queue.count == now.compute_infer.count == now.success.count >= seen
+            seen = now.success.count
+        inline, waited, refused = map(sum, zip(*(one.result() for one in running), strict=True))
+    counting.settle()
+    after = {name: figures(counting, name) for name in names}
+    assert inline + waited + refused == 12 * 40
+    assert after["affine"]["success"] - before["affine"]["success"] == inline
+    assert after["gate"]["success"] - before["gate"]["success"] == waited
+    assert sum(after[name]["fail"] - before[name]["fail"] for name in names) == refused
 
 
 def test_the_parts_of_the_time_are_the_whole(counting: Server) -> None:

@@ -218,7 +218,7 @@ def test_64_callers_with_50_calls_each_get_their_own_answers() -> None:
                 until(lambda: not transport.serving.open_calls)
 
 
-def test_a_call_that_is_not_allowed_reaches_no_intake() -> None:
+def test_a_call_that_is_not_allowed_is_only_counted_by_the_intake() -> None:
     """Authorisation comes before the message is read."""
 
     def authorise(method: str, metadata: Sequence[tuple[str, str | bytes]], peer: str) -> None:
@@ -232,6 +232,7 @@ def test_a_call_that_is_not_allowed_reaches_no_intake() -> None:
             refused = transport.send()
             assert failed(refused) is grpc.StatusCode.PERMISSION_DENIED
             assert refused.details() == "wrong key"
+            assert [str(error) for error in transport.calls.refused] == ["wrong key"]
             allowed = transport.send(metadata=(("key", "right"),))
             transport.calls.take()[1].reply(b"yes")
             assert allowed.result() == b"yes"

@@ -34,9 +34,13 @@ class Calls:
 
     Args:
         react: Called with each request on the transport's own thread, instead.
+
+    Attributes:
+        refused: Errors of the calls that the transport did not take.
     """
 
     def __init__(self, react: Callable[[bytes, Call], None] | None = None) -> None:
+        self.refused: list[Exception] = []
         self._react = react
         self._arrived: queue.SimpleQueue[tuple[bytes, Call]] = queue.SimpleQueue()
 
@@ -50,6 +54,7 @@ class Calls:
 
     def refuse(self, error: Exception, call: Call) -> None:
         """See ``engine.intake.Intake``."""
+        self.refused.append(error)
         call.fail(error)
 
     def run_waiting(self) -> None:
