@@ -324,6 +324,7 @@ def test_tritonclient_reads_them(counting: Server) -> None:
 
     assert [one.version for one in asyncio.run(ask()).model_stats] == ["1", "3"]
     assert len(everything.model_stats) == 4
-    assert one.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    assert (one.name, one.version, one.last_inference) == ("affine", "3", expected.last_inference)
+    assert one.inference_stats.SerializeToString() == expected.inference_stats.SerializeToString()
     assert int(as_json["inference_stats"]["success"]["count"]) == expected.inference_stats.success.count
     assert int(as_json["batch_stats"][0]["batch_size"]) == expected.batch_stats[0].batch_size
