@@ -11,6 +11,7 @@ import numpy as np
 
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.outputs import BatchOutputs
+from sardonyx_server.engine.tracing import Stage, mark_all
 from sardonyx_server.errors import ExecutionFailed
 
 if TYPE_CHECKING:
@@ -102,12 +103,19 @@ def _run(
     session: Session, jobs: Sequence[Job], rows: int, counters: Counters, hand_back: HandBack | None
 ) -> Exception | None:
     bucket = jobs[0].plan.bucket
+    traces = [job.trace for job in jobs if job.trace is not None]
+    if traces:
+        mark_all(traces, Stage.BATCHED, batch_rows=rows)
     began_s = time.monotonic()
     try:
         feeds = _gather_all(bucket, jobs, rows)
         gathered_s = time.monotonic()
+        if traces:
+            mark_all(traces, Stage.RUN_START)
         arrays = session.run(bucket.output_names, feeds)
         ran_s = time.monotonic()
+        if traces:
+            mark_all(traces, Stage.RUN_END)
         counters.ran(rows, len(jobs), input_s=gathered_s - began_s, infer_s=ran_s - gathered_s, unix_s=time.time())
         if bucket.has_batch_axis:
             for array in arrays:

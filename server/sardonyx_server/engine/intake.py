@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.queue import QueueClosed
+from sardonyx_server.engine.sampling import NoTracing
+from sardonyx_server.engine.tracing import TracedCall
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_server.engine.model import Model
     from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.tracing import Trace, Tracer
     from sardonyx_wire.requests import Header
 
 __all__ = ["Intake"]
@@ -25,12 +29,16 @@ class Intake:
 
     Args:
         registry: Where the models are.
+        tracer: Who chooses the requests that are traced; None chooses none.
+        transport: What brings the requests, for their traces.
     """
 
-    __slots__ = ("_given_inline", "_given_runners", "_reader", "_registry")
+    __slots__ = ("_given_inline", "_given_runners", "_reader", "_registry", "_tracer", "_transport")
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, tracer: Tracer | None = None, transport: str = "") -> None:
         self._registry = registry
+        self._tracer: Tracer = tracer or NoTracing()
+        self._transport = transport
         self._reader = RequestReader()
         self._given_inline: dict[Model, None] = {}
         self._given_runners: dict[Model, None] = {}
@@ -47,8 +55,15 @@ class Intake:
         Returns:
             Whether it pays to take in further requests before :meth:`run_waiting`: they may join this one.
         """
+        received_ns = time.monotonic_ns() if self._tracer.on else 0
         try:
-            return self._submit(*self._reader.decode(message), call, len(message))
+            header, id_field, payloads = self._reader.decode(message)
+            trace = None
+            if received_ns:
+                trace = self._tracer.begin(header.route[0], call, id_field, received_ns, self._transport)
+                if trace is not None:
+                    call = TracedCall(call, trace)
+            return self._submit(header, id_field, payloads, call, len(message), trace)
         except MalformedMessage as error:
             self.refuse(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"), call)
         except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
@@ -70,7 +85,13 @@ class Intake:
             given.popitem()[0].run_waiting()
 
     def _submit(
-        self, header: Header, id_field: bytes, payloads: list[memoryview], call: Call, message_bytes: int
+        self,
+        header: Header,
+        id_field: bytes,
+        payloads: list[memoryview],
+        call: Call,
+        message_bytes: int,
+        trace: Trace | None,
     ) -> bool:
         """Find the model, check the request, queue it; whether others may join it."""
         watched = False
@@ -85,7 +106,7 @@ class Intake:
                     if not watched:
                         call.watch()
                         watched = True
-                model.submit(call, plan, tensors, id_field, message_bytes)
+                model.submit(call, plan, tensors, id_field, message_bytes, trace)
             except Exception as error:  # noqa: BLE001  # likewise
                 if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
                     continue

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.failures import Failures
     from sardonyx_server.engine.outputs import BatchOutputs
     from sardonyx_server.engine.plan import Plan, Tensor
+    from sardonyx_server.engine.tracing import Trace
 
 __all__ = ["Job", "split"]
 
@@ -38,6 +39,7 @@ class Job:
         deadline_s: When the caller gives up, on ``time.monotonic``.
         arrived_s: When it entered the queue, on ``time.monotonic``; set by the queue.
         expires_s: When its queue policy gives it up, on ``time.monotonic``; set by the queue.
+        trace: Its timeline; None unless the request is sampled. The call ends it.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Job:
         "requests",
         "rows",
         "tensors",
+        "trace",
     )
 
     answers_alone = True
@@ -69,6 +72,7 @@ class Job:
         self.deadline_s = call.deadline_s
         self.arrived_s = 0.0
         self.expires_s = 0.0
+        self.trace: Trace | None = None
 
     def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
         """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks.
@@ -131,6 +135,7 @@ class _Whole:
         "deadline_s",
         "id_field",
         "streamed",
+        "trace",
     )
 
     def __init__(self, job: Job, parts: int) -> None:
@@ -146,6 +151,7 @@ class _Whole:
         self.id_field = job.id_field
         self.deadline_s: float = job.deadline_s
         self.streamed: bool = job.call.streamed
+        self.trace = job.trace
 
     @property
     def cancelled(self) -> bool:
@@ -212,6 +218,7 @@ class _Part(Job):
         self._whole = whole
         self.index = index
         self.requests = 0
+        self.trace = whole.trace
 
     def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
         self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.probe import Verdict
     from sardonyx_server.engine.session import Session
     from sardonyx_server.engine.signature import Signature
+    from sardonyx_server.engine.tracing import Trace
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 
@@ -152,7 +153,15 @@ class Model:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, call: Call, plan: Plan, tensors: Sequence[Tensor], id_field: bytes, message_bytes: int) -> None:
+    def submit(
+        self,
+        call: Call,
+        plan: Plan,
+        tensors: Sequence[Tensor],
+        id_field: bytes,
+        message_bytes: int,
+        trace: Trace | None = None,
+    ) -> None:
         """Admit a checked request. Never blocks. The call is answered after a ``run_waiting`` or ``queue.wake``.
 
         Raises:
@@ -163,6 +172,9 @@ class Model:
         if self._order is not None:
             call = ordered = self._order.enter(call)
         job = Job(call, plan, plan.rows, tensors, id_field, message_bytes)
+        if trace is not None:
+            job.trace = trace
+            trace.version, trace.rows = self.version, plan.rows
         try:
             if job.rows > self._policy.max_rows and self._policy.has_batch_axis:
                 self._check_parts(job.rows)

@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.failures import Failures
+from sardonyx_server.engine.tracing import Stage
 from sardonyx_server.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -171,6 +172,8 @@ class BatchQueue:
         expires = now + level.policy.wait_s(plan.timeout_s)
         with self._lock:
             self._admit(level, rows, size)
+            if first.trace is not None:
+                first.trace.mark(Stage.QUEUED)
             waiting = level.buckets.get(plan.bucket)
             if waiting is None:
                 waiting = level.buckets[plan.bucket] = deque()
