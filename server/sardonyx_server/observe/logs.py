@@ -3,22 +3,81 @@
 The layers below log with the standard library (``logging.getLogger("sardonyx.<part>")``, fields in ``extra``); only
 this module knows how events are printed. Nothing is logged for single requests that succeed: the hot path is silent.
 Text that native libraries print by themselves goes to standard error and is none of ours.
+
+What is logged is one level at start (:func:`set_level`); while the server runs each level can be switched by itself, as
+Triton's log settings have it (:func:`set_levels`). Both are effective from the next event on.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Literal, TextIO
 
 import structlog
 
-__all__ = ["LogFormat", "configure", "resolve_format", "set_level"]
+__all__ = [
+    "LogFormat",
+    "LogLevels",
+    "configure",
+    "format_in_force",
+    "levels",
+    "resolve_format",
+    "set_level",
+    "set_levels",
+]
 
 LogFormat = Literal["json", "console"]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLevels:
+    """Which events are logged.
+
+    Attributes:
+        info: Those of level INFO.
+        warning: WARNING.
+        error: ERROR and CRITICAL.
+        verbose: DEBUG where it is 1 or more; all of them, since events have no finer levels.
+    """
+
+    info: bool = True
+    warning: bool = True
+    error: bool = True
+    verbose: int = 0
+
+    def logs(self, number: int) -> bool:
+        """Whether events of this level (``logging.INFO`` and so on) are logged."""
+        if number >= logging.ERROR:
+            return self.error
+        if number >= logging.WARNING:
+            return self.warning
+        return self.info if number >= logging.INFO else self.verbose > 0
+
+
+class _InForce:
+    """Of this process, for there is one log: what is printed, and how. A filter of its handler."""
+
+    def __init__(self) -> None:
+        self.levels = LogLevels()
+        self.log_format: LogFormat = "json"
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether an event is printed."""
+        return self.levels.logs(record.levelno)
+
+
+_IN_FORCE = _InForce()
+_BY_LEVEL = {
+    "debug": LogLevels(verbose=1),
+    "info": LogLevels(),
+    "warning": LogLevels(info=False),
+    "error": LogLevels(info=False, warning=False),
+}
+
 # Libraries that say at INFO what only their authors want to know.
-_QUIET = ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "grpc")
+_QUIET = ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "grpc", "urllib3")
 
 
 class _CurrentStdout(logging.StreamHandler[TextIO]):
@@ -50,17 +109,36 @@ def configure(*, log_format: LogFormat, level: str, stream: TextIO | None = None
     """
     handler: logging.Handler = _CurrentStdout() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(_formatter(log_format, colours=colours))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    handler.addFilter(_IN_FORCE)
+    _IN_FORCE.log_format = log_format
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 
 def set_level(level: str) -> None:
-    """Changes the least severe level that is logged."""
+    """Changes the least severe level that is logged, of this server and of the libraries beneath it."""
     logging.getLogger().setLevel(level.upper())
+    set_levels(_BY_LEVEL[level])
+
+
+def levels() -> LogLevels:
+    """Which events are logged now."""
+    return _IN_FORCE.levels
+
+
+def set_levels(wanted: LogLevels) -> None:
+    """Changes which events of this server are logged; libraries keep the level from :func:`set_level` at least."""
+    _IN_FORCE.levels = wanted
+    on = [number for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR) if wanted.logs(number)]
+    logging.getLogger("sardonyx").setLevel(min(on, default=logging.CRITICAL + 1))
+
+
+def format_in_force() -> LogFormat:
+    """How events are printed."""
+    return _IN_FORCE.log_format
 
 
 def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:

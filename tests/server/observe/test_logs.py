@@ -19,9 +19,12 @@ LOG = logging.getLogger("sardonyx.test")
 def _root_logger_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    own, switches = logging.getLogger("sardonyx").level, logs.levels()
     yield
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
+    logs.set_levels(switches)
+    logging.getLogger("sardonyx").setLevel(own)
     root.setLevel(level)
 
 
@@ -98,3 +101,52 @@ def test_events_follow_standard_output_where_it_goes(capsys: pytest.CaptureFixtu
     logs.configure(log_format="json", level="info")
     LOG.info("here")
     assert json.loads(capsys.readouterr().out)["event"] == "here"
+
+
+@pytest.mark.parametrize(
+    ("level", "switches"),
+    [
+        ("debug", logs.LogLevels(verbose=1)),
+        ("info", logs.LogLevels()),
+        ("warning", logs.LogLevels(info=False)),
+        ("error", logs.LogLevels(info=False, warning=False)),
+    ],
+)
+def test_a_level_at_start_is_a_state_of_every_switch(level: str, switches: logs.LogLevels) -> None:
+    """What is read is what is in force."""
+    logs.configure(log_format="console", level=level, stream=io.StringIO())
+    assert logs.levels() == switches
+    assert logs.format_in_force() == "console"
+
+
+@pytest.mark.parametrize(
+    ("switches", "heard"),
+    [
+        (logs.LogLevels(), ["info", "warning", "error", "critical"]),
+        (logs.LogLevels(verbose=2), ["debug", "info", "warning", "error", "critical"]),
+        (logs.LogLevels(info=False, verbose=1), ["debug", "warning", "error", "critical"]),
+        (logs.LogLevels(warning=False), ["info", "error", "critical"]),
+        (logs.LogLevels(info=False, warning=False, error=False), []),
+    ],
+)
+def test_each_level_can_be_switched_by_itself_from_the_next_event_on(
+    switches: logs.LogLevels, heard: list[str]
+) -> None:
+    """Whatever the level at start was."""
+    out = io.StringIO()
+    logs.configure(log_format="json", level="error", stream=out)
+    LOG.info("before")
+    logs.set_levels(switches)
+    for level in ("debug", "info", "warning", "error", "critical"):
+        LOG.log(logging.getLevelNamesMapping()[level.upper()], "event")
+    assert [json.loads(line)["level"] for line in out.getvalue().splitlines()] == heard
+
+
+def test_libraries_are_not_louder_than_the_operator_asked_for() -> None:
+    """The switches are about this server's events."""
+    out = io.StringIO()
+    logs.configure(log_format="json", level="warning", stream=out)
+    logs.set_levels(logs.LogLevels(verbose=1))
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("trouble")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["trouble"]

@@ -1,0 +1,231 @@
+"""Keeps the traces that have ended: a thread writes them as JSON lines to a file, and hands them to OpenTelemetry.
+
+The file lies in the folder that the operator named, under a name that nobody chooses, and is bounded: when it is full
+it becomes the one older file beside it. Where the disk is full lines are lost and counted, and serving goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sardonyx_server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sardonyx_server.engine.tracing import Trace
+
+__all__ = ["FILE_NAME", "MAX_FILE_BYTES", "Outlet", "TraceFile", "TraceWriter", "line_of", "writer"]
+
+_LOG = logging.getLogger("sardonyx.traces")
+
+FILE_NAME: Final = "traces.jsonl"
+"""Of the file in the operator's folder; the full one before it has ``.1`` behind."""
+
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+"""Of one file: some 100,000 traces. There are two at most."""
+
+# Traces that wait for the writer. Some 2 KiB each; what comes beyond that is dropped.
+_MAX_WAITING: Final = 4096
+# Lines that settings may hold back, of all models together.
+_MAX_HELD_LINES: Final = 10_000
+
+
+class Outlet(Protocol):
+    """Where the writer's thread takes traces to."""
+
+    def take(self, trace: Trace) -> None:
+        """Keep one. May block."""
+
+    def close(self) -> None:
+        """Write what is held back, and end."""
+
+
+class TraceWriter:
+    """A :class:`~sardonyx_server.engine.tracing.TraceSink` with a thread of its own.
+
+    Args:
+        outlets: Each gets every trace.
+        max_waiting: Traces that may wait for the thread.
+    """
+
+    def __init__(self, outlets: Sequence[Outlet], *, max_waiting: int = _MAX_WAITING) -> None:
+        self._outlets = tuple(outlets)
+        self._max_waiting = max_waiting
+        self._queue: SimpleQueue[Trace | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._lock = threading.Lock()
+        self._told = 0
+        self.dropped = 0
+        """Traces that came faster than they were written."""
+
+    def put(self, trace: Trace) -> None:
+        """Take a trace to be written, or count it as dropped. Any thread; never blocks."""
+        if self._queue.qsize() < self._max_waiting:
+            self._queue.put(trace)
+            return
+        with self._lock:
+            self.dropped += 1
+
+    def start(self) -> None:
+        """Start the thread. Once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Write what waits and end. Blocks. Does nothing where the thread was not started.
+
+        Returns:
+            Whether all was written in time.
+        """
+        if self._thread.ident is None:
+            return True
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (trace := self._queue.get()) is not None:
+            for outlet in self._outlets:
+                try:
+                    outlet.take(trace)
+                except Exception:  # noqa: BLE001  # the next trace may be kept again
+                    _LOG.exception("bug: a trace was not kept")
+            if self._queue.empty():
+                self._tell_dropped()
+        self._tell_dropped()
+        for outlet in self._outlets:
+            try:
+                outlet.close()
+            except Exception:  # noqa: BLE001  # the others still have theirs to write
+                _LOG.exception("bug: traces were not written to their end")
+
+    def _tell_dropped(self) -> None:
+        if self.dropped > self._told:
+            _LOG.warning("traces were dropped: sample fewer requests", extra={"dropped": self.dropped - self._told})
+            self._told = self.dropped
+
+
+class TraceFile:
+    """Appends traces to a file in the operator's folder. An :class:`Outlet`; used by one thread.
+
+    Args:
+        folder: Exists.
+        max_bytes: Of a file.
+
+    Raises:
+        SettingsError: No file can be written there.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
+        self._path = folder / FILE_NAME
+        self._max_bytes = max_bytes
+        self._held: dict[str, list[bytes]] = {}
+        self._held_lines = 0
+        self._lost = 0
+        try:
+            self._file = _opened(self._path)
+        except OSError as error:
+            raise SettingsError(
+                f"trace_dir: cannot write {FILE_NAME!r} in {str(folder)!r}: {error.strerror}; name a folder that "
+                "exists and is writable"
+            ) from error
+
+    def take(self, trace: Trace) -> None:
+        """Write a trace, or hold it back until its model has as many as its settings say."""
+        held = self._held.setdefault(trace.model, [])
+        held.append(line_of(trace))
+        self._held_lines += 1
+        if len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES:
+            self._write_held()
+
+    def close(self) -> None:
+        """Write what is held back, and close the file."""
+        self._write_held()
+        os.close(self._file)
+
+    def _write_held(self) -> None:
+        lines = [line for held in self._held.values() for line in held]
+        self._held.clear()
+        self._held_lines = 0
+        if not lines:
+            return
+        try:
+            self._write(b"".join(lines))
+        except OSError as error:
+            if not self._lost:
+                _LOG.warning("traces cannot be written and are lost until they can", extra={"reason": error.strerror})
+            self._lost += len(lines)
+        else:
+            if self._lost:
+                _LOG.warning("traces are written again", extra={"lost": self._lost})
+            self._lost = 0
+
+    def _write(self, data: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        if size and size + len(data) > self._max_bytes:
+            self._path.replace(self._path.with_name(f"{FILE_NAME}.1"))
+            fresh = _opened(self._path)
+            os.close(self._file)
+            self._file, size = fresh, 0
+        try:
+            # A line that is longer than the room on the disk is written in part before the error comes.
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise
+
+
+def writer(
+    *, trace_dir: Path | None, otlp_endpoint: str | None, service_name: str, service_version: str
+) -> TraceWriter:
+    """What keeps traces where the operator wants them; not started.
+
+    Raises:
+        SettingsError: The folder cannot be written to, or the extra ``otel`` is needed and missing.
+    """
+    outlets: list[Outlet] = []
+    if otlp_endpoint is not None:
+        # Imported late, as OpenTelemetry itself is: few servers have it.
+        from sardonyx_server.observe.otel import Spans, otlp_exporter
+
+        exporter = otlp_exporter(otlp_endpoint)
+        outlets.append(Spans(exporter, service_name=service_name, service_version=service_version))
+    if trace_dir is not None:
+        outlets.append(TraceFile(trace_dir))
+    return TraceWriter(outlets)
+
+
+def line_of(trace: Trace) -> bytes:
+    """A trace as one line of JSON."""
+    stages = [
+        {"stage": mark.stage, "monotonic_ns": mark.at_ns}
+        | ({} if mark.batch_rows is None else {"batch_rows": mark.batch_rows})
+        for mark in trace.marks
+    ]
+    fields = {
+        "model": trace.model,
+        "version": trace.version or None,
+        "request_id": trace.request_id,
+        "rows": trace.rows or None,
+        "transport": trace.transport,
+        "outcome": trace.outcome,
+        "traceparent": trace.parent.traceparent if trace.parent else None,
+        "began_unix_ns": trace.began_unix_ns,
+        "stages": stages,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _opened(path: Path) -> int:
+    # Whoever may write in the folder could otherwise have the server append to any file.
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
