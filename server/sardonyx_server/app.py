@@ -19,16 +19,21 @@ from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.loading import Loader
 from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.sampling import Sampling, TraceSettings
 from sardonyx_server.errors import CannotListen, SettingsError
+from sardonyx_server.observe import logs, traces
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
 from sardonyx_server.rpc import completion_queue
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
+from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.public_api import PublicApi
 from sardonyx_server.rpc.statistics import Statistics
+from sardonyx_server.rpc.trace_settings import Destination
+from sardonyx_server.rpc.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.runtime.machine import Machine
 from sardonyx_wire.messages import METHODS
 
@@ -78,7 +83,7 @@ class App:
         self_check: Says why the lane cannot be used, or "" where it can.
 
     Raises:
-        SettingsError: The transport that was asked for does not work here.
+        SettingsError: The transport that was asked for does not work here, or traces cannot go where they shall.
     """
 
     def __init__(
@@ -96,6 +101,19 @@ class App:
         self.registry = Registry()
         self._server = grpc.server(
             ThreadPoolExecutor(_RPC_THREADS, thread_name_prefix="rpc"), options=_channel_options(settings)
+        )
+        version = importlib.metadata.version("sardonyx")
+        self._traces = traces.writer(
+            trace_dir=settings.trace_dir,
+            otlp_endpoint=settings.trace_otlp_endpoint,
+            service_name=settings.server_name,
+            service_version=version,
+        )
+        self._sampling = Sampling(
+            TraceSettings(traces=settings.trace_rate > 0, rate=settings.trace_rate or TraceSettings().rate),
+            sink=self._traces,
+            knows=lambda name: name in self.registry.entries(),
+            follows_callers=settings.trace_otlp_endpoint is not None,
         )
         self._transport = self._make_transport()
         self._loader = Loader(
@@ -116,10 +134,14 @@ class App:
             services=Services(
                 introspection=Introspection(
                     self.registry,
-                    ServerInfo(name=settings.server_name, version=importlib.metadata.version("sardonyx")),
+                    ServerInfo(name=settings.server_name, version=version),
                     self._is_ready,
                 ),
                 statistics=Statistics(self.registry),
+                trace_settings=TraceSettingRpc(
+                    self.registry, self._sampling, _destination(settings), allow_admin=settings.allow_admin
+                ),
+                log_settings=LogSettings(logs, allow_admin=settings.allow_admin),
             ),
             registry=self.registry,
             is_ready=self._is_ready,
@@ -147,6 +169,7 @@ class App:
         """
         settings = self._settings
         self.address = self._listen(settings.host, settings.grpc_port)
+        self._traces.start()
         self._server.start()
         self._transport.start()
         if settings.http_port is not None:
@@ -183,6 +206,7 @@ class App:
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
         if finished:
             self._transport.stop()
+        self._traces.stop(_MIN_GRACE_S if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
         if self._http is not None:
             self._http.stop()
         return finished
@@ -197,7 +221,8 @@ class App:
         wanted = self._settings.transport
         problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
-            return Lane(self._server, method=_INFER, intake=Intake(self.registry), authorise=None, on_lost=self._lost)
+            intake = Intake(self.registry, tracer=self._sampling, transport=Lane.name)
+            return Lane(self._server, method=_INFER, intake=intake, authorise=None, on_lost=self._lost)
         if wanted == "lane":
             raise SettingsError(
                 f"transport: 'lane' does not work with the installed grpcio {grpc.__version__} ({problem}); install "
@@ -207,7 +232,12 @@ class App:
             "ModelInfer is served on grpcio's public API, several times slower than on the lane",
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
-        return PublicApi(self._server, method=_INFER, make_intake=lambda: Intake(self.registry), authorise=None)
+        return PublicApi(
+            self._server,
+            method=_INFER,
+            make_intake=lambda: Intake(self.registry, tracer=self._sampling, transport=PublicApi.name),
+            authorise=None,
+        )
 
     def _listen(self, host: str, port: int) -> str:
         place = f"[{host}]" if ":" in host and not host.startswith("[") else host
@@ -278,6 +308,15 @@ def tune_process() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+
+def _destination(settings: Settings) -> Destination:
+    to_file, to_collector = settings.trace_dir is not None, settings.trace_otlp_endpoint is not None
+    return Destination(
+        file=traces.FILE_NAME if to_file else "",
+        mode="opentelemetry" if to_collector else "triton",
+        exists=to_file or to_collector,
+    )
 
 
 def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenModel:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -78,6 +79,13 @@ def _not_empty(raw: object) -> object:
     return raw
 
 
+def _http_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("no http:// or https:// URL with a host")
+    return raw
+
+
 # To pydantic true is the number 1: `grpc_port = true` in a file would be port 1. As text it is none.
 AsText = BeforeValidator(str)
 Switch = Annotated[bool, Kind("true|false", "true or false")]
@@ -102,6 +110,16 @@ Paths = Annotated[
     tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)], ...],
     BeforeValidator(_at_separators),
     Kind("PATH", "paths, none of them empty"),
+]
+OptionalPath = Annotated[
+    Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)] | None,
+    BeforeValidator(_off),
+    Kind("PATH", "off or a path that is not empty"),
+]
+OptionalUrl = Annotated[
+    Annotated[str, AfterValidator(_http_url)] | None,
+    BeforeValidator(_off),
+    Kind("URL", "off or a URL that begins with http:// or https://"),
 ]
 # For choices, and for the names of providers.
 AnyCase = BeforeValidator(_lower)
@@ -209,6 +227,24 @@ class Settings(BaseModel):
         le=3600,
         description="A client that pings more often than this is disconnected, with and without calls in flight.",
     )
+    allow_admin: Switch = Field(
+        default=False, description="Lets callers change trace and log settings; reading them is always allowed."
+    )
+    trace_rate: Whole = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        description="Trace one request in this many of each model; 0 traces none until TraceSetting asks for it.",
+    )
+    trace_dir: OptionalPath = Field(
+        default=None,
+        description="Existing folder for the file that traces are written to as JSON lines, 128 MiB at most.",
+    )
+    trace_otlp_endpoint: OptionalUrl = Field(
+        default=None,
+        description="Collector that traces are sent to over OTLP/HTTP, such as http://localhost:4318; needs the extra "
+        "otel.",
+    )
     log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
         default="auto",
         description="auto: readable lines at a terminal, one JSON object per line in a pipe or under a service "
@@ -224,6 +260,11 @@ class Settings(BaseModel):
             raise SettingsError(
                 f"load_model is {','.join(self.load_model)!r} but model_control_mode is {self.model_control_mode!r}: "
                 "naming models needs model_control_mode 'explicit'"
+            )
+        if self.trace_rate and self.trace_dir is None and self.trace_otlp_endpoint is None:
+            raise SettingsError(
+                f"trace_rate is {self.trace_rate} but traces have nowhere to go: set trace_dir, trace_otlp_endpoint or "
+                "both"
             )
         sizes = ("max_message_bytes", "max_queue_bytes_per_model", "max_queue_bytes")
         for smaller, larger in pairwise(sizes):

@@ -9,6 +9,7 @@ from tests.e2e.bad_names import names
 from tests.e2e.bad_request import BadRequest
 from tests.e2e.bad_statistics import statistics
 from tests.e2e.bad_tensors import inputs, payloads
+from tests.e2e.bad_tracing import log_settings, trace_settings
 
 __all__ = ["BAD_REQUESTS", "BadRequest"]
 
@@ -21,4 +22,6 @@ BAD_REQUESTS: Final = (
     *parameters(),
     *messages(),
     *statistics(),
+    *trace_settings(),
+    *log_settings(),
 )

@@ -47,6 +47,10 @@ def test_settings_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("strict_readiness", True, True),
         ("model_control_mode", "Poll", "poll"),
         ("host", " ::1 ", "::1"),
+        ("trace_dir", "~/traces", Path.home() / "traces"),
+        ("trace_dir", "Off", None),
+        ("trace_otlp_endpoint", " http://[::1]:4318/x ", "http://[::1]:4318/x"),
+        ("trace_otlp_endpoint", "none", None),
         ("providers", ["cuda,CPU"], ("cuda", "cpu")),
         ("providers", "tensorrt, CUDA", ("tensorrt", "cuda")),
         ("providers", ("cpu",), ("cpu",)),
@@ -76,6 +80,11 @@ def test_a_value_is_read_from_text_or_from_toml(name: str, raw: object, value: o
         ("strict_readiness", "maybe"),
         ("transport", "carrier pigeon"),
         ("host", " "),
+        ("trace_dir", ""),
+        ("trace_otlp_endpoint", "localhost:4318"),
+        ("trace_otlp_endpoint", "http://"),
+        ("trace_otlp_endpoint", "http://[::1"),
+        ("trace_rate", "-1"),
         ("load_model", "a,,b"),
         ("providers", []),
         ("providers", [1]),
@@ -118,3 +127,14 @@ def test_a_queue_holds_at_least_one_message_of_the_largest_size() -> None:
 def test_a_size_is_written_in_the_largest_unit_that_is_exact() -> None:
     """What is shown is what is in force, to the byte."""
     assert [size_text(size) for size in (GIB, 1536 * MIB, 3 * KIB, 1500)] == ["1GiB", "1536MiB", "3KiB", "1500"]
+
+
+def test_traces_that_are_asked_for_need_a_place_to_go_to() -> None:
+    """A folder, a collector, or both."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(trace_rate=1000)
+    assert caught.value.message == (
+        "trace_rate is 1000 but traces have nowhere to go: set trace_dir, trace_otlp_endpoint or both"
+    )
+    assert Settings(trace_rate=1000, trace_dir=Path("/traces")).trace_rate == 1000
+    assert Settings(trace_rate=1000, trace_otlp_endpoint="http://collector:4318").trace_rate == 1000

@@ -1,7 +1,9 @@
 """Where settings come from: flags, then SARDONYX_* variables, then a TOML file, then defaults.
 
-Makes one ``Settings`` of them and remembers the origin of each value; the one place where pydantic's errors become
-lines for an operator. Does not look at the disk behind the values (that a repository exists is checked by the verb).
+OTEL_EXPORTER_OTLP_ENDPOINT, which platforms set for every program, stands in for trace_otlp_endpoint where nothing else
+does. Makes one ``Settings`` of them and remembers the origin of each value; the one place where pydantic's errors
+become lines for an operator. Does not look at the disk behind the values (that a repository exists is checked by the
+verb).
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from sardonyx_server.cli.flags import PREFIX, SETTINGS
 from sardonyx_server.errors import SettingsError
+from sardonyx_server.observe import otel
 from sardonyx_server.runtime.providers import check_requested
 from sardonyx_server.settings import Settings
 
-__all__ = ["CONFIG_VARIABLE", "Loaded", "Origin", "load"]
+__all__ = ["CONFIG_VARIABLE", "OTLP_VARIABLE", "Loaded", "Origin", "load"]
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 # Other SARDONYX_* variables with a meaning: not settings of the server, so never reported as a misspelled one.
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "SARDONYX_TRACEBACK", "SARDONYX_URL"})
 
@@ -68,7 +72,8 @@ def load(*, flags: Mapping[str, object], config: str | None = None) -> Loaded:
         SettingsError: A value is not allowed, a key of the file is unknown, or the file cannot be read.
     """
     variables, ignored = _from_variables()
-    found = _from_file(config) | variables | _from_flags(flags)
+    standard, unused = _from_opentelemetry()
+    found = standard | _from_file(config) | variables | _from_flags(flags)
     try:
         settings = Settings.model_validate({name: raw for name, (raw, _) in found.items()})
     except ValidationError as error:
@@ -79,7 +84,7 @@ def load(*, flags: Mapping[str, object], config: str | None = None) -> Loaded:
         check_requested(settings.providers)
     except SettingsError as error:
         raise SettingsError(f"{origins['providers'].where}: {error.message.removeprefix('providers: ')}") from None
-    return Loaded(settings=settings, origins=origins, warnings=(*ignored, *_misspelled()))
+    return Loaded(settings=settings, origins=origins, warnings=(*ignored, *unused, *_misspelled()))
 
 
 def _from_flags(flags: Mapping[str, object]) -> _Found:
@@ -101,6 +106,16 @@ def _from_variables() -> tuple[_Found, list[str]]:
         else:
             found[name] = (raw, Origin(source="environment", where=variable))
     return found, ignored
+
+
+def _from_opentelemetry() -> tuple[_Found, list[str]]:
+    endpoint = os.environ.get(OTLP_VARIABLE, "")
+    if not endpoint:
+        return {}, []
+    if not otel.is_installed():
+        # Not an error as with --trace-otlp-endpoint: the variable may well be meant for another program.
+        return {}, [f"{OTLP_VARIABLE} has no effect: {otel.MISSING}"]
+    return {"trace_otlp_endpoint": (endpoint, Origin(source="environment", where=OTLP_VARIABLE))}, []
 
 
 def _from_file(config: str | None) -> _Found:

@@ -18,8 +18,10 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Unary, Watch
 from sardonyx_server.rpc.health import Health
 from sardonyx_server.rpc.introspection import Introspection
+from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
 from sardonyx_server.rpc.statistics import Statistics
+from sardonyx_server.rpc.trace_settings import TraceSettings
 from sardonyx_wire.messages import METHODS, SERVICE
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Services:
 
     introspection: Introspection
     statistics: Statistics
+    trace_settings: TraceSettings
+    log_settings: LogSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +95,8 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "CudaSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
     "CudaSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
     "CudaSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
-    "TraceSetting": Later(way_out="trace at the client"),
-    "LogSettings": Later(way_out="set the log level when the server starts"),
+    "TraceSetting": Served(answer=lambda on, request: on.trace_settings.answer(request)),
+    "LogSettings": Served(answer=lambda on, request: on.log_settings.answer(request)),
 }
 """Every RPC of inference.GRPCInferenceService."""
 

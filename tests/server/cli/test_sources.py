@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from sardonyx_server.errors import SettingsError
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No SARDONYX_* variables but those that a test sets."""
-    for name in [name for name in os.environ if name.startswith("SARDONYX_")]:
+    """No SARDONYX_* or OTEL_* variables but those that a test sets."""
+    for name in [name for name in os.environ if name.startswith(("SARDONYX_", "OTEL_"))]:
         monkeypatch.delenv(name)
 
 
@@ -131,3 +132,38 @@ def test_an_unknown_provider_is_refused_where_it_was_named(monkeypatch: pytest.M
     monkeypatch.setenv("SARDONYX_PROVIDERS", "quantum")
     with pytest.raises(SettingsError, match=r"^SARDONYX_PROVIDERS: unknown provider 'quantum'"):
         load(flags={})
+
+
+def test_the_standard_variable_of_opentelemetry_stands_in_for_our_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else names the endpoint wins over it."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318")
+    loaded = load(flags={})
+    assert loaded.settings.trace_otlp_endpoint == "http://standard:4318"
+    assert loaded.origins["trace_otlp_endpoint"] == Origin(source="environment", where="OTEL_EXPORTER_OTLP_ENDPOINT")
+    config = config_file(tmp_path, 'trace_otlp_endpoint = "off"\n')
+    assert load(flags={}, config=config).settings.trace_otlp_endpoint is None
+    monkeypatch.setenv("SARDONYX_TRACE_OTLP_ENDPOINT", "http://ours:4318")
+    assert load(flags={}, config=config).settings.trace_otlp_endpoint == "http://ours:4318"
+    monkeypatch.delenv("SARDONYX_TRACE_OTLP_ENDPOINT")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")
+    with pytest.raises(SettingsError) as caught:
+        load(flags={})
+    assert caught.value.message == (
+        "OTEL_EXPORTER_OTLP_ENDPOINT: expected off or a URL that begins with http:// or https://, got 'collector'"
+    )
+
+
+def test_the_standard_variable_is_no_error_where_the_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Platforms set it for every program."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.sdk", raising=False)
+    monkeypatch.delitem(sys.modules, "opentelemetry.sdk.trace", raising=False)
+    loaded = load(flags={})
+    assert loaded.settings.trace_otlp_endpoint is None
+    assert loaded.warnings == (
+        "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: OpenTelemetry is not installed: pip install 'sardonyx[otel]'",
+    )

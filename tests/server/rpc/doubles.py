@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from sardonyx_server.engine import sampling
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.sampling import Sampling
+from sardonyx_server.observe import logs
+from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo
+from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Published, Services, add_services
 from sardonyx_server.rpc.statistics import Statistics
+from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import METHODS, ModelConfig
 from sardonyx_wire.tensors import TensorSpec
 
@@ -103,6 +109,13 @@ def running(
     services = Services(
         introspection=Introspection(registry, info or ServerInfo(version="1.2.3"), is_ready),
         statistics=Statistics(registry),
+        trace_settings=TraceSettings(
+            registry,
+            Sampling(sampling.TraceSettings(), sink=TraceWriter(()), knows=lambda _name: True, follows_callers=False),
+            Destination(file="traces.jsonl", mode="triton", exists=True),
+            allow_admin=True,
+        ),
+        log_settings=LogSettings(logs, allow_admin=False),
     )
     published = add_services(server, services=services, registry=registry, is_ready=is_ready, authorise=authorise)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
-from sardonyx_server.rpc.introspection import ServerInfo
+from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo
 from sardonyx_server.rpc.methods import RPCS, HotPath, Later, Served
 from sardonyx_server.rpc.reflection import SERVICES, served_descriptors
 from sardonyx_wire.messages import (
@@ -44,8 +44,6 @@ LATER = {
     "CudaSharedMemoryStatus": "send tensors in raw_input_contents and take them from raw_output_contents",
     "CudaSharedMemoryRegister": "send tensors in raw_input_contents and take them from raw_output_contents",
     "CudaSharedMemoryUnregister": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "TraceSetting": "trace at the client",
-    "LogSettings": "set the log level when the server starts",
 }
 
 
@@ -126,7 +124,7 @@ def test_the_server_says_its_name_version_and_what_works() -> None:
     """ServerMetadata, with the defaults."""
     with running() as server:
         assert server.call("ServerMetadata", ServerMetadataRequest()) == ServerMetadataResponse(
-            name="sardonyx", version="1.2.3", extensions=["model_configuration", "schedule_policy", "statistics"]
+            name="sardonyx", version="1.2.3", extensions=list(EXTENSIONS)
         )
 
 

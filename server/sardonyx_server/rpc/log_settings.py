@@ -1,0 +1,125 @@
+"""LogSettings: which levels are logged, read by anybody and changed where the operator allows it.
+
+Where the log goes and how it looks is the operator's alone: a caller never chooses a path.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_server.rpc.admin import require_admin
+from sardonyx_server.text import quoted
+from sardonyx_wire.messages import LogSettingsResponse
+
+if TYPE_CHECKING:
+    from sardonyx_server.observe.logs import LogLevels
+    from sardonyx_wire.messages import LogSettingsRequest
+
+__all__ = ["Log", "LogSettings"]
+
+_LOG = logging.getLogger("sardonyx.rpc")
+
+# The protocol's name -> ours.
+_SWITCHES: Final = {"log_info": "info", "log_warning": "warning", "log_error": "error"}
+_VERBOSE: Final = "log_verbose_level"
+# Triton's name for the format that it starts with.
+_DEFAULT_FORMAT: Final = "default"
+
+
+class Log(Protocol):
+    """The log of this process: the module ``observe.logs``, or a double."""
+
+    def levels(self) -> LogLevels:
+        """Which events are logged now."""
+
+    def set_levels(self, wanted: LogLevels, /) -> None:
+        """Change that, from the next event on."""
+
+    def format_in_force(self) -> str:
+        """How events are printed."""
+
+
+class LogSettings:
+    """Answers LogSettings. Any thread.
+
+    Args:
+        log: What is read and changed.
+        allow_admin: Whether callers may change it.
+    """
+
+    __slots__ = ("_allow_admin", "_lock", "_log")
+
+    def __init__(self, log: Log, *, allow_admin: bool) -> None:
+        self._log = log
+        # Of two changes at the same time neither may undo the other.
+        self._lock = threading.Lock()
+        self._allow_admin = allow_admin
+
+    def answer(self, request: LogSettingsRequest) -> LogSettingsResponse:
+        """Change the settings that are given, all of them or none, and tell what is in force then.
+
+        Raises:
+            InvalidRequest: A setting is unknown, of the wrong type, or the operator's alone.
+            TryLater: Settings are given and callers may not change them.
+        """
+        if request.settings:
+            require_admin("changing log settings", allowed=self._allow_admin)
+            changes: dict[str, Any] = {}
+            for name, value in request.settings.items():
+                if name in _SWITCHES:
+                    _require("bool_param", "a boolean", name, value)
+                    changes[_SWITCHES[name]] = value.bool_param
+                elif name == _VERBOSE:
+                    _require("uint32_param", "a uint32", name, value)
+                    changes["verbose"] = value.uint32_param
+                else:
+                    self._refuse_other(name, value)
+            # Before it is in force: whoever turns the log off is the last that it tells of.
+            _LOG.info("log settings changed by a caller", extra=changes)
+            with self._lock:
+                self._log.set_levels(replace(self._log.levels(), **changes))
+        return self._in_force()
+
+    def _refuse_other(self, name: str, value: LogSettingsRequest.SettingValue) -> None:
+        """Settings that cannot be changed pass where they say what is so already."""
+        if name == "log_file":
+            if value.WhichOneof("parameter_choice") != "string_param" or value.string_param:
+                raise InvalidRequest(
+                    "setting 'log_file': a caller cannot choose where the log goes; it goes to the server's standard "
+                    "output, which the operator may direct into a file",
+                    field="settings[log_file]",
+                )
+        elif name == "log_format":
+            in_force = self._log.format_in_force()
+            if value.string_param not in {in_force, _DEFAULT_FORMAT}:
+                raise InvalidRequest(
+                    f"setting 'log_format': expected '{in_force}', which is in force, or '{_DEFAULT_FORMAT}', got "
+                    f"{quoted(value.string_param)}; the operator chooses it with --log-format",
+                    field="settings[log_format]",
+                )
+        else:
+            known = ", ".join(sorted((*_SWITCHES, _VERBOSE, "log_file", "log_format")))
+            raise InvalidRequest(f"unknown log setting {quoted(name)}: expected one of {known}", field="settings")
+
+    def _in_force(self) -> LogSettingsResponse:
+        levels = self._log.levels()
+        response = LogSettingsResponse()
+        response.settings["log_file"].string_param = ""
+        response.settings["log_info"].bool_param = levels.info
+        response.settings["log_warning"].bool_param = levels.warning
+        response.settings["log_error"].bool_param = levels.error
+        response.settings[_VERBOSE].uint32_param = levels.verbose
+        response.settings["log_format"].string_param = self._log.format_in_force()
+        return response
+
+
+def _require(arm: str, expected: str, name: str, value: LogSettingsRequest.SettingValue) -> None:
+    given = value.WhichOneof("parameter_choice")
+    if given != arm:
+        raise InvalidRequest(
+            f"setting '{name}': expected {expected}, got {given or 'no value'}", field=f"settings[{name}]"
+        )
