@@ -85,7 +85,10 @@ class TraceSink(Protocol):
     """Where traces go when they have ended."""
 
     def put(self, trace: Trace) -> None:
-        """Take a trace that will not change any more. Any thread; never blocks, never raises."""
+        """Take a trace that has ended. Any thread; never blocks, never raises.
+
+        Where one part of a request has failed, another that still runs may add marks behind SENT.
+        """
 
 
 class Tracer(Protocol):
