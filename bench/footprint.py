@@ -26,7 +26,7 @@ IDLE: Final = Bar(name="idle CPU, of one core", target=1.0, at_least=False, unit
 READY: Final = Bar(name="process start to ready", target=2.0, at_least=False, unit="s")
 
 _COMMAND: Final = (sys.executable, "-m", "sardonyx_server.cli", "serve", "models")
-_FLAGS: Final = ("--grpc-port", "0", "--log-format", "json")
+_FLAGS: Final = ("--grpc-port", "0", "--metrics-port", "0", "--log-format", "json")
 _MB: Final = 1e6
 _KIB: Final = 1024
 _NS: Final = 1e9

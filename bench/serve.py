@@ -41,6 +41,7 @@ def main() -> None:
         Settings(
             model_repository=(given.repository,),
             grpc_port=0,
+            metrics_port=None,
             transport=given.transport,
             max_batch_rows=given.max_batch_rows,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import logging
+import platform
 import sys
 import threading
 import time
@@ -22,6 +23,9 @@ from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.sampling import Sampling, TraceSettings
 from sardonyx_server.errors import CannotListen, SettingsError
 from sardonyx_server.observe import logs, traces
+from sardonyx_server.engine.statistics import snapshots
+from sardonyx_server.observe.metrics import Sources
+from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
@@ -40,7 +44,6 @@ from sardonyx_wire.messages import METHODS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.observe.http import HttpEndpoint
     from sardonyx_server.repository.spec import ModelSpec
     from sardonyx_server.repository.watch import Changes
     from sardonyx_server.settings import Settings
@@ -116,8 +119,9 @@ class App:
             follows_callers=settings.trace_otlp_endpoint is not None,
         )
         self._transport = self._make_transport()
+        machine = Machine(requested=settings.providers, cores=settings.cores)
         self._loader = Loader(
-            Machine(requested=settings.providers, cores=settings.cores),
+            machine,
             queue_rows=settings.max_queue_rows_per_model,
             queue_bytes=settings.max_queue_bytes_per_model,
             total_queue_bytes=settings.max_queue_bytes,
@@ -153,13 +157,35 @@ class App:
         self._hurry = threading.Event()
         self._is_lost = False
         self._watch: Watch | None = None
-        self._http: HttpEndpoint | None = None
+        self._http = HttpPorts(
+            settings,
+            live=lambda: not self._is_lost,
+            ready=self._is_ready,
+            sources=Sources(
+                registry=self.registry,
+                versions=lambda: snapshots(self.registry),
+                transport=self._transport.name,
+                open_calls=lambda: {"ModelInfer": self._transport.open_calls},
+                lane_lag=lambda: None if (lag := self._transport.lag) is None else lag.away_s,
+                build={
+                    "version": importlib.metadata.version("sardonyx"),
+                    "grpcio": grpc.__version__,
+                    "onnxruntime": machine.onnxruntime_version,
+                    "python": platform.python_version(),
+                },
+            ),
+        )
         self.address = ""
 
     @property
     def transport(self) -> str:
         """``lane`` or ``grpcio``: what serves ModelInfer."""
         return self._transport.name
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds the metrics; "" where they are off, or not there yet."""
+        return self._http.metrics_url
 
     def start(self) -> None:
         """Listen, load, and return when what could be loaded is served. Blocks. Once.
@@ -172,8 +198,7 @@ class App:
         self._traces.start()
         self._server.start()
         self._transport.start()
-        if settings.http_port is not None:
-            self._http = self._start_http(settings.http_port)
+        self._http.open()
         self._lifecycle.start()
         self._wanted = self._look()
         self._lifecycle.reconcile(self._wanted).wait()
@@ -207,8 +232,7 @@ class App:
         if finished:
             self._transport.stop()
         self._traces.stop(_MIN_GRACE_S if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
-        if self._http is not None:
-            self._http.stop()
+        self._http.stop()
         return finished
 
     def kill(self) -> None:
@@ -249,21 +273,6 @@ class App:
                 "another with --grpc-port or --host"
             ) from error
         return f"{place}:{bound}"
-
-    def _start_http(self, port: int) -> HttpEndpoint:
-        # Imported late: starlette and uvicorn cost a quarter of a second, and most servers have no HTTP port.
-        from sardonyx_server.observe.http import HttpEndpoint
-
-        try:
-            endpoint = HttpEndpoint(
-                host=self._settings.host, port=port, live=lambda: not self._is_lost, ready=self._is_ready
-            )
-        except OSError as error:
-            raise CannotListen(
-                f"cannot listen on {self._settings.host}:{port}: {error.strerror}; choose another with --http-port"
-            ) from error
-        endpoint.start()
-        return endpoint
 
     def _look(self) -> Mapping[str, ModelSpec | BrokenModel]:
         """What lies on disk and shall be served."""

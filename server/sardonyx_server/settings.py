@@ -101,6 +101,7 @@ Bytes = Annotated[
     Kind("BYTES", "a number of bytes, such as 1048576 or 256MiB,"),
 ]
 Text = Annotated[str, Field(min_length=1), Kind("TEXT", "text that is not empty")]
+MaybeText = Annotated[str, Kind("TEXT", "text")]
 Names = Annotated[
     tuple[Text, ...],
     BeforeValidator(_at_commas),
@@ -149,6 +150,18 @@ class Settings(BaseModel):
         default=None,
         description="Port for the probes GET /livez, /readyz, /v2/health/live and /v2/health/ready; "
         "0 takes any free one.",
+    )
+    metrics_port: OptionalPort = Field(
+        default=8002,
+        description="Port for Prometheus, GET /metrics, and for the same probes; 0 takes any free one.",
+    )
+    metrics_address: MaybeText = Field(
+        default="", description="Address to listen on for Prometheus; empty: the one of --host."
+    )
+    http_names: Names = Field(
+        default=(),
+        description="Names by which --http-port and --metrics-port may be asked for, besides addresses, localhost and "
+        "the one listened on: what a Prometheus scrapes, for example. '*' allows any.",
     )
     model_control_mode: Annotated[Literal["none", "poll", "explicit"], AnyCase] = Field(
         default="none",

@@ -127,7 +127,7 @@ def test_a_wrong_datatype_is_shown_with_the_right_one(address: str) -> None:
 
 def test_a_message_above_the_limit_is_refused_by_grpc(tmp_path: Path) -> None:
     """A message of the README's troubleshooting table that is grpc's own."""
-    app = App(Settings(model_repository=(tmp_path,), grpc_port=0, max_message_bytes=1024))
+    app = App(Settings(model_repository=(tmp_path,), grpc_port=0, metrics_port=None, max_message_bytes=1024))
     app.start()
     try:
         with grpc.insecure_channel(app.address) as channel:

@@ -75,7 +75,13 @@ class Server:
         self_check: Callable[[], str] = completion_queue.self_check,
         **settings: Any,
     ) -> None:
-        settings = {"grpc_port": 0, "probe_budget_s": 0.05, "max_message_bytes": MESSAGE_LIMIT_BYTES, **settings}
+        settings = {
+            "grpc_port": 0,
+            "metrics_port": None,
+            "probe_budget_s": 0.05,
+            "max_message_bytes": MESSAGE_LIMIT_BYTES,
+            **settings,
+        }
         self.app = App(Settings(model_repository=(repository,), transport=transport, **settings), self_check=self_check)
         self.transport = transport
         self.gate = Gate()

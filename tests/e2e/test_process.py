@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BOUND_S = 30.0
 COMMAND = [sys.executable, "-m", "sardonyx_server.cli", "serve"]
-QUICK = ["--grpc-port", "0", "--probe-budget-s", "0.05"]
+QUICK = ["--grpc-port", "0", "--metrics-port", "0", "--probe-budget-s", "0.05"]
 
 
 class Process:

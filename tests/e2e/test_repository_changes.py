@@ -24,7 +24,12 @@ def test_changes_on_disk_are_followed(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "iris", repository / "iris")
     app = App(
         Settings(
-            model_repository=(repository,), grpc_port=0, model_control_mode="poll", repository_poll_secs=0.2, cores=1
+            model_repository=(repository,),
+            grpc_port=0,
+            metrics_port=None,
+            model_control_mode="poll",
+            repository_poll_secs=0.2,
+            cores=1,
         )
     )
     app.start()

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A client of a server with the sample repository, as ``make serve`` starts it."""
-    app = App(Settings(model_repository=(REPOSITORY,), grpc_port=0, transport=request.param, probe_budget_s=0.1))
+    app = App(
+        Settings(
+            model_repository=(REPOSITORY,), grpc_port=0, metrics_port=None, transport=request.param, probe_budget_s=0.1
+        )
+    )
     app.start()
     with Client(app.address) as connected:
         yield connected

@@ -15,6 +15,8 @@ def test_defaults_listen_on_this_machine_only() -> None:
     """Nothing beyond this machine reaches a server that was told nothing."""
     assert Settings().host == "127.0.0.1"
     assert Settings().http_port is None
+    assert Settings().metrics_port == 8002
+    assert Settings().metrics_address == ""
 
 
 def test_settings_never_change() -> None:
@@ -37,6 +39,8 @@ def test_settings_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("grpc_port", 0, 0),
         ("http_port", "Off", None),
         ("http_port", "8000", 8000),
+        ("metrics_port", "off", None),
+        ("http_names", "sardonyx,models.internal", ("sardonyx", "models.internal")),
         ("max_message_bytes", "64MiB", 64 * MIB),
         ("max_message_bytes", " 64 mib ", 64 * MIB),
         ("max_message_bytes", 4096, 4096),

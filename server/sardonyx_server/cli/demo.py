@@ -50,7 +50,9 @@ def run_demo(files: Sequence[Path], *, port: int, as_json: bool) -> int:
         return _serve(model, port=port, as_json=as_json)
     with tempfile.TemporaryDirectory(prefix="sardonyx-demo-") as folder:
         make_repository(Path(folder), model)
-        answers = _classify(prepared, model, Settings(model_repository=(Path(folder),), grpc_port=port))
+        answers = _classify(
+            prepared, model, Settings(model_repository=(Path(folder),), grpc_port=port, metrics_port=None)
+        )
     if as_json:
         write_json([{"file": str(path), **asdict(answer)} for path, answer in zip(files, answers, strict=True)])
     else:
@@ -64,7 +66,12 @@ def _serve(model: InstalledModel, *, port: int, as_json: bool) -> int:
 
     with tempfile.TemporaryDirectory(prefix="sardonyx-demo-") as folder:
         make_repository(Path(folder), model)
-        settings = Settings(model_repository=(Path(folder),), grpc_port=port, log_format="json" if as_json else "auto")
+        settings = Settings(
+            model_repository=(Path(folder),),
+            grpc_port=port,
+            metrics_port=None,
+            log_format="json" if as_json else "auto",
+        )
         return run_serve(Loaded(settings=settings, origins={}, warnings=()), show_settings=False, as_json=as_json)
 
 

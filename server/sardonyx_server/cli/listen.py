@@ -13,13 +13,14 @@ from sardonyx_server.cli.exits import Exit, ExitWith
 __all__ = ["require_free"]
 
 
-def require_free(host: str, port: int, *, flag: str) -> None:
+def require_free(host: str, port: int, *, flag: str, host_flag: str = "--host") -> None:
     """Binds the address for a moment.
 
     Args:
         host: As ``--host``; a name or an address.
         port: 0 is always free.
         flag: What the operator changes to get another port, for the message.
+        host_flag: Likewise for another address.
 
     Raises:
         ExitWith: The address cannot be listened on; says why and what to do.
@@ -27,7 +28,7 @@ def require_free(host: str, port: int, *, flag: str) -> None:
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror:
-        raise ExitWith(Exit.CANNOT_LISTEN, f"cannot listen on {host}: the name is not known; set --host") from None
+        raise ExitWith(Exit.CANNOT_LISTEN, f"cannot listen on {host}: the name is not known; set {host_flag}") from None
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         # As the server does: connections that linger from an earlier run are no obstacle, a listener is.
@@ -36,11 +37,10 @@ def require_free(host: str, port: int, *, flag: str) -> None:
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise ExitWith(Exit.CANNOT_LISTEN, _message(host, port, flag, error)) from None
+            raise ExitWith(Exit.CANNOT_LISTEN, _message(f"{host}:{port}", flag, host_flag, error)) from None
 
 
-def _message(host: str, port: int, flag: str, error: OSError) -> str:
-    place = f"{host}:{port}"
+def _message(place: str, flag: str, host_flag: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"cannot listen on {place}: the port is in use; stop the program that has it or choose another with {flag}"
@@ -48,5 +48,5 @@ def _message(host: str, port: int, flag: str, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"cannot listen on {place}: not permitted; choose a port of 1024 or above with {flag}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"cannot listen on {place}: this machine has no such address; set --host"
+        return f"cannot listen on {place}: this machine has no such address; set {host_flag}"
     return f"cannot listen on {place}: {error.strerror}"

@@ -1,18 +1,22 @@
-"""The generated parts of docs/configuration.md: the table of settings and the table of exit codes.
+"""The generated parts of the documents: settings and exit codes in configuration.md, metrics in metrics.md.
 
-``python -m sardonyx_server.cli.reference docs/configuration.md`` writes them anew between their markers; a test proves
-that what is committed is current.
+``python -m sardonyx_server.cli.reference docs/configuration.md docs/metrics.md`` writes them anew between their
+markers; a test proves that what is committed is current.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from sardonyx_server.cli.exits import meanings
 from sardonyx_server.cli.flags import SETTINGS
+from sardonyx_server.observe import own_metrics, triton_metrics
+from sardonyx_server.observe.family import Family
 
-__all__ = ["exit_codes_table", "refreshed", "settings_reference"]
+__all__ = ["exit_codes_table", "metrics_table", "refreshed", "settings_reference"]
 
 
 def settings_reference() -> str:
@@ -40,15 +44,35 @@ def exit_codes_table() -> str:
     return "\n".join(lines)
 
 
+def metrics_table(families: Iterable[Family[Any]], *labels: str) -> str:
+    """Metrics as rows of a Markdown table.
+
+    Args:
+        families: In this order.
+        *labels: What each has besides its own.
+    """
+    lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
+    for family in families:
+        named = ", ".join(f"`{label}`" for label in (*labels, *family.labels))
+        lines.append(f"| `{family.name}` | {family.kind} | {named} | {_escaped(family.help)}. |")
+    return "\n".join(lines)
+
+
 def refreshed(document: str) -> str:
-    """``document`` with the text between each pair of markers made anew."""
-    for name, text in (("settings", settings_reference()), ("exit codes", exit_codes_table())):
-        begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
-        before, found, rest = document.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise ValueError(f"expected the markers {begin} and {end}, in this order")
-        document = f"{before}{begin}\n\n{text}\n\n{end}{after}"
+    """``document`` with the text between each pair of markers made anew.
+
+    Raises:
+        ValueError: It has no markers, or one without the other.
+    """
+    found = [name for name in _PARTS if _begin(name) in document]
+    if not found:
+        raise ValueError(f"expected markers such as {_begin('settings')}")
+    for name in found:
+        before, _, rest = document.partition(_begin(name))
+        _, closed, after = rest.partition(_end(name))
+        if not closed:
+            raise ValueError(f"expected {_end(name)} after {_begin(name)}")
+        document = f"{before}{_begin(name)}\n\n{_PARTS[name]()}\n\n{_end(name)}{after}"
     return document
 
 
@@ -56,6 +80,26 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*").replace("<", "\\<")
 
 
+def _begin(name: str) -> str:
+    return f"<!-- {name}: generated -->"
+
+
+def _end(name: str) -> str:
+    return f"<!-- {name}: end -->"
+
+
+_PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "settings": settings_reference,
+    "exit codes": exit_codes_table,
+    "metrics of Triton": lambda: metrics_table(triton_metrics.OF_VERSIONS, "model", "version"),
+    "metrics of Triton's cache": lambda: metrics_table(triton_metrics.OF_CACHES, "model", "version"),
+    "metrics of Triton's machine": lambda: metrics_table(triton_metrics.OF_SERVER),
+    "metrics of models": lambda: metrics_table(own_metrics.OF_VERSIONS, "model", "version"),
+    "metrics of the server": lambda: metrics_table(own_metrics.OF_SERVER),
+}
+
+
 if __name__ == "__main__":
-    file = Path(sys.argv[1])
-    file.write_text(refreshed(file.read_text(encoding="utf-8")), encoding="utf-8")
+    for argument in sys.argv[1:]:
+        file = Path(argument)
+        file.write_text(refreshed(file.read_text(encoding="utf-8")), encoding="utf-8")

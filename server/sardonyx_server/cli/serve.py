@@ -54,6 +54,9 @@ def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
     require_free(settings.host, settings.grpc_port, flag="--grpc-port")
     if settings.http_port is not None:
         require_free(settings.host, settings.http_port, flag="--http-port")
+    if settings.metrics_port is not None:
+        host, host_flag = settings.metrics_address or settings.host, "--metrics-address"
+        require_free(host, settings.metrics_port, flag="--metrics-port (or 'off')", host_flag=host_flag)
     return int(_serve(loaded, began_s=_process_start_s()))
 
 
@@ -144,7 +147,13 @@ def _greet(app: App, views: Sequence[ModelView], ready_s: float) -> None:
 
     out = console()
     out.print(models_table(views))
-    out.print(Text.assemble("\nserving gRPC on ", (app.address, "bold"), f", ready in {ready_s:.1f} s; Ctrl-C stops"))
+    metrics = (", metrics on ", (app.metrics_url, "bold")) if app.metrics_url else ()
+    out.print(
+        Text.assemble(
+            "\nserving gRPC on ", (app.address, "bold"), *metrics, f", ready in {ready_s:.1f} s; Ctrl-C stops"
+        ),
+        soft_wrap=True,
+    )
     command = try_next(views, program=program_words(sys.argv[0]), address=_reachable(app.address))
     if command is not None:
         out.print("\nTry next, in a second terminal:\n")
@@ -158,7 +167,13 @@ def _log_serving(app: App, views: Sequence[ModelView], ready_s: float) -> None:
     ready = sorted({view.name for view in views if view.is_ready})
     _LOG.info(
         "serving",
-        extra={"address": app.address, "ready_s": round(ready_s, 3), "models_ready": ready, "models_failed": failed},
+        extra={
+            "address": app.address,
+            "metrics": app.metrics_url,
+            "ready_s": round(ready_s, 3),
+            "models_ready": ready,
+            "models_failed": failed,
+        },
     )
 
 

@@ -1,12 +1,13 @@
-"""Probes over HTTP for orchestrators that speak no gRPC. Read-only; off unless a port is set.
+"""HTTP for those who speak no gRPC: orchestrators that probe, and Prometheus. Read-only.
 
     GET /livez   /v2/health/live    200 while the process works
     GET /readyz                     200 when ready, 503 otherwise
     GET /v2/health/ready            200 when ready, 400 otherwise (the Open Inference Protocol asks for 4xx)
+    GET /metrics                    where the endpoint is given metrics to show
 
-Serves no metrics, models or operations. The Host header must be an address, ``localhost`` or the name listened on:
-a page in someone's browser can point a name of its own at this machine, but cannot choose those (DNS rebinding).
-Starlette and uvicorn are imported when an endpoint is started, so a server without one does not pay for them.
+Serves no models and no operations. The Host header must be an address, ``localhost``, the name listened on, or one that
+the operator named: a page in someone's browser can point a name of its own at this machine, but cannot choose those
+(DNS rebinding). Starlette and uvicorn are imported on the endpoint's thread: the models load in the meantime.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ import ipaddress
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
+    from starlette.responses import Response
 
-__all__ = ["HttpEndpoint", "host_is_allowed"]
+__all__ = ["METRICS_PATH", "HttpEndpoint", "Page", "host_is_allowed"]
+
+METRICS_PATH = "/metrics"
 
 _STOP_TIMEOUT_S = 5.0
 _PORT = re.compile(r":[0-9]{1,5}\Z")
@@ -30,28 +37,71 @@ _PORT = re.compile(r":[0-9]{1,5}\Z")
 _CONNECTIONS = 64
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What a path shows besides the probes.
+
+    Attributes:
+        media_type: For the header Content-Type.
+        write: Makes the body. Called on the endpoint's thread, one call at a time; should be done in milliseconds.
+    """
+
+    media_type: str
+    write: Callable[[], bytes]
+
+
 class HttpEndpoint:
-    """The probes on one port, answered from a thread of their own.
+    """The probes on one port, and metrics where there are any, answered from a thread of their own.
 
     Args:
         host: Address to listen on.
         port: Port; 0 takes any free one.
         live: Says whether the process works. Called on the endpoint's thread; must not block.
         ready: Says whether requests will be answered. Same.
+        metrics: What ``/metrics`` shows; None: nothing is there.
+        names: Names that may stand in the Host header besides the usual ones; ``*`` allows any.
 
     Raises:
         OSError: The port cannot be listened on.
     """
 
-    def __init__(self, *, host: str, port: int, live: Callable[[], bool], ready: Callable[[], bool]) -> None:
-        self._host = host
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        live: Callable[[], bool],
+        ready: Callable[[], bool],
+        metrics: Page | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
+        self._make_application = partial(_application, (host, *names), live, ready, metrics)
+        self._server: uvicorn.Server | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._serve, name="sardonyx-http", daemon=True)
+
+    def start(self) -> None:
+        """Begins to answer. Returns at once; connections made before are answered as soon as the thread runs."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops answering and closes the port. Waits for the thread at most a few seconds."""
+        self._stopped = True
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_TIMEOUT_S)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        """Body of the endpoint's thread."""
         import uvicorn
 
         self._server = uvicorn.Server(
             uvicorn.Config(
-                _application(host, live, ready),
+                self._make_application(),
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -65,27 +115,15 @@ class HttpEndpoint:
                 timeout_graceful_shutdown=1,
             )
         )
-        self._thread = threading.Thread(target=self._serve, name="sardonyx-http", daemon=True)
-
-    def start(self) -> None:
-        """Begins to answer. Returns at once; connections made before are answered as soon as the thread runs."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops answering and closes the port. Waits for the thread at most a few seconds."""
-        self._server.should_exit = True
-        if self._thread.ident is not None:
-            self._thread.join(_STOP_TIMEOUT_S)
-        self._socket.close()
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        # A stop that came before there was a server to tell of it.
+        if not self._stopped:
+            self._server.run(sockets=[self._socket])
 
 
-def host_is_allowed(header: str, listens_on: str) -> bool:
-    """Whether a request with this Host header may be answered by an endpoint that listens on ``listens_on``."""
+def host_is_allowed(header: str, names: Sequence[str]) -> bool:
+    """Whether a request with this Host header may be answered by an endpoint that goes by these names."""
     name = _PORT.sub("", header).lower()
-    if name in ("localhost", listens_on.lower()):
+    if "*" in names or name == "localhost" or name in (known.lower() for known in names):
         return True
     try:
         ipaddress.ip_address(name[1:-1] if name.startswith("[") and name.endswith("]") else name)
@@ -94,21 +132,31 @@ def host_is_allowed(header: str, listens_on: str) -> bool:
     return True
 
 
-def _application(host: str, live: Callable[[], bool], ready: Callable[[], bool]) -> Starlette:
+def _application(
+    names: Sequence[str], live: Callable[[], bool], ready: Callable[[], bool], metrics: Page | None
+) -> Starlette:
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse, Response
     from starlette.routing import Route
 
-    def probe(question: Callable[[], bool], otherwise: int) -> Callable[[Request], object]:
+    def guarded(respond: Callable[[], Response]) -> Callable[[Request], object]:
         async def answer(request: Request) -> Response:
-            if not host_is_allowed(request.headers.get("host", ""), host):
-                return PlainTextResponse(
-                    f"this endpoint answers to its address, to localhost and to {host!r} only\n", status_code=421
-                )
+            if host_is_allowed(request.headers.get("host", ""), names):
+                return respond()
+            return PlainTextResponse(
+                f"this endpoint answers to its address, to localhost and to {', '.join(map(repr, names))} only; "
+                "--http-names adds names\n",
+                status_code=421,
+            )
+
+        return answer
+
+    def probe(question: Callable[[], bool], otherwise: int) -> Callable[[], Response]:
+        def respond() -> Response:
             holds = question()
             return PlainTextResponse("ok\n" if holds else "not ready\n", status_code=200 if holds else otherwise)
 
-        return answer
+        return respond
 
     routes = {
         "/livez": probe(live, 503),
@@ -116,7 +164,10 @@ def _application(host: str, live: Callable[[], bool], ready: Callable[[], bool])
         "/v2/health/live": probe(live, 400),
         "/v2/health/ready": probe(ready, 400),
     }
-    return Starlette(routes=[Route(path, answer, methods=["GET"]) for path, answer in routes.items()])
+    if metrics is not None:
+        # A header of its own: Response would add a second charset to a media type of text.
+        routes[METRICS_PATH] = lambda: Response(metrics.write(), headers={"Content-Type": metrics.media_type})
+    return Starlette(routes=[Route(path, guarded(respond), methods=["GET"]) for path, respond in routes.items()])
 
 
 def _listen(host: str, port: int) -> socket.socket:

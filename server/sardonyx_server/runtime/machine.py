@@ -37,6 +37,11 @@ class Machine:
         self._requested = tuple(requested)
         self.cores = cores or self._environment.cores
 
+    @property
+    def onnxruntime_version(self) -> str:
+        """Such as ``1.32.0``."""
+        return self._environment.onnxruntime_version
+
     def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> tuple[Placement, tuple[str, ...]]:
         """Where a model runs, and warnings for the operator.
 

@@ -108,10 +108,12 @@ def test_a_port_in_use_gives_one_line_and_exit_code_4(sardonyx: Sardonyx, tmp_pa
         port = taken.getsockname()[1]
         done = sardonyx("serve", str(tmp_path), "--grpc-port", str(port))
         other = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--http-port", str(port))
-    assert done.returncode == other.returncode == Exit.CANNOT_LISTEN
+        third = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-port", str(port))
+    assert done.returncode == other.returncode == third.returncode == Exit.CANNOT_LISTEN
     reason = "the port is in use; stop the program that has it or choose another with"
     assert done.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --grpc-port\n"
     assert other.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --http-port\n"
+    assert third.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --metrics-port (or 'off')\n"
 
 
 def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp_path: Path) -> None:
@@ -119,6 +121,10 @@ def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp
     done = sardonyx("serve", str(tmp_path), "--host", "192.0.2.1", "--grpc-port", "0")
     assert done.returncode == Exit.CANNOT_LISTEN
     assert done.stderr == "sardonyx: cannot listen on 192.0.2.1:0: this machine has no such address; set --host\n"
+    done = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-address", "192.0.2.1")
+    assert done.stderr == (
+        "sardonyx: cannot listen on 192.0.2.1:8002: this machine has no such address; set --metrics-address\n"
+    )
 
 
 def test_a_server_that_is_not_there_gives_one_line_and_exit_code_5(sardonyx: Sardonyx) -> None:
@@ -234,7 +240,16 @@ def test_the_program_is_named_so_that_it_is_found_from_any_folder(tmp_path: Path
     assert program_words("/x/cli/__main__.py") == [sys.executable, "-m", "sardonyx_server.cli"]
 
 
-def test_the_configuration_reference_is_current() -> None:
-    """Made anew with: python -m sardonyx_server.cli.reference docs/configuration.md."""
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["configuration.md", "metrics.md"])
+def test_the_reference_is_current(name: str) -> None:
+    """Made anew with: python -m sardonyx_server.cli.reference docs/configuration.md docs/metrics.md."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert refreshed(text) == text
+
+
+def test_a_document_without_markers_is_refused() -> None:
+    """A marker with a slip of the pen would never be refreshed."""
+    with pytest.raises(ValueError, match="expected markers such as <!-- settings: generated -->"):
+        refreshed("no markers")
+    with pytest.raises(ValueError, match="expected <!-- settings: end --> after <!-- settings: generated -->"):
+        refreshed("<!-- settings: generated -->")

@@ -1,14 +1,17 @@
-"""The HTTP probes over a real socket."""
+"""The probes and the page of metrics over a real socket."""
 
 from __future__ import annotations
 
 import http.client
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from sardonyx_server.observe.http import HttpEndpoint, host_is_allowed
+from sardonyx_server.observe.http import HttpEndpoint, Page, host_is_allowed
 
 
 class Probed:
@@ -33,14 +36,38 @@ def endpoint(probed: Probed) -> Iterator[HttpEndpoint]:
     endpoint.stop()
 
 
-def status(endpoint: HttpEndpoint, path: str, *, method: str = "GET", host: str | None = None) -> int:
-    """The status of one request."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Of one request."""
+
+    status: int
+    media_type: str | None
+    body: bytes
+
+
+def ask(endpoint: HttpEndpoint, path: str, *, method: str = "GET", host: str | None = None) -> Answer:
+    """One request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=10)
     try:
         connection.request(method, path, headers={} if host is None else {"Host": host})
-        return connection.getresponse().status
+        response = connection.getresponse()
+        return Answer(response.status, response.getheader("Content-Type"), response.read())
     finally:
         connection.close()
+
+
+def status(endpoint: HttpEndpoint, path: str, *, method: str = "GET", host: str | None = None) -> int:
+    """The status of one request."""
+    return ask(endpoint, path, method=method, host=host).status
+
+
+@contextmanager
+def serving(**more: Any) -> Iterator[HttpEndpoint]:
+    """An endpoint with more than the probes."""
+    endpoint = HttpEndpoint(host="127.0.0.1", port=0, live=lambda: True, ready=lambda: True, **more)
+    endpoint.start()
+    yield endpoint
+    endpoint.stop()
 
 
 def test_probes_tell_liveness_and_readiness(endpoint: HttpEndpoint, probed: Probed) -> None:
@@ -58,13 +85,38 @@ def test_there_is_nothing_to_write_and_nothing_else_to_read(endpoint: HttpEndpoi
     assert status(endpoint, "/livez", method="HEAD") == 200
     assert [status(endpoint, "/livez", method=method) for method in ("POST", "PUT", "DELETE")] == [405, 405, 405]
     assert status(endpoint, "/") == 404
+    assert status(endpoint, "/metrics") == 404
     assert status(endpoint, "/v2/models") == 404
+
+
+def test_metrics_are_shown_as_they_are_at_that_moment() -> None:
+    """With the media type that says in which format they are."""
+    pages = iter([b"a 1\n", b"a 2\n"])
+    page = Page(media_type="text/plain; version=0.0.4; charset=utf-8", write=lambda: next(pages))
+    with serving(metrics=page) as endpoint:
+        assert ask(endpoint, "/metrics") == Answer(200, page.media_type, b"a 1\n")
+        assert ask(endpoint, "/metrics") == Answer(200, page.media_type, b"a 2\n")
+        assert status(endpoint, "/metrics", method="POST") == 405
+        assert status(endpoint, "/livez") == 200
 
 
 def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
     """A page in a browser can point its own name at this machine, and can choose no other."""
-    assert status(endpoint, "/livez", host="evil.example") == 421
+    refused = ask(endpoint, "/livez", host="evil.example")
+    assert refused.status == 421
+    assert refused.body == (
+        b"this endpoint answers to its address, to localhost and to '127.0.0.1' only; --http-names adds names\n"
+    )
     assert status(endpoint, "/livez", host=f"localhost:{endpoint.port}") == 200
+
+
+def test_the_operator_may_add_names() -> None:
+    """A Prometheus that finds its targets by name sends that name."""
+    page = Page(media_type="text/plain", write=lambda: b"")
+    with serving(metrics=page, names=("sardonyx", "models.internal")) as endpoint:
+        assert status(endpoint, "/metrics", host="sardonyx:8002") == 200
+        assert status(endpoint, "/metrics", host="Models.Internal") == 200
+        assert status(endpoint, "/metrics", host="evil.example") == 421
 
 
 @pytest.mark.parametrize(
@@ -85,13 +137,35 @@ def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
 )
 def test_addresses_localhost_and_the_own_name_are_allowed(header: str, *, allowed: bool) -> None:
     """Orchestrators probe by address."""
-    assert host_is_allowed(header, "models.internal") is allowed
+    assert host_is_allowed(header, ("models.internal",)) is allowed
+
+
+def test_a_star_allows_any_name() -> None:
+    """For networks where no browser is."""
+    assert host_is_allowed("evil.example", ("127.0.0.1", "*"))
 
 
 def test_a_port_in_use_is_an_error_at_once() -> None:
     """Not later, on a thread where nobody sees it."""
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
         HttpEndpoint(host="127.0.0.1", port=taken.getsockname()[1], live=lambda: True, ready=lambda: True)
+
+
+def test_a_stop_before_the_start_closes_the_port() -> None:
+    """A server may be told to stop while it starts."""
+    endpoint = HttpEndpoint(host="127.0.0.1", port=0, live=lambda: True, ready=lambda: True)
+    endpoint.stop()
+    with socket.create_server(("127.0.0.1", endpoint.port)):
+        pass
+
+
+def test_a_stop_at_once_ends_the_thread() -> None:
+    """Whether it comes before the thread has a server to tell or after."""
+    for _ in range(5):
+        endpoint = HttpEndpoint(host="127.0.0.1", port=0, live=lambda: True, ready=lambda: True)
+        endpoint.start()
+        endpoint.stop()
+        assert not endpoint._thread.is_alive()
 
 
 def test_the_port_is_free_again_after_the_stop(endpoint: HttpEndpoint) -> None:
