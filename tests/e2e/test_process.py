@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import grpc
 import numpy as np
@@ -188,6 +189,38 @@ def test_a_port_in_use_is_one_line_and_exit_code_4(models: Path) -> None:
     (line,) = second.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
     assert "--grpc-port" in line
+
+
+def test_metrics_are_where_the_log_says(models: Path) -> None:
+    """And are on unless they are turned off; the probes are beside them."""
+    with serving(str(models), *QUICK) as process:
+        url = process.wait_for("serving")["metrics"]
+        assert url.startswith("http://127.0.0.1:")
+        with urlopen(url, timeout=BOUND_S) as answer:  # noqa: S310  # our own server
+            assert b'\nnv_inference_request_success{model="affine",version="1"} 0\n' in answer.read()
+        with urlopen(url.replace("/metrics", "/readyz"), timeout=BOUND_S) as answer:  # noqa: S310  # likewise
+            assert answer.status == 200
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.exit_code() == 0, process.errors()
+        assert process.errors() == ""
+    with serving(str(models), *QUICK, "--metrics-port", "off") as process:
+        assert process.wait_for("serving")["metrics"] == ""
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+
+
+def test_a_second_server_with_another_grpc_port_is_told_of_the_metrics_port(models: Path) -> None:
+    """Both have 8002 by default."""
+    with serving(str(models), *QUICK) as process:
+        port = process.wait_for("serving")["metrics"].rpartition(":")[2].partition("/")[0]
+        second = run(str(models), "--grpc-port", "0", "--metrics-port", port)
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.exit_code() == 0
+    assert (second.returncode, second.stdout) == (4, "")
+    assert second.stderr == (
+        f"sardonyx: cannot listen on 127.0.0.1:{port}: the port is in use; stop the program that has it or choose "
+        "another with --metrics-port (or 'off')\n"
+    )
 
 
 def test_a_missing_folder_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
