@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := $(wildcard protos client server models tests bench)
+CODE := $(wildcard protos client server models tests bench docs)
 # What runs on the oldest and the newest versions as well: all but what needs scikit-learn or builds the distribution.
 MATRIX := $(wildcard tests/wire tests/client tests/server tests/e2e)
 # Passed on to the verb: `make serve ARGS="--grpc-port 9001"`, `make test ARGS="-k batching"`.

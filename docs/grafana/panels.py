@@ -84,7 +84,7 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
         Panel(
             title="Requests failed",
             unit="reqps",
-            queries=[Query(expr=_rate("nv_inference_request_failure", "model, reason"), legend="{{model}} {{reason}}")],
+            queries=[Query(expr=_rate("nv_inference_request_failure", "reason"), legend="{{reason}}")],
             about="REJECTED by the queue, CANCELED by the caller, failed in the BACKEND, or OTHER.",
         ),
         Panel(
@@ -195,7 +195,7 @@ ROWS: Final[Mapping[str, Sequence[Panel]]] = {
         Panel(
             title="Refused or dropped",
             unit="reqps",
-            queries=[Query(expr=_rate("sardonyx_rejections_total", "model, reason"), legend="{{model}} {{reason}}")],
+            queries=[Query(expr=_rate("sardonyx_rejections_total", "reason"), legend="{{reason}}")],
             about="Before the model ran for them.",
         ),
         Panel(
