@@ -21,9 +21,9 @@ from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.loading import Loader
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.sampling import Sampling, TraceSettings
+from sardonyx_server.engine.statistics import snapshots
 from sardonyx_server.errors import CannotListen, SettingsError
 from sardonyx_server.observe import logs, traces
-from sardonyx_server.engine.statistics import snapshots
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.repository.scan import scan

@@ -35,6 +35,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         Settings(
             model_repository=(ROOT / "models",),
             grpc_port=0,
+            metrics_port=None,
             probe_budget_s=0.0,
             trace_dir=tmp_path,
             trace_rate=1,
