@@ -28,7 +28,13 @@ from sardonyx_server.engine.synth import fill
 from sardonyx_server.engine.verdict import duration_text
 from sardonyx_server.engine.warmup import read_samples, warm_up
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.effective import check_against_graph, complete, served_inputs, states_whole_shapes
+from sardonyx_server.repository.effective import (
+    check_against_graph,
+    complete,
+    served_inputs,
+    states_whole_shapes,
+    tensors,
+)
 from sardonyx_server.repository.files import graph_signature, take_private_copy
 from sardonyx_server.runtime.splits import measure_split
 from sardonyx_server.text import quoted
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.session import Session
     from sardonyx_server.engine.verdict import Verdict
     from sardonyx_server.repository.files import ModelFiles
+    from sardonyx_server.repository.shapes import Reshape, Tensor
     from sardonyx_server.repository.spec import ModelSpec
     from sardonyx_server.runtime.placement import Placement, ProviderOption
     from sardonyx_wire.messages import ModelConfig
@@ -173,7 +180,7 @@ class Loader:
                 policy = replace(policy, piece_rows=verdict.efficient_rows(policy.max_rows))
             if not spec.config.instance_group:
                 config.instance_group[0].count = max(1, crew.runners)
-            samples = read_samples(config, opening.served_inputs, folder=spec.folder, batched=policy.has_batch_axis)
+            samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
             for session in crew.sessions:
                 with _bounded(session):
                     warm_up(session, samples)
@@ -182,9 +189,11 @@ class Loader:
             signature=Signature(
                 model_name=spec.name,
                 version=version,
-                inputs=opening.served_inputs,
+                inputs=tuple(tensor.caller for tensor in opening.inputs),
                 outputs=opening.labelled_outputs,
                 has_batch_axis=policy.has_batch_axis,
+                input_reshapes=_reshapes(opening.inputs),
+                output_reshapes=_reshapes(opening.outputs),
             ),
             sessions=crew.sessions,
             policy=policy,
@@ -246,7 +255,7 @@ class Loader:
         providers = opening.placement.instances[0].providers
         measured = measure_split(
             lambda threads: first if threads == 1 else opening.open(providers, threads=threads),
-            _feeds(opening.served_inputs, verdict.input_shapes, rows if policy.has_batch_axis else 1),
+            _feeds(opening.inputs, verdict.input_shapes, rows if policy.has_batch_axis else 1),
             cores=self._runtime.cores,
             budget_s=self._probe_budget_s,
         )
@@ -268,10 +277,14 @@ class _Opening:
 
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
-        self.signature = graph_signature(files)
-        check_against_graph(spec.config, *self.signature)
-        self.served_inputs = served_inputs(spec.config, self.signature[0])
-        self.placement, warnings = runtime.place(spec.config, self.served_inputs)
+        graph = graph_signature(files)
+        check_against_graph(spec.config, *graph)
+        inputs, self.outputs = tensors(spec.config, *graph)
+        # What the config narrows is what the session is told, the probe tries and accelerators prepare for.
+        self.signature = tuple(each.graph for each in inputs), tuple(each.graph for each in self.outputs)
+        served = {each.name for each in served_inputs(spec.config, graph[0])}
+        self.inputs = tuple(each for each in inputs if each.graph.name in served)
+        self.placement, warnings = runtime.place(spec.config, tuple(each.graph for each in self.inputs))
         self.warnings = warnings
         self._runtime = runtime
         self._files = files
@@ -284,7 +297,7 @@ class _Opening:
             LoadFailed: The config sets max_batch_size for a model that cannot be batched.
         """
         # The probe leaves optional inputs out. A caller who may set one would set it for a whole batch.
-        refusal = batch_axis_refusal([replace(each, optional=False) for each in self.served_inputs], self.signature[1])
+        refusal = batch_axis_refusal([replace(each.graph, optional=False) for each in self.inputs], self.signature[1])
         if verdict.batchable and refusal is not None:
             verdict = replace(verdict, batchable=False, best_rows=1, reason=refusal)
         max_batch_size = self.spec.config.max_batch_size
@@ -305,8 +318,9 @@ class _Opening:
 
     @property
     def labelled_outputs(self) -> tuple[TensorSpec, ...]:
-        """Outputs of the graph, with the labels of their label files."""
-        return tuple(replace(output, labels=self.spec.labels.get(output.name, ())) for output in self.signature[1])
+        """Outputs as callers see them, with the labels of their label files."""
+        labels = self.spec.labels
+        return tuple(replace(each.caller, labels=labels.get(each.caller.name, ())) for each in self.outputs)
 
     def open(self, providers: Sequence[ProviderOption], *, threads: int) -> Any:  # see Runtime.open
         open_session = partial(
@@ -338,14 +352,16 @@ def _bounded(session: Session) -> Iterator[None]:
         done.set()
 
 
-def _feeds(
-    inputs: Sequence[TensorSpec], row_shapes: Mapping[str, tuple[int, ...]], rows: int
-) -> dict[str, NDArray[Any]]:
+def _reshapes(tensors: Sequence[Tensor]) -> dict[str, Reshape]:
+    return {tensor.graph.name: tensor.reshape for tensor in tensors if tensor.reshape is not None}
+
+
+def _feeds(inputs: Sequence[Tensor], row_shapes: Mapping[str, tuple[int, ...]], rows: int) -> dict[str, NDArray[Any]]:
     """Random inputs of ``rows`` rows in the shapes that the probe found to work."""
     rng = np.random.default_rng(_SEED)
     feeds = {}
-    for spec in inputs:
-        shape = row_shapes.get(spec.name)
+    for each in inputs:
+        shape = row_shapes.get(each.graph.name)
         if shape is not None:
-            feeds[spec.name] = fill(spec.datatype, (rows, *shape[1:]) if rows > 1 else shape, rng=rng)
+            feeds[each.graph.name] = fill(each.graph.datatype, (rows, *shape[1:]) if rows > 1 else shape, rng=rng)
     return feeds

@@ -7,16 +7,26 @@ between requests of the same form. What remains for each request is the size of 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from sardonyx_server.engine.parameters import check_tensor_parameters, read_request_parameters
 from sardonyx_server.engine.plan import Bucket, Feed, Plan, Tensor
-from sardonyx_server.errors import InvalidRequest
+from sardonyx_server.errors import ExecutionFailed, InvalidRequest
+from sardonyx_server.repository.shapes import Reshape
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.responses import ResponseTemplate
-from sardonyx_wire.tensors import WireError, decode_bytes_elements, decode_raw, decode_typed, decode_utf8
+from sardonyx_wire.tensors import (
+    WireError,
+    decode_bytes_elements,
+    decode_raw,
+    decode_typed,
+    decode_utf8,
+    describe_shape,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +40,7 @@ __all__ = ["Signature"]
 _MAX_ELEMENTS: Final = 2**31 - 1
 _MAX_RANK: Final = 32
 _MAX_MESSAGE_DIMS: Final = 40
+_NO_RESHAPES: Final[Mapping[str, Reshape]] = MappingProxyType({})
 
 
 class Signature:
@@ -41,9 +52,23 @@ class Signature:
         inputs: In graph order.
         outputs: In graph order.
         has_batch_axis: Whether the first axis of every tensor counts rows.
+        input_reshapes: Input -> what the graph gets in place of the dims that callers send; the others pass as they
+            are.
+        output_reshapes: Output -> what callers get in place of the dims that the graph gives.
     """
 
-    __slots__ = ("_buckets", "_inputs", "_outputs", "has_batch_axis", "inputs", "model_name", "outputs", "version")
+    __slots__ = (
+        "_buckets",
+        "_input_reshapes",
+        "_inputs",
+        "_output_reshapes",
+        "_outputs",
+        "has_batch_axis",
+        "inputs",
+        "model_name",
+        "outputs",
+        "version",
+    )
 
     def __init__(
         self,
@@ -53,12 +78,16 @@ class Signature:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         has_batch_axis: bool,
+        input_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
+        output_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
     ) -> None:
         self.model_name = model_name
         self.version = version
         self.inputs = inputs
         self.outputs = outputs
         self.has_batch_axis = has_batch_axis
+        self._input_reshapes = input_reshapes
+        self._output_reshapes = output_reshapes
         self._inputs = {spec.name: spec for spec in inputs}
         self._outputs = {spec.name: spec for spec in outputs}
         # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
@@ -86,13 +115,21 @@ class Signature:
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
     def response_template(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
-        """The response to requests of this plan, without id and data."""
+        """The response to requests of this plan, without id and data.
+
+        Args:
+            plan: Of the request.
+            tails: Dimensions of each output behind the batch axis, as the graph gave them.
+
+        Raises:
+            ExecutionFailed: An output has other dimensions than its reshape starts from.
+        """
         batch_dim = (plan.rows,) if self.has_batch_axis else ()
         return ResponseTemplate(
             model_name=self.model_name,
             model_version=str(self.version),
             outputs=[
-                (name, self._outputs[name].datatype, batch_dim + tail)
+                (name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
                 for name, tail in zip(plan.bucket.output_names, tails, strict=True)
             ],
         )
@@ -106,7 +143,10 @@ class Signature:
         position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
         present = [spec for spec in self.inputs if spec.name in position]
         order = tuple(position[spec.name] for spec in present)
-        tails = tuple(header.inputs[index].shape[skip:] for index in order)
+        tails = tuple(
+            self._graph_tail(spec.name, header.inputs[index].shape[skip:])
+            for spec, index in zip(present, order, strict=True)
+        )
         key = (tuple(spec.name for spec in present), tails, output_names)
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -135,6 +175,29 @@ class Signature:
             priority=parameters.priority,
             timeout_s=parameters.timeout_s,
         )
+
+    def _graph_tail(self, name: str, tail: tuple[int, ...]) -> tuple[int, ...]:
+        """What the graph gets for an input of these dimensions, which have passed the check."""
+        reshape = self._input_reshapes.get(name)
+        reshaped = reshape.for_graph(tail) if reshape is not None else tail
+        if reshaped is None:
+            raise AssertionError("bug: the check let dims pass from which the reshape does not start")
+        return reshaped
+
+    def _caller_tail(self, name: str, tail: tuple[int, ...]) -> tuple[int, ...]:
+        """What callers get for an output of these dimensions."""
+        reshape = self._output_reshapes.get(name)
+        if reshape is None:
+            return tail
+        reshaped = reshape.for_caller(tail)
+        if reshaped is None:
+            lead = (-1,) if self.has_batch_axis else ()
+            got, expected = describe_shape((*lead, *tail)), describe_shape((*lead, *reshape.graphs))
+            raise ExecutionFailed(
+                f"model '{self.model_name}' gave output '{name}' of shape {got}, but its config.pbtxt says {expected} "
+                f"and reshapes that to {describe_shape((*lead, *reshape.callers))}; correct the config"
+            )
+        return reshaped
 
     def _check_inputs_present(self, header: Header) -> None:
         seen: set[str] = set()

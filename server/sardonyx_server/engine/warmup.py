@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sardonyx_server.engine.session import Session
+    from sardonyx_server.repository.shapes import Tensor
     from sardonyx_wire.datatypes import Datatype
     from sardonyx_wire.messages import ModelConfig, ModelWarmup
     from sardonyx_wire.tensors import TensorSpec
@@ -56,13 +57,13 @@ class Sample:
 
 
 def read_samples(
-    config: ModelConfig, inputs: Sequence[TensorSpec], *, folder: Path | None, batched: bool
+    config: ModelConfig, inputs: Sequence[Tensor], *, folder: Path | None, batched: bool
 ) -> tuple[Sample, ...]:
     """Make the samples of a config into inputs.
 
     Args:
         config: What config.pbtxt says.
-        inputs: As the graph declares them.
+        inputs: Those that are served. The dims of a sample are the callers'; the graph gets what it would get of them.
         folder: The model's folder; None where it has none (a single ``.onnx`` file).
         batched: The model has a batch axis: ``batch_size`` repeats the data along it, and dims may leave it out.
 
@@ -72,11 +73,8 @@ def read_samples(
     Raises:
         LoadFailed: A sample does not suit the model, or its file cannot be used. Names sample and input.
     """
-    reshapes = {
-        each.name: (tuple(each.dims), tuple(each.reshape.shape)) for each in config.input if each.HasField("reshape")
-    }
     return tuple(
-        _sample(warmup, warmup.name or f"#{number}", inputs, reshapes, folder=folder, batched=batched)
+        _sample(warmup, warmup.name or f"#{number}", inputs, folder=folder, batched=batched)
         for number, warmup in enumerate(config.model_warmup, start=1)
     )
 
@@ -99,8 +97,7 @@ def warm_up(session: Session, samples: Sequence[Sample]) -> None:
 def _sample(
     warmup: ModelWarmup,
     name: str,
-    inputs: Sequence[TensorSpec],
-    reshapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+    inputs: Sequence[Tensor],
     *,
     folder: Path | None,
     batched: bool,
@@ -110,23 +107,23 @@ def _sample(
     rows = max(1, warmup.batch_size)
     if rows > 1 and not batched:
         raise LoadFailed(f"{title}: batch_size {rows} for a model that is not batched; set it to 1")
-    known = {spec.name: spec for spec in inputs}
+    known = {tensor.caller.name: tensor for tensor in inputs}
     for given in sorted(warmup.inputs):
         if given not in known:
             raise LoadFailed(f"{title}: the model has no input {quoted(given)}; it has {_list(known)}")
     feeds: dict[str, NDArray[Any]] = {}
-    for spec in inputs:
+    for tensor in inputs:
+        spec = tensor.caller
         if spec.name not in warmup.inputs:
             if not spec.optional:
                 raise LoadFailed(f"{title}: input {quoted(spec.name)} is missing")
             continue
-        given_input = warmup.inputs[spec.name]
         where = f"{title}: input {quoted(spec.name)}"
         try:
-            data = _reshape(_data(given_input, spec, folder), reshapes.get(spec.name))
+            data = _data(warmup.inputs[spec.name], spec, folder)
         except (WireError, _Unusable) as error:
             raise LoadFailed(f"{where}: {error}") from error
-        feeds[spec.name] = _batch(data, spec, rows, where, batched=batched)
+        feeds[spec.name] = _for_graph(_batch(data, spec, rows, where, batched=batched), tensor, batched=batched)
     return Sample(name=name, runs=max(1, warmup.count), feeds=feeds)
 
 
@@ -153,17 +150,15 @@ def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None) -> ND
     raise _Unusable("no data; give one of zero_data, random_data and input_data_file")
 
 
-def _reshape(data: NDArray[Any], reshape: tuple[tuple[int, ...], tuple[int, ...]] | None) -> NDArray[Any]:
-    """The form the graph sees, where the data have the dims for which the config gives (dims, another form)."""
-    if reshape is None or len(data.shape) != len(reshape[0]):
+def _for_graph(data: NDArray[Any], tensor: Tensor, *, batched: bool) -> NDArray[Any]:
+    """The form the graph gets of data that have the callers' form."""
+    if tensor.reshape is None:
         return data
-    if any(want not in {-1, got} for want, got in zip(reshape[0], data.shape, strict=True)):
-        return data
-    try:
-        return data.reshape(reshape[1])
-    except ValueError:
-        shapes = f"from {describe_shape(data.shape)} to {describe_shape(reshape[1])}"
-        raise _Unusable(f"cannot be reshaped {shapes}") from None
+    skip = 1 if batched else 0
+    dims = tensor.reshape.for_graph(data.shape[skip:])
+    if dims is None:
+        raise AssertionError("bug: a sample has passed whose dims are not the callers'")
+    return data.reshape((*data.shape[:skip], *dims))
 
 
 def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, where: str, *, batched: bool) -> NDArray[Any]:
@@ -224,5 +219,5 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
-def _list(names: Mapping[str, TensorSpec]) -> str:
+def _list(names: Mapping[str, Tensor]) -> str:
     return ", ".join(map(quoted, names)) or "none"

@@ -5,14 +5,15 @@ Shapes of the graph count every axis; dims of a ModelConfig leave out the batch 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME
+from sardonyx_server.repository.shapes import Tensor, check_batch_axis, check_dims, graph_dims, tensor_of
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import BY_CONFIG_NAME, DATATYPES
 from sardonyx_wire.messages import DataType, ModelConfig
-from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sardonyx_wire.messages import ModelInput, ModelOutput
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["check_against_graph", "complete", "served_inputs", "states_whole_shapes"]
+__all__ = ["check_against_graph", "complete", "served_inputs", "states_whole_shapes", "tensors"]
 
 _PLATFORM: Final = "onnxruntime_onnx"
 _BACKEND: Final = "onnxruntime"
@@ -33,6 +34,33 @@ def served_inputs(config: ModelConfig, inputs: Sequence[TensorSpec]) -> tuple[Te
     """
     named = {each.name for each in config.input}
     return tuple(spec for spec in inputs if not spec.optional or spec.name in named)
+
+
+def tensors(
+    config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs and outputs as the graph and as callers see them under a config.
+
+    An input that the config names without ``optional`` must be sent, although the graph has a default for it.
+
+    Args:
+        config: As the file says it.
+        inputs: All inputs of the graph, the ones that are not served among them.
+        outputs: All outputs of the graph.
+
+    Returns:
+        (inputs, outputs), each in the order of the graph. Requires: ``check_against_graph`` passed.
+    """
+    stated_inputs = {each.name: each for each in config.input}
+    stated_outputs = {each.name: each for each in config.output}
+    taken = []
+    for spec in inputs:
+        stated = stated_inputs.get(spec.name)
+        tensor = tensor_of(stated, spec, config.max_batch_size)
+        optional = spec.optional and (stated is None or stated.optional)
+        taken.append(replace(tensor, caller=replace(tensor.caller, optional=optional)))
+    given = (tensor_of(stated_outputs.get(spec.name), spec, config.max_batch_size) for spec in outputs)
+    return tuple(taken), tuple(given)
 
 
 def check_against_graph(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
@@ -59,7 +87,7 @@ def check_against_graph(config: ModelConfig, inputs: Sequence[TensorSpec], outpu
     if config.max_batch_size > 0:
         for kind, specs in (("input", served_inputs(config, inputs)), ("output", outputs)):
             for spec in specs:
-                _check_batch_axis(subject, kind, spec, config.max_batch_size)
+                check_batch_axis(subject, kind, spec, config.max_batch_size)
 
 
 def complete(  # noqa: PLR0913 -- each says one thing that the file may leave out
@@ -126,8 +154,8 @@ def states_whole_shapes(config: ModelConfig, inputs: Sequence[TensorSpec], outpu
         return False
     ranks = {spec.name: len(spec.shape) for spec in (*inputs, *outputs) if spec.shape}
     stated = [
-        *((each.name, len(each.dims)) for each in config.input),
-        *((each.name, len(each.dims)) for each in config.output),
+        *((each.name, len(graph_dims(each))) for each in config.input),
+        *((each.name, len(graph_dims(each))) for each in config.output),
     ]
     return any(rank == ranks.get(name) for name, rank in stated)
 
@@ -167,60 +195,4 @@ def _check_tensors(
         expected = DATATYPES[spec.datatype].config_name
         if each.data_type and BY_CONFIG_NAME.get(datatype) is not DATATYPES[spec.datatype]:
             raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is {datatype}, the graph says {expected}")
-        _check_dims(f"{subject}: {kind} {quoted(each.name)}", each, spec, max_batch_size)
-
-
-def _check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec, max_batch_size: int) -> None:
-    reshaped = stated.HasField("reshape")
-    for size in [*stated.dims, *stated.reshape.shape]:
-        if size < 1 and size != -1:
-            raise LoadFailed(
-                f"{subject} has dims {describe_shape(stated.dims)}, expected sizes from 1, or -1 for any size"
-            )
-    if reshaped:
-        _check_reshape(subject, stated)
-    # A scalar and silence look alike; silence is the likelier, and the graph's shape is right for both.
-    if spec.shape is None or not (stated.dims or reshaped):
-        return
-    dims = tuple(stated.reshape.shape if reshaped else stated.dims)
-    full = (-1, *dims) if max_batch_size > 0 else dims
-    # The config may fix what the graph leaves open, not the other way round.
-    if len(full) == len(spec.shape) and all(
-        theirs in {-1, ours} for ours, theirs in zip(full, spec.shape, strict=True)
-    ):
-        return
-    said = f"reshape {describe_shape(dims)}" if reshaped else f"dims {describe_shape(dims)}"
-    if max_batch_size > 0:
-        said += f" and max_batch_size {max_batch_size}, that is {describe_shape(full)}"
-    elif (-1, *dims) == spec.shape:
-        raise LoadFailed(
-            f"{subject} has {said}, the graph says {describe_shape(spec.shape)}; "
-            f"set max_batch_size, or write dims {describe_shape(spec.shape)}"
-        )
-    raise LoadFailed(f"{subject} has {said}, the graph says {describe_shape(spec.shape)}")
-
-
-def _check_reshape(subject: str, stated: ModelInput | ModelOutput) -> None:
-    """Both shapes hold equally many elements; those of unknown size must be equally many."""
-    products, unknown = [], []
-    for shape in (stated.dims, stated.reshape.shape):
-        product = 1
-        for size in shape:
-            product *= size if size > 0 else 1
-        products.append(product)
-        unknown.append(sum(size == -1 for size in shape))
-    if products[0] != products[1] or unknown[0] != unknown[1]:
-        raise LoadFailed(
-            f"{subject} has dims {describe_shape(stated.dims)} and reshape {describe_shape(stated.reshape.shape)}, "
-            "which hold different numbers of elements"
-        )
-
-
-def _check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: int) -> None:
-    if spec.shape is None or (spec.shape and spec.shape[0] == -1):
-        return
-    what = f"has a first axis of fixed size, {describe_shape(spec.shape)}" if spec.shape else "is a scalar"
-    raise LoadFailed(
-        f"{subject}: max_batch_size is {max_batch_size}, but {kind} {quoted(spec.name)} {what} in the graph; "
-        "set max_batch_size to 0, or export the model with a dynamic first axis"
-    )
+        check_dims(f"{subject}: {kind} {quoted(each.name)}", each, spec, max_batch_size)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sardonyx_server.engine.execution import gather
 from sardonyx_server.engine.plan import Plan
 from sardonyx_server.engine.signature import Signature
-from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
+from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from sardonyx_wire.requests import RequestReader
@@ -186,6 +187,46 @@ class TestRight:
         for size in range(100):
             plan.template(((size,),))
         assert len(plan._templates) <= 8
+
+
+class TestReshape:
+    """What callers see differs from what the graph gets."""
+
+    def signature(self, **more: Any) -> Signature:
+        """X FP32 [-1,2,-1] is [-1,-1,2] for the graph, y FP32 [-1] of the graph is [-1,1]."""
+        return Signature(
+            model_name="m",
+            version=1,
+            inputs=(spec("x", shape=(-1, 2, -1)),),
+            outputs=(spec("y", shape=(-1, 1)), spec("z", shape=(-1, 3))),
+            has_batch_axis=True,
+            input_reshapes={"x": Reshape(callers=(2, -1), graphs=(-1, 2))},
+            output_reshapes={"y": Reshape(callers=(1,), graphs=())},
+            **more,
+        )
+
+    def test_feeds_have_the_graphs_form(self) -> None:
+        """Rows and bytes are the same in both."""
+        plan, tensors = check(self.signature(), message({"x": np.ones((3, 2, 5), np.float32)}))
+        (feed,) = plan.bucket.feeds
+        assert (plan.rows, feed.tail, feed.row_bytes) == (3, (5, 2), 40)
+        assert len(tensors[0]) == 120
+
+    def test_responses_have_the_callers_form(self) -> None:
+        """Of the outputs that have another; the rest is as the graph gave it."""
+        plan, _ = check(self.signature(), message({"x": np.ones((2, 2, 1), np.float32)}))
+        response = ModelInferResponse.FromString(plan.template(((), (3,))).fill(b"", [b"", b""]))
+        assert [list(output.shape) for output in response.outputs] == [[2, 1], [2, 3]]
+
+    def test_an_output_of_another_form_cannot_be_answered_with(self) -> None:
+        """The config promised something that the model does not keep."""
+        plan, _ = check(self.signature(), message({"x": np.ones((2, 2, 1), np.float32)}))
+        with pytest.raises(ExecutionFailed) as caught:
+            plan.template(((4,), (3,)))
+        assert caught.value.message == (
+            "model 'm' gave output 'y' of shape [-1,4], but its config.pbtxt says [-1] and reshapes that to [-1,1]; "
+            "correct the config"
+        )
 
 
 class TestMemo:

@@ -123,7 +123,6 @@ def test_fields_without_effect_are_named_by_path() -> None:
     config = parse_config(
         """
         input [ { name: "a" allow_ragged_batch: true }, { name: "b" is_shape_tensor: true allow_ragged_batch: true } ]
-        input [ { name: "c" reshape { shape: [ ] } } ]
         optimization { priority: PRIORITY_MAX graph { level: 1 } cuda { graphs: true graph_spec { batch_size: 1 } } }
         instance_group { count: 2 passive: true rate_limiter { priority: 2 } }
         sequence_batching { }
@@ -135,7 +134,6 @@ def test_fields_without_effect_are_named_by_path() -> None:
     assert unused_fields(config) == [
         "input.allow_ragged_batch",
         "input.is_shape_tensor",
-        "input.reshape",
         "instance_group.rate_limiter.priority",
         "instance_group.passive",
         "metric_tags",
@@ -152,8 +150,8 @@ def test_fields_with_an_effect_are_not_named() -> None:
     config = parse_config(
         """
         name: "m" platform: "onnxruntime_onnx" backend: "onnxruntime" max_batch_size: 4
-        input { name: "x" data_type: TYPE_FP32 dims: 3 format: FORMAT_NONE optional: true }
-        output { name: "y" data_type: TYPE_FP32 dims: 3 label_filename: "l" }
+        input { name: "x" data_type: TYPE_FP32 dims: 3 format: FORMAT_NONE optional: true reshape { shape: [ ] } }
+        output { name: "y" data_type: TYPE_FP32 dims: 3 label_filename: "l" reshape { shape: [ ] } }
         dynamic_batching {
           preferred_batch_size: [ 2, 4 ] max_queue_delay_microseconds: 5 preserve_ordering: true priority_levels: 2
           default_priority_level: 1

@@ -6,7 +6,13 @@ import pytest
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import parse_config
-from sardonyx_server.repository.effective import check_against_graph, complete, served_inputs
+from sardonyx_server.repository.effective import (
+    check_against_graph,
+    complete,
+    served_inputs,
+    states_whole_shapes,
+    tensors,
+)
 from sardonyx_wire.messages import ModelConfig, ModelInstanceGroup
 from sardonyx_wire.tensors import TensorSpec
 
@@ -141,6 +147,46 @@ def test_weights_listed_as_inputs_are_not_served_unless_named() -> None:
     """Old exporters list every weight; the config can ask for one."""
     assert served_inputs(parse_config("", "m"), (X, WEIGHT)) == (X,)
     assert served_inputs(parse_config('input { name: "w" optional: true }', "m"), (X, WEIGHT)) == (X, WEIGHT)
+
+
+def test_an_input_is_optional_where_graph_and_config_say_so() -> None:
+    """The graph's default serves whoever leaves it out; a config that does not say optional demands it."""
+    for text, optional in (
+        ("", True),
+        ('input { name: "w" optional: true }', True),
+        ('input { name: "w" }', False),
+    ):
+        (_, weight), _ = tensors(parse_config(text, "m"), (X, WEIGHT), (Y,))
+        assert weight.caller.optional is optional, text
+        # Whoever opens the graph must know that it has a default.
+        assert weight.graph.optional
+
+
+def test_each_side_of_a_tensor_is_told() -> None:
+    """What the config does not name is as the graph says."""
+    text = """
+        max_batch_size: 8
+        input { name: "s" dims: 1 reshape { shape: [ ] } }
+        output { name: "y" dims: [ 1, 3 ] reshape { shape: [ 3 ] } }
+        """
+    (x, s), (y,) = tensors(parse_config(text, "m"), (X, S), (Y,))
+    assert (x.graph, x.caller, x.reshape) == (X, X, None)
+    assert (s.graph.shape, s.caller.shape) == ((-1,), (-1, 1))
+    assert (y.graph.shape, y.caller.shape) == ((-1, 3), (-1, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('input { name: "x" dims: [ -1, 2, 2 ] reshape { shape: [ -1, 4 ] } }', True),
+        ('max_batch_size: 8 input { name: "x" dims: [ 2, 2 ] reshape { shape: [ 4 ] } }', False),
+        ('output { name: "y" dims: [ -1, 3 ] }', True),
+        ("", False),
+    ],
+)
+def test_dims_or_a_reshape_of_every_axis_mean_no_batching(text: str, whole: bool) -> None:
+    """The reshape is what the graph's rank is compared with."""
+    assert states_whole_shapes(parse_config(text, "m"), (X,), (Y,)) is whole
 
 
 def test_an_empty_config_is_completed_from_graph_and_probe() -> None:

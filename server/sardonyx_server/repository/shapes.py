@@ -1,0 +1,180 @@
+"""The dims and the reshape that a config gives one tensor: held against the graph, and applied. Reads no files.
+
+Callers see the dims; the graph sees the shape of ``reshape``, or the dims where there is none. Both leave out the batch
+axis where ``max_batch_size`` > 0, and both may narrow what the graph leaves open.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.text import quoted
+from sardonyx_wire.tensors import describe_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_wire.messages import ModelInput, ModelOutput
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Reshape", "Tensor", "check_batch_axis", "check_dims", "graph_dims", "tensor_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reshape:
+    """Two forms of one tensor, without the batch axis: equally many elements, in the same order.
+
+    The first -1 of one form is the first -1 of the other, and so on: :func:`check_dims` has seen to it that as many
+    elements lie between them.
+
+    Attributes:
+        callers: What requests and responses say; -1 = any size.
+        graphs: What the graph takes or gives.
+    """
+
+    callers: tuple[int, ...]
+    graphs: tuple[int, ...]
+
+    def for_graph(self, dims: Sequence[int]) -> tuple[int, ...] | None:
+        """The graph's form of a tensor that a caller sent with these dims; None where they are not the caller's."""
+        return _refit(dims, self.callers, self.graphs)
+
+    def for_caller(self, dims: Sequence[int]) -> tuple[int, ...] | None:
+        """The caller's form of a tensor that the graph gave with these dims; None where they are not the graph's."""
+        return _refit(dims, self.graphs, self.callers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One input or output under a config.
+
+    Attributes:
+        graph: As the graph takes or gives it, narrowed.
+        caller: As callers see it.
+        reshape: What lies between the two; None where they are alike.
+    """
+
+    graph: TensorSpec
+    caller: TensorSpec
+    reshape: Reshape | None = None
+
+
+def tensor_of(stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_batch_size: int) -> Tensor:
+    """Apply what a config says about a tensor.
+
+    Args:
+        stated: The config's word; None where it does not name the tensor.
+        spec: As the graph declares it.
+        max_batch_size: As the config says; above 0 the dims leave out the first axis.
+
+    Returns:
+        Both sides. Requires: :func:`check_dims` passed.
+    """
+    # A scalar and silence look alike; silence is the likelier, and the graph's shape is right for both.
+    if stated is None or not (stated.dims or stated.HasField("reshape")):
+        return Tensor(graph=spec, caller=spec)
+    lead = (-1,) if max_batch_size > 0 else ()
+    dims = tuple(stated.dims)
+    graph = replace(spec, shape=(*lead, *graph_dims(stated)), dim_names=spec.dim_names)
+    if not stated.HasField("reshape"):
+        return Tensor(graph=graph, caller=graph)
+    return Tensor(
+        graph=graph,
+        # The graph's names are those of other axes.
+        caller=replace(graph, shape=(*lead, *dims), dim_names=()),
+        reshape=Reshape(callers=dims, graphs=tuple(stated.reshape.shape)),
+    )
+
+
+def graph_dims(stated: ModelInput | ModelOutput) -> tuple[int, ...]:
+    """The dims that the config gives the graph's side of a tensor."""
+    return tuple(stated.reshape.shape if stated.HasField("reshape") else stated.dims)
+
+
+def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec, max_batch_size: int) -> None:
+    """Refuse dims, or a reshape, that contradict each other or the graph.
+
+    Args:
+        subject: Whose they are, for the message.
+        stated: The config's word; without dims it says nothing.
+        spec: As the graph declares the tensor.
+        max_batch_size: As the config says.
+
+    Raises:
+        LoadFailed: Shows both sides.
+    """
+    reshaped = stated.HasField("reshape")
+    for name, shape in (("dims", stated.dims), ("reshape", stated.reshape.shape)):
+        if any(size < 1 and size != -1 for size in shape):
+            raise LoadFailed(f"{subject} has {name} {describe_shape(shape)}, expected sizes from 1, or -1 for any size")
+    if reshaped:
+        _check_reshape(subject, stated.dims, stated.reshape.shape)
+    if spec.shape is None or not (stated.dims or reshaped):
+        return
+    dims = graph_dims(stated)
+    full = (-1, *dims) if max_batch_size > 0 else dims
+    # The config may fix what the graph leaves open, not the other way round.
+    if len(full) == len(spec.shape) and all(
+        theirs in {-1, ours} for ours, theirs in zip(full, spec.shape, strict=True)
+    ):
+        return
+    said = f"{'reshape' if reshaped else 'dims'} {describe_shape(dims)}"
+    if max_batch_size > 0:
+        said += f" and max_batch_size {max_batch_size}, that is {describe_shape(full)}"
+    elif (-1, *dims) == spec.shape:
+        raise LoadFailed(
+            f"{subject} has {said}, the graph says {describe_shape(spec.shape)}; "
+            f"set max_batch_size, or write {'reshape' if reshaped else 'dims'} {describe_shape(spec.shape)}"
+        )
+    raise LoadFailed(f"{subject} has {said}, the graph says {describe_shape(spec.shape)}")
+
+
+def check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: int) -> None:
+    """Refuse ``max_batch_size`` > 0 for a tensor whose first axis the graph does not leave open.
+
+    Raises:
+        LoadFailed: Shows both sides.
+    """
+    if spec.shape is None or (spec.shape and spec.shape[0] == -1):
+        return
+    what = f"has a first axis of fixed size, {describe_shape(spec.shape)}" if spec.shape else "is a scalar"
+    raise LoadFailed(
+        f"{subject}: max_batch_size is {max_batch_size}, but {kind} {quoted(spec.name)} {what} in the graph; "
+        "set max_batch_size to 0, or export the model with a dynamic first axis"
+    )
+
+
+def _check_reshape(subject: str, dims: Sequence[int], shape: Sequence[int]) -> None:
+    """Hold the two forms against each other, from one -1 to the next, as Triton does.
+
+    From [2,4,-1,6] to [8,-1,1,6] the open axis keeps its place among the elements; to [-1,8,6] it would not.
+    """
+    said = f"{subject} has dims {describe_shape(dims)} and reshape {describe_shape(shape)}, which"
+    ours, theirs = _between_open_axes(dims), _between_open_axes(shape)
+    if len(ours) != len(theirs):
+        raise LoadFailed(f"{said} leave different numbers of axes open; write -1 as often in one as in the other")
+    if ours != theirs:
+        where = "" if len(ours) == 1 else ", counted from each -1 to the next"
+        raise LoadFailed(f"{said} hold different numbers of elements{where}")
+
+
+def _between_open_axes(shape: Sequence[int]) -> list[int]:
+    """Elements before the first -1, between it and the second, ..., behind the last."""
+    found = [1]
+    for size in shape:
+        if size == -1:
+            found.append(1)
+        else:
+            found[-1] = math.prod((found[-1], size))
+    return found
+
+
+def _refit(dims: Sequence[int], source: Sequence[int], target: Sequence[int]) -> tuple[int, ...] | None:
+    """``target`` with the sizes that ``dims`` has where ``source`` leaves them open; None where they do not match."""
+    if len(dims) != len(source) or any(want not in (-1, got) for want, got in zip(source, dims, strict=True)):
+        return None
+    sizes = iter([got for want, got in zip(source, dims, strict=True) if want == -1])
+    return tuple(next(sizes) if want == -1 else want for want in target)
