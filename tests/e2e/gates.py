@@ -1,4 +1,4 @@
-"""Stops a run of a model on its way into onnxruntime for as long as a test likes, or has it fail there."""
+"""Stops a run of a model on its way into onnxruntime for as long as a test likes, has it fail there, or watches it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,6 +46,7 @@ class Gate:
     def __init__(self) -> None:
         self._holds: dict[str, Hold] = {}
         self._errors: dict[str, Exception] = {}
+        self._watchers: dict[str, Callable[[Mapping[str, NDArray[Any]]], None]] = {}
 
     def hold(self, model: str) -> Hold:
         """Stop the next run of this model."""
@@ -55,6 +56,16 @@ class Gate:
     def fail(self, model: str, error: Exception) -> None:
         """Have the next run of this model raise something that no model raises."""
         self._errors[model] = error
+
+    def watch(self, model: str, watcher: Callable[[Mapping[str, NDArray[Any]]], None]) -> None:
+        """Have the feeds of every run of this model shown when it has ended well, on the thread that ran it."""
+        self._watchers[model] = watcher
+
+    def ended(self, model: str, feeds: Mapping[str, NDArray[Any]]) -> None:
+        """A run of this model has ended."""
+        watcher = self._watchers.get(model)
+        if watcher is not None:
+            watcher(feeds)
 
     def pass_through(self, model: str) -> None:
         """Wait if a run of this model is to be stopped, raise if it is to fail; the run after it does neither."""
@@ -99,4 +110,5 @@ class _GatedSession:
     def run(self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         self._gate.pass_through(self._model)
         answer: list[NDArray[Any]] = self._session.run(output_names, feeds)
+        self._gate.ended(self._model, feeds)
         return answer
