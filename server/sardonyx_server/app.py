@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.loading import Loader
@@ -127,6 +128,7 @@ class App:
             total_queue_bytes=settings.max_queue_bytes,
             probe_budget_s=settings.probe_budget_s,
             max_batch_rows=settings.max_batch_rows,
+            kept=None if settings.cache_bytes is None else ResponseCache(settings.cache_bytes),
             later=self._transport.later,
             on_runner_lost=self._lost,
         )

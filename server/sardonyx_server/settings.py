@@ -100,6 +100,9 @@ Bytes = Annotated[
     Field(ge=KIB),
     Kind("BYTES", "a number of bytes, such as 1048576 or 256MiB,"),
 ]
+OptionalBytes = Annotated[
+    Bytes | None, BeforeValidator(_off), Kind("BYTES", "off or a number of bytes from 1KiB, such as 256MiB")
+]
 Text = Annotated[str, Field(min_length=1), Kind("TEXT", "text that is not empty")]
 MaybeText = Annotated[str, Kind("TEXT", "text")]
 Names = Annotated[
@@ -219,6 +222,11 @@ class Settings(BaseModel):
     max_queue_bytes: Bytes = Field(
         default=GIB,
         description="Bytes of requests that may wait in all models together before further ones are refused.",
+    )
+    cache_bytes: OptionalBytes = Field(
+        default=256 * MIB,
+        description="Bytes of answers that are kept for models whose config has response_cache { enable: true }; off "
+        "keeps none.",
     )
     probe_budget_s: Seconds = Field(
         default=1.0,

@@ -181,12 +181,15 @@ class Counters:
         """Answers of a batch of that many rows, all or some, were handed over."""
         self._size(rows).output_s += output_s
 
-    def hit(self, request_s: float, look_up_s: float) -> None:
-        """The cache answers a request, so many seconds after it came."""
+    def hit(self, request_s: float, look_up_s: float, *, streamed: bool = False) -> None:
+        """The cache answers a request, so many seconds after it came; perhaps on a stream."""
         self.cache_hits += 1
         self.cache_hit_s += look_up_s
         self.request_s += request_s
         self.request_counts[bisect_left(SECONDS_BOUNDS, request_s)] += 1
+        if streamed:
+            self.responses += 1
+            self.response_s += request_s
 
     def missed(self, cache_s: float) -> None:
         """The cache could not answer a request, which a run has answered now."""

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from sardonyx_server.engine.outputs import WholeOutputs
 from sardonyx_server.errors import ExecutionFailed
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_server.engine.counters import Counters
     from sardonyx_server.engine.failures import Failures
-    from sardonyx_server.engine.outputs import BatchOutputs
+    from sardonyx_server.engine.outputs import Outputs
     from sardonyx_server.engine.plan import Plan, Tensor
     from sardonyx_server.engine.tracing import Trace
 
@@ -74,12 +75,16 @@ class Job:
         self.expires_s = 0.0
         self.trace: Trace | None = None
 
-    def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
+    def render(self, outputs: Outputs, start: int) -> bytes:
+        """The answer, from outputs of which this job's rows begin at ``start``."""
+        return self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows))
+
+    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
         """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks.
 
         The answer is counted before it is given: who has it and then asks for the statistics finds it there.
         """
-        message = self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows))
+        message = self.render(outputs, start)
         counters.answered(
             self.rows,
             arrived_s=self.arrived_s,
@@ -124,40 +129,34 @@ class _Whole:
 
     __slots__ = (
         "_began_s",
-        "_call",
         "_failed",
+        "_job",
         "_lock",
         "_missing",
         "_pieces",
-        "_plan",
-        "_rows",
         "_tails",
         "deadline_s",
-        "id_field",
         "streamed",
         "trace",
     )
 
     def __init__(self, job: Job, parts: int) -> None:
-        self._call: Call = job.call  # type: ignore[assignment]  # a part is never split again
-        self._plan = job.plan
-        self._rows = job.rows
+        self._job = job
         self._began_s = math.inf
         self._lock = threading.Lock()
         self._missing = parts
         self._failed = False
         self._pieces: list[list[bytes | memoryview]] = [[] for _ in range(parts)]
         self._tails: tuple[tuple[int, ...], ...] | None = None
-        self.id_field = job.id_field
         self.deadline_s: float = job.deadline_s
         self.streamed: bool = job.call.streamed
         self.trace = job.trace
 
     @property
     def cancelled(self) -> bool:
-        return self._failed or self._call.cancelled
+        return self._failed or self._job.call.cancelled
 
-    def add(self, part: _Part, outputs: BatchOutputs, data: list[bytes | memoryview], counters: Counters) -> None:
+    def add(self, part: _Part, outputs: Outputs, data: list[bytes | memoryview], counters: Counters) -> None:
         """Take one part's outputs; the last one answers. Several runners may call it at once."""
         tails = outputs.tails
         with self._lock:
@@ -171,39 +170,33 @@ class _Whole:
             # Decided under the lock: another part must not answer in between.
             self._failed = not same
             last = not self._missing
+        job = self._job
+        job.arrived_s = part.arrived_s
         if not same:
             error = ExecutionFailed(
-                f"model '{self._plan.signature.model_name}': the request has more rows than a batch may have and "
+                f"model '{job.plan.signature.model_name}': the request has more rows than a batch may have and "
                 "its parts gave outputs of different shapes; send fewer rows at a time"
             )
-            counters.failures.count(error, time.monotonic() - part.arrived_s, streamed=self.streamed)
-            self._call.fail(error)
+            job.fail(error, counters.failures)
         elif last:
-            joined = [b"".join(column) for column in zip(*self._pieces, strict=True)]
-            message = self._plan.template(tails).fill(self.id_field, joined)
-            counters.answered(
-                self._rows,
-                arrived_s=part.arrived_s,
-                began_s=self._began_s,
-                ran_s=outputs.ran_s,
-                now_s=time.monotonic(),
-                streamed=self.streamed,
-            )
-            self._call.reply(message)
+            joined: list[bytes | memoryview] = [b"".join(column) for column in zip(*self._pieces, strict=True)]
+            whole = WholeOutputs(tails, joined, began_s=self._began_s, ran_s=outputs.ran_s)
+            job.finish(whole, 0, counters)
+
+    def fail_part(self, part: _Part, error: Exception, failures: Failures) -> None:
+        """Fail the whole job, with the first error of a part; from now on the other parts are not wanted any more."""
+        with self._lock:
+            first = not self._failed
+            self._failed = True
+        if first:
+            self._job.arrived_s = part.arrived_s
+            self._job.fail(error, failures)
 
     def reply(self, message: bytes) -> None:  # noqa: ARG002  # a call has it
         raise AssertionError("bug: a part answers through add()")
 
-    def fail(self, error: Exception) -> None:
-        """Tell the caller. Requires: :meth:`fails_first` was true."""
-        self._call.fail(error)
-
-    def fails_first(self) -> bool:
-        """Whether no part has failed yet; from now on one has, and the others are not wanted any more."""
-        with self._lock:
-            first = not self._failed
-            self._failed = True
-        return first
+    def fail(self, error: Exception) -> None:  # noqa: ARG002  # likewise
+        raise AssertionError("bug: a part fails through fail_part()")
 
 
 class _Part(Job):
@@ -220,9 +213,8 @@ class _Part(Job):
         self.requests = 0
         self.trace = whole.trace
 
-    def finish(self, outputs: BatchOutputs, start: int, counters: Counters) -> None:
+    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
         self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)
 
     def fail(self, error: Exception, failures: Failures) -> None:
-        if self._whole.fails_first():
-            super().fail(error, failures)
+        self._whole.fail_part(self, error, failures)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sardonyx_server.engine.cache import ResponseCache
     from sardonyx_server.engine.session import Session
     from sardonyx_server.engine.verdict import Verdict
     from sardonyx_server.repository.files import ModelFiles
@@ -112,11 +113,12 @@ class Loader:
         total_queue_bytes: Most bytes that may wait for all models.
         probe_budget_s: Time to spend on each of the two measurements of a model.
         max_batch_rows: Cap of the batch size that is chosen by measurement.
+        kept: Where answers are kept, for models whose config asks for that; None: nowhere.
         later: Has a task run on the lane's thread; None where there is no lane, and so no inline models.
         on_runner_lost: Told of a runner's loop that failed, which is a bug.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what the server gives to each of its models
         self,
         runtime: Runtime,
         *,
@@ -125,6 +127,7 @@ class Loader:
         total_queue_bytes: int,
         probe_budget_s: float,
         max_batch_rows: int,
+        kept: ResponseCache | None = None,
         later: Callable[[Callable[[], None]], None] | None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
@@ -134,6 +137,7 @@ class Loader:
         self._budget = ByteBudget(total_queue_bytes)
         self._probe_budget_s = probe_budget_s
         self._max_batch_rows = max_batch_rows
+        self._kept = kept
         self._later = later
         self._on_runner_lost = on_runner_lost
         # What serves must not inherit the low priority of the thread that loads.
@@ -208,13 +212,19 @@ class Loader:
                 runners_reason=crew.reason,
                 threads=main.threads,
                 load_s=time.monotonic() - began_s,
-                warnings=opening.warnings,
+                warnings=(*opening.warnings, *self._no_cache(config)),
             ),
             later=self._later,
+            kept=self._kept if config.response_cache.enable else None,
             on_runner_lost=self._on_runner_lost,
         )
         self._normal_priority.submit(model.start).result()
         return model
+
+    def _no_cache(self, config: ModelConfig) -> tuple[str, ...]:
+        if self._kept is not None or not config.response_cache.enable:
+            return ()
+        return ("response_cache has no effect: the server keeps no responses, for cache_bytes is off",)
 
     def _crew(self, opening: _Opening, first: Session, verdict: Verdict, policy: BatchPolicy) -> _Crew:
         """Decide who runs the batches. ``first`` is used or closed."""

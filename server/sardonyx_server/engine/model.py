@@ -14,11 +14,13 @@ from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.ordering import Order
 from sardonyx_server.engine.queue import BatchQueue, ByteBudget
+from sardonyx_server.engine.shared import SharedJob, VersionCache
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sardonyx_server.engine.cache import ResponseCache
     from sardonyx_server.engine.call import Call
     from sardonyx_server.engine.plan import Plan, Tensor
     from sardonyx_server.engine.policy import BatchPolicy
@@ -77,6 +79,7 @@ class Model:
         budget: The server's bound of bytes that wait.
         facts: For people and metadata.
         later: Has a task run on the lane's thread; None where there is no lane.
+        kept: The server's cache of responses; None where this model has none.
         on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
 
     Attributes:
@@ -93,6 +96,7 @@ class Model:
         budget: ByteBudget,
         facts: ModelFacts,
         later: Callable[[Callable[[], None]], None] | None,
+        kept: ResponseCache | None = None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
         self.name = signature.model_name
@@ -117,7 +121,12 @@ class Model:
         # An answer that waits for its turn would not wake the lane.
         self._hand_back = HandBack(later, self.failures) if later is not None and self._order is None else None
         runners = tuple(Counters(self.failures) for _ in range(count))
-        self.counters = runners if self._hand_back is None else (*runners, self._hand_back.counters)
+        self._cache = VersionCache(kept, self.queue, self._cut, self.failures) if kept is not None else None
+        self.counters = (
+            *runners,
+            *(() if self._hand_back is None else (self._hand_back.counters,)),
+            *(() if self._cache is None else (self._cache.counters,)),
+        )
         self._threads = tuple(
             threading.Thread(target=self._run, args=(index,), name=f"runner-{self.name}-{index}", daemon=True)
             for index in range(facts.runners)
@@ -171,20 +180,29 @@ class Model:
         ordered = None
         if self._order is not None:
             call = ordered = self._order.enter(call)
-        job = Job(call, plan, plan.rows, tensors, id_field, message_bytes)
+        cache = self._cache
+        kind = Job if cache is None else SharedJob
+        job = kind(call, plan, plan.rows, tensors, id_field, message_bytes)
         if trace is not None:
             job.trace = trace
             trace.version, trace.rows = self.version, plan.rows
         try:
-            if job.rows > self._policy.max_rows and self._policy.has_batch_axis:
-                self._check_parts(job.rows)
-                self.queue.put(split(job, self._policy.max_rows))
+            if cache is None:
+                self.queue.put(self._cut(job))
             else:
-                self.queue.put((job,))
+                cache.submit(job)  # type: ignore[arg-type]  # it is one where there is a cache
         except Exception:
             if self._order is not None and ordered is not None:
                 self._order.leave(ordered)
             raise
+
+    def _cut(self, job: Job) -> Sequence[Job]:
+        """What goes into the queue for a job: itself, or parts that are no larger than a batch may be."""
+        policy = self._policy
+        if job.rows <= policy.max_rows or not policy.has_batch_axis:
+            return (job,)
+        self._check_parts(job.rows)
+        return split(job, policy.max_rows)
 
     def _check_parts(self, rows: int) -> None:
         most = self._policy.max_rows * _MAX_PARTS
@@ -226,6 +244,8 @@ class Model:
         else:
             for session in self._sessions:
                 session.close()
+        if self._cache is not None:
+            self._cache.close()
         return finished
 
     def _run(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""Outputs of one run, as bytes that can be cut into rows."""
+"""Outputs as bytes: of one run, to be cut into rows, or of one request, which are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BatchOutputs"]
+__all__ = ["BatchOutputs", "Outputs", "WholeOutputs"]
 
 _COPIED_BYTES: Final = 64 * 1024
 
@@ -69,3 +69,41 @@ class BatchOutputs:
                 for data, width in self._columns
             ]
         return [data[start * width : stop * width] for data, width in self._columns]  # type: ignore[misc]  # no strings
+
+
+class WholeOutputs:
+    """The outputs of one request, cut out or joined.
+
+    Args:
+        tails: Dimensions of each output behind the batch axis, or all of them where there is none.
+        data: Raw contents of each output, for all rows of the request.
+        began_s: When its first batch began to be gathered, on ``time.monotonic``.
+        ran_s: When its last run had ended, likewise.
+    """
+
+    __slots__ = ("_data", "began_s", "ran_s", "tails")
+
+    def __init__(
+        self, tails: tuple[tuple[int, ...], ...], data: list[bytes | memoryview], *, began_s: float, ran_s: float
+    ) -> None:
+        self.tails = tails
+        self._data = data
+        self.began_s = began_s
+        self.ran_s = ran_s
+
+    @property
+    def data_bytes(self) -> int:
+        """Size of the contents."""
+        return sum(map(len, self._data))
+
+    def rows(self, start: int, stop: int) -> list[bytes | memoryview]:  # noqa: ARG002  # they are all rows there are
+        """Raw contents of each output. Requires: the rows are those of the request."""
+        return self._data
+
+    def copy(self) -> WholeOutputs:
+        """The same on bytes of its own, that keep no batch in memory."""
+        data: list[bytes | memoryview] = [bytes(part) for part in self._data]
+        return WholeOutputs(self.tails, data, began_s=self.began_s, ran_s=self.ran_s)
+
+
+Outputs = BatchOutputs | WholeOutputs

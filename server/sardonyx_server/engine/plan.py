@@ -9,6 +9,8 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    import hashlib
+
     import numpy as np
 
     from sardonyx_wire.responses import ResponseTemplate
@@ -46,14 +48,21 @@ class Bucket:
     """Requests that may share a run: same inputs present, same dimensions behind the batch axis, same outputs wanted.
 
     Equal requests share one object, so queues tell buckets apart by identity.
+
+    Attributes:
+        feeds: Inputs that are present, in the graph's order.
+        output_names: Outputs asked for, in the order of the answer.
+        has_batch_axis: Whether rows are counted along the first axis.
+        digest: Room for the response cache's hash of all this; None where it has not been needed.
     """
 
-    __slots__ = ("__weakref__", "feeds", "has_batch_axis", "output_names")
+    __slots__ = ("__weakref__", "digest", "feeds", "has_batch_axis", "output_names")
 
     def __init__(self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool) -> None:
         self.feeds = feeds
         self.output_names = output_names
         self.has_batch_axis = has_batch_axis
+        self.digest: hashlib.blake2b | None = None
 
 
 class Planner(Protocol):

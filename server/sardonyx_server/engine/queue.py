@@ -72,6 +72,11 @@ class ByteBudget:
             self.used_bytes += count
             return True
 
+    def add(self, count: int) -> None:
+        """Reserve bytes whatever the limit: they were admitted before."""
+        with self._lock:
+            self.used_bytes += count
+
     def give(self, count: int) -> None:
         """Give reserved bytes back."""
         with self._lock:
@@ -174,17 +179,29 @@ class BatchQueue:
             self._admit(level, rows, size)
             if first.trace is not None:
                 first.trace.mark(Stage.QUEUED)
-            waiting = level.buckets.get(plan.bucket)
-            if waiting is None:
-                waiting = level.buckets[plan.bucket] = deque()
-            for job in jobs:
-                job.arrived_s = now
-                job.expires_s = expires
-                waiting.append(job)
-            level.requests += 1
+            self._append(level, jobs, now, expires)
             self.rows += rows
             self.message_bytes += size
             self._more_comes = True
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Put in what was admitted along with an equal request that has gone. Wakes runners.
+
+        No bound holds, not even where the model drains: it was admitted before.
+
+        Args:
+            jobs: As for :meth:`put`, ``arrived_s`` set: their time in the queue goes on from there.
+        """
+        first = jobs[0]
+        plan = first.plan
+        level = self._levels.get(plan.priority) or self._levels[self._policy.default_level]
+        size = jobs[-1].message_bytes
+        self._budget.add(size)
+        with self._lock:
+            self._append(level, jobs, first.arrived_s, first.arrived_s + level.policy.wait_s(plan.timeout_s))
+            self.rows += sum(job.rows for job in jobs)
+            self.message_bytes += size
+            self._changed.notify(len(jobs))
 
     def wake(self) -> None:
         """Wake runners for what was put; needed after each ``put``, soon.
@@ -243,6 +260,18 @@ class BatchQueue:
             self._changed.notify_all()
         for job in jobs:
             job.fail(error, self._failures)
+
+    def _append(self, level: _Level, jobs: Sequence[Job], arrived_s: float, expires_s: float) -> None:
+        """Put a request at the end of its bucket. Has the lock."""
+        bucket = jobs[0].plan.bucket
+        waiting = level.buckets.get(bucket)
+        if waiting is None:
+            waiting = level.buckets[bucket] = deque()
+        for job in jobs:
+            job.arrived_s = arrived_s
+            job.expires_s = expires_s
+            waiting.append(job)
+        level.requests += 1
 
     def _admit(self, level: _Level, rows: int, size: int) -> None:
         """Raise unless the request fits. A queue that is empty takes a request of any size: else it would never run."""

@@ -51,6 +51,7 @@ _USED: Final[Mapping[str, Any]] = {
     "default_model_filename": True,
     "parameters": True,
     "model_warmup": True,
+    "response_cache": True,
 }
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")

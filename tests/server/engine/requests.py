@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job
@@ -340,9 +341,10 @@ def model_of(
     runners: int = 0,
     batching: BatchPolicy | None = None,
     budget: ByteBudget | None = None,
+    kept: ResponseCache | None = None,
     lost: list[Exception] | None = None,
 ) -> Model:
-    """Model 'm' on that session; inline where it has no runners. Not started."""
+    """Model 'm' on that session; inline where it has no runners, with a cache where one is given. Not started."""
     return Model(
         signature=of or signature(),
         sessions=(session,),
@@ -350,6 +352,7 @@ def model_of(
         budget=budget or ByteBudget(10**6),
         facts=facts(runners=runners),
         later=None,
+        kept=kept,
         on_runner_lost=([] if lost is None else lost).append,
     )
 

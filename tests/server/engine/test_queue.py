@@ -11,7 +11,14 @@ import pytest
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.policy import LevelPolicy
 from sardonyx_server.engine.queue import Batch, BatchQueue, ByteBudget, QueueClosed
-from sardonyx_server.errors import Cancelled, DeadlineExceeded, ModelUnavailable, Overloaded, ShuttingDown
+from sardonyx_server.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    ModelUnavailable,
+    Overloaded,
+    QueueTimeout,
+    ShuttingDown,
+)
 from tests.server.engine.requests import (
     PATIENCE_S,
     BrokenCall,
@@ -430,6 +437,24 @@ class TestBounds:
         assert isinstance(refusal.value, ModelUnavailable)
         assert refusal.value.retry_after_s == 0.1
 
+    def test_what_was_admitted_before_comes_back_whatever_the_bounds(self) -> None:
+        """Of rows, bytes, requests and the server's bytes, and where the model drains; its time goes on."""
+        clock, budget = HandClock(), ByteBudget(30)
+        levels = {1: LevelPolicy(max_requests=1, timeout_s=2.0)}
+        queue = queue_of(policy(queue_rows=1, queue_bytes=10, levels=levels), clock=clock, budget=budget)
+        queue.put((MAKE.job(),))
+        queue.close()
+        parts = [MAKE.job(8, size=0, requests=0), MAKE.job(3, size=40)]
+        for part in parts:
+            part.arrived_s = clock.now_s
+        clock.now_s += 1.5
+        queue.put_back(parts)
+        assert (queue.rows, queue.message_bytes, queue.requests, budget.used_bytes) == (12, 50, 2, 50)
+        clock.now_s += 1.0
+        assert queue.take(wait=False) is None
+        assert [type(call_of(part).error) for part in parts] == [QueueTimeout] * 2
+        assert is_idle(queue, budget)
+
     def test_what_waits_when_time_is_over_is_refused_once(self) -> None:
         """On every level, the delayed ones too."""
         clock, budget = HandClock(), ByteBudget(1000)
@@ -506,6 +531,22 @@ class TestRunners:
         queue.close()
         runner.join(PATIENCE_S)
         assert [batch.jobs for batch in runner.batches] == [[job]]
+
+    def test_what_comes_back_wakes_those_who_wait(self) -> None:
+        """Without a wake of the transport's: a runner put it in."""
+        queue = queue_of(policy(max_rows=4))
+        runners = [Runner(queue) for _ in range(2)]
+        for runner in runners:
+            runner.start()
+        until_idle(queue, 2)
+        parts = [MAKE.job(4, size=0, requests=0), MAKE.job(4)]
+        queue.put_back(parts)
+        for part in parts:
+            call_of(part).wait()
+        queue.close()
+        for runner in runners:
+            runner.join(PATIENCE_S)
+        assert is_idle(queue)
 
     def test_parts_of_one_request_reach_every_idle_runner(self) -> None:
         """One put, three parts, three idle runners: none stands idle while another works off the parts."""
