@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.loading import Loader
 from sardonyx_server.engine.model import Model
@@ -84,6 +85,7 @@ class Repository:
             total_queue_bytes=10**6,
             probe_budget_s=probe_budget_s,
             max_batch_rows=settings.get("max_batch_rows", 8),
+            kept=settings.get("kept"),
             later=(lambda task: task()) if inline else None,
             on_runner_lost=lambda _error: None,
         )
@@ -335,3 +337,37 @@ def test_dims_that_include_the_first_axis_mean_no_batching(repository: Repositor
     model = repository.load(doubling(), 'input { name: "x" data_type: TYPE_FP32 dims: [-1, 2] }')
     assert model.config.max_batch_size == 0
     assert list(model.config.input[0].dims) == [-1, 2]
+
+
+def test_dims_are_what_the_probe_tries(repository: Repository) -> None:
+    """The graph leaves the width open; the config's word is not a guess, so the cost is known and the model inline."""
+    model = repository.load(doubling(("N", "columns")), 'max_batch_size: 4 input { name: "x" dims: [2] }')
+    assert model.facts.verdict.input_shapes == {"x": (1, 2)}
+    assert not model.facts.verdict.guessed
+    assert model.inline
+
+
+def test_dims_make_a_graph_that_declares_none_batchable(repository: Repository) -> None:
+    """Of every input and output; they say which axis is the batch."""
+    dims = 'input { name: "x" dims: [2] } output { name: "y" dims: [2] }'
+    model = repository.load(doubling(None), f"max_batch_size: 4 {dims}")
+    assert model.signature.has_batch_axis
+    assert [spec.shape for spec in (*model.inputs, *model.outputs)] == [(-1, 2), (-1, 2)]
+    assert run(model, 6)[0].arrays[0].tolist() == [[2, 2]] * 6
+
+
+def test_a_model_with_a_response_cache_keeps_answers(repository: Repository) -> None:
+    """Where the server keeps any."""
+    model = repository.load(doubling(), "response_cache { enable: true }", kept=ResponseCache(10**6))
+    assert [run(model, 1)[0].arrays[0].tolist() for _ in range(3)] == [[[2, 2]]] * 3
+    assert sum(counters.batches for counters in model.counters) == 1
+    assert model.config.response_cache.enable
+    assert model.facts.warnings == ()
+
+
+def test_a_server_that_keeps_nothing_says_so(repository: Repository) -> None:
+    """A field that has no effect is named."""
+    model = repository.load(doubling(), "response_cache { enable: true }")
+    assert model.facts.warnings == (
+        "response_cache has no effect: the server keeps no responses, for cache_bytes is off",
+    )
