@@ -85,6 +85,9 @@ class TestAnswers:
         assert (counters.requests, counters.cache_hits, counters.cache_misses) == (0, 1, 1)
         assert (counters.request_s, counters.cache_hit_s, counters.cache_miss_s) == (0.5, 0.25, 0.125)
         assert counters.request_counts[SECONDS_BOUNDS.index(0.5)] == 1
+        assert counters.responses == 0
+        counters.hit(0.5, 0.25, streamed=True)
+        assert (counters.responses, counters.response_s, counters.response_compute_s) == (1, 0.5, 0.0)
 
 
 def test_counters_know_where_failures_are_counted() -> None:

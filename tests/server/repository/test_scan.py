@@ -455,10 +455,10 @@ def test_fields_without_effect_are_warned_about(tmp_path: Path) -> None:
     put_model(
         tmp_path,
         "a",
-        config="optimization { priority: PRIORITY_MAX graph { level: 1 } } model_transaction_policy { decoupled: true }",
+        config="optimization { priority: PRIORITY_MAX graph { level: 1 } } ensemble_scheduling { }",
     )
     assert _spec_of(tmp_path, "a").warnings == (
-        "config.pbtxt sets what has no effect here: optimization.priority, model_transaction_policy.decoupled",
+        "config.pbtxt sets what has no effect here: optimization.priority, ensemble_scheduling",
     )
 
 
