@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -214,6 +216,51 @@ def test_a_replaced_file_is_not_answered_for_by_the_old_one(tmp_path: Path, tran
         kept = server.app._loader._kept
         assert kept is not None
         eventually(lambda: len(kept) == 1, "what the old version kept is gone")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_answer_is_that_of_the_version_it_names(tmp_path: Path, transport: str) -> None:
+    """Four callers ask the same few things while versions come and go: none is lost, none gets another's answer."""
+    path = write_models(tmp_path / "models")
+    only: dict[str, Any] = {"model_control_mode": "poll", "repository_poll_secs": 0.1}
+    stop = threading.Event()
+    seen: list[tuple[float, str, list[float]]] = []
+    failures: list[grpc.RpcError] = []
+
+    def ask(worker: int) -> None:
+        for number in itertools.cycle(range(3)):
+            if stop.is_set():
+                return
+            try:
+                answer = server.infer(row(number + 1, "slow" if worker % 2 else "quick"))
+            except grpc.RpcError as error:
+                failures.append(error)
+                return
+            seen.append((number + 1, answer.model_version, arrays_of(answer)["y"][0].tolist()))
+
+    with Server(path, transport, **only) as server:
+        threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for version in (2, 3):
+                for name in ("quick", "slow"):
+                    folder = path / name / str(version)
+                    folder.mkdir()
+                    (folder / "model.onnx").write_bytes(times(2 * version))
+                    eventually(
+                        lambda name=name, version=version: server.model(name).version == version,  # type: ignore[misc]
+                        f"version {version} of {name} is served",
+                    )
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(CALL_TIMEOUT_S)
+        server.settle()
+    assert not failures
+    assert len({version for _, version, _ in seen}) > 1
+    for number, version, y in seen:
+        assert y == [2 * int(version) * number] * 2
 
 
 def test_with_the_cache_off_a_warning_says_so(tmp_path: Path) -> None:
