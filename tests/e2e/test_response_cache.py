@@ -258,9 +258,9 @@ def test_every_answer_is_that_of_the_version_it_names(tmp_path: Path, transport:
                 thread.join(CALL_TIMEOUT_S)
         server.settle()
     assert not failures
-    assert len({version for _, version, _ in seen}) > 1
-    for number, version, y in seen:
-        assert y == [2 * int(version) * number] * 2
+    assert len({named for _, named, _ in seen}) > 1
+    for number, named, y in seen:
+        assert y == [2 * int(named) * number] * 2
 
 
 def test_with_the_cache_off_a_warning_says_so(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.outputs import WholeOutputs
+from sardonyx_server.engine.tracing import Stage
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, QueueTimeout, ServerError
 from sardonyx_wire.tensors import encode_bytes_elements
 
@@ -144,6 +145,8 @@ class VersionCache:
                     leader.followers.append(job)
                     # The leader's are the same: this request's message need not stay in memory.
                     job.tensors, job.message_bytes = (), 0
+                    if job.trace is not None:
+                        job.trace.mark(Stage.QUEUED)
                     return
                 self._queue.put(self._cut(job))
                 self._leaders.setdefault(key, job)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.sampling import Sampling, TraceSettings
@@ -87,6 +88,21 @@ def test_members_of_a_batch_share_the_moment_it_was_made() -> None:
     assert one.marks[2] == other.marks[2] == Mark(Stage.BATCHED, one.marks[2].at_ns, 4)
     assert one.marks[3:5] == other.marks[3:5]
     assert one.marks[0].at_ns < other.marks[0].at_ns
+
+
+def test_a_request_that_needs_no_run_has_the_stages_it_went_through() -> None:
+    """It waited for an equal one, or the answer was there."""
+    intake, kept = traced(model_of(doubling(), kept=ResponseCache(10**6)))
+    for _ in range(2):
+        send(intake)
+    intake.run_waiting()
+    send(intake)
+    assert [stages(trace) for trace in kept] == [
+        ["RECEIVED", "QUEUED", "BATCHED", "RUN_START", "RUN_END", "SENT"],
+        ["RECEIVED", "QUEUED", "SENT"],
+        ["RECEIVED", "SENT"],
+    ]
+    assert [(trace.version, trace.rows, trace.outcome) for trace in kept] == [(1, 2, "OK")] * 3
 
 
 def test_a_request_that_runs_in_parts_has_the_stages_of_each_and_is_sent_once() -> None:
