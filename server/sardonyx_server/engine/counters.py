@@ -56,7 +56,7 @@ class Counters:
         requests: Requests answered with the outputs of a run.
         rows: Their rows.
         request_s: Their time from arrival to answer, in all, with that of the cache's hits.
-        queue_s: Their wait.
+        queue_s: Their wait, with that of the hits.
         input_s: Time for gathering the inputs of a batch, counted for each request of it.
         infer_s: Time in the model, likewise.
         output_s: Their time from the model's answer to their own.
@@ -182,9 +182,18 @@ class Counters:
         self._size(rows).output_s += output_s
 
     def hit(self, request_s: float, look_up_s: float, *, streamed: bool = False) -> None:
-        """The cache answers a request, so many seconds after it came; perhaps on a stream."""
+        """The cache answers a request.
+
+        Args:
+            request_s: Time since it came. But for the look-up it waited: for an equal request, or for nothing.
+            look_up_s: Time to look for the answer.
+            streamed: Whether the answer goes out on a stream.
+        """
+        queue_s = request_s - look_up_s
         self.cache_hits += 1
         self.cache_hit_s += look_up_s
+        self.queue_s += queue_s
+        self.queue_counts[bisect_left(SECONDS_BOUNDS, queue_s)] += 1
         self.request_s += request_s
         self.request_counts[bisect_left(SECONDS_BOUNDS, request_s)] += 1
         if streamed:

@@ -117,7 +117,7 @@ class VersionStatistics:
         execution_count: Runs.
         success: Requests answered with outputs, from arrival to answer; also those that the cache answered.
         fail: Requests answered with an error. Those that never came into the queue took no time.
-        queue: Wait of the requests that a run answered.
+        queue: Wait of the requests answered with outputs.
         compute_input: Their share in the gathering of inputs.
         compute_infer: Their time in the model.
         compute_output: Their time from the model's answer to their own.
@@ -129,7 +129,7 @@ class VersionStatistics:
         failures: Triton's reason (REJECTED, CANCELED, BACKEND, OTHER) -> requests; all four, always.
         rejections: Why a request was refused or dropped -> requests; a fixed set of reasons, always all of it.
         request_s: Time from arrival to answer, of requests answered with outputs.
-        queue_s: Wait, of the same without those that the cache answered.
+        queue_s: Wait, of the same.
         compute_s: Time for gathering and running, by run.
         batch_rows: Rows, by run.
         responses: Index of a response within its request -> responses on streams; empty where none was sent.
@@ -181,7 +181,8 @@ def snapshot(model: Model) -> VersionStatistics:
         execution_count=sum(size.count for size in sizes.values()),
         success=_duration(requests + hits, request_s),
         fail=_duration(failed.count, failed.total_s),
-        queue=_duration(requests, queue_s),
+        # With the hits, as Triton has it: load generators want it to grow with every request.
+        queue=_duration(requests + hits, queue_s),
         compute_input=_duration(requests, sum(one.input_s for one in counters)),
         compute_infer=_duration(requests, sum(one.infer_s for one in counters)),
         compute_output=_duration(requests, sum(one.output_s for one in counters)),

@@ -104,7 +104,7 @@ def test_every_figure_arrives() -> None:
     assert seconds == {
         "success": (3, 22.75),
         "fail": (1, 3.0),
-        "queue": (2, 9.0),
+        "queue": (3, 15.875),
         "compute_input": (2, 2.0),
         "compute_infer": (2, 4.0),
         "compute_output": (2, 0.75),
