@@ -79,7 +79,7 @@ class Job:
 
         The answer is counted before it is given: who has it and then asks for the statistics finds it there.
         """
-        message = self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows))
+        message = self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
         counters.answered(
             self.rows,
             arrived_s=self.arrived_s,
@@ -180,7 +180,7 @@ class _Whole:
             self._call.fail(error)
         elif last:
             joined = [b"".join(column) for column in zip(*self._pieces, strict=True)]
-            message = self._plan.template(tails).fill(self.id_field, joined)
+            message = self._plan.response(self.id_field, tails, joined)
             counters.answered(
                 self._rows,
                 arrived_s=part.arrived_s,

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sardonyx_server.engine.contents import read_tensors
 from sardonyx_server.engine.execution import gather
 from sardonyx_server.engine.plan import Plan
+from sardonyx_server.engine.region import shared_memory_is_off
 from sardonyx_server.engine.signature import Signature
-from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from sardonyx_wire.requests import RequestReader
@@ -173,7 +175,7 @@ class TestRight:
     def test_the_response_has_the_rows_of_the_request(self) -> None:
         """And the shapes of the run behind them."""
         plan, _ = check(MIXED, mixed(outputs=["z", "y"]))
-        response = ModelInferResponse.FromString(plan.template(((), (7,))).fill(b"", [b"a", b"b"]))
+        response = ModelInferResponse.FromString(plan.response(b"", ((), (7,)), [b"a", b"b"]))
         assert [(output.name, output.datatype, list(output.shape)) for output in response.outputs] == [
             ("z", "INT64", [2]),
             ("y", "FP32", [2, 7]),
@@ -182,9 +184,12 @@ class TestRight:
     def test_response_forms_are_remembered_and_bounded(self) -> None:
         """Shapes may depend on values: only the last few are kept."""
         plan, _ = check(signature(), message({"x": rows_of(0, 1)}))
-        assert plan.template(((2,),)) is plan.template(((2,),))
+        plan.response(b"", ((2,),), [b""])
+        (first,) = plan._templates.values()
+        plan.response(b"", ((2,),), [b""])
+        assert list(plan._templates.values()) == [first]
         for size in range(100):
-            plan.template(((size,),))
+            plan.response(b"", ((size,),), [b""])
         assert len(plan._templates) <= 8
 
 
@@ -512,18 +517,6 @@ def test_half_precision_has_no_typed_form(datatype: str) -> None:
     )
 
 
-def test_parameters_of_tensors_are_refused_where_they_would_be_ignored() -> None:
-    """On inputs and on outputs."""
-    request = x((1, 2), bytes(8))
-    request.inputs[0].parameters["shared_memory_region"].string_param = "r"
-    with pytest.raises(Unsupported, match=r"^parameter 'shared_memory_region' of input 'x' \(inputs\[0\].parameters\)"):
-        check(signature(), request)
-    request = message({"x": rows_of(0, 1)}, outputs=["y"])
-    request.outputs[0].parameters["classification"].int64_param = 3
-    with pytest.raises(Unsupported, match=r"^parameter 'classification' of output 'y' \(outputs\[0\].parameters\)"):
-        check(signature(), request)
-
-
 def test_a_name_of_a_megabyte_gives_a_short_message() -> None:
     """Messages travel in headers of limited size."""
     assert len(refusal(signature(), x((1, 2), name="n" * 2**20)).message) < 300
@@ -562,7 +555,9 @@ def test_the_fast_path_is_the_slow_path(data: st.DataObject) -> None:
         except InvalidRequest as error:
             return (error.message, error.field)
 
-    assert outcome(lambda: of.check(header, payloads)[1]) == outcome(lambda: of._read(header, payloads, plan))
+    assert outcome(lambda: of.check(header, payloads)[1]) == outcome(
+        lambda: read_tensors(header, payloads, plan, shared_memory_is_off)
+    )
 
 
 @given(shape=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4), max_size=5))
