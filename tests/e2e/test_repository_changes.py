@@ -27,7 +27,6 @@ def test_changes_on_disk_are_followed(tmp_path: Path) -> None:
             model_repository=(repository,),
             grpc_port=0,
             metrics_port=None,
-            metrics_port=None,
             model_control_mode="poll",
             repository_poll_secs=0.2,
             cores=1,
