@@ -7,18 +7,35 @@ protobuf's own bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sardonyx_wire.framing import join, tag
 from sardonyx_wire.messages import ModelInferResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["ResponseTemplate"]
+__all__ = ["OutputHead", "ResponseTemplate"]
 
 # ModelInferResponse.raw_output_contents
 _RAW: Final = bytes((tag(6),))
+
+
+class OutputHead(NamedTuple):
+    """What a response says of an output, beside its data.
+
+    Attributes:
+        name: Of the output.
+        datatype: Name in the protocol.
+        shape: Of the whole tensor.
+        parameters: Of the output; text or numbers by name.
+    """
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    parameters: Mapping[str, str | int] = MappingProxyType({})
 
 
 class ResponseTemplate:
@@ -27,19 +44,22 @@ class ResponseTemplate:
     Args:
         model_name: Name of the model that ran.
         model_version: Version that ran.
-        outputs: (name, datatype, shape) in the order of the answer.
+        outputs: In the order of the answer.
     """
 
     __slots__ = ("_head", "_tail")
 
-    def __init__(
-        self, *, model_name: str, model_version: str, outputs: Iterable[tuple[str, str, Sequence[int]]]
-    ) -> None:
+    def __init__(self, *, model_name: str, model_version: str, outputs: Iterable[OutputHead]) -> None:
         self._head = ModelInferResponse(model_name=model_name, model_version=model_version).SerializeToString()
         tail = ModelInferResponse()
-        for name, datatype, shape in outputs:
-            tail.outputs.add(name=name, datatype=datatype, shape=shape)
-        self._tail = tail.SerializeToString()
+        for head in outputs:
+            output = tail.outputs.add(name=head.name, datatype=head.datatype, shape=head.shape)
+            for name, value in head.parameters.items():
+                if isinstance(value, str):
+                    output.parameters[name].string_param = value
+                else:
+                    output.parameters[name].int64_param = value
+        self._tail = tail.SerializeToString(deterministic=True)
 
     def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> bytes:
         """Make the message.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.metadata
 import logging
@@ -22,8 +23,9 @@ from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.loading import Loader
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.sampling import Sampling, TraceSettings
+from sardonyx_server.engine.shared_memory import Regions
 from sardonyx_server.engine.statistics import snapshots
-from sardonyx_server.errors import CannotListen, SettingsError
+from sardonyx_server.errors import CannotListen, SettingsError, Unsupported
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts
@@ -31,14 +33,17 @@ from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
 from sardonyx_server.rpc import completion_queue
-from sardonyx_server.rpc.introspection import Introspection, ServerInfo
+from sardonyx_server.rpc.introspection import EXTENSIONS, Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.public_api import PublicApi
+from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import Destination
 from sardonyx_server.rpc.trace_settings import TraceSettings as TraceSettingRpc
+from sardonyx_server.runtime import posix_memory
+from sardonyx_server.runtime.cuda_memory import CudaRuntime
 from sardonyx_server.runtime.machine import Machine
 from sardonyx_wire.messages import METHODS
 
@@ -119,6 +124,8 @@ class App:
             knows=lambda name: name in self.registry.entries(),
             follows_callers=settings.trace_otlp_endpoint is not None,
         )
+        cuda = CudaRuntime()
+        self._regions = Regions(allowed=settings.allow_client_shm, open_system=posix_memory.open_memory, cuda=cuda)
         self._transport = self._make_transport()
         machine = Machine(requested=settings.providers, cores=settings.cores)
         self._loader = Loader(
@@ -140,9 +147,14 @@ class App:
             services=Services(
                 introspection=Introspection(
                     self.registry,
-                    ServerInfo(name=settings.server_name, version=version),
+                    ServerInfo(
+                        name=settings.server_name,
+                        version=version,
+                        extensions=_extensions(settings, cuda),
+                    ),
                     self._is_ready,
                 ),
+                memory=SharedMemory(self._regions),
                 statistics=Statistics(self.registry),
                 trace_settings=TraceSettingRpc(
                     self.registry, self._sampling, _destination(settings), allow_admin=settings.allow_admin
@@ -247,8 +259,13 @@ class App:
         wanted = self._settings.transport
         problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
-            intake = Intake(self.registry, tracer=self._sampling, transport=Lane.name)
-            return Lane(self._server, method=_INFER, intake=intake, authorise=None, on_lost=self._lost)
+            return Lane(
+                self._server,
+                method=_INFER,
+                intake=self._make_intake(Lane.name),
+                authorise=None,
+                on_lost=self._lost,
+            )
         if wanted == "lane":
             raise SettingsError(
                 f"transport: 'lane' does not work with the installed grpcio {grpc.__version__} ({problem}); install "
@@ -259,11 +276,11 @@ class App:
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
         return PublicApi(
-            self._server,
-            method=_INFER,
-            make_intake=lambda: Intake(self.registry, tracer=self._sampling, transport=PublicApi.name),
-            authorise=None,
+            self._server, method=_INFER, make_intake=lambda: self._make_intake(PublicApi.name), authorise=None
         )
+
+    def _make_intake(self, transport: str) -> Intake:
+        return Intake(self.registry, find_region=self._regions.find, tracer=self._sampling, transport=transport)
 
     def _listen(self, host: str, port: int) -> str:
         place = f"[{host}]" if ":" in host and not host.startswith("[") else host
@@ -328,6 +345,18 @@ def _destination(settings: Settings) -> Destination:
         mode="opentelemetry" if to_collector else "triton",
         exists=to_file or to_collector,
     )
+
+
+def _extensions(settings: Settings, cuda: CudaRuntime) -> tuple[str, ...]:
+    """The protocol's extensions that work on this server as it is set up, sorted."""
+    found = set(EXTENSIONS)
+    if settings.allow_client_shm:
+        if posix_memory.usable():
+            found.add("system_shared_memory")
+        with contextlib.suppress(Unsupported):
+            cuda.require()
+            found.add("cuda_shared_memory")
+    return tuple(sorted(found))
 
 
 def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenModel:

@@ -3,7 +3,8 @@
     ServerError
     |-- CallerError                   the caller must change something
     |   |-- InvalidRequest            a field of the request is wrong
-    |   |-- NotFound                  no such model or version
+    |   |-- NotFound                  no such model, version or shared memory region
+    |   |-- AlreadyExists             the name is taken
     |   |-- DeadlineExceeded          the caller's time is up
     |   |-- Cancelled                 the caller went away
     |   |-- Unauthenticated           no or wrong credentials
@@ -26,6 +27,7 @@ Every message names the thing, the limit and the value, is safe to show to a cal
 from __future__ import annotations
 
 __all__ = [
+    "AlreadyExists",
     "CallerError",
     "Cancelled",
     "CannotListen",
@@ -87,9 +89,15 @@ class InvalidRequest(CallerError):
 
 
 class NotFound(CallerError):
-    """No such model or version."""
+    """No such model, version or shared memory region."""
 
     reason = "NOT_FOUND"
+
+
+class AlreadyExists(CallerError):
+    """The name that the caller chose is taken."""
+
+    reason = "ALREADY_EXISTS"
 
 
 class DeadlineExceeded(CallerError):

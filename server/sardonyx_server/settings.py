@@ -241,6 +241,10 @@ class Settings(BaseModel):
         le=65_536,
         description="Cap of the batch size chosen by measurement, for models whose config sets none.",
     )
+    allow_client_shm: Switch = Field(
+        default=False,
+        description="Clients may register shared memory of this machine, and send and take tensors in it.",
+    )
     server_name: Text = Field(default="sardonyx", description="Name the server gives in ServerMetadata.")
     keepalive_min_ping_interval_s: Seconds = Field(
         default=10.0,

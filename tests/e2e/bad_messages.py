@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from sardonyx_wire.messages import METHODS, ModelInferRequest
-from tests.e2e.bad_request import BadRequest, add_sub, affine, text, with_parameter, with_tensor_parameter
+from tests.e2e.bad_request import BadRequest, add_sub, affine, text, with_parameter
 from tests.e2e.servers import MESSAGE_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -88,21 +88,6 @@ def outputs() -> list[BadRequest]:
             make=lambda: many_outputs("y"),
             pattern=r"^outputs: expected at most 4096 entries, got 1000000$",
             field="outputs",
-        ),
-        *(
-            BadRequest(
-                id=f"{'output' if of_output else 'input'}-{name}",
-                make=lambda name=name, of_output=of_output: with_tensor_parameter(  # type: ignore[misc]  # bound
-                    name, of_output=of_output
-                ),
-                code=UNSERVED,
-                pattern=rf"^parameter '{name}' of (input 'x'|output 'y') .* is not supported by this server$",
-            )
-            for name, of_output in [
-                ("shared_memory_region", False),
-                ("shared_memory_region", True),
-                ("classification", True),
-            ]
         ),
     ]
 

@@ -26,7 +26,6 @@ __all__ = [
     "text",
     "undeclared",
     "with_parameter",
-    "with_tensor_parameter",
     "without_input",
 ]
 
@@ -98,14 +97,6 @@ def with_parameter(name: str, **value: Any) -> ModelInferRequest:
     message.parameters[name].SetInParent()
     for kind, one in value.items():
         setattr(message.parameters[name], kind, one)
-    return message
-
-
-def with_tensor_parameter(name: str, *, of_output: bool) -> ModelInferRequest:
-    """A good request, with a parameter of a tensor that is not served."""
-    message = affine()
-    tensor = message.outputs.add(name="y") if of_output else message.inputs[0]
-    tensor.parameters[name].int64_param = 1
     return message
 
 

@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
-    """A server that outlives the test: leave it as it was."""
+    """A server that outlives the test: leave it as it was. Shared memory, which is off by default, is allowed."""
     # Callers may change settings, so that the bad requests of those RPCs get further than the refusal.
-    with Server(models, request.param, allow_admin=True) as running:
+    with Server(models, request.param, allow_admin=True, allow_client_shm=True) as running:
         yield running

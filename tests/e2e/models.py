@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto, ValueInfoProto
 
 __all__ = [
+    "CLASS_LABELS",
     "ELEMENT_TYPES",
     "ENDLESS",
     "GATE_TABLE",
@@ -55,6 +56,9 @@ MAX_ROWS: Final = 8
 GATE_TABLE: Final = np.array([0.5, -1.25, 3.0], np.float32)
 """What the model ``gate`` looks up; any other index makes it raise."""
 
+CLASS_LABELS: Final = ("lily", "rose", "iris")
+"""Label file of the model ``classes``, whose output has five classes."""
+
 ENDLESS: Final = 2**62
 """Trips with which a run of ``gate`` lasts until it is ended from outside."""
 
@@ -70,6 +74,16 @@ max_batch_size: {MAX_ROWS}
 dynamic_batching {{}}
 version_policy {{ all {{}} }}
 """
+_TIMED: Final = """
+dynamic_batching {
+  priority_levels: 2
+  default_priority_level: 2
+  default_queue_policy { allow_timeout_override: true }
+}
+"""
+_CLASSES: Final = """
+output [ { name: "y" data_type: TYPE_FP32 dims: [5] label_filename: "labels.txt" } ]
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +94,7 @@ class Folder:
     data: bytes
     config: str = ""
     version: int = 1
+    labels: tuple[str, ...] = ()
 
 
 def identity_name(datatype: str) -> str:
@@ -109,6 +124,17 @@ def repository() -> list[Folder]:
             data=_gate(),
             config=f"max_batch_size: {MAX_ROWS}\ndynamic_batching {{}}\n{_ONE_RUNNER}",
         ),
+        Folder(
+            name="timed",
+            data=_affine(),
+            config=f"max_batch_size: {MAX_ROWS}\n{_TIMED}{_ONE_RUNNER}",
+        ),
+        Folder(
+            name="classes",
+            data=_identity(FLOAT, ["N", 5]),
+            config=f"max_batch_size: {MAX_ROWS}\n{_CLASSES}",
+            labels=CLASS_LABELS,
+        ),
         Folder(name="huge", data=_huge(), config=_ONE_RUNNER),
         Folder(
             name="optional",
@@ -128,6 +154,8 @@ def write(folders: Iterable[Folder], path: Path) -> Path:
         (version / "model.onnx").write_bytes(folder.data)
         if folder.config:
             (path / folder.name / "config.pbtxt").write_text(folder.config)
+        if folder.labels:
+            (path / folder.name / "labels.txt").write_text("".join(f"{label}\n" for label in folder.labels))
     return path
 
 

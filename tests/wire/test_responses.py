@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
-from sardonyx_wire.responses import ResponseTemplate
+from sardonyx_wire.responses import OutputHead, ResponseTemplate
 
 outputs = st.lists(
     st.tuples(
@@ -31,9 +31,21 @@ def test_a_filled_template_parses_as_the_message_protobuf_makes(
     template = ResponseTemplate(
         model_name=model_name,
         model_version=version,
-        outputs=[(name, datatype, shape) for name, datatype, shape, _ in tensors],
+        outputs=[OutputHead(name, datatype, shape) for name, datatype, shape, _ in tensors],
     )
     id_field = ModelInferRequest(id=request_id).SerializeToString()
     filled = template.fill(id_field, [memoryview(data) for *_, data in tensors])
     assert ModelInferResponse.FromString(filled) == expected
     assert filled == expected.SerializeToString(deterministic=True)
+
+
+def test_outputs_carry_parameters_of_text_and_numbers() -> None:
+    """Such as where an output was put in shared memory."""
+    template = ResponseTemplate(
+        model_name="m",
+        model_version="1",
+        outputs=[OutputHead("y", "FP32", (2,), {"shared_memory_region": "r", "shared_memory_byte_size": 8})],
+    )
+    (output,) = ModelInferResponse.FromString(template.fill(b"", [b""])).outputs
+    assert output.parameters["shared_memory_region"].string_param == "r"
+    assert output.parameters["shared_memory_byte_size"].int64_param == 8

@@ -12,7 +12,7 @@ import numpy as np
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.outputs import BatchOutputs
 from sardonyx_server.engine.tracing import Stage, mark_all
-from sardonyx_server.errors import ExecutionFailed
+from sardonyx_server.errors import ExecutionFailed, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,6 +170,7 @@ def _wrong_rows(bucket: Bucket, arrays: Sequence[NDArray[np.generic]], rows: int
 
 
 def _fail(job: Job, error: Exception, counters: Counters) -> None:
-    if not isinstance(error, ExecutionFailed):
+    # Errors that are raised on purpose say all there is to say: the model failed, or an output does not fit its place.
+    if not isinstance(error, ServerError):
         _LOG.error("batch failed", exc_info=error)
     job.fail(error, counters.failures)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.queue import QueueClosed
+from sardonyx_server.engine.region import shared_memory_is_off
 from sardonyx_server.engine.sampling import NoTracing
 from sardonyx_server.engine.tracing import TracedCall
 from sardonyx_server.errors import InvalidRequest
@@ -14,6 +15,7 @@ from sardonyx_wire.requests import MalformedMessage, RequestReader
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.region import FindRegion
     from sardonyx_server.engine.registry import Registry
     from sardonyx_server.engine.tracing import Trace, Tracer
     from sardonyx_wire.requests import Header
@@ -29,14 +31,23 @@ class Intake:
 
     Args:
         registry: Where the models are.
+        find_region: Finds the regions of shared memory that requests name.
         tracer: Who chooses the requests that are traced; None chooses none.
         transport: What brings the requests, for their traces.
     """
 
-    __slots__ = ("_given_inline", "_given_runners", "_reader", "_registry", "_tracer", "_transport")
+    __slots__ = ("_find_region", "_given_inline", "_given_runners", "_reader", "_registry", "_tracer", "_transport")
 
-    def __init__(self, registry: Registry, *, tracer: Tracer | None = None, transport: str = "") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        find_region: FindRegion = shared_memory_is_off,
+        tracer: Tracer | None = None,
+        transport: str = "",
+    ) -> None:
         self._registry = registry
+        self._find_region = find_region
         self._tracer: Tracer = tracer or NoTracing()
         self._transport = transport
         self._reader = RequestReader()
@@ -98,7 +109,7 @@ class Intake:
         for attempt in range(1, _LOOK_UPS + 1):
             model = self._registry.find(header.route)
             try:
-                plan, tensors = model.signature.check(header, payloads)
+                plan, tensors = model.signature.check(header, payloads, self._find_region)
                 if model.inline:
                     self._given_inline[model] = None
                 else:
@@ -106,7 +117,8 @@ class Intake:
                     if not watched:
                         call.watch()
                         watched = True
-                model.submit(call, plan, tensors, id_field, message_bytes, trace)
+                # What was read from shared memory waits in memory as the message does.
+                model.submit(call, plan, tensors, id_field, message_bytes + plan.region_bytes, trace)
             except Exception as error:  # noqa: BLE001  # likewise
                 if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
                     continue

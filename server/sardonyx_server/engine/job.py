@@ -77,7 +77,7 @@ class Job:
 
     def render(self, outputs: Outputs, start: int) -> bytes:
         """The answer, from outputs of which this job's rows begin at ``start``."""
-        return self.plan.template(outputs.tails).fill(self.id_field, outputs.rows(start, start + self.rows))
+        return self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
 
     def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
         """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks.

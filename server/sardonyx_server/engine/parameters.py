@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -14,18 +14,16 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.requests import ParameterValue
 
-__all__ = ["RequestParameters", "check_tensor_parameters", "read_request_parameters"]
+__all__ = ["Place", "RequestParameters", "read_class_count", "read_place", "read_request_parameters"]
 
 _US_PER_S: Final = 1_000_000
 _RESERVED_PREFIX: Final = "triton_"
 _ACCEPTED_RESERVED: Final = frozenset({"triton_enable_empty_final_response"})
 _SEQUENCE: Final = ("sequence_id", "sequence_start", "sequence_end")
-_NOT_SERVED_TENSOR: Final = (
-    "classification",
-    "shared_memory_region",
-    "shared_memory_byte_size",
-    "shared_memory_offset",
-)
+_CLASSIFICATION: Final = "classification"
+_REGION: Final = "shared_memory_region"
+_BYTE_SIZE: Final = "shared_memory_byte_size"
+_OFFSET: Final = "shared_memory_offset"
 _MAX_PARAMETERS: Final = 1024
 
 
@@ -40,6 +38,21 @@ class RequestParameters:
 
     priority: int = 0
     timeout_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a tensor lies in shared memory.
+
+    Attributes:
+        region: Name under which a client registered the region.
+        offset: Of the first byte, from the start of the region.
+        byte_size: Of the data (an input), or room there is for it (an output).
+    """
+
+    region: str
+    offset: int
+    byte_size: int
 
 
 def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> RequestParameters:
@@ -68,11 +81,52 @@ def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> Request
     )
 
 
-def check_tensor_parameters(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> None:
-    """Refuse parameters of an input or output that ask for something this server would silently not do."""
-    for name in _NOT_SERVED_TENSOR:
-        if name in parameters:
-            raise Unsupported(f"parameter '{name}' of {what} ({field}) is not supported by this server")
+def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> Place | None:
+    """Where a tensor lies in shared memory; None where it travels in the message.
+
+    Args:
+        parameters: Of the input or output.
+        what: The tensor, for messages.
+        field: Path of the parameters in the request.
+
+    Raises:
+        InvalidRequest: A wrong type or value, or one parameter without another that it needs.
+    """
+    if not parameters:
+        return None
+    region = parameters.get(_REGION)
+    if region is None:
+        for name in (_BYTE_SIZE, _OFFSET):
+            if name in parameters:
+                raise InvalidRequest(
+                    f"parameter '{name}' of {what} needs '{_REGION}' beside it", field=f"{field}[{name}]"
+                )
+        return None
+    if not isinstance(region, str):
+        raise InvalidRequest(
+            f"parameter '{_REGION}' of {what}: expected the name of a region, got {type(region).__name__}",
+            field=f"{field}[{_REGION}]",
+        )
+    if _BYTE_SIZE not in parameters:
+        raise InvalidRequest(
+            f"parameter '{_REGION}' of {what} needs '{_BYTE_SIZE}' beside it", field=f"{field}[{_BYTE_SIZE}]"
+        )
+    return Place(
+        region=region,
+        offset=_whole_number(parameters, _OFFSET, what=what, field=field),
+        byte_size=_whole_number(parameters, _BYTE_SIZE, what=what, field=field),
+    )
+
+
+def read_class_count(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> int:
+    """How many of the best classes an output is to be answered as; 0 where the output itself is wanted.
+
+    Raises:
+        InvalidRequest: No integer, or less than 1.
+    """
+    if _CLASSIFICATION not in parameters:
+        return 0
+    return _whole_number(parameters, _CLASSIFICATION, least=1, what=what, field=field)
 
 
 def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
@@ -93,11 +147,19 @@ def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
             )
 
 
-def _whole_number(parameters: Mapping[str, ParameterValue], name: str) -> int:
+def _whole_number(
+    parameters: Mapping[str, ParameterValue],
+    name: str,
+    *,
+    least: int = 0,
+    what: str = "",
+    field: str = "parameters",
+) -> int:
     value = parameters.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         shown = value if isinstance(value, bool | int | float) else type(value).__name__
+        of = f" of {what}" if what else ""
         raise InvalidRequest(
-            f"parameter '{name}': expected an integer of at least 0, got {shown}", field=f"parameters[{name}]"
+            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}", field=f"{field}[{name}]"
         )
     return value

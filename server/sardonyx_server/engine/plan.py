@@ -5,15 +5,20 @@ Records only; signature.py makes them.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import hashlib
+    from collections.abc import Sequence
 
     import numpy as np
 
-    from sardonyx_wire.responses import ResponseTemplate
+    from sardonyx_server.engine.parameters import Place, RequestParameters
+    from sardonyx_server.engine.region import FindRegion
+    from sardonyx_server.engine.rendering import Rendering
+    from sardonyx_wire.responses import OutputHead, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 
@@ -70,8 +75,11 @@ class Planner(Protocol):
 
     model_name: str
 
-    def response_template(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
-        """The response to requests of this plan, without id and data."""
+    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputHead]:
+        """What the response to requests of this plan says of the outputs as the model gives them."""
+
+    def response_template(self, heads: Sequence[OutputHead]) -> ResponseTemplate:
+        """A response of this version with these outputs, without id and data."""
 
 
 class Plan:
@@ -83,6 +91,9 @@ class Plan:
         rows: Rows it brings; 1 where the model has no batch axis.
         priority: The ``priority`` parameter; 0 where there is none.
         timeout_s: The ``timeout`` parameter in seconds; infinity where there is none.
+        places: Where each input of the header lies in shared memory, None for one that was sent; () where all were.
+        region_bytes: What the inputs in shared memory take in all.
+        rendering: What becomes of outputs that are not simply sent; None where all are.
     """
 
     __slots__ = (
@@ -90,7 +101,10 @@ class Plan:
         "bucket",
         "order",
         "payload_bytes",
+        "places",
         "priority",
+        "region_bytes",
+        "rendering",
         "reorders",
         "rows",
         "signature",
@@ -105,8 +119,9 @@ class Plan:
         rows: int,
         order: tuple[int, ...],
         payload_bytes: list[int] | None,
-        priority: int,
-        timeout_s: float,
+        parameters: RequestParameters,
+        places: tuple[Place | None, ...] = (),
+        rendering: Rendering | None = None,
     ) -> None:
         self.signature = signature
         self.bucket = bucket
@@ -114,17 +129,52 @@ class Plan:
         self.order = order
         self.reorders = list(order) != sorted(order)
         self.payload_bytes = payload_bytes
-        self.priority = priority
-        self.timeout_s = timeout_s
+        self.priority = parameters.priority
+        self.timeout_s = parameters.timeout_s
+        self.places = places
+        self.region_bytes = sum(place.byte_size for place in places if place is not None)
+        self.rendering = rendering
         self._templates: dict[tuple[tuple[int, ...], ...], ResponseTemplate] = {}
 
-    def template(self, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
-        """The response, without id and data, for outputs whose dimensions behind the batch axis are these."""
+    def for_request(self, find_region: FindRegion) -> Plan:
+        """This plan for one request: with the regions that its outputs go to, kept until it is answered.
+
+        Raises:
+            Forbidden: Shared memory is off.
+            NotFound: No such region.
+            InvalidRequest: An output's place is not within its region.
+        """
+        rendering = self.rendering
+        if rendering is None or not rendering.uses_regions:
+            return self
+        plan = copy.copy(self)
+        plan.rendering = rendering.bound(find_region)
+        return plan
+
+    def response(
+        self, id_field: bytes, tails: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview]
+    ) -> bytes:
+        """The serialised ``ModelInferResponse``.
+
+        Args:
+            id_field: Wire bytes of the request's id.
+            tails: Dimensions of each output behind the batch axis.
+            data: Raw contents of each output, for all rows of the request.
+
+        Raises:
+            ServerError: An output cannot be rendered as the request asks.
+        """
+        if self.rendering is not None:
+            return self.rendering.response(self, id_field, tails, data)
         template = self._templates.get(tails)
         if template is None:
-            template = self.signature.response_template(self, tails)
-            # Output shapes may depend on values (a text's length): keep the last forms only.
-            if len(self._templates) >= _MAX_TEMPLATES:
-                self._templates.clear()
-            self._templates[tails] = template
+            template = self._new_template(tails)
+        return template.fill(id_field, data)
+
+    def _new_template(self, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
+        template = self.signature.response_template(self.signature.output_heads(self, tails))
+        # Output shapes may depend on values (a text's length): keep the last forms only.
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        self._templates[tails] = template
         return template

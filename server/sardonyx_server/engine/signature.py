@@ -12,21 +12,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from sardonyx_server.engine.parameters import check_tensor_parameters, read_request_parameters
+from sardonyx_server.engine.contents import read_places, read_tensors, tensor_bytes
+from sardonyx_server.engine.parameters import read_request_parameters
 from sardonyx_server.engine.plan import Bucket, Feed, Plan, Tensor
+from sardonyx_server.engine.region import FindRegion, shared_memory_is_off
+from sardonyx_server.engine.rendering import read_rendering
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import DATATYPES
-from sardonyx_wire.responses import ResponseTemplate
-from sardonyx_wire.tensors import (
-    WireError,
-    decode_bytes_elements,
-    decode_raw,
-    decode_typed,
-    decode_utf8,
-    describe_shape,
-)
+from sardonyx_wire.responses import OutputHead, ResponseTemplate
+from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,29 +89,35 @@ class Signature:
         # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
         self._buckets: WeakValueDictionary[tuple[object, ...], Bucket] = WeakValueDictionary()
 
-    def check(self, header: Header, payloads: list[memoryview]) -> tuple[Plan, Sequence[Tensor]]:
+    def check(
+        self, header: Header, payloads: list[memoryview], find_region: FindRegion = shared_memory_is_off
+    ) -> tuple[Plan, Sequence[Tensor]]:
         """Check a request.
 
         Args:
             header: As the wire reader gave it.
-            payloads: Raw contents, in the order of the inputs that have no typed contents.
+            payloads: Raw contents, in the order of the inputs that have no typed contents and are not in shared memory.
+            find_region: Finds the regions of shared memory that the request names.
 
         Returns:
             The plan, and the tensors in the order of the plan's feeds: views of the payloads where they hold numbers.
 
         Raises:
             InvalidRequest: Says which input, what was expected and what came.
+            Forbidden: The request names a region of shared memory, which is off.
+            NotFound: No such region.
         """
         plan = header.plan
         if not isinstance(plan, Plan) or plan.signature is not self:
             plan = self._plan(header)
             header.plan = plan
         if plan.payload_bytes is None or [len(payload) for payload in payloads] != plan.payload_bytes:
-            return plan, self._read(header, payloads, plan)
+            request_plan = plan.for_request(find_region)
+            return request_plan, read_tensors(header, payloads, plan, find_region)
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
-    def response_template(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
-        """The response to requests of this plan, without id and data.
+    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputHead]:
+        """What the response to requests of this plan says of the outputs as the model gives them.
 
         Args:
             plan: Of the request.
@@ -125,20 +127,22 @@ class Signature:
             ExecutionFailed: An output has other dimensions than its reshape starts from.
         """
         batch_dim = (plan.rows,) if self.has_batch_axis else ()
-        return ResponseTemplate(
-            model_name=self.model_name,
-            model_version=str(self.version),
-            outputs=[
-                (name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
-                for name, tail in zip(plan.bucket.output_names, tails, strict=True)
-            ],
-        )
+        return [
+            OutputHead(name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
+            for name, tail in zip(plan.bucket.output_names, tails, strict=True)
+        ]
+
+    def response_template(self, heads: Sequence[OutputHead]) -> ResponseTemplate:
+        """A response of this version with these outputs, without id and data."""
+        return ResponseTemplate(model_name=self.model_name, model_version=str(self.version), outputs=heads)
 
     def _plan(self, header: Header) -> Plan:
         self._check_inputs_present(header)
         rows = self._rows(header)
         parameters = read_request_parameters(header.parameters)
         output_names = self._output_names(header)
+        places = read_places(header.inputs, self.model_name)
+        rendering = read_rendering(header.outputs, self._outputs, self.model_name)
         skip = 1 if self.has_batch_axis else 0
         position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
         present = [spec for spec in self.inputs if spec.name in position]
@@ -166,14 +170,16 @@ class Signature:
             self._buckets[key] = bucket
         # Strings must be decoded and a BOOL byte may be neither 0 nor 1; all else is right if its size is.
         raw_only = all(tensor.contents is None and tensor.datatype not in ("BYTES", "BOOL") for tensor in header.inputs)
+        uses_regions = bool(places) or (rendering is not None and rendering.uses_regions)
         return Plan(
             signature=self,
             bucket=bucket,
             rows=rows,
             order=order,
-            payload_bytes=[self._tensor_bytes(tensor) for tensor in header.inputs] if raw_only else None,
-            priority=parameters.priority,
-            timeout_s=parameters.timeout_s,
+            payload_bytes=[tensor_bytes(tensor) for tensor in header.inputs] if raw_only and not uses_regions else None,
+            parameters=parameters,
+            places=places,
+            rendering=rendering,
         )
 
     def _graph_tail(self, name: str, tail: tuple[int, ...]) -> tuple[int, ...]:
@@ -213,7 +219,6 @@ class Signature:
                     f"input '{tensor.name}' of model '{self.model_name}' is given more than once", field=f"{field}.name"
                 )
             seen.add(tensor.name)
-            check_tensor_parameters(tensor.parameters, what=f"input '{tensor.name}'", field=f"{field}.parameters")
             self._check_form(tensor, field)
         missing = [spec for spec in self.inputs if spec.name not in seen and not spec.optional]
         if missing:
@@ -290,63 +295,8 @@ class Signature:
                     f"output '{output.name}' of model '{self.model_name}' is requested more than once",
                     field=f"{field}.name",
                 )
-            check_tensor_parameters(output.parameters, what=f"output '{output.name}'", field=f"{field}.parameters")
             names[output.name] = None
         return tuple(names)
 
     def _names(self) -> str:
         return ", ".join(f"'{spec.name}' {spec.describe()}" for spec in self.inputs)
-
-    def _tensor_bytes(self, tensor: InputHeader) -> int:
-        return math.prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
-
-    def _read(self, header: Header, payloads: list[memoryview], plan: Plan) -> list[Tensor]:
-        """Tensors of a request that is not plain raw numbers of the right size; raises where it is wrong."""
-        remaining = iter(payloads)
-        tensors: list[Tensor] = []
-        for index, tensor in enumerate(header.inputs):
-            if tensor.contents is None:
-                payload = next(remaining, None)
-                if payload is None:
-                    raise InvalidRequest(
-                        f"input '{tensor.name}' of model '{self.model_name}' has no data: send an entry in "
-                        "raw_input_contents or typed contents",
-                        field=f"inputs[{index}].contents",
-                    )
-                tensors.append(self._read_raw(tensor, payload, index))
-            else:
-                tensors.append(self._read_typed(tensor, index, has_raw=bool(payloads)))
-        extra = sum(1 for _ in remaining)
-        if extra:
-            raise InvalidRequest(
-                f"raw_input_contents of the request to model '{self.model_name}': expected "
-                f"{len(payloads) - extra} entries, one for each input without typed contents, got {len(payloads)}",
-                field="raw_input_contents",
-            )
-        return [tensors[i] for i in plan.order]
-
-    def _read_raw(self, tensor: InputHeader, payload: memoryview, index: int) -> Tensor:
-        field = f"raw_input_contents[{index}]"
-        try:
-            if tensor.datatype == "BYTES":
-                return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
-            array = decode_raw(DATATYPES[tensor.datatype], tensor.shape, payload)
-        except WireError as error:
-            raise self._bad_data(tensor, str(error), field) from error
-        # A BOOL that was neither 0 nor 1 was made one of them; everything else is still the bytes that came.
-        return array.tobytes() if tensor.datatype == "BOOL" else payload
-
-    def _read_typed(self, tensor: InputHeader, index: int, *, has_raw: bool) -> Tensor:
-        field = f"inputs[{index}].contents"
-        if has_raw:
-            raise self._bad_data(tensor, "typed contents and raw_input_contents cannot be mixed in one request", field)
-        if TYPE_CHECKING:
-            assert tensor.contents is not None
-        try:
-            array = decode_typed(DATATYPES[tensor.datatype], tensor.shape, tensor.contents)
-            return decode_utf8(array.ravel().tolist()) if tensor.datatype == "BYTES" else array.tobytes()
-        except WireError as error:
-            raise self._bad_data(tensor, str(error), field) from error
-
-    def _bad_data(self, tensor: InputHeader, problem: str, field: str) -> InvalidRequest:
-        return InvalidRequest(f"data of input '{tensor.name}' of model '{self.model_name}': {problem}", field=field)

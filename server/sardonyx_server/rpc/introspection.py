@@ -36,8 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo", "version_field"]
 
-EXTENSIONS: Final = ("logging", "model_configuration", "schedule_policy", "statistics", "trace")
-"""Triton's names of the protocol's extensions, as far as they work here."""
+EXTENSIONS: Final = (
+    "classification",
+    "logging",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+    "trace",
+)
+"""Triton's names of the protocol's extensions, as far as they work on every server."""
 
 PLATFORM: Final = "onnxruntime_onnx"
 """Triton's name for a model in ONNX format that onnxruntime runs."""

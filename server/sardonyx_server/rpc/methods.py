@@ -20,6 +20,7 @@ from sardonyx_server.rpc.health import Health
 from sardonyx_server.rpc.introspection import Introspection
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
+from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import TraceSettings
 from sardonyx_wire.messages import METHODS, SERVICE
@@ -42,6 +43,7 @@ class Services:
     """What answers the RPCs that need no completion queue of their own, by subject. Any thread."""
 
     introspection: Introspection
+    memory: SharedMemory
     statistics: Statistics
     trace_settings: TraceSettings
     log_settings: LogSettings
@@ -74,8 +76,6 @@ class Later:
     way_out: str
 
 
-_SEND_IN_MESSAGE: Final = "send tensors in raw_input_contents and take them from raw_output_contents"
-
 RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "ServerLive": Served(answer=lambda on, request: on.introspection.server_live(request)),
     "ServerReady": Served(answer=lambda on, request: on.introspection.server_ready(request)),
@@ -89,12 +89,12 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
     "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
     "RepositoryModelUnload": Later(way_out="start the server with --model-control-mode poll and change the repository"),
-    "SystemSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
-    "SystemSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
-    "SystemSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
-    "CudaSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
-    "CudaSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
-    "CudaSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
+    "SystemSharedMemoryStatus": Served(answer=lambda on, request: on.memory.system_status(request)),
+    "SystemSharedMemoryRegister": Served(answer=lambda on, request: on.memory.system_register(request)),
+    "SystemSharedMemoryUnregister": Served(answer=lambda on, request: on.memory.system_unregister(request)),
+    "CudaSharedMemoryStatus": Served(answer=lambda on, request: on.memory.cuda_status(request)),
+    "CudaSharedMemoryRegister": Served(answer=lambda on, request: on.memory.cuda_register(request)),
+    "CudaSharedMemoryUnregister": Served(answer=lambda on, request: on.memory.cuda_unregister(request)),
     "TraceSetting": Served(answer=lambda on, request: on.trace_settings.answer(request)),
     "LogSettings": Served(answer=lambda on, request: on.log_settings.answer(request)),
 }

@@ -18,9 +18,11 @@ from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.model import Model, ModelFacts
+from sardonyx_server.engine.parameters import RequestParameters
 from sardonyx_server.engine.plan import Bucket, Plan, Tensor
 from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
 from sardonyx_server.engine.queue import BatchQueue, ByteBudget
+from sardonyx_server.engine.region import FindRegion, shared_memory_is_off
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.session import Session
 from sardonyx_server.engine.signature import Signature
@@ -204,17 +206,24 @@ def decode(request: ModelInferRequest) -> tuple[Header, bytes, list[memoryview]]
     return RequestReader().decode(request.SerializeToString())
 
 
-def check(of: Signature, request: ModelInferRequest) -> tuple[Plan, Sequence[Tensor]]:
+def check(
+    of: Signature, request: ModelInferRequest, find_region: FindRegion = shared_memory_is_off
+) -> tuple[Plan, Sequence[Tensor]]:
     """What the signature makes of a request."""
     header, _, payloads = decode(request)
-    return of.check(header, payloads)
+    return of.check(header, payloads, find_region)
 
 
-def job(of: Signature, request: ModelInferRequest, call: FakeCall | None = None) -> Job:
+def job(
+    of: Signature,
+    request: ModelInferRequest,
+    call: FakeCall | None = None,
+    find_region: FindRegion = shared_memory_is_off,
+) -> Job:
     """A request as it enters the queue."""
     encoded = request.SerializeToString()
     header, id_field, payloads = RequestReader().decode(encoded)
-    plan, tensors = of.check(header, payloads)
+    plan, tensors = of.check(header, payloads, find_region)
     return Job(call or FakeCall(), plan, plan.rows, tensors, id_field, len(encoded))
 
 
@@ -259,8 +268,7 @@ class QueuedRequests:
             rows=rows,
             order=(),
             payload_bytes=[],
-            priority=priority,
-            timeout_s=timeout_s,
+            parameters=RequestParameters(priority=priority, timeout_s=timeout_s),
         )
         made = Job(FakeCall(deadline_s=deadline_s), plan, rows, (), b"", size)
         made.requests = requests

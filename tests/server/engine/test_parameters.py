@@ -6,8 +6,14 @@ import math
 
 import pytest
 
-from sardonyx_server.engine.parameters import RequestParameters, check_tensor_parameters, read_request_parameters
-from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.engine.parameters import (
+    Place,
+    RequestParameters,
+    read_class_count,
+    read_place,
+    read_request_parameters,
+)
+from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import ParameterValue
 
 
@@ -97,18 +103,77 @@ def test_far_too_many_are_refused() -> None:
     assert refusal.value.message == "parameters: expected at most 1024 entries, got 100000"
 
 
-@pytest.mark.parametrize(
-    "name", ["classification", "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"]
-)
-def test_what_is_not_served_is_not_ignored_either(name: str) -> None:
-    """The answer would be another one than was asked for."""
-    with pytest.raises(Unsupported) as refusal:
-        check_tensor_parameters({name: 1}, what="output 'y'", field="outputs[0].parameters")
-    assert refusal.value.message == (
-        f"parameter '{name}' of output 'y' (outputs[0].parameters) is not supported by this server"
-    )
+WHERE: dict[str, str] = {"what": "output 'y'", "field": "outputs[0].parameters"}
 
 
-def test_other_parameters_of_tensors_pass() -> None:
+def test_a_place_is_a_region_with_a_size() -> None:
+    """The offset is 0 where nothing is said."""
+    given: dict[str, ParameterValue] = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
+    assert read_place(given, **WHERE) == Place(region="r", offset=0, byte_size=8)
+    assert read_place({**given, "shared_memory_offset": 2**63}, **WHERE) == Place(region="r", offset=2**63, byte_size=8)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"binary_data": True}, {"classification": 2}])
+def test_other_parameters_of_tensors_pass(parameters: dict[str, ParameterValue]) -> None:
     """Such as those of HTTP that a gateway passes on."""
-    check_tensor_parameters({"binary_data": True}, what="output 'y'", field="outputs[0].parameters")
+    assert read_place(parameters, **WHERE) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name", "expected"),
+    [
+        (
+            {"shared_memory_region": "r"},
+            "shared_memory_byte_size",
+            "parameter 'shared_memory_region' of output 'y' needs 'shared_memory_byte_size' beside it",
+        ),
+        (
+            {"shared_memory_byte_size": 8},
+            "shared_memory_byte_size",
+            "parameter 'shared_memory_byte_size' of output 'y' needs 'shared_memory_region' beside it",
+        ),
+        (
+            {"shared_memory_offset": 8},
+            "shared_memory_offset",
+            "parameter 'shared_memory_offset' of output 'y' needs 'shared_memory_region' beside it",
+        ),
+        (
+            {"shared_memory_region": 7, "shared_memory_byte_size": 8},
+            "shared_memory_region",
+            "parameter 'shared_memory_region' of output 'y': expected the name of a region, got int",
+        ),
+        (
+            {"shared_memory_region": "r", "shared_memory_byte_size": "8"},
+            "shared_memory_byte_size",
+            "parameter 'shared_memory_byte_size' of output 'y': expected an integer of at least 0, got str",
+        ),
+        (
+            {"shared_memory_region": "r", "shared_memory_byte_size": 8, "shared_memory_offset": -1},
+            "shared_memory_offset",
+            "parameter 'shared_memory_offset' of output 'y': expected an integer of at least 0, got -1",
+        ),
+    ],
+)
+def test_half_a_place_is_refused(parameters: dict[str, ParameterValue], name: str, expected: str) -> None:
+    """With the parameter that is wrong or missing."""
+    with pytest.raises(InvalidRequest) as refusal:
+        read_place(parameters, **WHERE)
+    assert refusal.value.message == expected
+    assert refusal.value.field == f"outputs[0].parameters[{name}]"
+
+
+def test_a_class_count() -> None:
+    """0 where none is asked for."""
+    assert read_class_count({}, **WHERE) == 0
+    assert read_class_count({"classification": 2**62}, **WHERE) == 2**62
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0, "0"), (-1, "-1"), (True, "True"), (1.5, "1.5"), ("3", "str")])
+def test_a_class_count_that_is_none_is_refused(value: ParameterValue, shown: str) -> None:
+    """At least one class, as an integer."""
+    with pytest.raises(InvalidRequest) as refusal:
+        read_class_count({"classification": value}, **WHERE)
+    assert refusal.value.message == (
+        f"parameter 'classification' of output 'y': expected an integer of at least 1, got {shown}"
+    )
+    assert refusal.value.field == "outputs[0].parameters[classification]"

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sardonyx_server.engine.contents import read_tensors
 from sardonyx_server.engine.execution import gather
 from sardonyx_server.engine.plan import Plan
+from sardonyx_server.engine.region import shared_memory_is_off
 from sardonyx_server.engine.signature import Signature
-from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
+from sardonyx_server.errors import ExecutionFailed, InvalidRequest
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
@@ -174,7 +176,7 @@ class TestRight:
     def test_the_response_has_the_rows_of_the_request(self) -> None:
         """And the shapes of the run behind them."""
         plan, _ = check(MIXED, mixed(outputs=["z", "y"]))
-        response = ModelInferResponse.FromString(plan.template(((), (7,))).fill(b"", [b"a", b"b"]))
+        response = ModelInferResponse.FromString(plan.response(b"", ((), (7,)), [b"a", b"b"]))
         assert [(output.name, output.datatype, list(output.shape)) for output in response.outputs] == [
             ("z", "INT64", [2]),
             ("y", "FP32", [2, 7]),
@@ -183,9 +185,12 @@ class TestRight:
     def test_response_forms_are_remembered_and_bounded(self) -> None:
         """Shapes may depend on values: only the last few are kept."""
         plan, _ = check(signature(), message({"x": rows_of(0, 1)}))
-        assert plan.template(((2,),)) is plan.template(((2,),))
+        plan.response(b"", ((2,),), [b""])
+        (first,) = plan._templates.values()
+        plan.response(b"", ((2,),), [b""])
+        assert list(plan._templates.values()) == [first]
         for size in range(100):
-            plan.template(((size,),))
+            plan.response(b"", ((size,),), [b""])
         assert len(plan._templates) <= 8
 
 
@@ -215,14 +220,14 @@ class TestReshape:
     def test_responses_have_the_callers_form(self) -> None:
         """Of the outputs that have another; the rest is as the graph gave it."""
         plan, _ = check(self.signature(), message({"x": np.ones((2, 2, 1), np.float32)}))
-        response = ModelInferResponse.FromString(plan.template(((), (3,))).fill(b"", [b"", b""]))
+        response = ModelInferResponse.FromString(plan.response(b"", ((), (3,)), [b"", b""]))
         assert [list(output.shape) for output in response.outputs] == [[2, 1], [2, 3]]
 
     def test_an_output_of_another_form_cannot_be_answered_with(self) -> None:
         """The config promised something that the model does not keep."""
         plan, _ = check(self.signature(), message({"x": np.ones((2, 2, 1), np.float32)}))
         with pytest.raises(ExecutionFailed) as caught:
-            plan.template(((4,), (3,)))
+            plan.response(b"", ((4,), (3,)), [b"", b""])
         assert caught.value.message == (
             "model 'm' gave output 'y' of shape [-1,4], but its config.pbtxt says [-1] and reshapes that to [-1,1]; "
             "correct the config"
@@ -553,18 +558,6 @@ def test_half_precision_has_no_typed_form(datatype: str) -> None:
     )
 
 
-def test_parameters_of_tensors_are_refused_where_they_would_be_ignored() -> None:
-    """On inputs and on outputs."""
-    request = x((1, 2), bytes(8))
-    request.inputs[0].parameters["shared_memory_region"].string_param = "r"
-    with pytest.raises(Unsupported, match=r"^parameter 'shared_memory_region' of input 'x' \(inputs\[0\].parameters\)"):
-        check(signature(), request)
-    request = message({"x": rows_of(0, 1)}, outputs=["y"])
-    request.outputs[0].parameters["classification"].int64_param = 3
-    with pytest.raises(Unsupported, match=r"^parameter 'classification' of output 'y' \(outputs\[0\].parameters\)"):
-        check(signature(), request)
-
-
 def test_a_name_of_a_megabyte_gives_a_short_message() -> None:
     """Messages travel in headers of limited size."""
     assert len(refusal(signature(), x((1, 2), name="n" * 2**20)).message) < 300
@@ -603,7 +596,9 @@ def test_the_fast_path_is_the_slow_path(data: st.DataObject) -> None:
         except InvalidRequest as error:
             return (error.message, error.field)
 
-    assert outcome(lambda: of.check(header, payloads)[1]) == outcome(lambda: of._read(header, payloads, plan))
+    assert outcome(lambda: of.check(header, payloads)[1]) == outcome(
+        lambda: read_tensors(header, payloads, plan, shared_memory_is_off)
+    )
 
 
 @given(shape=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4), max_size=5))

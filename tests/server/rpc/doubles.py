@@ -12,15 +12,18 @@ import grpc
 from sardonyx_server.engine import sampling
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.sampling import Sampling
+from sardonyx_server.engine.shared_memory import Regions
 from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Published, Services, add_services
+from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import METHODS, ModelConfig
 from sardonyx_wire.tensors import TensorSpec
+from tests.server.engine.regions import NoCuda, no_system_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,6 +103,7 @@ def running(
     authorise: Authorise | None = None,
     threads: int = 4,
     info: ServerInfo | None = None,
+    regions: Regions | None = None,
 ) -> Iterator[Running]:
     """A server on a loopback socket; its readiness is the last item of ``readiness``."""
     registry = some_registry() if registry is None else registry
@@ -116,6 +120,7 @@ def running(
             allow_admin=True,
         ),
         log_settings=LogSettings(logs, allow_admin=False),
+        memory=SharedMemory(regions or Regions(allowed=False, open_system=no_system_memory, cuda=NoCuda())),
     )
     published = add_services(server, services=services, registry=registry, is_ready=is_ready, authorise=authorise)
     port = server.add_insecure_port("127.0.0.1:0")

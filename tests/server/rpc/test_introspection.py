@@ -38,12 +38,6 @@ LATER = {
     "RepositoryIndex": "ask ModelReady for each model",
     "RepositoryModelLoad": "start the server with --model-control-mode poll and change the repository",
     "RepositoryModelUnload": "start the server with --model-control-mode poll and change the repository",
-    "SystemSharedMemoryStatus": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "SystemSharedMemoryRegister": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "SystemSharedMemoryUnregister": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "CudaSharedMemoryStatus": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "CudaSharedMemoryRegister": "send tensors in raw_input_contents and take them from raw_output_contents",
-    "CudaSharedMemoryUnregister": "send tensors in raw_input_contents and take them from raw_output_contents",
 }
 
 

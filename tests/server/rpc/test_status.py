@@ -19,6 +19,7 @@ EXPECTED = {
     "CallerError": "INVALID_ARGUMENT",
     "InvalidRequest": "INVALID_ARGUMENT",
     "NotFound": "NOT_FOUND",
+    "AlreadyExists": "ALREADY_EXISTS",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Cancelled": "CANCELLED",
     "Unauthenticated": "UNAUTHENTICATED",

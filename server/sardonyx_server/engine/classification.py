@@ -1,0 +1,78 @@
+"""Outputs as classes: the best values of a tensor with their places and labels, as Triton writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sardonyx_server.errors import InvalidRequest
+from sardonyx_wire.datatypes import DATATYPES
+from sardonyx_wire.tensors import encode_bytes_elements
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["TopClasses"]
+
+_UNRANKED: Final = ("BOOL", "BYTES")
+_BFLOAT16_SHIFT_BITS: Final = 16
+
+
+class TopClasses:
+    """What becomes of one output.
+
+    Args:
+        spec: The output; its labels are put behind the classes.
+        count: Classes wanted of each row; at least 1, and more than there are means all.
+        model_name: For messages.
+        field: Path of the parameter in the request.
+
+    Raises:
+        InvalidRequest: Values of the datatype have no order that means anything.
+    """
+
+    __slots__ = ("_count", "_datatype", "_labels")
+
+    def __init__(self, spec: TensorSpec, count: int, *, model_name: str, field: str) -> None:
+        if spec.datatype in _UNRANKED:
+            raise InvalidRequest(
+                f"parameter 'classification' of output '{spec.name}' of model '{model_name}': expected an output of "
+                f"numbers, but it is {spec.datatype}",
+                field=field,
+            )
+        self._count = count
+        self._datatype = DATATYPES[spec.datatype]
+        self._labels = spec.labels
+
+    def render(self, data: bytes | memoryview, rows: int) -> tuple[int, bytes]:
+        """The classes of some rows.
+
+        All that lies behind the batch axis is one list of values; the greatest come first, equal ones in their order,
+        NaN last. Each is ``value:index`` or ``value:index:label``, the value as C++'s ``std::to_string`` writes it.
+
+        Args:
+            data: Raw contents of the output.
+            rows: How many rows these are.
+
+        Returns:
+            Classes of a row, and raw contents of BYTES [rows, classes].
+        """
+        values = np.frombuffer(data, self._datatype.dtype).reshape(rows, -1)
+        if self._datatype.name == "BF16":
+            values = (values.astype(np.uint32) << _BFLOAT16_SHIFT_BITS).view(np.float32)
+        is_float = values.dtype.kind == "f"
+        # ~x falls as x rises and, unlike -x, overflows for no integer.
+        falling: NDArray[Any] = -values if is_float else ~values
+        order = np.argsort(falling, axis=1, kind="stable")[:, : self._count]
+        best = np.take_along_axis(values, order, axis=1)
+        form = "{:f}:{}".format if is_float else "{}:{}".format
+        labels = self._labels
+        texts = [
+            f"{form(value, index)}:{labels[index]}" if index < len(labels) and labels[index] else form(value, index)
+            for row, indices in zip(best.tolist(), order.tolist(), strict=True)
+            for value, index in zip(row, indices, strict=True)
+        ]
+        return order.shape[1], encode_bytes_elements(texts)

@@ -1,0 +1,250 @@
+"""Memory of GPUs that other processes share by CUDA's interprocess handles: opened, and copied to and from the host.
+
+Through ctypes on the libraries of CUDA, loaded at the first use: onnxruntime's Python API has no such thing. Brings no
+tensors to a session: onnxruntime copies inputs to the GPU itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import logging
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["HANDLE_BYTES", "CudaMemory", "CudaRuntime", "Libraries", "load_libraries"]
+
+_LOG = logging.getLogger("sardonyx.runtime")
+
+# Names and numbers below are those of CUDA's driver_types.h and of the pages "Device Management", "Memory Management"
+# of the CUDA Runtime API.
+HANDLE_BYTES: Final = 64
+"""Of a ``cudaIpcMemHandle_t``."""
+
+_LAZY_ENABLE_PEER_ACCESS: Final = 1
+_HOST_TO_DEVICE: Final = 1
+_DEVICE_TO_HOST: Final = 2
+_RUNTIME_NAMES: Final = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
+_DRIVER_NAME: Final = "libcuda.so.1"
+
+
+class _Handle(ctypes.Structure):
+    """``cudaIpcMemHandle_t``, which is passed by value."""
+
+    _fields_ = (("reserved", ctypes.c_char * HANDLE_BYTES),)
+
+
+class Libraries:
+    """CUDA's runtime and driver library, as ctypes opens them.
+
+    Attributes:
+        runtime: ``libcudart``.
+        driver: ``libcuda``.
+    """
+
+    __slots__ = ("driver", "runtime")
+
+    def __init__(self, runtime: Any, driver: Any) -> None:
+        self.runtime = runtime
+        self.driver = driver
+
+
+def load_libraries() -> Libraries:
+    """Open CUDA's libraries.
+
+    Raises:
+        Unsupported: One of them is not there.
+    """
+    try:
+        driver = ctypes.CDLL(_DRIVER_NAME)
+    except OSError as error:
+        raise Unsupported("this machine has no driver of NVIDIA, so there is no CUDA memory to share") from error
+    for name in (*_RUNTIME_NAMES, *_in_packages()):
+        try:
+            return Libraries(ctypes.CDLL(name), driver)
+        except OSError:
+            continue
+    raise Unsupported("CUDA's runtime library is not installed on this server; install it with 'sardonyx[gpu]'")
+
+
+def _in_packages() -> list[str]:
+    """Where NVIDIA's packages from pip keep the runtime library."""
+    found = importlib.util.find_spec("nvidia")
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/lib/libcudart.so.*"))]
+
+
+class CudaRuntime:
+    """CUDA of this machine, loaded when it is first asked for. Any thread.
+
+    Args:
+        load: Opens the libraries, or raises Unsupported.
+    """
+
+    __slots__ = ("_devices", "_libraries", "_load", "_lock", "_problem")
+
+    def __init__(self, load: Callable[[], Libraries] = load_libraries) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._libraries: Libraries | None = None
+        self._devices = 0
+        self._problem = ""
+
+    def require(self) -> None:
+        """Return where CUDA can be used.
+
+        Raises:
+            Unsupported: It cannot, and why.
+        """
+        with self._lock:
+            if self._libraries is None and not self._problem:
+                try:
+                    self._libraries, self._devices = self._start()
+                except Unsupported as error:
+                    self._problem = error.message
+            if self._problem:
+                raise Unsupported(f"CUDA shared memory cannot be used: {self._problem}", reason="NO_CUDA")
+
+    def open(self, what: str, handle: bytes, device: int, byte_size: int) -> CudaMemory:
+        """Memory that another process shares.
+
+        Args:
+            what: The region, for messages.
+            handle: The bytes of a ``cudaIpcMemHandle_t``.
+            device: Number of the GPU.
+            byte_size: How many bytes of it there shall be.
+
+        Raises:
+            InvalidRequest: The handle, the device or the size is wrong.
+            Unsupported: CUDA cannot be used here.
+        """
+        self.require()
+        if TYPE_CHECKING:
+            assert self._libraries is not None
+        if len(handle) != HANDLE_BYTES:
+            raise InvalidRequest(
+                f"raw_handle of {what}: expected the {HANDLE_BYTES} bytes of a cudaIpcMemHandle_t, got {len(handle)}",
+                field="raw_handle",
+            )
+        if not 0 <= device < self._devices:
+            raise InvalidRequest(
+                f"device_id of {what}: expected 0 to {self._devices - 1}, got {device}", field="device_id"
+            )
+        memory = CudaMemory(what, self._libraries, handle, device)
+        if byte_size > memory.byte_size:
+            raise InvalidRequest(
+                f"{what}: {byte_size} bytes are more than the {memory.byte_size} that the handle stands for",
+                field="byte_size",
+            )
+        return memory
+
+    def _start(self) -> tuple[Libraries, int]:
+        libraries = self._load()
+        count = ctypes.c_int()
+        code = libraries.runtime.cudaGetDeviceCount(ctypes.byref(count))
+        if code:
+            raise Unsupported(f"{_text(libraries, code)}")
+        if not count.value:
+            raise Unsupported("this machine has no GPU")
+        return libraries, count.value
+
+
+class CudaMemory:
+    """An open handle; closed when the last reference to this goes. Any thread.
+
+    Args:
+        what: The region, for messages.
+        libraries: CUDA.
+        handle: The bytes of a ``cudaIpcMemHandle_t``.
+        device: Number of a GPU that is there.
+
+    Raises:
+        InvalidRequest: The handle stands for no memory of that GPU.
+
+    Attributes:
+        byte_size: From the place that the handle stands for to the end of the allocation it is in.
+    """
+
+    __slots__ = ("__weakref__", "_device", "_libraries", "_pointer", "_what", "byte_size")
+
+    def __init__(self, what: str, libraries: Libraries, handle: bytes, device: int) -> None:
+        self._what = what
+        self._libraries = libraries
+        self._device = device
+        pointer = ctypes.c_void_p()
+        self._select_device()
+        code = libraries.runtime.cudaIpcOpenMemHandle(
+            ctypes.byref(pointer), _Handle.from_buffer_copy(handle), ctypes.c_uint(_LAZY_ENABLE_PEER_ACCESS)
+        )
+        if code or pointer.value is None:
+            _LOG.warning("CUDA did not open a handle: %s", _text(libraries, code))
+            raise InvalidRequest(
+                f"raw_handle of {what} stands for no memory of device {device} that another process shares",
+                field="raw_handle",
+            )
+        self._pointer = pointer.value
+        weakref.finalize(self, _close, libraries, pointer.value, device)
+        base, size = ctypes.c_void_p(), ctypes.c_size_t()
+        # The runtime library does not tell the size of an allocation.
+        code = libraries.driver.cuMemGetAddressRange_v2(
+            ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(self._pointer)
+        )
+        if code or base.value is None:
+            raise InvalidRequest(f"raw_handle of {what}: the size of its memory is unknown", field="raw_handle")
+        self.byte_size = base.value + size.value - self._pointer
+
+    def read(self, offset: int, count: int) -> memoryview:
+        """A copy of ``count`` bytes, on the host. Blocks until they are there.
+
+        Raises:
+            ExecutionFailed: CUDA could not copy them.
+        """
+        data = np.empty(count, np.uint8)
+        self._copy(data.ctypes.data, self._pointer + offset, count, _DEVICE_TO_HOST)
+        return data.data.toreadonly()
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Copy bytes there. Blocks until they are.
+
+        Raises:
+            ExecutionFailed: CUDA could not copy them.
+        """
+        source = np.frombuffer(data, np.uint8)
+        self._copy(self._pointer + offset, source.ctypes.data, source.size, _HOST_TO_DEVICE)
+
+    def _copy(self, target: int, source: int, count: int, kind: int) -> None:
+        if not count:
+            return
+        self._select_device()
+        code = self._libraries.runtime.cudaMemcpy(
+            ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(count), ctypes.c_int(kind)
+        )
+        if code:
+            raise ExecutionFailed(f"{self._what} could not be copied: {_text(self._libraries, code)}")
+
+    def _select_device(self) -> None:
+        # A setting of the thread, which may have served another GPU before.
+        self._libraries.runtime.cudaSetDevice(ctypes.c_int(self._device))
+
+
+def _close(libraries: Libraries, pointer: int, device: int) -> None:
+    libraries.runtime.cudaSetDevice(ctypes.c_int(device))
+    libraries.runtime.cudaIpcCloseMemHandle(ctypes.c_void_p(pointer))
+
+
+def _text(libraries: Libraries, code: int) -> str:
+    """CUDA's own words for an error; clears it, or the next call of this thread would report it again."""
+    describe = libraries.runtime.cudaGetErrorString
+    describe.restype = ctypes.c_char_p
+    libraries.runtime.cudaGetLastError()
+    text = describe(ctypes.c_int(code))
+    return text.decode(errors="replace") if text else f"error {code}"

@@ -1,0 +1,150 @@
+"""Inputs that lie in regions of clients. What was sent in messages is in test_signature.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sardonyx_server.errors import Forbidden, InvalidRequest, NotFound
+from sardonyx_wire.messages import ModelInferRequest
+from tests.server.engine.regions import some_regions
+from tests.server.engine.requests import check, decode, message, rows_of, signature, spec
+
+MIXED = signature(spec("x"), spec("t", "BYTES", (-1,)), spec("b", "BOOL", (-1, 3)))
+
+
+def mixed() -> ModelInferRequest:
+    """Numbers, text and truth values."""
+    texts = np.array(["é", "x\0y"], object)
+    return message({"x": rows_of(0, 2), "t": texts, "b": np.ones((2, 3), bool)})
+
+
+def sent(data: bytes) -> ModelInferRequest:
+    """A request whose one input travels in the message."""
+    request = ModelInferRequest(model_name="m", raw_input_contents=[data])
+    request.inputs.add(name="x", datatype="FP32", shape=(1, 2))
+    return request
+
+
+def placed(byte_size: int = 8, offset: int | None = None, region: str = "r") -> ModelInferRequest:
+    """A request whose one input lies in shared memory."""
+    request = ModelInferRequest(model_name="m")
+    given = request.inputs.add(name="x", datatype="FP32", shape=(1, 2))
+    given.parameters["shared_memory_region"].string_param = region
+    given.parameters["shared_memory_byte_size"].int64_param = byte_size
+    if offset is not None:
+        given.parameters["shared_memory_offset"].int64_param = offset
+    return request
+
+
+def test_an_input_is_read_where_it_lies_and_needs_no_raw_entry() -> None:
+    """A private copy of it."""
+    regions = some_regions(r=b"----" + rows_of(5, 1).tobytes())
+    plan, tensors = check(signature(), placed(offset=4), regions.find)
+    assert [bytes(each) for each in tensors] == [rows_of(5, 1).tobytes()]  # type: ignore[arg-type]  # no strings
+    assert plan.region_bytes == 8
+    regions.find("r").memory.write(0, bytes(12))
+    assert [bytes(each) for each in tensors] == [rows_of(5, 1).tobytes()]  # type: ignore[arg-type]  # no strings
+
+
+def test_each_request_finds_the_region_anew() -> None:
+    """The plan is shared, and a region may be registered again under its name."""
+    of = signature()
+    header, _, payloads = decode(placed())
+    for start in range(2):
+        find_region = some_regions(r=rows_of(start, 1).tobytes()).find
+        _, tensors = of.check(header, payloads, find_region)
+        assert [bytes(each) for each in tensors] == [rows_of(start, 1).tobytes()]  # type: ignore[arg-type]  # none
+
+
+def test_raw_entries_belong_to_the_other_inputs_in_order() -> None:
+    """Numbers, text and a BOOL that is neither 0 nor 1, some here and some there."""
+    request = mixed()
+    texts = request.raw_input_contents[1]
+    del request.raw_input_contents[1]
+    request.inputs[1].parameters["shared_memory_region"].string_param = "t"
+    request.inputs[1].parameters["shared_memory_byte_size"].int64_param = len(texts)
+    _, tensors = check(MIXED, request, some_regions(t=texts).find)
+    _, expected = check(MIXED, mixed())
+    assert [one if isinstance(one, list) else bytes(one) for one in tensors] == [
+        one if isinstance(one, list) else bytes(one) for one in expected
+    ]
+    booleans = request.raw_input_contents.pop()
+    request.inputs[2].parameters["shared_memory_region"].string_param = "b"
+    request.inputs[2].parameters["shared_memory_byte_size"].int64_param = len(booleans)
+    _, tensors = check(MIXED, request, some_regions(t=texts, b=b"\x07" * len(booleans)).find)
+    assert tensors[2] == b"\1" * len(booleans)
+
+
+def test_a_request_in_shared_memory_joins_one_that_was_sent() -> None:
+    """Where the data lie is no matter of the batch."""
+    of = signature()
+    here, _ = check(of, placed(), some_regions(r=bytes(8)).find)
+    there, _ = check(of, sent(bytes(8)))
+    assert here.bucket is there.bucket
+
+
+def test_the_size_is_held_against_the_shape_before_the_region_is_read() -> None:
+    """A caller may ask for gigabytes."""
+    regions = some_regions(r=bytes(100))
+    with pytest.raises(InvalidRequest) as caught:
+        check(signature(), placed(byte_size=100), regions.find)
+    assert caught.value.message == (
+        "data of input 'x' of model 'm': expected 'shared_memory_byte_size' 8 for FP32 [1,2], got 100"
+    )
+    assert caught.value.field == "inputs[0].parameters[shared_memory_byte_size]"
+    memory: Any = regions.find("r").memory
+    assert memory.reads == 0
+
+
+def test_a_raw_entry_for_an_input_in_shared_memory_is_one_too_many() -> None:
+    """It belongs to nobody."""
+    request = placed()
+    request.raw_input_contents.append(bytes(8))
+    with pytest.raises(InvalidRequest) as caught:
+        check(signature(), request, some_regions(r=bytes(8)).find)
+    assert caught.value.message == (
+        "raw_input_contents of the request to model 'm': expected 0 entries, one for each input without typed "
+        "contents or a place in shared memory, got 1"
+    )
+
+
+def test_typed_contents_beside_shared_memory_are_refused() -> None:
+    """Which of them would count?"""
+    request = placed()
+    request.inputs[0].contents.fp32_contents.extend([1, 2])
+    with pytest.raises(InvalidRequest) as caught:
+        check(signature(), request)
+    assert caught.value.message == (
+        "input 'x' of model 'm' is in shared memory and has typed contents too: send one of them"
+    )
+
+
+def test_an_input_cannot_be_classified() -> None:
+    """The parameter is one of outputs."""
+    request = sent(bytes(8))
+    request.inputs[0].parameters["classification"].int64_param = 1
+    with pytest.raises(InvalidRequest) as caught:
+        check(signature(), request)
+    assert caught.value.message == (
+        "parameter 'classification' of input 'x' of model 'm': only outputs can be classified"
+    )
+
+
+def test_what_is_off_says_how_it_is_allowed() -> None:
+    """Without a word about regions."""
+    with pytest.raises(Forbidden) as caught:
+        check(signature(), placed())
+    assert caught.value.message == (
+        "shared memory of clients is off on this server: its operator can allow it with --allow-client-shm true; until "
+        "then send tensors in raw_input_contents and take them from raw_output_contents"
+    )
+
+
+def test_a_region_that_nobody_registered_is_not_found() -> None:
+    """The caller's own name is all that is shown."""
+    with pytest.raises(NotFound) as caught:
+        check(signature(), placed(region="s"), some_regions(r=bytes(8)).find)
+    assert caught.value.message == "unknown shared memory region 's': register it first"
