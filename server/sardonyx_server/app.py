@@ -45,6 +45,7 @@ __all__ = ["App", "Progress", "tune_process"]
 _LOG = logging.getLogger("sardonyx.app")
 
 _INFER: Final = METHODS["ModelInfer"].path
+_STREAM: Final = METHODS["ModelStreamInfer"].path
 # Of the stock server, made as they are needed. A caller that opens a call and never sends its message holds one, and on
 # the public API so does each ModelInfer that waits for its model.
 _RPC_THREADS: Final = 64
@@ -173,6 +174,7 @@ class App:
         self._published.health.drain()
         if self._watch is not None:
             self._watch.stop()
+        self._transport.drain()
         if not self._hurry.is_set():
             self._transport.wait_idle(timeout_s)
         grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
@@ -197,7 +199,14 @@ class App:
         wanted = self._settings.transport
         problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
-            return Lane(self._server, method=_INFER, intake=Intake(self.registry), authorise=None, on_lost=self._lost)
+            return Lane(
+                self._server,
+                method=_INFER,
+                stream_method=_STREAM,
+                intake=Intake(self.registry),
+                authorise=None,
+                on_lost=self._lost,
+            )
         if wanted == "lane":
             raise SettingsError(
                 f"transport: 'lane' does not work with the installed grpcio {grpc.__version__} ({problem}); install "
@@ -207,7 +216,13 @@ class App:
             "ModelInfer is served on grpcio's public API, several times slower than on the lane",
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
-        return PublicApi(self._server, method=_INFER, make_intake=lambda: Intake(self.registry), authorise=None)
+        return PublicApi(
+            self._server,
+            method=_INFER,
+            stream_method=_STREAM,
+            make_intake=lambda: Intake(self.registry),
+            authorise=None,
+        )
 
     def _listen(self, host: str, port: int) -> str:
         place = f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sardonyx_server.rpc.lane import Lane
-from tests.server.rpc.transports import BOUND_S, METHOD, opened
+from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,14 @@ def serving(intake: Any) -> tuple[grpc.Server, Lane, str]:
     """A server with a lane, started."""
     server = grpc.server(ThreadPoolExecutor(1))
     lost: list[Exception] = []
-    lane = Lane(server, method=METHOD, intake=intake, authorise=None, on_lost=lost.append)
+    lane = Lane(
+        server,
+        method=METHOD,
+        stream_method=STREAM_METHOD,
+        intake=intake,
+        authorise=None,
+        on_lost=lost.append,
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     lane.start()
@@ -110,6 +117,7 @@ def test_a_failure_of_the_loop_itself_is_told(caplog: pytest.LogCaptureFixture) 
     lane = Lane(
         server,
         method=METHOD,
+        stream_method=STREAM_METHOD,
         intake=intake,
         authorise=None,
         on_lost=lose,
