@@ -8,6 +8,7 @@ from tests.e2e.bad_messages import messages, outputs, parameters, strings
 from tests.e2e.bad_names import names
 from tests.e2e.bad_request import BadRequest
 from tests.e2e.bad_statistics import statistics
+from tests.e2e.bad_streams import streams
 from tests.e2e.bad_tensors import inputs, payloads
 
 __all__ = ["BAD_REQUESTS", "BadRequest"]
@@ -21,4 +22,5 @@ BAD_REQUESTS: Final = (
     *parameters(),
     *messages(),
     *statistics(),
+    *streams(),
 )

@@ -40,7 +40,18 @@ class LaneStream:
         call: grpcio's object of the call.
     """
 
-    __slots__ = ("_begun", "_call", "_caller", "_closed", "_ended", "_finished", "_lane", "_receiving", "_stream")
+    __slots__ = (
+        "__weakref__",
+        "_begun",
+        "_call",
+        "_caller",
+        "_closed",
+        "_ended",
+        "_finished",
+        "_lane",
+        "_receiving",
+        "_stream",
+    )
 
     def __init__(self, lane: Lane, caller: LaneCall, call: Any) -> None:
         self._lane = lane
