@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from sardonyx_wire.framing import ID_TAG, encode_id, encode_length, tag
 from sardonyx_wire.messages import ModelInferResponse, ModelStreamInferResponse
-from sardonyx_wire.requests import encode_length
 
 __all__ = ["answer_frame", "error_frame", "request_id"]
 
-# Wire tag of ModelStreamInferResponse.infer_response: field 2, wire type 2.
-_ANSWER: Final = bytes((2 << 3 | 2,))
-# Wire tag of ModelInferRequest.id, which is that of ModelInferResponse.id too.
-_ID: Final = 3 << 3 | 2
-_ID_TAG: Final = bytes((_ID,))
+# ModelStreamInferResponse.infer_response.
+_ANSWER: Final = bytes((tag(2),))
 
 # Wire types (protobuf encoding, section "Message Structure") and the lengths of those that have a fixed one.
 _VARINT: Final = 0
@@ -53,9 +50,7 @@ def error_frame(text: str, id_text: str) -> bytes:
         text: For people; not empty, since an empty one means success.
         id_text: The request's id; "" where it has none.
     """
-    encoded_id = id_text.encode()
-    id_field = _ID_TAG + encode_length(len(encoded_id)) + encoded_id if encoded_id else b""
-    return ModelStreamInferResponse(error_message=text).SerializeToString() + answer_frame(id_field)
+    return ModelStreamInferResponse(error_message=text).SerializeToString() + answer_frame(encode_id(id_text))
 
 
 def request_id(message: bytes) -> str:
@@ -71,11 +66,11 @@ def request_id(message: bytes) -> str:
     position, stop = 0, len(message)
     try:
         while position < stop:
-            tag, position = _varint(message, position)
-            kind = tag & 7
+            field, position = _varint(message, position)
+            kind = field & 7
             if kind == _DELIMITED:
                 length, position = _varint(message, position)
-                if tag == _ID:
+                if field == ID_TAG:
                     found = message[position : position + length]
                 position += length
             elif kind == _VARINT:

@@ -52,6 +52,8 @@ _RPC_THREADS: Final = 64
 # What was accepted before the stop gets at least this long, so that an answer that is ready is not cut off.
 _MIN_GRACE_S: Final = 0.5
 _MS_PER_S: Final = 1000
+# core's grpc_compression_level. It takes an algorithm that the caller accepts, and none where it accepts none.
+_COMPRESSION_LEVELS: Final = {"low": 1, "medium": 2, "high": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +306,9 @@ def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenMo
 
 def _channel_options(settings: Settings) -> list[tuple[str, int]]:
     ping_ms = int(settings.keepalive_min_ping_interval_s * _MS_PER_S)
+    compression = _COMPRESSION_LEVELS.get(settings.grpc_infer_response_compression_level)
     return [
+        *([] if compression is None else [("grpc.default_compression_level", compression)]),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Without this a second server on the same port would silently take half of the connections.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -13,7 +14,7 @@ import pytest
 
 from sardonyx_server.rpc.lane import Lane
 from tests.server.rpc.conversations import Conversation, conversing
-from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, opened, until
+from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, Transport, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,26 +199,30 @@ def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
 
 
 def test_idle_streams_hold_no_threads() -> None:
-    """A thousand of them; unary calls and one of the streams are served meanwhile."""
+    """A thousand of them, from a caller that holds none either; a unary call and one of the streams are served."""
+
+    async def converse(transport: Transport, address: str) -> None:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call: Any = channel.stream_stream(STREAM_METHOD)
+            first = call(timeout=60)
+            await first.write(b"")
+            await first.read()
+            # This test's own thread for waiting is there before and after.
+            await asyncio.to_thread(until, lambda: transport.serving.open_calls == 1)
+            before = threading.active_count()
+            idle = [call(timeout=60) for _ in range(1000)]
+            await asyncio.to_thread(until, lambda: transport.serving.open_calls == 1001)
+            assert threading.active_count() == before
+            unary: Any = channel.unary_unary(METHOD)
+            assert await unary(b"ask", timeout=BOUND_S) == b"ask"
+            await idle[500].write(b"")
+            await idle[500].read()
+            for stream in (first, *idle):
+                await stream.done_writing()
+                assert await stream.code() is grpc.StatusCode.OK
+
     with opened("lane", react=lambda message, call: call.reply(message)) as transport:
-        channel = transport.channel.stream_stream(STREAM_METHOD)
-        over = threading.Event()
-
-        def never() -> Iterator[bytes]:
-            over.wait(BOUND_S)
-            yield from ()
-
-        # Metadata comes at once where the first message is answered: the caller's own threads are left out of account.
-        first = channel(iter([b""]), timeout=60)
-        next(first)
-        idle = [channel(never(), timeout=60) for _ in range(1000)]
-        until(lambda: transport.serving.open_calls >= 1000)
-        names = {thread.name for thread in threading.enumerate()}
-        assert "lane" in names
-        assert not any(name.startswith(("stream", "rpc")) for name in names)
-        assert transport.send(b"ask").result() == b"ask"
-        over.set()
-        assert all(one.code() is grpc.StatusCode.OK for one in idle)
+        asyncio.run(asyncio.wait_for(converse(transport, transport.address), 60))
         until(lambda: not transport.serving.open_calls)
 
 

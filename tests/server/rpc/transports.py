@@ -84,6 +84,7 @@ class Transport:
     """A transport that serves on a loopback socket."""
 
     name: str
+    address: str
     serving: Any
     server: grpc.Server
     channel: Any  # a grpc.Channel, whose stubs want serializers
@@ -136,8 +137,11 @@ def opened(
     server.start()
     serving.start()
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=_CHANNEL_OPTIONS) as channel:
-            yield Transport(name=name, serving=serving, server=server, channel=channel, calls=calls, lost=lost)
+        address = f"127.0.0.1:{port}"
+        with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+            yield Transport(
+                name=name, address=address, serving=serving, server=server, channel=channel, calls=calls, lost=lost
+            )
     finally:
         server.stop(None).wait()
         serving.stop()
