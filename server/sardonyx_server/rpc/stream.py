@@ -72,6 +72,8 @@ class StreamCall:
 
     __slots__ = ("_carrier", "_message", "failure", "frame", "held_bytes")
 
+    streamed = True
+
     def __init__(self, carrier: Carrier, message: bytes) -> None:
         self._carrier = carrier
         # For its id, which an error is sent with. The engine keeps it as long, for the tensors in it.
