@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from sardonyx_wire.messages import ModelStreamInferResponse
+from sardonyx_wire.messages import ModelStatisticsRequest, ModelStreamInferResponse
 from tests.e2e.bad_requests import BAD_REQUESTS
 from tests.e2e.bad_streams import STREAM
 from tests.e2e.messages import arrays_of, encoded, failure_of, gate_request, infer_request
@@ -171,6 +171,23 @@ def test_requests_of_a_stream_that_is_given_up_do_not_run(server: Server, end: s
     assert sum(one.rows for one in server.counters("gate")) == before + 1
     stream.close()
     server.assert_well()
+
+
+def test_answers_on_streams_are_counted_as_responses(server: Server, stream: Conversation) -> None:
+    """Beside the requests; unary calls give none."""
+
+    def figures() -> tuple[int, int, int]:
+        (of,) = server.call("ModelStatistics", ModelStatisticsRequest(name="affine", version="3")).model_stats
+        responses = of.response_stats["0"]
+        return responses.success.count, responses.fail.count, of.inference_stats.success.count
+
+    good, bad, requests = figures()
+    x = np.ones((1, 4), np.float32)
+    send(stream, *(infer_request("affine", x=x) for _ in range(3)), infer_request("affine", x=x[:, :2]))
+    stream.half_close()
+    assert [bool(one.error_message) for one in stream.rest()] == [False, False, False, True]
+    server.infer(infer_request("affine", x=x))
+    assert figures() == (good + 3, bad + 1, requests + 4)
 
 
 def test_a_full_queue_is_told_within_the_stream(models: Path, server: Server) -> None:
