@@ -59,12 +59,15 @@ __all__ = ["App", "Progress", "tune_process"]
 _LOG = logging.getLogger("sardonyx.app")
 
 _INFER: Final = METHODS["ModelInfer"].path
+_STREAM: Final = METHODS["ModelStreamInfer"].path
 # Of the stock server, made as they are needed. A caller that opens a call and never sends its message holds one, and on
 # the public API so does each ModelInfer that waits for its model.
 _RPC_THREADS: Final = 64
 # What was accepted before the stop gets at least this long, so that an answer that is ready is not cut off.
 _MIN_GRACE_S: Final = 0.5
 _MS_PER_S: Final = 1000
+# core's grpc_compression_level. It takes an algorithm that the caller accepts, and none where it accepts none.
+_COMPRESSION_LEVELS: Final = {"low": 1, "medium": 2, "high": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,7 @@ class App:
         self._published.health.drain()
         if self._watch is not None:
             self._watch.stop()
+        self._transport.drain()
         if not self._hurry.is_set():
             self._transport.wait_idle(timeout_s)
         grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
@@ -262,6 +266,7 @@ class App:
             return Lane(
                 self._server,
                 method=_INFER,
+                stream_method=_STREAM,
                 intake=self._make_intake(Lane.name),
                 authorise=None,
                 on_lost=self._lost,
@@ -276,7 +281,11 @@ class App:
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
         return PublicApi(
-            self._server, method=_INFER, make_intake=lambda: self._make_intake(PublicApi.name), authorise=None
+            self._server,
+            method=_INFER,
+            stream_method=_STREAM,
+            make_intake=lambda: self._make_intake(PublicApi.name),
+            authorise=None,
         )
 
     def _make_intake(self, transport: str) -> Intake:
@@ -368,7 +377,9 @@ def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenMo
 
 def _channel_options(settings: Settings) -> list[tuple[str, int]]:
     ping_ms = int(settings.keepalive_min_ping_interval_s * _MS_PER_S)
+    compression = _COMPRESSION_LEVELS.get(settings.grpc_infer_response_compression_level)
     return [
+        *([] if compression is None else [("grpc.default_compression_level", compression)]),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Without this a second server on the same port would silently take half of the connections.

@@ -125,6 +125,7 @@ OptionalUrl = Annotated[
     BeforeValidator(_off),
     Kind("URL", "off or a URL that begins with http:// or https://"),
 ]
+CompressionLevel = Literal["none", "low", "medium", "high"]
 # For choices, and for the names of providers.
 AnyCase = BeforeValidator(_lower)
 
@@ -209,6 +210,11 @@ class Settings(BaseModel):
         default=256 * MIB,
         le=MESSAGE_BYTES_LIMIT,
         description="Largest request message, after decompression, and largest answer.",
+    )
+    grpc_infer_response_compression_level: Annotated[CompressionLevel, AnyCase] = Field(
+        default="none",
+        description="How much work goes into compressing answers (gzip or deflate, of every RPC) for clients that "
+        "accept it; requests may always be compressed.",
     )
     max_queue_rows_per_model: Whole = Field(
         default=8192,

@@ -150,14 +150,6 @@ def messages() -> list[BadRequest]:
             from_core=True,
         ),
         BadRequest(
-            id="message-gzip-bomb",
-            make=lambda: ModelInferRequest(raw_input_contents=[bytes(4 * MESSAGE_LIMIT_BYTES // 3)]),
-            code=TOO_LARGE,
-            pattern=r"larger than max|[Dd]ecompress",
-            from_core=True,
-            options={"compression": grpc.Compression.Gzip},
-        ),
-        BadRequest(
             id="metadata-20-kB",
             make=affine,
             code=TOO_LARGE,

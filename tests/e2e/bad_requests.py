@@ -9,6 +9,7 @@ from tests.e2e.bad_messages import messages, outputs, parameters, strings
 from tests.e2e.bad_names import names
 from tests.e2e.bad_request import BadRequest
 from tests.e2e.bad_statistics import statistics
+from tests.e2e.bad_streams import streams
 from tests.e2e.bad_tensors import inputs, payloads
 from tests.e2e.bad_tracing import log_settings, trace_settings
 
@@ -27,4 +28,5 @@ BAD_REQUESTS: Final = (
     *log_settings(),
     *classes(),
     *memory(),
+    *streams(),
 )

@@ -115,11 +115,7 @@ def test_what_is_not_served_yet_says_so(server: Server) -> None:
     """Every RPC of the protocol answers something."""
     for method in METHODS.values():
         if method.client_streaming:
-            call = server.channel.stream_stream(method.path)(iter([b""]), timeout=CALL_TIMEOUT_S)
-            with pytest.raises(grpc.RpcError) as caught:
-                list(call)
-            assert failure_of(caught.value).code is grpc.StatusCode.UNIMPLEMENTED
-            continue
+            continue  # See test_streams.py.
         try:
             server.raw(method.path, b"")
         except grpc.RpcError as error:

@@ -28,13 +28,17 @@ __all__ = [
     "answer_operations",
     "close_operations",
     "failure_operations",
+    "message_operations",
     "receive_operations",
     "self_check",
+    "status_operations",
+    "wake_operations",
 ]
 
 _NO_FLAGS: Final = 0
 _OK: Final = 0
 _SELF_CHECK_METHOD: Final = "/sardonyx.SelfCheck/Echo"
+_SELF_CHECK_STREAM: Final = "/sardonyx.SelfCheck/Echoes"
 _SELF_CHECK_TIMEOUT_S: Final = 5.0
 
 # What a finished operation gives: a cygrpc event. Its `tag` is what was posted with the operation.
@@ -126,8 +130,32 @@ def failure_operations(
     return (*send, cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS)) if learn_close else send
 
 
+def message_operations(message: bytes, *, first: bool) -> Operations:
+    """Send one message of a stream; one such batch at a time.
+
+    Args:
+        message: The serialised response.
+        first: Whether it is the first thing sent on this call: initial metadata goes with it.
+    """
+    send = cygrpc.SendMessageOperation(message, _NO_FLAGS)
+    return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS), send) if first else (send,)
+
+
+def status_operations(
+    code: int, message: str, trailing: Sequence[tuple[str, str | bytes]] | None, *, first: bool
+) -> Operations:
+    """End a stream; :func:`message_operations` must have come back. ``first`` as there."""
+    send = cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), _NO_FLAGS)
+    return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS), send) if first else (send,)
+
+
+def wake_operations() -> Operations:
+    """Nothing: its event comes at once, so it carries a tag from any thread to the one that polls."""
+    return ()
+
+
 def self_check() -> str:
-    """Prove that the installed grpcio does what this module relies on, by one call over a loopback socket.
+    """Prove that the installed grpcio does what this module relies on, by two calls over a loopback socket.
 
     Blocks for some milliseconds; runs on the calling thread.
 
@@ -135,29 +163,34 @@ def self_check() -> str:
         "" where all is well, else what went wrong: then use the public API.
     """
     try:
-        return _echo_once()
+        return _echo()
     except Exception as error:  # noqa: BLE001  # private API: anything may be raised, and all of it means "do not use"
         return f"{type(error).__name__}: {error}"
 
 
-def _echo_once() -> str:
+def _echo() -> str:
     server = grpc.server(ThreadPoolExecutor(max_workers=1))
-    attached = AttachedQueue(server, [_SELF_CHECK_METHOD])
+    attached = AttachedQueue(server, [_SELF_CHECK_METHOD, _SELF_CHECK_STREAM])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         attached.post(_SELF_CHECK_METHOD, "request")
+        attached.post(_SELF_CHECK_STREAM, "stream")
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_METHOD)
-            answer = echo.future(b"\x00sardonyx", timeout=_SELF_CHECK_TIMEOUT_S, metadata=(("check", "1"),))
-            problem = _serve_one_echo(attached)
-            return problem or ("" if answer.result() == b"\x00sardonyx" else "the echo differs")
+            return _echo_once(attached, channel) or _echo_stream(attached, channel)
     finally:
         # With grace: cancelling would make core log a GOAWAY to the terminal.
         server.stop(_SELF_CHECK_TIMEOUT_S).wait()
         attached.shutdown()
         while not AttachedQueue.ended(attached.poll(None)):
             pass
+
+
+def _echo_once(attached: AttachedQueue, channel: grpc.Channel) -> str:
+    echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_METHOD)
+    answer = echo.future(b"\x00sardonyx", timeout=_SELF_CHECK_TIMEOUT_S, metadata=(("check", "1"),))
+    problem = _serve_one_echo(attached)
+    return problem or ("" if answer.result() == b"\x00sardonyx" else "the echo differs")
 
 
 def _serve_one_echo(attached: AttachedQueue) -> str:
@@ -177,3 +210,34 @@ def _serve_one_echo(attached: AttachedQueue) -> str:
         else:
             return ""
     return "no call arrived"
+
+
+def _echo_stream(attached: AttachedQueue, channel: grpc.Channel) -> str:
+    messages = (b"\x00one", b"", b"three")
+    echo: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(_SELF_CHECK_STREAM)
+    answers = echo(iter(messages), timeout=_SELF_CHECK_TIMEOUT_S)
+    problem = _serve_one_stream(attached)
+    return problem or ("" if tuple(answers) == messages else "the echoes of a stream differ")
+
+
+def _serve_one_stream(attached: AttachedQueue) -> str:
+    until = time.time() + _SELF_CHECK_TIMEOUT_S
+    call = None
+    first = True
+    while (event := attached.poll(until)).tag is not None:
+        if event.tag == "stream":
+            call = event.call
+            call.start_server_batch(close_operations(), "closed")
+            call.start_server_batch(wake_operations(), "awake")
+        elif event.tag == "closed":
+            return "a stream that ended well counts as cancelled" if event.batch_operations[0].cancelled() else ""
+        elif call is None or event.tag == "ended":
+            continue
+        elif event.tag in ("awake", "sent"):
+            call.start_server_batch(receive_operations(), "message")
+        elif (message := event.batch_operations[0].message()) is None:
+            call.start_server_batch(status_operations(_OK, "", None, first=first), "ended")
+        else:
+            call.start_server_batch(message_operations(message, first=first), "sent")
+            first = False
+    return "no stream arrived, or it did not end"

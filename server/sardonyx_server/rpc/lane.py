@@ -1,4 +1,4 @@
-"""The lane: ModelInfer on a completion queue of its own, driven by one thread.
+"""The lane: ModelInfer and ModelStreamInfer on a completion queue of their own, driven by one thread.
 
 Drain before dispatch: the thread takes in what has come together, then sets the models to work on all of it. To
 dispatch on the first message of a burst would give batches of one although the rest are already in the socket. A burst
@@ -11,51 +11,46 @@ Cheap models run on this thread. Slow models have runner threads, which send one
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.rpc.completion_queue import (
-    AttachedQueue,
-    Event,
-    answer_operations,
-    close_operations,
-    failure_operations,
-    receive_operations,
-)
+from sardonyx_server.errors import InvalidRequest, ShuttingDown
+from sardonyx_server.rpc.completion_queue import AttachedQueue, Event, receive_operations
 from sardonyx_server.rpc.lag import Away
-from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.lane_call import LaneCall
+from sardonyx_server.rpc.lane_stream import LaneStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import grpc
 
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.lag import LaneLag
     from sardonyx_server.rpc.methods import Authorise
+    from sardonyx_server.rpc.stream import StreamCall
 
-__all__ = ["Lane", "LaneCall"]
+__all__ = ["Lane"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
 # Calls that core may hand over before the thread comes round to post again. Each costs core a few hundred bytes.
 _POSTED_CALLS: Final = 128
+# Streams last: they are opened far more rarely.
+_POSTED_STREAMS: Final = 32
 # A steady stream of events must not keep the models waiting: dispatch at least this often.
 _MAX_DRAINED_EVENTS: Final = 256
-# Core's "no deadline" is the end of its clock, some 292 billion years on.
-_NO_DEADLINE_S: Final = 1e12
 
 
 class Lane:
-    """Takes the calls of one method and answers them through an intake.
+    """Takes the calls of two methods and answers them through an intake.
 
     Args:
         server: A stock server that has not been started.
-        method: Full name of the method.
+        method: Full name of the unary method.
+        stream_method: Full name of the one that takes a stream of the same requests.
         intake: Where requests go; used by the lane's thread only.
         authorise: Raises where a call is not allowed; None allows all.
         on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
@@ -66,12 +61,14 @@ class Lane:
         server: grpc.Server,
         *,
         method: str,
+        stream_method: str,
         intake: Intake,
         authorise: Authorise | None,
         on_lost: Callable[[Exception], None],
     ) -> None:
-        self._queue = AttachedQueue(server, (method,))
+        self._queue = AttachedQueue(server, (method, stream_method))
         self._method = method
+        self._stream_method = stream_method
         self._intake = intake
         self._authorise = authorise
         self._on_lost = on_lost
@@ -81,6 +78,12 @@ class Lane:
         # Calls whose message is still to come, and whether the intake holds something that more may join.
         self._arriving = 0
         self._waiting = False
+        # Whether a stream that sends one request upon the other counts as a call whose message is still to come.
+        self._more_likely = False
+        # Streams are opened and ended on the lane's thread, and drained from another one.
+        self._streams: set[LaneStream] = set()
+        self._streams_lock = threading.Lock()
+        self._draining = False
         self._idle: threading.Event | None = None
         self._away = Away(time.monotonic)
         self._tasks: deque[Callable[[], None]] = deque()
@@ -104,7 +107,20 @@ class Lane:
         """Take calls. Requires: the server has been started. Once."""
         for _ in range(_POSTED_CALLS):
             self._queue.post(self._method, self._on_request)
+        for _ in range(_POSTED_STREAMS):
+            self._queue.post(self._stream_method, self._on_stream)
         self._thread.start()
+
+    def drain(self) -> None:
+        """Refuse new streams, end those that are idle, and the others when what is in flight is answered.
+
+        Calls of the unary method are taken as before. Any thread but the lane's; does not block.
+        """
+        with self._streams_lock:
+            self._draining = True
+            streams = tuple(self._streams)
+        for stream in streams:
+            stream.drain()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
@@ -150,6 +166,9 @@ class Lane:
                     if not self._arriving or tag is None or drained >= _MAX_DRAINED_EVENTS:
                         drained = 0
                         self._waiting = False
+                        if self._more_likely:
+                            self._more_likely = False
+                            self._arriving -= 1
                         doing(run_waiting)
                 # Kept while the thread waits, these would keep the last message in memory.
                 event = tag = None
@@ -172,6 +191,55 @@ class Lane:
         event.call.start_server_batch(receive_operations(), call.on_message)
         self._arriving += 1
 
+    def _on_stream(self, event: Event) -> None:
+        if not event.success:
+            return  # As above.
+        self._queue.renew(self._stream_method, self._on_stream)
+        self._received += 1
+        call = LaneCall(self, event)
+        stream = LaneStream(self, call, event.call)
+        try:
+            if self._authorise is not None:
+                self._authorise(self._stream_method, call.metadata, call.peer())
+            self._keep(stream)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._intake.refuse(error, call)
+            return
+        stream.open()
+
+    def _keep(self, stream: LaneStream) -> None:
+        with self._streams_lock:
+            if self._draining:
+                raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
+            self._streams.add(stream)
+
+    def on_stream_ended(self, stream: LaneStream) -> None:
+        """A stream is over, and the engine has nothing of it any more."""
+        with self._streams_lock:
+            self._streams.discard(stream)
+        self.on_ended(None)
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller is on the lane's thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def take_in(self, message: bytes, call: StreamCall, *, more_likely: bool) -> None:
+        """A request has come on a stream.
+
+        Args:
+            message: The request.
+            call: Who waits.
+            more_likely: Whether the next one is worth asking for before the models are set to work.
+        """
+        if self._intake.accept(message, call):
+            self._waiting = True
+            if more_likely and not self._more_likely:
+                self._more_likely = True
+                self._arriving += 1
+        else:
+            self._waiting = False
+            self._away.doing(self._intake.run_waiting)
+
     def receive(self, call: LaneCall, event: Event) -> None:
         """The request message of a call has come, or will not."""
         self._arriving -= 1
@@ -190,50 +258,3 @@ class Lane:
         self._ended += 1
         if self._idle is not None and self._ended == self._received:
             self._idle.set()
-
-
-class LaneCall:
-    """One call on the lane. See :class:`~sardonyx_server.engine.call.Call`."""
-
-    __slots__ = ("_call", "_lane", "_watched", "cancelled", "deadline_s", "metadata")
-
-    streamed = False
-
-    def __init__(self, lane: Lane, event: Event) -> None:
-        self._lane = lane
-        self._call = event.call
-        self._watched = False
-        self.metadata: Sequence[tuple[str, str | bytes]] = event.invocation_metadata
-        self.cancelled = False
-        deadline_s = event.call_details.deadline
-        self.deadline_s = deadline_s - time.time() + time.monotonic() if deadline_s < _NO_DEADLINE_S else math.inf
-
-    def peer(self) -> str:
-        """Address of the caller."""
-        peer: bytes | str = self._call.peer()
-        return peer.decode(errors="replace") if isinstance(peer, bytes) else peer
-
-    def watch(self) -> None:
-        """Keep :attr:`cancelled` up to date from now on."""
-        self._watched = True
-        self._call.start_server_batch(close_operations(), self.on_closed)
-
-    def reply(self, message: bytes) -> None:
-        """Answer. Any thread; never blocks."""
-        self._call.start_server_batch(answer_operations(message, learn_close=not self._watched), self._lane.on_ended)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with the status of an error. Any thread; never blocks."""
-        status = to_status(error)
-        self._call.start_server_batch(
-            failure_operations(status.code, status.message, status.trailing, learn_close=not self._watched),
-            self._lane.on_ended,
-        )
-
-    def on_message(self, event: Event) -> None:
-        """Next step after the request: its message."""
-        self._lane.receive(self, event)
-
-    def on_closed(self, event: Event) -> None:
-        """The call is over: answered, or given up by the caller."""
-        self.cancelled = event.batch_operations[0].cancelled()

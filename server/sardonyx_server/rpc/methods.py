@@ -1,6 +1,6 @@
 """Which RPCs there are, what serves each, and their registration with grpc. Holds no logic of an RPC.
 
-ModelInfer is in the table but not registered here: the lane, or its fallback, takes it.
+ModelInfer and ModelStreamInfer are in the table but not registered here: the lane, or its fallback, takes them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "ServerMetadata": Served(answer=lambda on, request: on.introspection.server_metadata(request)),
     "ModelMetadata": Served(answer=lambda on, request: on.introspection.model_metadata(request)),
     "ModelInfer": HotPath(),
-    "ModelStreamInfer": Later(way_out="call ModelInfer for each request"),
+    "ModelStreamInfer": HotPath(),
     "ModelConfig": Served(answer=lambda on, request: on.introspection.model_config(request)),
     "ModelStatistics": Served(answer=lambda on, request: on.statistics.model_statistics(request)),
     "RepositoryIndex": Later(way_out="ask ModelReady for each model"),

@@ -1,6 +1,7 @@
 """ModelInfer on grpcio's public API: the lane's slow twin, for a grpcio whose private API has changed.
 
-A thread of grpcio's pool blocks in each call until the engine answers. Passes the same contract suite as the lane.
+A thread of grpcio's pool blocks in each call until the engine answers. Streams are in public_stream.py. Both pass the
+same contract suites as the lane.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams, abort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,17 +26,17 @@ __all__ = ["PublicApi", "PublicCall"]
 # Some grpcio say None where there is no deadline, others the end of core's clock, some 292 billion years on.
 _NO_DEADLINE_S: Final = 1e12
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
-
 
 class PublicApi:
-    """Takes the calls of one method from a stock server.
+    """Takes the calls of two methods from a stock server.
 
     Args:
         server: A stock server that has not been started.
-        method: Full name of the method.
-        make_intake: Makes one intake for each thread of the server's pool.
+        method: Full name of the unary method.
+        stream_method: Full name of the one that takes a stream of the same requests.
+        make_intake: Makes one intake for each thread that reads requests.
         authorise: Raises where a call is not allowed; None allows all.
+        max_streams: How many streams may be open at a time.
     """
 
     name = "grpcio"
@@ -43,7 +44,14 @@ class PublicApi:
     lag = None
 
     def __init__(
-        self, server: grpc.Server, *, method: str, make_intake: Callable[[], Intake], authorise: Authorise | None
+        self,
+        server: grpc.Server,
+        *,
+        method: str,
+        stream_method: str,
+        make_intake: Callable[[], Intake],
+        authorise: Authorise | None,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         self._method = method
         self._make_intake = make_intake
@@ -52,9 +60,22 @@ class PublicApi:
         self._open = 0
         self._hurried = False
         self._changed = threading.Condition()
-        _, service, name = method.split("/")
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._infer)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+        self._streams = PublicStreams(
+            method=stream_method,
+            make_call=PublicCall,
+            make_intake=make_intake,
+            authorise=authorise,
+            changed=self._changed,
+            max_streams=max_streams,
+        )
+        streams: Any = self._streams  # the stubs do not know behaviours that send by callback
+        handlers: tuple[tuple[str, grpc.RpcMethodHandler[bytes, bytes]], ...] = (
+            (method, grpc.unary_unary_rpc_method_handler(self._infer)),
+            (stream_method, grpc.stream_stream_rpc_method_handler(streams)),
+        )
+        for path, handler in handlers:
+            _, service, name = path.split("/")
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
 
     def start(self) -> None:
         """Nothing to do: the stock server takes the calls."""
@@ -62,7 +83,11 @@ class PublicApi:
     @property
     def open_calls(self) -> int:
         """Calls that were taken and are not over yet."""
-        return self._open
+        return self._open + self._streams.open
+
+    def drain(self) -> None:
+        """Refuse new streams, end those that are idle, and the others when what is in flight is answered."""
+        self._streams.drain()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
@@ -71,8 +96,8 @@ class PublicApi:
             Whether that came about.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._hurried or not self._open, timeout_s)
-            return not self._open
+            self._changed.wait_for(lambda: self._hurried or not self.open_calls, timeout_s)
+            return not self.open_calls
 
     def hurry(self) -> None:
         """End :meth:`wait_idle`."""
@@ -156,14 +181,7 @@ class PublicCall:
         self._answered.wait()
         if isinstance(self._answer, bytes):
             return self._answer
-        return _abort(self._context, self._answer)
+        return abort(self._context, self._answer)
 
     def _on_ended(self) -> None:
         self.cancelled = not self._answered.is_set()
-
-
-def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    status = to_status(error)
-    context.set_trailing_metadata(status.trailing)
-    context.abort(_CODES[status.code], status.message)
-    raise AssertionError("abort() does not return")

@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
-from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened
+from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +27,6 @@ def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     """Each transport, with calls that wait for the test."""
     with opened(request.param) as running:
         yield running
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait, with a bound, for what no event tells of."""
-    end_s = time.monotonic() + BOUND_S
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.001)
 
 
 def failed(call: Any) -> grpc.StatusCode:

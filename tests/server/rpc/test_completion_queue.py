@@ -15,8 +15,11 @@ from sardonyx_server.rpc.completion_queue import (
     answer_operations,
     close_operations,
     failure_operations,
+    message_operations,
     receive_operations,
     self_check,
+    status_operations,
+    wake_operations,
 )
 
 ATTACHED = "/test.Service/Attached"
@@ -96,3 +99,41 @@ def test_a_call_cannot_be_posted_before_the_server_has_started() -> None:
     queue = AttachedQueue(server, [ATTACHED])
     with pytest.raises(ValueError, match="server must be started"):
         queue.post(ATTACHED, "early")
+
+
+def test_a_stream_is_received_and_sent_message_by_message() -> None:
+    """Until the caller half-closes; an operation that does nothing carries a tag from another thread."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    queue = AttachedQueue(server, [ATTACHED])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    queue.post(ATTACHED, "stream")
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stream: Any = channel.stream_stream(ATTACHED)
+        answers = stream(iter([b"one", b"", b"three"]), timeout=BOUND_S)
+        call = event_of(queue).call
+        with ThreadPoolExecutor(1) as other:
+            other.submit(call.start_server_batch, wake_operations(), "awake").result()
+        assert event_of(queue).tag == "awake"
+        for index, expected in enumerate((b"one", b"", b"three")):
+            call.start_server_batch(receive_operations(), "message")
+            assert event_of(queue).batch_operations[0].message() == expected
+            call.start_server_batch(message_operations(expected, first=not index), "sent")
+            assert event_of(queue).tag == "sent"
+            assert next(answers) == expected
+        call.start_server_batch(receive_operations(), "end")
+        assert event_of(queue).batch_operations[0].message() is None
+        call.start_server_batch(close_operations(), "closed")
+        call.start_server_batch(status_operations(14, "later: ü", (("text", "x"),), first=False), "status")
+        ends = {event.tag: event for event in (event_of(queue), event_of(queue))}
+        assert set(ends) == {"closed", "status"}
+        assert not ends["closed"].batch_operations[0].cancelled()
+        assert (answers.code(), answers.details()) == (grpc.StatusCode.UNAVAILABLE, "later: ü")
+        assert ("text", "x") in [(key, value) for key, value in answers.trailing_metadata()]
+    server.stop(None).wait()
+    # Also on a call that is over: an answer may come when nobody waits for it any more.
+    call.start_server_batch(wake_operations(), "late")
+    assert event_of(queue).tag == "late"
+    queue.shutdown()
+    while not AttachedQueue.ended(queue.poll(None)):
+        pass

@@ -34,7 +34,6 @@ from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, run
 
 NO_MESSAGE = b"\x0a\xff"  # a string that is longer than the message
 LATER = {
-    "ModelStreamInfer": "call ModelInfer for each request",
     "RepositoryIndex": "ask ModelReady for each model",
     "RepositoryModelLoad": "start the server with --model-control-mode poll and change the repository",
     "RepositoryModelUnload": "start the server with --model-control-mode poll and change the repository",
@@ -50,6 +49,11 @@ def every_method() -> list[Any]:
 def path_of(method: Any) -> str:
     """Full name of a method."""
     return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def is_hot(method: Any) -> bool:
+    """Whether the lane or its fallback serves it: see the contract suites of calls and of streams."""
+    return isinstance(RPCS.get(method.name), HotPath)
 
 
 def start(channel: grpc.Channel, path: str, message: bytes, *, request_stream: bool, response_stream: bool) -> Any:
@@ -95,7 +99,7 @@ def test_the_table_lists_every_rpc_of_the_contract_and_no_other() -> None:
     """An RPC that the contract gains must be put somewhere."""
     assert list(RPCS) == [name for name in METHODS if name in RPCS]
     assert set(RPCS) == set(METHODS)
-    assert [name for name, rpc in RPCS.items() if isinstance(rpc, HotPath)] == ["ModelInfer"]
+    assert [name for name, rpc in RPCS.items() if isinstance(rpc, HotPath)] == ["ModelInfer", "ModelStreamInfer"]
     assert {name: rpc.way_out for name, rpc in RPCS.items() if isinstance(rpc, Later)} == LATER
     assert all(rpc.answer.__name__ for rpc in RPCS.values() if isinstance(rpc, Served))
 
@@ -264,7 +268,7 @@ def test_an_unknown_method_is_unimplemented(path: str) -> None:
 
 
 def test_every_method_of_every_service_asks_whether_the_call_is_allowed() -> None:
-    """With the full name, metadata and peer, before anything is read; ModelInfer asks on its own queue."""
+    """With the full name, metadata and peer, before anything is read; the hot path asks on its own queue."""
     asked: list[tuple[str, str]] = []
 
     def refuse(method: str, metadata: Any, peer: str) -> None:
@@ -272,7 +276,7 @@ def test_every_method_of_every_service_asks_whether_the_call_is_allowed() -> Non
         asked.append((method, peer.split(":", 1)[0]))
         raise Forbidden(f"{method} is not for you")
 
-    paths = [path_of(method) for method in every_method() if method.name != "ModelInfer"]
+    paths = [path_of(method) for method in every_method() if not is_hot(method)]
     with running(authorise=refuse) as server:
         for path in paths:
             assert outcome(server, path, NO_MESSAGE) == (
@@ -316,7 +320,7 @@ def test_the_unforeseen_shows_nothing() -> None:
 
     with running(authorise=broken) as server:
         for method in every_method():
-            if method.name == "ModelInfer":
+            if is_hot(method):
                 continue
             code, text = outcome(server, path_of(method))
             assert code is grpc.StatusCode.INTERNAL

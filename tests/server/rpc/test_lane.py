@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,8 @@ import grpc
 import pytest
 
 from sardonyx_server.rpc.lane import Lane
-from tests.server.rpc.transports import BOUND_S, METHOD, opened
+from tests.server.rpc.conversations import Conversation, conversing
+from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, Transport, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +57,14 @@ def serving(intake: Any) -> tuple[grpc.Server, Lane, str]:
     """A server with a lane, started."""
     server = grpc.server(ThreadPoolExecutor(1))
     lost: list[Exception] = []
-    lane = Lane(server, method=METHOD, intake=intake, authorise=None, on_lost=lost.append)
+    lane = Lane(
+        server,
+        method=METHOD,
+        stream_method=STREAM_METHOD,
+        intake=intake,
+        authorise=None,
+        on_lost=lost.append,
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     lane.start()
@@ -110,6 +121,7 @@ def test_a_failure_of_the_loop_itself_is_told(caplog: pytest.LogCaptureFixture) 
     lane = Lane(
         server,
         method=METHOD,
+        stream_method=STREAM_METHOD,
         intake=intake,
         authorise=None,
         on_lost=lose,
@@ -184,3 +196,119 @@ def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
         transport.calls.take()[1].reply(b"")
         again.result()
         assert ran == ["lane"]
+
+
+def test_idle_streams_hold_no_threads() -> None:
+    """A thousand of them, from a caller that holds none either; a unary call and one of the streams are served."""
+
+    async def converse(transport: Transport, address: str) -> None:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call: Any = channel.stream_stream(STREAM_METHOD)
+            first = call(timeout=60)
+            await first.write(b"")
+            await first.read()
+            # This test's own thread for waiting is there before and after.
+            await asyncio.to_thread(until, lambda: transport.serving.open_calls == 1)
+            before = threading.active_count()
+            idle = [call(timeout=60) for _ in range(1000)]
+            await asyncio.to_thread(until, lambda: transport.serving.open_calls == 1001)
+            assert threading.active_count() == before
+            unary: Any = channel.unary_unary(METHOD)
+            assert await unary(b"ask", timeout=BOUND_S) == b"ask"
+            await idle[500].write(b"")
+            await idle[500].read()
+            for stream in (first, *idle):
+                await stream.done_writing()
+                assert await stream.code() is grpc.StatusCode.OK
+
+    with opened("lane", react=lambda message, call: call.reply(message)) as transport:
+        asyncio.run(asyncio.wait_for(converse(transport, transport.address), 60))
+        until(lambda: not transport.serving.open_calls)
+
+
+def test_requests_of_one_stream_are_dispatched_together() -> None:
+    """What its caller sends without waiting for answers shares batches, though each message is asked for by itself."""
+    begun, go_on, all_sent = threading.Event(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        assert go_on.wait(BOUND_S)
+
+    def requests() -> Iterator[bytes]:
+        yield b"first"
+        assert begun.wait(BOUND_S)
+        yield from (bytes((k,)) for k in range(40))
+        all_sent.set()
+
+    intake = InlineIntake(hold)
+    server, lane, address = serving(intake)
+    with grpc.insecure_channel(address) as channel:
+        call: Any = channel.stream_stream(STREAM_METHOD)
+        answers = call(requests(), timeout=BOUND_S)
+        assert all_sent.wait(BOUND_S)
+        # As above: proves that core has read them.
+        other: Any = channel.unary_unary("/test.Service/Other")
+        with pytest.raises(grpc.RpcError):
+            other(b"", timeout=BOUND_S)
+        go_on.set()
+        assert len(list(answers)) == 41
+    server.stop(None).wait()
+    lane.stop()
+    assert sum(intake.batches) == 41
+    assert len(intake.batches) < 10
+
+
+def test_an_answer_on_a_stream_that_cannot_send_wakes_the_lane_all_the_same() -> None:
+    """A runner hands over the other answers of its batch before it sends the first: they must not wait for its turn."""
+    with opened("lane") as transport:
+        lane: Lane = transport.serving
+        ran = threading.Event()
+        with conversing(transport) as stream:
+            stream.send(b"", b"")
+            (_, first), (_, second) = transport.calls.take(), transport.calls.take()
+            lane.later(ran.set)
+            second.reply(b"")
+            assert ran.wait(BOUND_S)
+            first.reply(b"")
+            assert stream.ids(2) == ["", ""]
+
+
+def test_a_stream_leaves_no_reference_cycle() -> None:
+    """One that does would keep its last messages until the garbage is collected, which is done rarely."""
+    with opened("lane") as transport:
+        gc.collect()
+        gc.disable()
+        try:
+            for end in ("half_close", "cancel"):
+                with conversing(transport) as stream:
+                    stream.send(b"", b"")
+                    taken = [transport.calls.take() for _ in range(2)]
+                    carrier = weakref.ref(taken[0][1]._carrier)  # type: ignore[attr-defined]  # a StreamCall
+                    taken[1][1].reply(b"")
+                    if end == "cancel":
+                        stream.call.cancel()
+                    else:
+                        stream.half_close()
+                    taken[0][1].reply(b"")
+                    taken.clear()
+                    until(lambda: not transport.serving.open_calls)
+                until(lambda carrier=carrier: carrier() is None)  # type: ignore[misc]  # bound
+        finally:
+            gc.enable()
+
+
+def test_a_drain_may_come_at_any_moment_of_a_streams_life() -> None:
+    """Streams open and end while another thread drains: each ends, and none twice."""
+    for _ in range(10):
+        with opened("lane", react=lambda message, call: call.reply(message)) as transport:
+            streams = [Conversation(transport.channel) for _ in range(20)]
+            for stream in streams:
+                stream.send(b"", b"")
+                stream.half_close()
+            transport.serving.drain()
+            answers = [len(stream.rest()) for stream in streams]
+            ends = [stream.code() for stream in streams]
+            assert set(ends) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+            assert all(count == 2 for count, end in zip(answers, ends, strict=True) if end is grpc.StatusCode.OK)
+            assert transport.serving.wait_idle(BOUND_S)
+            assert transport.serving.open_calls == 0

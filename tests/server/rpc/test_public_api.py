@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from tests.server.rpc.transports import BOUND_S, METHOD, opened
+from tests.server.rpc.conversations import Conversation, conversing
+from tests.server.rpc.transports import BOUND_S, METHOD, opened, until
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
@@ -61,3 +62,45 @@ def test_a_call_without_a_message_is_refused_by_grpcio() -> None:
             transport.channel.stream_unary(METHOD)(iter(()), timeout=BOUND_S)
         failure: Any = caught.value  # a grpc.Call too
         assert failure.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_more_streams_than_it_has_threads_for_are_refused() -> None:
+    """With a way out; when one ends there is room again."""
+    with opened("grpcio", max_streams=2, react=lambda message, call: call.reply(message)) as transport:
+        first, second = Conversation(transport.channel), Conversation(transport.channel)
+        until(lambda: transport.serving.open_calls == 2)
+        with conversing(transport) as third:
+            assert third.rest() == []
+            assert third.code() is grpc.StatusCode.UNAVAILABLE
+            assert third.call.details() == (
+                "2 streams are open, the most this server keeps on grpcio's public API; end one, call ModelInfer for "
+                "each request, or have the operator serve with --transport lane"
+            )
+        first.half_close()
+        assert first.rest() == []
+        until(lambda: transport.serving.open_calls == 1)
+        with conversing(transport) as fourth:
+            fourth.send(b"")
+            assert fourth.ids(1) == [""]
+        second.close()
+
+
+def test_threads_of_streams_end_with_them() -> None:
+    """Two for each, whichever way it ends."""
+    with opened("grpcio", react=lambda message, call: call.reply(message)) as transport:
+        for end in ("half_close", "close"):
+            streams = [Conversation(transport.channel) for _ in range(10)]
+            for stream in streams:
+                stream.send(b"")
+                assert stream.ids(1) == [""]
+            assert stream_threads() == 20
+            for stream in streams:
+                getattr(stream, end)()
+            until(lambda: not stream_threads())
+            for stream in streams:
+                stream.close()
+
+
+def stream_threads() -> int:
+    """How many threads streams hold."""
+    return sum(thread.name.startswith("stream-") for thread in threading.enumerate())

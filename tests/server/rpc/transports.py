@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,23 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_server.rpc.behaviours import Authorise
 
-__all__ = ["METHOD", "TRANSPORTS", "Calls", "Transport", "opened"]
+__all__ = ["METHOD", "STREAM_METHOD", "TRANSPORTS", "Calls", "Transport", "opened", "until"]
 
 METHOD: Final = "/test.Service/Infer"
+STREAM_METHOD: Final = "/test.Service/StreamInfer"
 TRANSPORTS: Final = ("lane", "grpcio")
 BOUND_S: Final = 20.0
 # On the public API each open call holds a thread.
 THREADS: Final = 64
 _CHANNEL_OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait, with a bound, for what no event tells of."""
+    end_s = time.monotonic() + BOUND_S
+    while not holds():
+        assert time.monotonic() < end_s
+        time.sleep(0.001)
 
 
 class Calls:
@@ -64,12 +74,17 @@ class Calls:
         """The next call; waits for it."""
         return self._arrived.get(timeout=BOUND_S)
 
+    def none_has_come(self) -> bool:
+        """Whether no call waits for the test."""
+        return self._arrived.empty()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transport:
     """A transport that serves on a loopback socket."""
 
     name: str
+    address: str
     serving: Any
     server: grpc.Server
     channel: Any  # a grpc.Channel, whose stubs want serializers
@@ -89,22 +104,44 @@ def opened(
     react: Callable[[bytes, Call], None] | None = None,
     authorise: Authorise | None = None,
     options: tuple[tuple[str, Any], ...] = (),
+    **more: Any,
 ) -> Iterator[Transport]:
-    """Start a transport by its name; stops it at the end, when every call must have been answered."""
+    """Start a transport by its name; stops it at the end, when every call must have been answered.
+
+    ``more`` is for the transport itself.
+    """
     calls: Any = Calls(react)
     lost: list[Exception] = []
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     serving: Lane | PublicApi
     if name == "lane":
-        serving = Lane(server, method=METHOD, intake=calls, authorise=authorise, on_lost=lost.append)
+        serving = Lane(
+            server,
+            method=METHOD,
+            stream_method=STREAM_METHOD,
+            intake=calls,
+            authorise=authorise,
+            on_lost=lost.append,
+            **more,
+        )
     else:
-        serving = PublicApi(server, method=METHOD, make_intake=lambda: calls, authorise=authorise)
+        serving = PublicApi(
+            server,
+            method=METHOD,
+            stream_method=STREAM_METHOD,
+            make_intake=lambda: calls,
+            authorise=authorise,
+            **more,
+        )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     serving.start()
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=_CHANNEL_OPTIONS) as channel:
-            yield Transport(name=name, serving=serving, server=server, channel=channel, calls=calls, lost=lost)
+        address = f"127.0.0.1:{port}"
+        with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+            yield Transport(
+                name=name, address=address, serving=serving, server=server, channel=channel, calls=calls, lost=lost
+            )
     finally:
         server.stop(None).wait()
         serving.stop()
