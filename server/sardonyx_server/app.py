@@ -219,6 +219,7 @@ class App:
         until_s = time.monotonic() + timeout_s
         self._stopping.set()
         self._published.health.drain()
+        self._lifecycle.refuse()
         if self._watch is not None:
             self._watch.stop()
         if not self._hurry.is_set():
