@@ -87,7 +87,7 @@ def test_tritonclient_reads_readiness_metadata_and_config(address: str) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ["get_model_repository_index", "get_system_shared_memory_status"],
+    ["get_system_shared_memory_status"],
 )
 def test_what_is_not_in_this_release_says_so(address: str, call: str) -> None:
     """UNIMPLEMENTED, with the way out."""

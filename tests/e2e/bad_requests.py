@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.e2e.bad_control import control
 from tests.e2e.bad_messages import messages, outputs, parameters, strings
 from tests.e2e.bad_names import names
 from tests.e2e.bad_request import BadRequest
@@ -24,4 +25,5 @@ BAD_REQUESTS: Final = (
     *statistics(),
     *trace_settings(),
     *log_settings(),
+    *control(),
 )

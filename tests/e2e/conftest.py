@@ -23,6 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
     """A server that outlives the test: leave it as it was."""
-    # Callers may change settings, so that the bad requests of those RPCs get further than the refusal.
-    with Server(models, request.param, allow_admin=True) as running:
+    # Callers may change settings and load models, so that the bad requests of those RPCs get further than the refusal.
+    admin = {"allow_admin": True, "model_control_mode": "explicit", "load_model": ("*",)}
+    with Server(models, request.param, **admin) as running:
         yield running

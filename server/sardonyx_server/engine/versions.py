@@ -141,7 +141,11 @@ class Versions:
             return
         if entry.problem:
             self._registry.set_problem(name, "")
-        replaced = any(number in spec.versions and status.model for number, status in entry.versions.items())
+        # A reason beside a model: an earlier state of the version is served, since the wanted one failed.
+        replaced = any(
+            number in spec.versions and status.model is not None and not status.reason
+            for number, status in entry.versions.items()
+        )
         for version, status in entry.versions.items():
             if version not in spec.versions and (replaced or status.model is None):
                 self._take_out_version(name, version)
@@ -208,7 +212,7 @@ class Versions:
                 number=version,
                 state=State.READY,
                 model=old,
-                reason=f"the files on disk were not taken, an earlier state of them is served: {reason}",
+                reason=f"a later load failed, an earlier state is served: {reason}",
             )
         self._registry.set_version(name, status)
         return reason

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo", "version_field"]
 
-EXTENSIONS: Final = ("logging", "model_configuration", "schedule_policy", "statistics", "trace")
+EXTENSIONS: Final = ("logging", "model_configuration", "model_repository", "schedule_policy", "statistics", "trace")
 """Triton's names of the protocol's extensions, as far as they work here."""
 
 PLATFORM: Final = "onnxruntime_onnx"

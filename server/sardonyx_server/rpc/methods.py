@@ -15,10 +15,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Unary, Watch
+from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Slow, Unary, Wait, Watch
 from sardonyx_server.rpc.health import Health
 from sardonyx_server.rpc.introspection import Introspection
 from sardonyx_server.rpc.log_settings import LogSettings
+from sardonyx_server.rpc.model_repository import ModelRepository
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import TraceSettings
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.registry import Registry
 
-__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "Services", "add_services"]
+__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "Services", "TakesLong", "add_services"]
 
 # A reflection stream holds a thread while it is open. It has its own few, so that idle ones keep nothing else waiting.
 _REFLECTION_THREADS: Final = 2
+# Loads wait for the one thread that loads: a few hold what their callers sent, the others wait unread. An index reads
+# the disk, which may hang: it waits for no load, and nothing else for it.
+_SLOW_THREADS: Final[Mapping[str, int]] = {"control": 8, "index": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Services:
     statistics: Statistics
     trace_settings: TraceSettings
     log_settings: LogSettings
+    repository: ModelRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,19 @@ class Served:
     """
 
     answer: Callable[[Services, Any], Message]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakesLong:
+    """An RPC that is served here, on threads of its own: however many are under way, all others are answered.
+
+    Attributes:
+        answer: (services, request message, waits for what others do) -> response message, or raises.
+        pool: Whose threads it takes.
+    """
+
+    answer: Callable[[Services, Any, Wait], Message]
+    pool: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +94,7 @@ class Later:
 
 _SEND_IN_MESSAGE: Final = "send tensors in raw_input_contents and take them from raw_output_contents"
 
-RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
+RPCS: Final[Mapping[str, Served | TakesLong | HotPath | Later]] = {
     "ServerLive": Served(answer=lambda on, request: on.introspection.server_live(request)),
     "ServerReady": Served(answer=lambda on, request: on.introspection.server_ready(request)),
     "ModelReady": Served(answer=lambda on, request: on.introspection.model_ready(request)),
@@ -86,9 +104,13 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "ModelStreamInfer": Later(way_out="call ModelInfer for each request"),
     "ModelConfig": Served(answer=lambda on, request: on.introspection.model_config(request)),
     "ModelStatistics": Served(answer=lambda on, request: on.statistics.model_statistics(request)),
-    "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
-    "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
-    "RepositoryModelUnload": Later(way_out="start the server with --model-control-mode poll and change the repository"),
+    "RepositoryIndex": TakesLong(answer=lambda on, request, _wait: on.repository.index(request), pool="index"),
+    "RepositoryModelLoad": TakesLong(
+        answer=lambda on, request, wait: on.repository.load(request, wait), pool="control"
+    ),
+    "RepositoryModelUnload": TakesLong(
+        answer=lambda on, request, wait: on.repository.unload(request, wait), pool="control"
+    ),
     "SystemSharedMemoryStatus": Later(way_out=_SEND_IN_MESSAGE),
     "SystemSharedMemoryRegister": Later(way_out=_SEND_IN_MESSAGE),
     "SystemSharedMemoryUnregister": Later(way_out=_SEND_IN_MESSAGE),
@@ -111,11 +133,17 @@ class Published:
 
     health: Health
     _reflection_threads: ThreadPoolExecutor
+    _slow_threads: Mapping[str, ThreadPoolExecutor]
 
     def close(self) -> None:
         """End watches, let go of threads. Blocks for some seconds at most. To be called before ``server.stop()``."""
         self.health.close()
         self._reflection_threads.shutdown(wait=False)
+
+    def free_threads(self) -> None:
+        """Let go of the threads of slow RPCs. Does not block. To be called when ``server.stop()`` is over."""
+        for threads in self._slow_threads.values():
+            threads.shutdown(wait=False)
 
 
 def add_services(
@@ -141,11 +169,12 @@ def add_services(
     reflection = Reflection()
     health = Health(registry, is_ready)
     reflection_threads = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
+    slow_threads = {pool: ThreadPoolExecutor(count, thread_name_prefix=pool) for pool, count in _SLOW_THREADS.items()}
     table = {
         SERVICE: {
             name: handler
             for name, rpc in RPCS.items()
-            if (handler := _inference_handler(name, rpc, services, authorise)) is not None
+            if (handler := _inference_handler(name, rpc, services, slow_threads, authorise)) is not None
         },
         HEALTH_SERVICE: _health_handlers(health, authorise),
     }
@@ -157,7 +186,7 @@ def add_services(
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(service, handlers) for service, handlers in table.items())
     )
-    return Published(health=health, _reflection_threads=reflection_threads)
+    return Published(health=health, _reflection_threads=reflection_threads, _slow_threads=slow_threads)
 
 
 def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
@@ -178,7 +207,11 @@ def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, g
 
 
 def _inference_handler(
-    name: str, rpc: Served | HotPath | Later, services: Services, authorise: Authorise | None
+    name: str,
+    rpc: Served | TakesLong | HotPath | Later,
+    services: Services,
+    slow_threads: Mapping[str, ThreadPoolExecutor],
+    authorise: Authorise | None,
 ) -> grpc.RpcMethodHandler[Any, Any] | None:
     method = METHODS[name]
     entry = Entry(SERVICE, name, method.request, authorise)
@@ -187,6 +220,9 @@ def _inference_handler(
             return None
         case Served(answer=answer):
             return grpc.unary_unary_rpc_method_handler(Unary(entry, lambda request: answer(services, request)))
+        case TakesLong(answer=slow_answer, pool=pool):
+            slow = Slow(entry, lambda request, wait: slow_answer(services, request, wait), slow_threads[pool])
+            return grpc.unary_unary_rpc_method_handler(slow)
         case Later(way_out=way_out):
             refuse = Refuse(entry, way_out)
             if method.client_streaming:

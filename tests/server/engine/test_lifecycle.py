@@ -90,7 +90,7 @@ def test_overwritten_files_that_do_not_load_leave_the_old_ones_served(server: Se
     server.serve(spec("m", {1: "b"}))
     status = server.status("m", 1)
     assert (status.state, status.model) == (State.READY, server.models[0])
-    assert status.reason == ("the files on disk were not taken, an earlier state of them is served: the file is empty")
+    assert status.reason == "a later load failed, an earlier state is served: the file is empty"
     assert not server.is_closed(server.models[0])
 
 

@@ -31,8 +31,8 @@ def _reason_of(path: Path, name: str) -> str:
 
 
 def test_public_names_are_sorted() -> None:
-    """The module exports scan alone."""
-    assert scan_module.__all__ == ["scan"]
+    """The module exports its two looks."""
+    assert scan_module.__all__ == ["find", "scan"]
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------

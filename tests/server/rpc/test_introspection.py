@@ -22,7 +22,6 @@ from sardonyx_wire.messages import (
     ModelMetadataRequest,
     ModelMetadataResponse,
     ModelReadyRequest,
-    RepositoryIndexRequest,
     ServerLiveRequest,
     ServerLiveResponse,
     ServerMetadataRequest,
@@ -35,9 +34,6 @@ from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, run
 NO_MESSAGE = b"\x0a\xff"  # a string that is longer than the message
 LATER = {
     "ModelStreamInfer": "call ModelInfer for each request",
-    "RepositoryIndex": "ask ModelReady for each model",
-    "RepositoryModelLoad": "start the server with --model-control-mode poll and change the repository",
-    "RepositoryModelUnload": "start the server with --model-control-mode poll and change the repository",
     "SystemSharedMemoryStatus": "send tensors in raw_input_contents and take them from raw_output_contents",
     "SystemSharedMemoryRegister": "send tensors in raw_input_contents and take them from raw_output_contents",
     "SystemSharedMemoryUnregister": "send tensors in raw_input_contents and take them from raw_output_contents",
@@ -253,9 +249,9 @@ def test_what_comes_later_says_so_and_what_to_do_until_then(name: str) -> None:
 
 def test_what_comes_later_has_a_reason_for_machines() -> None:
     """ErrorInfo tells it from a method that nobody knows."""
-    info = ErrorInfo()
+    info, name = ErrorInfo(), next(reversed(LATER))
     with running() as server:
-        error = refusal(server, "RepositoryIndex", RepositoryIndexRequest())
+        error = refusal(server, name, METHODS[name].request())
     assert any(each.Unpack(info) for each in error_details(error).details)
     assert info == ErrorInfo(reason="NOT_IN_THIS_RELEASE", domain="sardonyx")
 
