@@ -92,10 +92,11 @@ def given_files(
         LoadFailed: The files make no model, or cannot be written.
     """
     _check_files(name, given, files)
-    # mkdtemp: 0700. Its finalizer removes it also where the thread that loads never gets on.
-    with tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True) as private:
-        folder = Path(private) / name
+    with contextlib.ExitStack() as undo:
         try:
+            # mkdtemp: 0700. Its finalizer removes it also where the thread that loads never gets on.
+            private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
+            folder = Path(undo.enter_context(private)) / name
             _write(folder, files)
             spec = read_folder(folder, given)
         except OSError as error:

@@ -114,7 +114,8 @@ class Wait:
         over = threading.Event()
         outcome.add_done_callback(lambda _: over.set())
         if self._context.add_callback(over.set):
-            over.wait(self._context.time_remaining())
+            # Without a deadline grpc says that more seconds are left than a wait can take.
+            over.wait(min(self._context.time_remaining(), threading.TIMEOUT_MAX))
         if outcome.done():
             return outcome.result()
         begun = "has begun, and goes on" if not outcome.cancel() else "had not begun, and will not"
