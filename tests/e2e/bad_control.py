@@ -95,8 +95,16 @@ BAD_CONFIGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("negative", '{"max_batch_size": -1}', r": max_batch_size is -1, expected 0 or more$"),
     ("million-instances", '{"instance_group": [{"count": 1000000}]}', r"is 1,000,000, expected at most 1,024$"),
     ("priorities", '{"dynamic_batching": {"priority_levels": "9223372036854775807"}}', r"expected at most 1,024$"),
-    ("contradiction", '{"input": [{"name": "x", "data_type": "TYPE_INT8", "dims": [4]}]}', r"TYPE_INT8|INT8"),
-    ("no-such-version", '{"version_policy": {"specific": {"versions": [0]}}}', r"expected numbers from 1, got 0"),
+    (
+        "contradiction",
+        '{"input": [{"name": "x", "data_type": "TYPE_INT8", "dims": [4]}]}',
+        r"the given config of model 'affine': input 'x'",
+    ),
+    (
+        "no-such-version",
+        '{"version_policy": {"specific": {"versions": [0]}}}',
+        r"the given config of .*: expected numbers from 1, got 0$",
+    ),
     (
         "library",
         '{"model_operations": {"op_library_filename": ["/tmp/evil.so"]}}',

@@ -269,7 +269,7 @@ class _Opening:
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
         self.signature = graph_signature(files)
-        check_against_graph(spec.config, *self.signature)
+        check_against_graph(spec.config, *self.signature, source=spec.config_source)
         self.served_inputs = served_inputs(spec.config, self.signature[0])
         self.placement, warnings = runtime.place(spec.config, self.served_inputs)
         self.warnings = warnings
@@ -290,7 +290,7 @@ class _Opening:
         max_batch_size = self.spec.config.max_batch_size
         if max_batch_size > 0 and not verdict.batchable:
             raise LoadFailed(
-                f"config.pbtxt of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
+                f"{self.spec.config_source} of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
                 f"{verdict.reason}; set max_batch_size to 0, or export the model with a dynamic first axis"
             )
         return verdict

@@ -136,7 +136,7 @@ def declines_batching(text: str, config: ModelConfig) -> bool:
     return config.max_batch_size == 0 and any(match[1] for match in _STATED_BATCH_SIZE.finditer(text))
 
 
-def select_versions(policy: ModelVersionPolicy, available: Iterable[int], name: str) -> tuple[int, ...]:
+def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subject: str) -> tuple[int, ...]:
     """Versions to serve, ascending. A version named by ``specific`` is among them whether or not it is available.
 
     Raises:
@@ -150,10 +150,7 @@ def select_versions(policy: ModelVersionPolicy, available: Iterable[int], name: 
         wanted = sorted(set(policy.specific.versions))
         if not wanted or wanted[0] < 1:
             got = wanted[0] if wanted else "none"
-            raise LoadFailed(
-                f"config.pbtxt of model {quoted(name)}: version_policy.specific.versions: "
-                f"expected numbers from 1, got {got}"
-            )
+            raise LoadFailed(f"{subject}: version_policy.specific.versions: expected numbers from 1, got {got}")
         return tuple(wanted)
     return tuple(numbers[-max(1, policy.latest.num_versions) :])
 

@@ -55,9 +55,11 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     name = folder.name
     items = disk.items_below(folder)
     if given is not None:
+        source = given.source
         config, has_config, declines = given.message, True, given.declines_batching
         items.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
     else:
+        source = _CONFIG
         text = _read_config(folder)
         config = ModelConfig(name=name) if text is None else parse_config(text, name)
         has_config, declines = text is not None, text is not None and declines_batching(text, config)
@@ -66,7 +68,7 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     if not numbers:
         raise LoadFailed(_no_versions(folder, filename))
     filled = [number for number in numbers if os.path.lexists(folder / str(number) / filename)]
-    selected = select_versions(config.version_policy, filled, name)
+    selected = select_versions(config.version_policy, filled, f"{source} of model {quoted(name)}")
     if not selected:
         raise LoadFailed(f"model {quoted(name)}: {_no_model_file(folder / str(numbers[-1]), filename)}")
     warnings += [
@@ -80,7 +82,6 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
         raise LoadFailed(problems[-1] or "")
     unused = unused_fields(config)
     if unused:
-        source = _CONFIG if given is None else "the given config"
         warnings.append(f"{source} sets what has no effect here: {', '.join(unused)}")
     shared = [item for item in items if not is_version(item.parts[0] if item.parts else "")]
     return ModelSpec(
@@ -98,6 +99,7 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
             for number in selected
         },
         warnings=tuple(warnings),
+        config_source=source,
     )
 
 

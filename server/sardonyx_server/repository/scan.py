@@ -186,6 +186,7 @@ def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel
         fingerprint=fingerprint,
         version_fingerprints={1: fingerprint},
         warnings=(),
+        config_source="config.pbtxt" if given is None else given.source,
     )
 
 

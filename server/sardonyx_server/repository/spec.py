@@ -25,11 +25,13 @@ class GivenConfig:
         message: What it says, with the name filled in. Not to be changed.
         declines_batching: As ``ModelSpec.declines_batching``.
         fingerprint: Differs where the text differs.
+        source: What messages call it.
     """
 
     message: ModelConfig
     declines_batching: bool
     fingerprint: str
+    source: str = "the given config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class ModelSpec:
         fingerprint: Changes when anything of the model on disk changes.
         version_fingerprints: Version -> changes when that version or what all share (config, labels) changes.
         warnings: What an operator should know, one line each.
+        config_source: What messages call the config.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ModelSpec:
     fingerprint: str
     version_fingerprints: Mapping[int, str]
     warnings: tuple[str, ...]
+    config_source: str = "config.pbtxt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

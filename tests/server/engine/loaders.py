@@ -60,6 +60,7 @@ class Server:
         self.loads: list[tuple[str, int]] = []
         self.done: list[tuple[str, int, int]] = []
         self.models: list[Model] = []
+        self.made_of: dict[Model, str] = {}
         self.outcomes: dict[str, Exception] = {}
         self.on_load: Callable[[str, int], None] = lambda _name, _version: None
         self.make: Callable[[str, int], Model] = lambda name, version: model_of(
@@ -82,6 +83,7 @@ class Server:
             raise outcome
         model = self.make(spec.name, version)
         self.models.append(model)
+        self.made_of[model] = spec.version_fingerprints[version]
         return model
 
     def serve(self, *wanted: ModelSpec | BrokenModel) -> None:
@@ -118,12 +120,15 @@ class Busy:
     def __init__(self, name: str = "m", version: int = 1) -> None:
         self._entered = threading.Event()
         self._open = threading.Event()
-        self.call = FakeCall()
+        self.call = FakeCall()  # the last run's
         self.model = model_of(FakeSession(self._answer), of=signature(name=name, version=version), runners=1)
         self.model.start()
 
     def run(self) -> None:
-        """Begin the run."""
+        """Begin the run; one more when it has ended."""
+        self._entered.clear()
+        self._open.clear()
+        self.call = FakeCall()
         request = message({"x": rows_of(0, 1)})
         plan, tensors = check(self.model.signature, request)
         self.model.submit(self.call, plan, tensors, b"", 1)

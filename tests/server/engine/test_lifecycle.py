@@ -327,6 +327,17 @@ def test_a_load_that_fails_says_why_and_can_be_asked_for_again(server: Server) -
     assert not server.status("m", 1).reason
 
 
+def test_a_load_that_fails_takes_nothing_out(server: Server) -> None:
+    """Not even versions that are wanted no more: an earlier state of the wanted one does not replace them."""
+    server.load(spec("m", {1: "a", 2: "b"})).result(PATIENCE_S)
+    server.outcomes["c"] = LoadFailed("no")
+    assert isinstance(server.load(spec("m", {2: "c"})).exception(PATIENCE_S), LoadFailed)
+    assert server.registry.get("m", "1") is server.models[0]
+    assert server.registry.get("m", "2") is server.models[1]
+    server.load(spec("m", {2: "d"})).result(PATIENCE_S)
+    eventually(lambda: list(server.registry.entries()["m"].versions) == [2], "version 1 is gone")
+
+
 def test_a_load_of_what_is_no_model_says_so(server: Server) -> None:
     """And of what is still being written: no second try behind the caller's back."""
     with pytest.raises(LoadFailed, match=r"^model 'm' failed to load: there is no version folder$"):
