@@ -367,8 +367,9 @@ def test_a_stop_ends_the_wait_for_a_load(server: Explicit) -> None:
     """Whoever waits hears of it at once, and the server comes to its end."""
     hold = server.gate.hold("a")
     loads = server.channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
-    waiting = [loads.future(load_request(name).SerializeToString(), timeout=30) for name in "ab"]
+    waiting = [loads.future(load_request("a").SerializeToString(), timeout=30)]
     assert hold.entered.wait(20)
+    waiting.append(loads.future(load_request("b").SerializeToString(), timeout=30))
     stopping = threading.Thread(target=server.stop, args=(20.0,))
     stopping.start()
     for call in waiting:
