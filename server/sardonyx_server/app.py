@@ -37,6 +37,7 @@ from sardonyx_server.rpc.introspection import EXTENSIONS, Introspection, ServerI
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Services, add_services
+from sardonyx_server.rpc.model_repository import ModelRepository
 from sardonyx_server.rpc.public_api import PublicApi
 from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
@@ -163,6 +164,12 @@ class App:
                     self.registry, self._sampling, _destination(settings), allow_admin=settings.allow_admin
                 ),
                 log_settings=LogSettings(logs, allow_admin=settings.allow_admin),
+                repository=ModelRepository(
+                    self.registry,
+                    self._lifecycle,
+                    paths=settings.model_repository,
+                    control_mode=settings.model_control_mode,
+                ),
             ),
             registry=self.registry,
             is_ready=self._is_ready,
@@ -236,6 +243,7 @@ class App:
         until_s = time.monotonic() + timeout_s
         self._stopping.set()
         self._published.health.drain()
+        self._lifecycle.refuse()
         if self._watch is not None:
             self._watch.stop()
         self._transport.drain()
@@ -244,6 +252,7 @@ class App:
         grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
         self._published.close()
         self._server.stop(grace_s).wait()
+        self._published.free_threads()
         finished = self._lifecycle.stop(0.0 if self._hurry.is_set() else grace_s)
         # The last answers may be on their way through the lane.
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
@@ -307,7 +316,12 @@ class App:
         found = scan(self._settings.model_repository)
         if self._settings.model_control_mode != "explicit" or "*" in self._settings.load_model:
             return found
-        return {name: found.get(name) or _absent(name, found) for name in self._settings.load_model}
+        wanted = {name: found.get(name) or _absent(name, found) for name in self._settings.load_model}
+        for name, model in found.items():
+            if name not in wanted:
+                # Known, so that callers hear that it is not loaded, not that there is no such model.
+                self.registry.set_problem(name, model.reason if isinstance(model, BrokenModel) else "")
+        return wanted
 
     def _follow(self, _changes: Changes, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
         """Serve what lies on disk now. On the watch's thread."""
@@ -325,7 +339,10 @@ class App:
         if not self._settings.strict_readiness:
             return True
         entries = self.registry.entries()
-        return all(name in entries and entries[name].newest_ready is not None for name in self._wanted)
+        return all(
+            name in entries and (entries[name].newest_ready is not None or entries[name].is_unloaded)
+            for name in self._wanted
+        )
 
     def _lost(self, error: Exception) -> None:
         self._is_lost = True

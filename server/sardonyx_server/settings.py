@@ -170,7 +170,7 @@ class Settings(BaseModel):
     model_control_mode: Annotated[Literal["none", "poll", "explicit"], AnyCase] = Field(
         default="none",
         description="none loads every model once; poll follows changes on disk; explicit loads what --load-model "
-        "names.",
+        "names, and lets callers load and unload models.",
     )
     repository_poll_secs: Seconds = Field(
         default=15.0,

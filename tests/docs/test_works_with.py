@@ -85,18 +85,6 @@ def test_tritonclient_reads_readiness_metadata_and_config(address: str) -> None:
         assert client.get_model_config("digits").config.max_batch_size == 64
 
 
-@pytest.mark.parametrize(
-    "call",
-    ["get_model_repository_index"],
-)
-def test_what_is_not_in_this_release_says_so(address: str, call: str) -> None:
-    """UNIMPLEMENTED, with the way out."""
-    refusal = pytest.raises(tritonclient.grpc.InferenceServerException, match="is not served by this release")
-    with tritonclient.grpc.InferenceServerClient(address) as client, refusal as caught:
-        getattr(client, call)()
-    assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
-
-
 def test_health_stubs_check_and_watch(address: str) -> None:
     """The stubs of grpcio-health-checking, for the server and for a model."""
     serving = health_pb2.HealthCheckResponse.SERVING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.e2e.bad_control import control
 from tests.e2e.bad_memory import classes, memory
 from tests.e2e.bad_messages import messages, outputs, parameters, strings
 from tests.e2e.bad_names import names
@@ -29,4 +30,5 @@ BAD_REQUESTS: Final = (
     *classes(),
     *memory(),
     *streams(),
+    *control(),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", params=TRANSPORTS)
 def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
-    """A server that outlives the test: leave it as it was. Shared memory, which is off by default, is allowed."""
-    # Callers may change settings, so that the bad requests of those RPCs get further than the refusal.
-    with Server(models, request.param, allow_admin=True, allow_client_shm=True) as running:
+    """A server that outlives the test: leave it as it was. What is off by default is allowed."""
+    # Callers may change settings, load models and name regions, so that bad requests of those RPCs are looked at.
+    admin: dict[str, Any] = {
+        "allow_admin": True,
+        "allow_client_shm": True,
+        "model_control_mode": "explicit",
+        "load_model": ("*",),
+    }
+    with Server(models, request.param, **admin) as running:
         yield running

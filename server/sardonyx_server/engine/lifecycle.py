@@ -1,7 +1,7 @@
-"""Brings what is served in line with what lies on disk: loads, swaps, drains. One thread does it, model by model.
+"""Brings what is served in line with what lies on disk and with what is asked for, in order, on one thread.
 
-A new version is loaded, warmed and checked before requests reach it; the old one drains and closes after the swap. A
-version that fails is reported and never displaces one that works. What failed is tried again when it changes.
+One loader: two models that are measured at once would measure each other. It waits for no drain, and for no caller.
+What happens to a model is in ``versions``; this module says when.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ import logging
 import queue
 import threading
 import time
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.drains import Drains
 from sardonyx_server.engine.priority import lower_priority
-from sardonyx_server.engine.registry import State, VersionStatus
-from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.files import STILL_BEING_WRITTEN
-from sardonyx_server.repository.spec import BrokenModel, ModelSpec
+from sardonyx_server.engine.versions import Versions
+from sardonyx_server.errors import LoadFailed, ServerError, ShuttingDown
+from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from sardonyx_server.engine.model import Model
-    from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.registry import Registry, State
+    from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
 __all__ = ["Lifecycle"]
 
@@ -30,6 +35,8 @@ _LOG = logging.getLogger("sardonyx.models")
 
 # How long after a look at unfinished files to look again.
 _SETTLE_S: Final = 1.0
+# Callers may load models under any name; so many that are not served stay known.
+_REMEMBERED: Final = 1_000
 
 
 class Lifecycle:
@@ -51,16 +58,16 @@ class Lifecycle:
         on_model: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
     ) -> None:
         self._registry = registry
-        self._load = load
-        self._drain_timeout_s = drain_timeout_s
         self._on_model = on_model
-        self._wanted: queue.SimpleQueue[tuple[Mapping[str, ModelSpec | BrokenModel], threading.Event] | None] = (
-            queue.SimpleQueue()
-        )
-        self._loaded: dict[tuple[str, int], str] = {}
-        self._fingerprints: dict[str, str] = {}
-        # Files that somebody was still writing when they were looked at.
-        self._unsettled: dict[tuple[str, int], ModelSpec] = {}
+        self._drains = Drains(drain_timeout_s)
+        self._versions = Versions(registry, load, self._drains, lambda: self._stopping)
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # Names that the last reconciliation wanted: the next one takes out what it no longer wants of them.
+        self._reconciled: tuple[str, ...] = ()
+        self._asked_for: dict[str, None] = {}
+        # Reentrant: an answer that is refused forgets itself.
+        self._lock = threading.RLock()
+        self._answers: set[Future[None]] = set()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._stopping = False
 
@@ -69,10 +76,47 @@ class Lifecycle:
         self._thread.start()
 
     def reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
-        """Serve exactly these models from now on. Does not block; the event is set when it is done, well or badly."""
+        """Serve exactly these models from now on, and those that were loaded by name.
+
+        Does not block; the event is set when it is done, well or badly.
+        """
         done = threading.Event()
-        self._wanted.put((wanted, done))
+        self._tasks.put(partial(self._reconcile, wanted, done))
         return done
+
+    def load(self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]) -> Future[None]:
+        """Serve one model as it lies on disk when its turn comes. Does not block. Any thread.
+
+        What has not changed since it was loaded is left alone, what failed is tried again.
+
+        Args:
+            name: The model's.
+            find: Looks at the disk, on the loader's thread; the context is left when the load is over. May raise.
+
+        Returns:
+            Done when every version is ready or has failed: then it raises LoadFailed, what ``find`` raised, or
+            ShuttingDown. Cancelling it works until its turn has come.
+        """
+        return self._ask(partial(self._load, name, find))
+
+    def unload(self, name: str, check: Callable[[], None]) -> Future[None]:
+        """Serve a model no more: it finishes what it has admitted and stays known. Does not block. Any thread.
+
+        Args:
+            name: The model's.
+            check: Called on the loader's thread, first of all; what it raises is the outcome.
+
+        Returns:
+            Done when all its versions are closed, also such as were replaced before; or it raises ShuttingDown.
+        """
+        return self._ask(partial(self._unload, name, check))
+
+    def refuse(self) -> None:
+        """Begin nothing more; loads and unloads that have not ended raise ShuttingDown. Does not block."""
+        with self._lock:
+            self._stopping = True
+            for answer in list(self._answers):
+                _fail(answer, ShuttingDown("the server is stopping; load models at another one"))
 
     def stop(self, timeout_s: float) -> bool:
         """Drain and close every version. Blocks.
@@ -80,8 +124,8 @@ class Lifecycle:
         Returns:
             Whether all that was admitted got its answer in time.
         """
-        self._stopping = True
-        self._wanted.put(None)
+        self.refuse()
+        self._tasks.put(None)
         until_s = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
         models = [
@@ -94,159 +138,107 @@ class Lifecycle:
         for model in models:
             model.queue.close()
         finished = [model.drain(max(0.0, until_s - time.monotonic())) for model in models]
-        return all(finished)
+        return self._drains.join(max(0.0, until_s - time.monotonic())) and all(finished)
 
     def _run(self) -> None:
         while True:
             try:
-                task = self._wanted.get(timeout=_SETTLE_S if self._unsettled else None)
+                task = self._tasks.get(timeout=_SETTLE_S if self._versions.has_unsettled else None)
             except queue.Empty:
-                self._retry_unsettled()
-                continue
+                task = self._versions.retry_unsettled
             if task is None:
                 return
-            wanted, done = task
             try:
-                for index, (name, spec) in enumerate(wanted.items(), 1):
-                    if self._stopping:
-                        break
-                    self._bring_in(name, spec)
-                    self._on_model(name, index, len(wanted))
-                for name in [name for name in self._registry.entries() if name not in wanted]:
-                    self._take_out(name)
+                task()
             except Exception:  # noqa: BLE001  # the thread goes on: the next change on disk may find it able to
                 _LOG.exception("bug: the loader failed; models stay as they are")
-            finally:
-                done.set()
-                lower_priority()
+            # From the first task on: until then nobody else wants the processor.
+            lower_priority()
 
-    def _retry_unsettled(self) -> None:
-        unsettled, self._unsettled = self._unsettled, {}
-        for (_, version), spec in unsettled.items():
-            if self._stopping:
-                return
-            try:
-                self._bring_in_version(spec, version)
-                self._take_out_replaced(spec)
-            except Exception:  # noqa: BLE001  # as in _run
-                _LOG.exception("bug: the loader failed; models stay as they are")
-
-    def _bring_in(self, name: str, spec: ModelSpec | BrokenModel) -> None:
-        if isinstance(spec, BrokenModel):
-            entry = self._registry.entries().get(name)
-            if entry is None or entry.problem != spec.reason:
-                _LOG.error("model cannot be served", extra={"model": name, "reason": spec.reason})
-                self._registry.set_problem(name, spec.reason)
-            return
-        if self._fingerprints.get(name) != spec.fingerprint:
-            self._fingerprints[name] = spec.fingerprint
-            for warning in spec.warnings:
-                _LOG.warning("model repository", extra={"model": name, "warning": warning})
-        for version in spec.versions:
-            if not self._stopping and self._loaded.get((name, version)) != spec.version_fingerprints[version]:
-                self._bring_in_version(spec, version)
-        self._take_out_replaced(spec)
-
-    def _take_out_replaced(self, spec: ModelSpec) -> None:
-        """Take out versions that are wanted no more. Only what works displaces what works."""
-        name = spec.name
-        entry = self._registry.entries().get(name)
-        if entry is None or self._stopping:
-            return
-        if entry.problem:
-            self._registry.set_problem(name, "")
-        replaced = any(number in spec.versions and status.model for number, status in entry.versions.items())
-        for version, status in entry.versions.items():
-            if version not in spec.versions and (replaced or status.model is None):
-                self._take_out_version(name, version)
-
-    def _bring_in_version(self, spec: ModelSpec, version: int) -> None:
-        name = spec.name
-        old = self._serving(name, version)
-
-        def tell(state: State) -> None:
-            if old is None:
-                self._registry.set_version(name, VersionStatus(number=version, state=state))
-
-        # Remembered also where it fails: the same files fail again, other files have another fingerprint.
-        self._loaded[name, version] = spec.version_fingerprints[version]
-        self._unsettled.pop((name, version), None)
-        tell(State.LOADING)
+    def _reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel], done: threading.Event) -> None:
         try:
-            model = self._load(spec, version, tell)
-        except LoadFailed as error:
-            if error.reason == STILL_BEING_WRITTEN:
-                self._unsettled[name, version] = spec
-            self._keep(old, name, version, error.message)
+            before, self._reconciled = self._reconciled, tuple(wanted)
+            for index, (name, spec) in enumerate(wanted.items(), 1):
+                if self._stopping:
+                    break
+                self._versions.bring_in(name, spec)
+                self._on_model(name, index, len(wanted))
+            for name in before:
+                if name not in wanted and not self._stopping:
+                    self._versions.forget(name)
+        finally:
+            done.set()
+
+    def _ask(self, work: Callable[[Future[None]], None]) -> Future[None]:
+        answer: Future[None] = Future()
+        with self._lock:
+            self._answers.add(answer)
+            answer.add_done_callback(self._answers.discard)
+            if self._stopping:
+                self.refuse()
+            self._tasks.put(partial(self._answer, answer, work))
+        return answer
+
+    def _answer(self, answer: Future[None], work: Callable[[Future[None]], None]) -> None:
+        with self._lock:
+            if self._stopping or not answer.set_running_or_notify_cancel():
+                return
+        try:
+            work(answer)
+        except Exception as error:  # noqa: BLE001  # whoever asked gets it
+            if not isinstance(error, ServerError):
+                _LOG.exception("bug: the loader failed; models stay as they are")
+            _fail(answer, error)
+
+    def _load(
+        self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]], answer: Future[None]
+    ) -> None:
+        with find() as spec:
+            problems = self._versions.bring_in_again(name, spec)
+        self._remember(name)
+        if problems:
+            entry = self._registry.entries().get(name)
+            kept = "; what was loaded before is still served" if entry and entry.newest_ready else ""
+            raise LoadFailed(f"model {quoted(name)} failed to load: {'; '.join(problems)}{kept}")
+        _succeed(answer)
+
+    def _unload(self, name: str, check: Callable[[], None], answer: Future[None]) -> None:
+        check()
+        drains = self._versions.unload(name)
+        self._remember(name)
+        left = set(drains)
+
+        def count_down(closed: Future[bool]) -> None:
+            # One step, so no lock: drains end on threads of their own.
+            left.discard(closed)
+            if not left:
+                _succeed(answer)
+
+        for drain in drains:
+            drain.add_done_callback(count_down)
+        if not drains:
+            _succeed(answer)
+
+    def _remember(self, name: str) -> None:
+        """Note that somebody asked for a model; forget the longest ago of those that are not served."""
+        if name in self._reconciled:
             return
-        except Exception:  # noqa: BLE001  # one bad model never delays another, whatever is wrong with it
-            _LOG.exception("bug: unforeseen error of a load", extra={"model": name, "version": version})
-            self._keep(old, name, version, "unforeseen error, see the server's log")
-            return
-        if self._stopping:
-            # Nobody would drain it any more.
-            self._drain(model)
-            if old is None:
-                status = VersionStatus(number=version, state=State.CLOSED, reason="the server is stopping")
-                self._registry.set_version(name, status)
-            return
-        for warning in model.facts.warnings:
-            _LOG.warning("model config", extra={"model": name, "version": version, "warning": warning})
-        self._registry.set_version(name, VersionStatus(number=version, state=State.READY, model=model))
-        _LOG.info(
-            "model ready",
-            extra={
-                "model": name,
-                "version": version,
-                "load_s": round(model.facts.load_s, 3),
-                "provider": model.facts.provider,
-                "batching": model.facts.verdict.reason,
-            },
-        )
-        if old is not None:
-            self._drain(old)
+        self._asked_for.pop(name, None)
+        self._asked_for[name] = None
+        if len(self._asked_for) > _REMEMBERED:
+            oldest = next(iter(self._asked_for))
+            del self._asked_for[oldest]
+            entry = self._registry.entries().get(oldest)
+            if entry is not None and entry.newest_ready is None:
+                self._versions.forget(oldest)
 
-    def _keep(self, old: Model | None, name: str, version: int, reason: str) -> None:
-        """A load failed: say so, and go on with what was served before, if anything was."""
-        _LOG.error(
-            "model failed to load", extra={"model": name, "version": version, "reason": reason, "kept": bool(old)}
-        )
-        if old is None:
-            status = VersionStatus(number=version, state=State.FAILED, reason=reason)
-        else:
-            status = VersionStatus(
-                number=version,
-                state=State.READY,
-                model=old,
-                reason=f"the files on disk were not taken, an earlier state of them is served: {reason}",
-            )
-        self._registry.set_version(name, status)
 
-    def _take_out(self, name: str) -> None:
-        entry = self._registry.entries().get(name)
-        for version in list(entry.versions) if entry else ():
-            self._take_out_version(name, version)
-        self._fingerprints.pop(name, None)
-        self._registry.drop(name)
+def _succeed(answer: Future[None]) -> None:
+    # Nothing is left to say where the server began to stop meanwhile.
+    with suppress(InvalidStateError):
+        answer.set_result(None)
 
-    def _take_out_version(self, name: str, version: int) -> None:
-        old = self._serving(name, version)
-        self._loaded.pop((name, version), None)
-        self._unsettled.pop((name, version), None)
-        if old is not None:
-            self._registry.set_version(name, VersionStatus(number=version, state=State.DRAINING, reason="unloaded"))
-            self._drain(old)
-            _LOG.info("model unloaded", extra={"model": name, "version": version})
-        self._registry.drop_version(name, version)
 
-    def _serving(self, name: str, version: int) -> Model | None:
-        entry = self._registry.entries().get(name)
-        status = entry.versions.get(version) if entry else None
-        return status.model if status else None
-
-    def _drain(self, model: Model) -> None:
-        if not model.drain(self._drain_timeout_s):
-            _LOG.error(
-                "an old version did not finish in time",
-                extra={"model": model.name, "version": model.version, "timeout_s": self._drain_timeout_s},
-            )
+def _fail(answer: Future[None], error: Exception) -> None:
+    with suppress(InvalidStateError):
+        answer.set_exception(error)

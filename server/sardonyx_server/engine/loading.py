@@ -288,7 +288,7 @@ class _Opening:
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
         graph = graph_signature(files)
-        check_against_graph(spec.config, *graph)
+        check_against_graph(spec.config, *graph, source=spec.config_source)
         inputs, self.outputs = tensors(spec.config, *graph)
         # What the config narrows is what the session is told, the probe tries and accelerators prepare for.
         self.signature = tuple(each.graph for each in inputs), tuple(each.graph for each in self.outputs)
@@ -313,7 +313,7 @@ class _Opening:
         max_batch_size = self.spec.config.max_batch_size
         if max_batch_size > 0 and not verdict.batchable:
             raise LoadFailed(
-                f"config.pbtxt of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
+                f"{self.spec.config_source} of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
                 f"{verdict.reason}; set max_batch_size to 0, or export the model with a dynamic first axis"
             )
         return verdict

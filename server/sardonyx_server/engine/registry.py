@@ -2,7 +2,7 @@
 
 States of a version:
 
-    NEW -> LOADING -> WARMING -> READY -> DRAINING -> CLOSED
+    NEW -> LOADING -> WARMING -> READY -> DRAINING -> CLOSED -> LOADING
               any of the first three -> FAILED(reason)
 """
 
@@ -66,7 +66,7 @@ class Entry:
 
     Attributes:
         name: Its name.
-        versions: By number, ascending; empty for a model that is broken as a whole.
+        versions: By number, ascending; empty for a model that is broken as a whole, or was never loaded.
         problem: Why the model as a whole cannot be served; "" where it can.
     """
 
@@ -80,9 +80,15 @@ class Entry:
         ready = [status.model for status in self.versions.values() if status.model is not None]
         return ready[-1] if ready else None
 
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether it is not served because somebody took it out."""
+        states = {status.state for status in self.versions.values()}
+        return bool(states) and states <= {State.DRAINING, State.CLOSED}
+
 
 class Registry:
-    """The models of the server. Written by the loading thread, read by any.
+    """The models of the server. Written by the thread that loads and by those that drain, read by any.
 
     Attributes:
         refusals: Inference requests that no model that is ready was found for, or that nobody may make.
@@ -148,13 +154,21 @@ class Registry:
             versions[status.number] = status
             self._publish(Entry(name=name, versions=MappingProxyType(dict(sorted(versions.items())))))
 
-    def drop_version(self, name: str, number: int) -> None:
-        """Forget a version, and the model with its last one."""
+    def replace_version(self, name: str, old: VersionStatus, new: VersionStatus | None) -> None:
+        """Put a version that still is as ``old`` says into another state; else do nothing.
+
+        Args:
+            name: The model's.
+            old: What the version was put into: this very object.
+            new: The state of the same version; None forgets the version, and the model with its last one.
+        """
         with self._lock:
             entry = self._entries.get(name)
-            if entry is None:
+            if entry is None or entry.versions.get(old.number) is not old:
                 return
-            versions = {key: status for key, status in entry.versions.items() if key != number}
+            versions = {key: status for key, status in entry.versions.items() if key != old.number}
+            if new is not None:
+                versions = dict(sorted((versions | {new.number: new}).items()))
             if versions:
                 self._publish(Entry(name=name, versions=MappingProxyType(versions)))
             else:
@@ -208,6 +222,8 @@ class Registry:
                 else f"the model name is empty: {self._known()}",
                 reason="MODEL_NOT_FOUND",
             )
+        if not entry.versions and not entry.problem:
+            return ModelUnavailable(f"model '{name}' has not been loaded", reason="MODEL_NOT_LOADED")
         if not version:
             newest = max(entry.versions.values(), key=lambda status: status.number, default=None)
             return _unavailable(f"model '{name}'", newest, entry.problem)
@@ -233,6 +249,8 @@ def _unavailable(what: str, status: VersionStatus | None, problem: str) -> Model
     if status is None or status.state is State.FAILED:
         reason = status.reason if status else problem
         return ModelUnavailable(f"{what} failed to load: {reason}", reason="MODEL_FAILED")
+    if status.state is State.CLOSED:
+        return ModelUnavailable(f"{what} is not loaded: {status.reason}", reason="MODEL_NOT_LOADED")
     return ModelUnavailable(
         f"{what} is not ready: {status.state.lower()}" + (f" ({status.reason})" if status.reason else ""),
         retry_after_s=_RETRY_LOADING_S,

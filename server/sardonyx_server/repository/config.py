@@ -1,6 +1,7 @@
 """Reads config.pbtxt: text -> ModelConfig, what in it has no effect here, which versions it selects.
 
-Does not compare it with a graph (see ``effective``) and opens no file but label files.
+Does not compare it with a graph (see ``effective``) and opens no file. A config that comes with a load is JSON: see
+``given``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MODEL_FILENAME",
+    "check_config",
     "declines_batching",
     "inside",
     "parse_config",
@@ -35,6 +37,9 @@ DEFAULT_MODEL_FILENAME: Final = "model.onnx"
 _PLATFORM: Final = "onnxruntime_onnx"
 _BACKEND: Final = "onnxruntime"
 _LINE_LIMIT_BYTES: Final = 200
+# Each instance is a thread, each priority a queue: more is a mistake, or meant to harm.
+_MAX_INSTANCES: Final = 1_024
+_MAX_PRIORITIES: Final = 1_024
 
 # What has an effect, by path; True: with all that is below it. `format` tells callers something and asks nothing of us.
 _USED: Final[Mapping[str, Any]] = {
@@ -79,7 +84,21 @@ def parse_config(text: str, name: str) -> ModelConfig:
         text_format.Parse(text, config, descriptor_pool=POOL)
     except text_format.ParseError as error:
         raise LoadFailed(_syntax_message(text, name, str(error))) from error
-    subject = f"config.pbtxt of model {quoted(name)}"
+    check_config(config, name, f"config.pbtxt of model {quoted(name)}")
+    return config
+
+
+def check_config(config: ModelConfig, name: str, subject: str) -> None:
+    """Refuse what no model can have, whatever its graph; fill in the name.
+
+    Args:
+        config: Is changed.
+        name: The model's.
+        subject: What messages call the config.
+
+    Raises:
+        LoadFailed: It is for another model, for what is no ONNX model, or says what cannot be.
+    """
     if config.name not in {"", name}:
         raise LoadFailed(
             f"{subject}: name is {quoted(config.name)}, expected {quoted(name)}, the folder's name; remove the line or "
@@ -98,12 +117,18 @@ def parse_config(text: str, name: str) -> ModelConfig:
             raise LoadFailed(
                 f"{subject}: instance_group.count is {group.count}, expected 1 or more, or 0 to have it measured"
             )
+        if group.count > _MAX_INSTANCES:
+            raise LoadFailed(f"{subject}: instance_group.count is {group.count:,}, expected at most {_MAX_INSTANCES:,}")
+    levels = config.dynamic_batching.priority_levels
+    if levels > _MAX_PRIORITIES:
+        raise LoadFailed(
+            f"{subject}: dynamic_batching.priority_levels is {levels:,}, expected at most {_MAX_PRIORITIES:,}"
+        )
     if config.default_model_filename and not inside(config.default_model_filename):
         raise LoadFailed(
             f"{subject}: default_model_filename is {shown_path(config.default_model_filename)}, "
             "expected a file inside the version folder, without '..'"
         )
-    return config
 
 
 def declines_batching(text: str, config: ModelConfig) -> bool:
@@ -112,7 +137,7 @@ def declines_batching(text: str, config: ModelConfig) -> bool:
     return config.max_batch_size == 0 and any(match[1] for match in _STATED_BATCH_SIZE.finditer(text))
 
 
-def select_versions(policy: ModelVersionPolicy, available: Iterable[int], name: str) -> tuple[int, ...]:
+def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subject: str) -> tuple[int, ...]:
     """Versions to serve, ascending. A version named by ``specific`` is among them whether or not it is available.
 
     Raises:
@@ -126,10 +151,7 @@ def select_versions(policy: ModelVersionPolicy, available: Iterable[int], name: 
         wanted = sorted(set(policy.specific.versions))
         if not wanted or wanted[0] < 1:
             got = wanted[0] if wanted else "none"
-            raise LoadFailed(
-                f"config.pbtxt of model {quoted(name)}: version_policy.specific.versions: "
-                f"expected numbers from 1, got {got}"
-            )
+            raise LoadFailed(f"{subject}: version_policy.specific.versions: expected numbers from 1, got {got}")
         return tuple(wanted)
     return tuple(numbers[-max(1, policy.latest.num_versions) :])
 

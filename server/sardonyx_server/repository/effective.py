@@ -63,18 +63,25 @@ def tensors(
     return tuple(taken), tuple(given)
 
 
-def check_against_graph(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+def check_against_graph(
+    config: ModelConfig,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    source: str = "config.pbtxt",
+) -> None:
     """Refuse a config that contradicts the graph; dims and datatypes that it leaves out are no contradiction.
 
     Args:
         config: As the file says it, with the model's name.
         inputs: All inputs of the graph; optional where the graph has a default.
         outputs: All outputs of the graph.
+        source: What messages call the config.
 
     Raises:
         LoadFailed: The first contradiction, with both sides.
     """
-    subject = f"config.pbtxt of model {quoted(config.name)}"
+    subject = f"{source} of model {quoted(config.name)}"
     _check_tensors(subject, "input", config.input, inputs, config.max_batch_size)
     _check_tensors(subject, "output", config.output, outputs, config.max_batch_size)
     optional = {spec.name for spec in inputs if spec.optional}

@@ -17,7 +17,7 @@ from sardonyx_server.repository.config import (
     shown_path,
     unused_fields,
 )
-from sardonyx_server.repository.spec import ModelSpec
+from sardonyx_server.repository.spec import GivenConfig, ModelSpec
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import ModelConfig
 
@@ -41,8 +41,12 @@ def is_version(name: str) -> bool:
     return _VERSION.fullmatch(name) is not None and int(name) <= _MAX_VERSION
 
 
-def read_folder(folder: Path) -> ModelSpec:
+def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
+
+    Args:
+        folder: Its name is the model's.
+        given: What to take in place of config.pbtxt, which then is not read.
 
     Raises:
         LoadFailed: No version of it can be tried; the message is safe for callers.
@@ -50,14 +54,21 @@ def read_folder(folder: Path) -> ModelSpec:
     """
     name = folder.name
     items = disk.items_below(folder)
-    text = _read_config(folder)
-    config = ModelConfig(name=name) if text is None else parse_config(text, name)
+    if given is not None:
+        source = given.source
+        config, has_config, declines = given.message, True, given.declines_batching
+        items.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
+    else:
+        source = _CONFIG
+        text = _read_config(folder)
+        config = ModelConfig(name=name) if text is None else parse_config(text, name)
+        has_config, declines = text is not None, text is not None and declines_batching(text, config)
     filename = config.default_model_filename or DEFAULT_MODEL_FILENAME
     numbers, warnings = _version_folders(folder)
     if not numbers:
         raise LoadFailed(_no_versions(folder, filename))
     filled = [number for number in numbers if os.path.lexists(folder / str(number) / filename)]
-    selected = select_versions(config.version_policy, filled, name)
+    selected = select_versions(config.version_policy, filled, f"{source} of model {quoted(name)}")
     if not selected:
         raise LoadFailed(f"model {quoted(name)}: {_no_model_file(folder / str(numbers[-1]), filename)}")
     warnings += [
@@ -71,7 +82,7 @@ def read_folder(folder: Path) -> ModelSpec:
         raise LoadFailed(problems[-1] or "")
     unused = unused_fields(config)
     if unused:
-        warnings.append(f"config.pbtxt sets what has no effect here: {', '.join(unused)}")
+        warnings.append(f"{source} sets what has no effect here: {', '.join(unused)}")
     shared = [item for item in items if not is_version(item.parts[0] if item.parts else "")]
     return ModelSpec(
         name=name,
@@ -79,8 +90,8 @@ def read_folder(folder: Path) -> ModelSpec:
         versions=selected,
         files=files,
         config=config,
-        has_config=text is not None,
-        declines_batching=text is not None and declines_batching(text, config),
+        has_config=has_config,
+        declines_batching=declines,
         labels=_read_labels(folder, config),
         fingerprint=disk.fingerprint(items),
         version_fingerprints={
@@ -88,6 +99,7 @@ def read_folder(folder: Path) -> ModelSpec:
             for number in selected
         },
         warnings=tuple(warnings),
+        config_source=source,
     )
 
 

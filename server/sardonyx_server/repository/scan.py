@@ -1,4 +1,4 @@
-"""Finds the models under some paths. Reads names, sizes, configs and label files; opens no model. Never raises.
+"""Finds models under some paths, all or one. Reads names, sizes, configs and label files; opens no model. Never raises.
 
 A path is a repository ``<repository>/<model>/<version>/model.onnx``, a folder of ``.onnx`` files, or one such file.
 What should be a model and cannot be one comes back as ``BrokenModel`` with the reason.
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository import disk
 from sardonyx_server.repository.folder import is_version, read_folder
-from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
+from sardonyx_server.repository.spec import BrokenModel, GivenConfig, ModelSpec, name_problem
 from sardonyx_server.text import one_line, quoted
 from sardonyx_wire.messages import ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["scan"]
+__all__ = ["find", "scan"]
 
 _SUFFIX: Final = ".onnx"
 _NAME_LIMIT_BYTES: Final = 255
@@ -36,9 +37,41 @@ def scan(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
     Returns:
         Name -> model, or why it is none. A name found at several places is broken at all of them.
     """
+    return _look(paths, _ALL)
+
+
+def find(paths: Sequence[Path], name: str, given: GivenConfig | None = None) -> ModelSpec | BrokenModel | None:
+    """One model under the paths, without a look into the others.
+
+    Args:
+        paths: As for ``scan``.
+        name: The model's. May be any text: it is compared with names on disk, and makes no path.
+        given: What to take in place of its config.pbtxt.
+
+    Returns:
+        As ``scan`` has it; None where there is nothing of that name.
+    """
+    return _look(paths, _Wanted(name=name, given=given)).get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which models to look at, None for all, and the config to take in place of theirs."""
+
+    name: str | None = None
+    given: GivenConfig | None = None
+
+    def takes(self, name: str) -> bool:
+        return self.name in {None, name}
+
+
+_ALL: Final = _Wanted()
+
+
+def _look(paths: Sequence[Path], wanted: _Wanted) -> dict[str, ModelSpec | BrokenModel]:
     found: dict[str, list[tuple[Path, ModelSpec | BrokenModel]]] = {}
     for path in _distinct(paths):
-        for place, model in _models_at(path):
+        for place, model in _models_at(path, wanted):
             found.setdefault(model.name, []).append((place, model))
     return {
         name: places[0][1] if len(places) == 1 else _ambiguous(name, places) for name, places in sorted(found.items())
@@ -56,13 +89,13 @@ def _distinct(paths: Sequence[Path]) -> list[Path]:
     return list(distinct.values())
 
 
-def _models_at(path: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+def _models_at(path: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            yield from _models_in(path)
+            yield from _models_in(path, wanted)
         elif path.suffix == _SUFFIX:
-            yield path, _lone_file(path)
+            yield path, _lone_file(path, wanted.given)
         else:
             yield path, _broken(path, f"{_shown(path)} is a {disk.kind_of(mode)}, expected a folder or an .onnx file")
     except OSError as error:
@@ -72,7 +105,7 @@ def _models_at(path: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
         yield path, _broken(path, f"{_shown(path)} cannot be a path")
 
 
-def _models_in(folder: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     names = disk.names_in(folder)
     if _is_one_model(folder, names):
         problem = "is the folder of one model; give the folder above it as the repository"
@@ -81,6 +114,8 @@ def _models_in(folder: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     has_files = any(name.endswith(_SUFFIX) and not disk.is_folder(folder / name) for name in names)
     for name in names:
         path = folder / name
+        if not wanted.takes(name) and not wanted.takes(path.stem):
+            continue
         try:
             mode = path.stat().st_mode
         except OSError as error:
@@ -90,9 +125,9 @@ def _models_in(folder: Path) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
         if stat.S_ISDIR(mode):
             # Beside .onnx files a folder may be anything.
             if not has_files or _is_one_model(path, _names_in(path)):
-                yield path, _model_folder(path)
+                yield path, _model_folder(path, wanted.given)
         elif name.endswith(_SUFFIX):
-            yield path, _lone_file(path)
+            yield path, _lone_file(path, wanted.given)
 
 
 def _is_one_model(folder: Path, names: Sequence[str]) -> bool:
@@ -110,7 +145,7 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _model_folder(folder: Path) -> ModelSpec | BrokenModel:
+def _model_folder(folder: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
     problem = name_problem(folder.name)
     if problem is None:
         problem = disk.folder_problem(folder)
@@ -118,33 +153,40 @@ def _model_folder(folder: Path) -> ModelSpec | BrokenModel:
     if problem:
         return _broken(folder, problem)
     try:
-        return read_folder(folder)
+        return read_folder(folder, given)
     except LoadFailed as error:
         return _broken(folder, error.message)
     except OSError as error:
         return _broken(folder, f"a file of model {quoted(folder.name)} {disk.os_problem(error)}")
 
 
-def _lone_file(file: Path) -> ModelSpec | BrokenModel:
+def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
     problem = name_problem(file.stem)
     if problem is None:
         problem = disk.stat_problem(file)
         problem = f"{_shown(file)} {problem}" if problem else None
     if problem:
         return _broken(file, problem)
-    fingerprint = disk.fingerprint(_file_items(file))
+    items = _file_items(file)
+    if given is not None:
+        if any(output.label_filename for output in given.message.output) or given.message.model_warmup:
+            problem = "is a lone file: its config cannot name label files or warm-up samples"
+            return _broken(file, f"{_shown(file)} {problem}")
+        items.append(disk.Item(parts=(), facts=given.fingerprint))
+    fingerprint = disk.fingerprint(items)
     return ModelSpec(
         name=file.stem,
         folder=file.parent,
         versions=(1,),
         files={1: file},
-        config=ModelConfig(name=file.stem),
-        has_config=False,
-        declines_batching=False,
+        config=ModelConfig(name=file.stem) if given is None else given.message,
+        has_config=given is not None,
+        declines_batching=given is not None and given.declines_batching,
         labels={},
         fingerprint=fingerprint,
         version_fingerprints={1: fingerprint},
         warnings=(),
+        config_source="config.pbtxt" if given is None else given.source,
     )
 
 

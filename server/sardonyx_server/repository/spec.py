@@ -11,10 +11,27 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.messages import ModelConfig
 
-__all__ = ["BrokenModel", "ModelSpec", "name_problem"]
+__all__ = ["BrokenModel", "GivenConfig", "ModelSpec", "name_problem"]
 
 # The longest name a file system takes; a name that is longer can be no folder.
 _NAME_LIMIT_BYTES: Final = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenConfig:
+    """A config that came with a load, in place of config.pbtxt.
+
+    Attributes:
+        message: What it says, with the name filled in. Not to be changed.
+        declines_batching: As ``ModelSpec.declines_batching``.
+        fingerprint: Differs where the text differs.
+        source: What messages call it.
+    """
+
+    message: ModelConfig
+    declines_batching: bool
+    fingerprint: str
+    source: str = "the given config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +43,15 @@ class ModelSpec:
         folder: The model's folder; for a lone file the folder that holds it.
         versions: Selected by the version policy, ascending. One may lack its file: ``take_private_copy`` says so.
         files: Version -> model file.
-        config: What config.pbtxt says, with the name filled in; empty besides the name where there is none. Not to be
-            changed: ``effective.complete`` makes a new one.
-        has_config: Whether there is a config.pbtxt.
-        declines_batching: config.pbtxt writes ``max_batch_size: 0``. The message alone cannot tell that from silence.
+        config: What config.pbtxt, or the config in its place, says, with the name filled in; empty besides the name
+            where there is none. Not to be changed: ``effective.complete`` makes a new one.
+        has_config: Whether there is one.
+        declines_batching: It writes ``max_batch_size: 0``. The message alone cannot tell that from silence.
         labels: Output name -> labels read from its ``label_filename``.
         fingerprint: Changes when anything of the model on disk changes.
         version_fingerprints: Version -> changes when that version or what all share (config, labels) changes.
         warnings: What an operator should know, one line each.
+        config_source: What messages call the config.
     """
 
     name: str
@@ -47,6 +65,7 @@ class ModelSpec:
     fingerprint: str
     version_fingerprints: Mapping[int, str]
     warnings: tuple[str, ...]
+    config_source: str = "config.pbtxt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,30 +9,32 @@ off them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from sardonyx_server.errors import InvalidRequest, Unsupported
+from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
     from sardonyx_server.rpc.health import Health
     from sardonyx_server.rpc.reflection import Reflection
 
-__all__ = ["Authorise", "Entry", "Reflect", "Refuse", "Unary", "Watch"]
+__all__ = ["Authorise", "Entry", "Reflect", "Slow", "Unary", "Wait", "Watch"]
 
 Authorise = Callable[[str, Sequence[tuple[str, str | bytes]], str], None]
 """(full method name such as ``/package.Service/Method``, metadata, peer); raises Unauthenticated or Forbidden.
 
 Called first in every call of every service, on any thread; must not block."""
 
+_Result = TypeVar("_Result")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -94,23 +96,52 @@ class Unary:
         return response
 
 
-class Refuse:
-    """Answers without reading the request, so a stream of requests holds no thread."""
+class Wait:
+    """Waits for what others do, for as long as one caller wants its answer."""
 
-    __slots__ = ("_entry", "_way_out")
+    __slots__ = ("_context",)
 
-    def __init__(self, entry: Entry, way_out: str) -> None:
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self._context = context
+
+    def __call__(self, outcome: Future[_Result]) -> _Result:
+        """Block until it is there; return or raise it.
+
+        Raises:
+            DeadlineExceeded: The caller's time is up. What had not begun will not begin, what had goes on.
+            Cancelled: The caller went away; likewise.
+        """
+        over = threading.Event()
+        outcome.add_done_callback(lambda _: over.set())
+        if self._context.add_callback(over.set):
+            # Without a deadline grpc says that more seconds are left than a wait can take.
+            over.wait(min(self._context.time_remaining(), threading.TIMEOUT_MAX))
+        if outcome.done():
+            return outcome.result()
+        begun = "has begun, and goes on" if not outcome.cancel() else "had not begun, and will not"
+        if self._context.time_remaining() == 0:
+            raise DeadlineExceeded(f"the caller's deadline passed; what it asked for {begun}")
+        raise Cancelled(f"the caller went away; what it asked for {begun}")
+
+
+class Slow:
+    """One request, one response, which may take long: it holds a thread of a pool that is not grpc's."""
+
+    __slots__ = ("_answer", "_entry", "experimental_thread_pool")
+
+    def __init__(self, entry: Entry, answer: Callable[[Any, Wait], Message], threads: ThreadPoolExecutor) -> None:
         self._entry = entry
-        self._way_out = way_out
+        self._answer = answer
+        self.experimental_thread_pool = threads  # grpc: run the behaviour there
 
-    def __call__(self, _request: bytes | Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
-        """Runs on a thread of grpc's pool, which it leaves at once."""
+    def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        """Runs on a thread of its own pool."""
         try:
             self._entry.authorise(context)
+            response: bytes = self._answer(self._entry.parse(message), Wait(context)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # see Unary
             _abort(context, error)
-        text = f"{self._entry.name} is not served by this release; until the next one, {self._way_out}"
-        _abort(context, Unsupported(text, reason="NOT_IN_THIS_RELEASE"))
+        return response
 
 
 class Watch:

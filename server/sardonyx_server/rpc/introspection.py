@@ -40,6 +40,7 @@ EXTENSIONS: Final = (
     "classification",
     "logging",
     "model_configuration",
+    "model_repository",
     "parameters",
     "schedule_policy",
     "statistics",

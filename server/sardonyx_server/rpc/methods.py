@@ -15,10 +15,11 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Refuse, Unary, Watch
+from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Slow, Unary, Wait, Watch
 from sardonyx_server.rpc.health import Health
 from sardonyx_server.rpc.introspection import Introspection
 from sardonyx_server.rpc.log_settings import LogSettings
+from sardonyx_server.rpc.model_repository import ModelRepository
 from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
 from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.registry import Registry
 
-__all__ = ["RPCS", "Authorise", "HotPath", "Later", "Published", "Served", "Services", "add_services"]
+__all__ = ["RPCS", "Authorise", "HotPath", "Published", "Served", "Services", "TakesLong", "add_services"]
 
 # A reflection stream holds a thread while it is open. It has its own few, so that idle ones keep nothing else waiting.
 _REFLECTION_THREADS: Final = 2
+# Loads wait for the one thread that loads: a few hold what their callers sent, the others wait unread. An index reads
+# the disk, which may hang: it waits for no load, and nothing else for it.
+_SLOW_THREADS: Final[Mapping[str, int]] = {"control": 8, "index": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +51,7 @@ class Services:
     statistics: Statistics
     trace_settings: TraceSettings
     log_settings: LogSettings
+    repository: ModelRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +66,24 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakesLong:
+    """An RPC that is served here, on threads of its own: however many are under way, all others are answered.
+
+    Attributes:
+        answer: (services, request message, waits for what others do) -> response message, or raises.
+        pool: Whose threads it takes.
+    """
+
+    answer: Callable[[Services, Any, Wait], Message]
+    pool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HotPath:
     """An RPC that is served on a completion queue of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Later:
-    """An RPC of the protocol that this release does not serve.
-
-    Attributes:
-        way_out: What the caller can do today.
-    """
-
-    way_out: str
-
-
-RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
+RPCS: Final[Mapping[str, Served | TakesLong | HotPath]] = {
     "ServerLive": Served(answer=lambda on, request: on.introspection.server_live(request)),
     "ServerReady": Served(answer=lambda on, request: on.introspection.server_ready(request)),
     "ModelReady": Served(answer=lambda on, request: on.introspection.model_ready(request)),
@@ -86,9 +93,13 @@ RPCS: Final[Mapping[str, Served | HotPath | Later]] = {
     "ModelStreamInfer": HotPath(),
     "ModelConfig": Served(answer=lambda on, request: on.introspection.model_config(request)),
     "ModelStatistics": Served(answer=lambda on, request: on.statistics.model_statistics(request)),
-    "RepositoryIndex": Later(way_out="ask ModelReady for each model"),
-    "RepositoryModelLoad": Later(way_out="start the server with --model-control-mode poll and change the repository"),
-    "RepositoryModelUnload": Later(way_out="start the server with --model-control-mode poll and change the repository"),
+    "RepositoryIndex": TakesLong(answer=lambda on, request, _wait: on.repository.index(request), pool="index"),
+    "RepositoryModelLoad": TakesLong(
+        answer=lambda on, request, wait: on.repository.load(request, wait), pool="control"
+    ),
+    "RepositoryModelUnload": TakesLong(
+        answer=lambda on, request, wait: on.repository.unload(request, wait), pool="control"
+    ),
     "SystemSharedMemoryStatus": Served(answer=lambda on, request: on.memory.system_status(request)),
     "SystemSharedMemoryRegister": Served(answer=lambda on, request: on.memory.system_register(request)),
     "SystemSharedMemoryUnregister": Served(answer=lambda on, request: on.memory.system_unregister(request)),
@@ -111,11 +122,17 @@ class Published:
 
     health: Health
     _reflection_threads: ThreadPoolExecutor
+    _slow_threads: Mapping[str, ThreadPoolExecutor]
 
     def close(self) -> None:
         """End watches, let go of threads. Blocks for some seconds at most. To be called before ``server.stop()``."""
         self.health.close()
         self._reflection_threads.shutdown(wait=False)
+
+    def free_threads(self) -> None:
+        """Let go of the threads of slow RPCs. Does not block. To be called when ``server.stop()`` is over."""
+        for threads in self._slow_threads.values():
+            threads.shutdown(wait=False)
 
 
 def add_services(
@@ -141,11 +158,12 @@ def add_services(
     reflection = Reflection()
     health = Health(registry, is_ready)
     reflection_threads = ThreadPoolExecutor(_REFLECTION_THREADS, thread_name_prefix="reflection")
+    slow_threads = {pool: ThreadPoolExecutor(count, thread_name_prefix=pool) for pool, count in _SLOW_THREADS.items()}
     table = {
         SERVICE: {
             name: handler
             for name, rpc in RPCS.items()
-            if (handler := _inference_handler(name, rpc, services, authorise)) is not None
+            if (handler := _inference_handler(name, rpc, services, slow_threads, authorise)) is not None
         },
         HEALTH_SERVICE: _health_handlers(health, authorise),
     }
@@ -157,7 +175,7 @@ def add_services(
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(service, handlers) for service, handlers in table.items())
     )
-    return Published(health=health, _reflection_threads=reflection_threads)
+    return Published(health=health, _reflection_threads=reflection_threads, _slow_threads=slow_threads)
 
 
 def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
@@ -178,7 +196,11 @@ def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, g
 
 
 def _inference_handler(
-    name: str, rpc: Served | HotPath | Later, services: Services, authorise: Authorise | None
+    name: str,
+    rpc: Served | TakesLong | HotPath,
+    services: Services,
+    slow_threads: Mapping[str, ThreadPoolExecutor],
+    authorise: Authorise | None,
 ) -> grpc.RpcMethodHandler[Any, Any] | None:
     method = METHODS[name]
     entry = Entry(SERVICE, name, method.request, authorise)
@@ -187,8 +209,6 @@ def _inference_handler(
             return None
         case Served(answer=answer):
             return grpc.unary_unary_rpc_method_handler(Unary(entry, lambda request: answer(services, request)))
-        case Later(way_out=way_out):
-            refuse = Refuse(entry, way_out)
-            if method.client_streaming:
-                return grpc.stream_stream_rpc_method_handler(refuse)
-            return grpc.unary_unary_rpc_method_handler(refuse)
+        case TakesLong(answer=slow_answer, pool=pool):
+            slow = Slow(entry, lambda request, wait: slow_answer(services, request, wait), slow_threads[pool])
+            return grpc.unary_unary_rpc_method_handler(slow)

@@ -156,11 +156,15 @@ def spec(name: str, datatype: str = "FP32", shape: tuple[int, ...] | None = (-1,
 
 
 def signature(
-    *inputs: TensorSpec, outputs: Sequence[TensorSpec] = (), has_batch_axis: bool = True, version: int = 1
+    *inputs: TensorSpec,
+    outputs: Sequence[TensorSpec] = (),
+    has_batch_axis: bool = True,
+    name: str = "m",
+    version: int = 1,
 ) -> Signature:
     """The signature of model 'm': x FP32 [-1,2] -> y FP32 [-1,2] where nothing else is said."""
     return Signature(
-        model_name="m",
+        model_name=name,
         version=version,
         inputs=inputs or (spec("x"),),
         outputs=tuple(outputs) or (spec("y"),),

@@ -1,87 +1,23 @@
-"""What is served follows what lies on disk; what works is never displaced by what does not."""
+"""What is served follows what lies on disk and what is asked for; what works is never displaced by what does not."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import nullcontext
 
 import pytest
 
 from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.registry import Registry, State, VersionStatus
-from sardonyx_server.errors import LoadFailed, ModelUnavailable
+from sardonyx_server.engine.registry import Registry, State
+from sardonyx_server.errors import LoadFailed, ModelUnavailable, NotFound, ShuttingDown
 from sardonyx_server.repository.files import STILL_BEING_WRITTEN
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_wire.messages import ModelConfig
-from tests.server.engine.requests import PATIENCE_S, FakeSession, doubling, model_of, signature
-
-
-def spec(name: str, versions: Mapping[int, str], *, warnings: tuple[str, ...] = ()) -> ModelSpec:
-    """A model on disk; versions are given with the fingerprints of their files."""
-    return ModelSpec(
-        name=name,
-        folder=Path(name),
-        versions=tuple(versions),
-        files={version: Path(name) / str(version) / "model.onnx" for version in versions},
-        config=ModelConfig(name=name),
-        has_config=False,
-        declines_batching=False,
-        labels={},
-        fingerprint=" ".join(versions.values()),
-        version_fingerprints=versions,
-        warnings=warnings,
-    )
-
-
-def broken(name: str, reason: str) -> BrokenModel:
-    """Something on disk that is no model."""
-    return BrokenModel(name=name, folder=Path(name), reason=reason, fingerprint=reason)
-
-
-class Server:
-    """A lifecycle with a loader that is a double: what it does with a version is looked up by its fingerprint."""
-
-    def __init__(self) -> None:
-        self.registry = Registry()
-        self.loads: list[tuple[str, int]] = []
-        self.done: list[tuple[str, int, int]] = []
-        self.models: list[Model] = []
-        self.outcomes: dict[str, Exception] = {}
-        self.on_load: Callable[[str, int], None] = lambda _name, _version: None
-        self.lifecycle = Lifecycle(
-            self.registry,
-            self._load,
-            drain_timeout_s=PATIENCE_S,
-            on_model=lambda *progress: self.done.append(progress),
-        )
-        self.lifecycle.start()
-
-    def _load(self, spec: ModelSpec, version: int, tell: Callable[[State], None]) -> Model:
-        self.loads.append((spec.name, version))
-        tell(State.WARMING)
-        self.on_load(spec.name, version)
-        outcome = self.outcomes.get(spec.version_fingerprints[version])
-        if outcome is not None:
-            raise outcome
-        model = model_of(doubling(), of=signature(version=version))
-        self.models.append(model)
-        return model
-
-    def serve(self, *wanted: ModelSpec | BrokenModel) -> None:
-        """Serve these, and wait until that is so."""
-        assert self.lifecycle.reconcile({each.name: each for each in wanted}).wait(PATIENCE_S)
-
-    def status(self, name: str, version: int) -> VersionStatus:
-        """How a version stands."""
-        return self.registry.entries()[name].versions[version]
-
-    def is_closed(self, model: Model) -> bool:
-        """Whether a model has been drained and its session freed."""
-        (session,) = model._sessions
-        assert isinstance(session, FakeSession)
-        return session.closed == 1
+from tests.e2e.servers import eventually
+from tests.server.engine.loaders import Busy, Server, broken, spec
+from tests.server.engine.requests import PATIENCE_S, doubling, model_of, signature
 
 
 @pytest.fixture
@@ -131,8 +67,8 @@ def test_a_new_version_is_ready_before_the_old_one_goes(server: Server) -> None:
     server.serve(spec("m", {2: "b"}))
     assert seen == [(old, False)]
     assert server.registry.get("m") is server.models[1]
-    assert list(server.registry.entries()["m"].versions) == [2]
-    assert server.is_closed(old)
+    eventually(lambda: list(server.registry.entries()["m"].versions) == [2], "the old one is gone")
+    server.assert_closed(old)
 
 
 def test_files_that_were_overwritten_are_loaded_beside_the_old_ones_and_swapped(server: Server) -> None:
@@ -144,7 +80,7 @@ def test_files_that_were_overwritten_are_loaded_beside_the_old_ones_and_swapped(
     server.serve(spec("m", {1: "b"}))
     assert seen == [State.READY]
     assert server.registry.get("m") is server.models[1]
-    assert server.is_closed(old)
+    server.assert_closed(old)
 
 
 def test_overwritten_files_that_do_not_load_leave_the_old_ones_served(server: Server) -> None:
@@ -154,7 +90,7 @@ def test_overwritten_files_that_do_not_load_leave_the_old_ones_served(server: Se
     server.serve(spec("m", {1: "b"}))
     status = server.status("m", 1)
     assert (status.state, status.model) == (State.READY, server.models[0])
-    assert status.reason == ("the files on disk were not taken, an earlier state of them is served: the file is empty")
+    assert status.reason == "a later load failed, an earlier state is served: the file is empty"
     assert not server.is_closed(server.models[0])
 
 
@@ -168,8 +104,8 @@ def test_a_new_version_that_fails_does_not_displace_the_one_that_works(server: S
     assert (failed.state, failed.reason) == (State.FAILED, "unknown operator")
     server.serve(spec("m", {2: "mended"}))
     assert server.registry.get("m") is server.models[1]
-    assert list(server.registry.entries()["m"].versions) == [2]
-    assert server.is_closed(server.models[0])
+    eventually(lambda: list(server.registry.entries()["m"].versions) == [2], "the old one is gone")
+    server.assert_closed(server.models[0])
 
 
 def test_a_version_that_failed_goes_when_it_is_wanted_no_more(server: Server) -> None:
@@ -208,28 +144,23 @@ def test_an_unforeseen_error_of_a_load_is_that_models_failure_alone(
 
 
 def test_a_model_that_is_removed_drains_and_is_forgotten(server: Server) -> None:
-    """With all its versions, also one that failed."""
+    """With all its versions, also one that failed; none of them is found from the first moment on."""
     server.outcomes["c"] = LoadFailed("no")
     server.serve(spec("m", {1: "a", 2: "b", 3: "c"}), spec("other", {1: "d"}))
-    states = []
+    seen = []
     server.registry.subscribe(
-        lambda name, _ready: states.append(
-            [str(status.state) for status in server.registry.entries()[name].versions.values()]
+        lambda name, _ready: seen.append(
+            {str(status.state) for status in server.registry.entries()[name].versions.values()}
             if name in server.registry.entries()
-            else []
+            else set()
         )
     )
-    states.clear()
     server.serve(spec("other", {1: "d"}))
-    assert list(server.registry.entries()) == ["other"]
-    assert [server.is_closed(model) for model in server.models] == [True, True, False]
-    assert states == [
-        ["DRAINING", "READY", "FAILED"],
-        ["READY", "FAILED"],
-        ["DRAINING", "FAILED"],
-        ["FAILED"],
-        [],
-    ]
+    eventually(lambda: list(server.registry.entries()) == ["other"], "m is forgotten")
+    server.assert_closed(*server.models[:2])
+    assert not server.is_closed(server.models[2])
+    assert all(states <= {"DRAINING", "READY", "FAILED"} for states in seen)
+    assert seen[-1] == set()
 
 
 def test_a_model_that_comes_back_is_loaded_again(server: Server) -> None:
@@ -291,7 +222,7 @@ def test_stopping_while_a_model_loads_waits_for_no_further_one() -> None:
     go_on.set()
     assert done.wait(PATIENCE_S)
     assert server.loads == [("a", 1)]
-    assert server.is_closed(server.models[0])
+    server.assert_closed(server.models[0])
     status = server.status("a", 1)
     assert (status.state, status.model, status.reason) == (State.CLOSED, None, "the server is stopping")
 
@@ -330,9 +261,236 @@ def test_files_that_are_still_being_written_are_tried_again_although_they_do_not
         return model_of(doubling(), of=signature(version=version))
 
     lifecycle = Lifecycle(registry, load, drain_timeout_s=1.0)
-    lifecycle._bring_in("m", spec("m", {1: "a"}))
+    versions = lifecycle._versions
+    assert versions.bring_in("m", spec("m", {1: "a"})) == ("half a file",)
     assert not registry.is_ready("m")
-    lifecycle._retry_unsettled()
+    assert versions._unsettled
+    versions.retry_unsettled()
     assert registry.is_ready("m")
-    lifecycle._retry_unsettled()
+    assert not versions._unsettled
+    versions.retry_unsettled()
     assert loads == [1, 1]
+
+
+def test_a_drain_holds_up_neither_other_models_nor_another_drain_of_its_own(server: Server) -> None:
+    """A run that takes long is nobody else's business."""
+    busy = {version: Busy(version=version) for version in (1, 2)}
+    server.make = lambda _name, version: busy[version].model
+    server.serve(spec("m", {1: "a"}))
+    busy[1].run()
+    server.serve(spec("m", {2: "b"}))
+    busy[2].run()
+    server.make = lambda name, version: model_of(doubling(), of=signature(name=name, version=version))
+    server.serve(spec("m", {3: "c"}), spec("n", {1: "d"}))
+    assert server.registry.get("m").version == 3
+    assert server.registry.is_ready("n")
+    versions = server.registry.entries()["m"].versions
+    assert [str(versions[number].state) for number in versions] == ["DRAINING", "DRAINING", "READY"]
+    for one in busy.values():
+        one.let_go()
+        one.call.wait()
+        server.assert_closed(one.model)
+    eventually(lambda: list(server.registry.entries()["m"].versions) == [3], "drained versions are forgotten")
+
+
+def test_a_model_is_loaded_by_name(server: Server) -> None:
+    """Beside what was reconciled, which the next reconciliation leaves as it is."""
+    server.serve(spec("m", {1: "a"}))
+    server.load(spec("n", {1: "b", 2: "c"})).result(PATIENCE_S)
+    assert server.registry.get("n").version == 2
+    server.serve(spec("m", {1: "a"}))
+    assert server.registry.is_ready("n")
+    server.load(spec("n", {1: "b", 2: "c"})).result(PATIENCE_S)
+    assert server.loads == [("m", 1), ("n", 1), ("n", 2)]
+    server.load(spec("n", {1: "b", 2: "changed"})).result(PATIENCE_S)
+    assert server.loads[3:] == [("n", 2)]
+
+
+def test_a_load_that_fails_says_why_and_can_be_asked_for_again(server: Server) -> None:
+    """Unlike a look at the disk, a question deserves another try."""
+    server.outcomes["a"] = LoadFailed("unknown operator")
+    with pytest.raises(LoadFailed, match=r"^model 'm' failed to load: unknown operator$"):
+        server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    assert server.status("m", 1).state is State.FAILED
+    del server.outcomes["a"]
+    server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    assert server.registry.is_ready("m")
+    server.outcomes["b"] = LoadFailed("no memory")
+    with pytest.raises(
+        LoadFailed, match=r"^model 'm' failed to load: no memory; what was loaded before is still served$"
+    ):
+        server.load(spec("m", {1: "b"})).result(PATIENCE_S)
+    assert server.registry.get("m") is server.models[0]
+    del server.outcomes["b"]
+    server.load(spec("m", {1: "b"})).result(PATIENCE_S)
+    assert server.registry.get("m") is server.models[1]
+    assert not server.status("m", 1).reason
+
+
+def test_a_load_that_fails_takes_nothing_out(server: Server) -> None:
+    """Not even versions that are wanted no more: an earlier state of the wanted one does not replace them."""
+    server.load(spec("m", {1: "a", 2: "b"})).result(PATIENCE_S)
+    server.outcomes["c"] = LoadFailed("no")
+    assert isinstance(server.load(spec("m", {2: "c"})).exception(PATIENCE_S), LoadFailed)
+    assert server.registry.get("m", "1") is server.models[0]
+    assert server.registry.get("m", "2") is server.models[1]
+    server.load(spec("m", {2: "d"})).result(PATIENCE_S)
+    eventually(lambda: list(server.registry.entries()["m"].versions) == [2], "version 1 is gone")
+
+
+def test_a_load_of_what_is_no_model_says_so(server: Server) -> None:
+    """And of what is still being written: no second try behind the caller's back."""
+    with pytest.raises(LoadFailed, match=r"^model 'm' failed to load: there is no version folder$"):
+        server.load(broken("m", "there is no version folder")).result(PATIENCE_S)
+    server.outcomes["a"] = LoadFailed("half a file", reason=STILL_BEING_WRITTEN)
+    with pytest.raises(LoadFailed, match="half a file"):
+        server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    assert not server.lifecycle._versions.has_unsettled
+
+
+def test_what_the_look_at_the_disk_raises_is_the_outcome_of_a_load(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The registry does not change."""
+
+    def find(error: Exception) -> Callable[[], nullcontext[ModelSpec | BrokenModel]]:
+        def look() -> nullcontext[ModelSpec | BrokenModel]:
+            raise error
+
+        return look
+
+    with pytest.raises(NotFound, match=r"^no such model$"):
+        server.lifecycle.load("m", find(NotFound("no such model"))).result(PATIENCE_S)
+    with pytest.raises(ZeroDivisionError):
+        server.lifecycle.load("m", find(ZeroDivisionError())).result(PATIENCE_S)
+    assert "bug: the loader failed" in caplog.text
+    assert not server.registry.entries()
+
+
+def test_an_unloaded_model_finishes_its_work_and_stays_known(server: Server) -> None:
+    """The answer comes when the last run is over."""
+    busy = Busy()
+    server.make = lambda _name, _version: busy.model
+    server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    busy.run()
+    first, second = server.unload("m"), server.unload("m")
+    eventually(lambda: server.status("m", 1).state is State.DRAINING, "it drains")
+    assert server.registry.entries()["m"].is_unloaded
+    with pytest.raises(ModelUnavailable, match=r"^model 'm' is not ready: draining \(unloaded\)$"):
+        server.registry.get("m")
+    assert not first.done()
+    assert not second.done()
+    busy.let_go()
+    first.result(PATIENCE_S)
+    second.result(PATIENCE_S)
+    status = server.status("m", 1)
+    assert (status.state, status.reason, status.model) == (State.CLOSED, "unloaded", None)
+    server.assert_closed(busy.model)
+    server.unload("m").result(PATIENCE_S)
+
+
+def test_a_model_can_be_loaded_again_while_it_drains(server: Server) -> None:
+    """The end of the drain does not touch what came after it."""
+    busy = Busy()
+    server.make = lambda _name, _version: busy.model
+    server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    busy.run()
+    unloaded = server.unload("m")
+    server.make = lambda name, version: model_of(doubling(), of=signature(name=name, version=version))
+    server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    assert server.registry.get("m") is server.models[1]
+    assert not unloaded.done()
+    busy.let_go()
+    unloaded.result(PATIENCE_S)
+    assert server.registry.get("m") is server.models[1]
+
+
+def test_a_failed_version_is_unloaded_too(server: Server) -> None:
+    """And vanishes with the next load that does not want it."""
+    server.outcomes["a"] = LoadFailed("no")
+    assert isinstance(server.load(spec("m", {1: "a"})).exception(PATIENCE_S), LoadFailed)
+    server.unload("m").result(PATIENCE_S)
+    assert server.status("m", 1).state is State.CLOSED
+    server.load(spec("m", {2: "b"})).result(PATIENCE_S)
+    assert list(server.registry.entries()["m"].versions) == [2]
+
+
+def test_what_the_check_raises_is_the_outcome_of_an_unload(server: Server) -> None:
+    """The model stays."""
+
+    def check() -> None:
+        raise NotFound("another repository")
+
+    server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+    with pytest.raises(NotFound, match=r"^another repository$"):
+        server.lifecycle.unload("m", check).result(PATIENCE_S)
+    assert server.registry.is_ready("m")
+
+
+def test_a_load_whose_caller_has_gone_does_not_begin(server: Server) -> None:
+    """But one that has begun is brought to its end."""
+    loading, go_on = threading.Event(), threading.Event()
+
+    def on_load(_name: str, _version: int) -> None:
+        loading.set()
+        assert go_on.wait(PATIENCE_S)
+
+    server.on_load = on_load
+    running, waiting = server.load(spec("a", {1: "a"})), server.load(spec("b", {1: "b"}))
+    assert loading.wait(PATIENCE_S)
+    assert waiting.cancel()
+    assert not running.cancel()
+    go_on.set()
+    running.result(PATIENCE_S)
+    server.serve()
+    assert server.loads == [("a", 1)]
+
+
+def test_those_who_wait_for_a_load_hear_of_the_servers_end() -> None:
+    """At once: also whoever asks later, and while a load that takes long is under way."""
+    server, loading, go_on = Server(), threading.Event(), threading.Event()
+
+    def on_load(_name: str, _version: int) -> None:
+        loading.set()
+        assert go_on.wait(PATIENCE_S)
+
+    server.on_load = on_load
+    waiting: list[Future[None]] = [server.load(spec("a", {1: "a"})), server.load(spec("b", {1: "b"}))]
+    assert loading.wait(PATIENCE_S)
+    server.lifecycle.refuse()
+    waiting += [server.load(spec("c", {1: "c"})), server.unload("a")]
+    for each in waiting:
+        with pytest.raises(ShuttingDown, match=r"^the server is stopping; load models at another one$"):
+            each.result(PATIENCE_S)
+    go_on.set()
+    assert server.lifecycle.stop(PATIENCE_S)
+    assert server.loads == [("a", 1)]
+    server.assert_closed(*server.models)
+
+
+def test_stopping_waits_for_drains_that_are_under_way() -> None:
+    """Within its time; what does not end in it is told."""
+    for patience_s, finishes in ((0.0, False), (PATIENCE_S, True)):
+        server, busy = Server(), Busy()
+        server.make = lambda _name, _version, busy=busy: busy.model  # type: ignore[misc]  # binds the loop
+        server.load(spec("m", {1: "a"})).result(PATIENCE_S)
+        busy.run()
+        server.unload("m")
+        eventually(lambda server=server: server.status("m", 1).state is State.DRAINING, "it drains")  # type: ignore[misc]
+        if finishes:
+            busy.let_go()
+        assert server.lifecycle.stop(patience_s) is finishes
+        busy.let_go()
+        busy.call.wait()
+
+
+def test_models_that_are_not_served_do_not_pile_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers may load under any name. Those that the operator named stay known."""
+    monkeypatch.setattr("sardonyx_server.engine.lifecycle._REMEMBERED", 3)
+    server.serve(spec("named", {1: "a"}))
+    server.unload("named").result(PATIENCE_S)
+    for index in range(6):
+        server.load(spec(f"m{index}", {1: f"{index}"})).result(PATIENCE_S)
+        if index != 1:
+            server.unload(f"m{index}").result(PATIENCE_S)
+    assert list(server.registry.entries()) == ["named", "m1", "m3", "m4", "m5"]

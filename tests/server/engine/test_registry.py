@@ -52,9 +52,10 @@ class TestRoutes:
     def test_a_version_that_drains_is_found_no_more(self) -> None:
         """The next one takes over."""
         registry, models = registry_of(1, 2)
-        registry.set_version("m", VersionStatus(number=2, state=State.DRAINING, reason="unloaded"))
+        leaving = VersionStatus(number=2, state=State.DRAINING, reason="unloaded")
+        registry.set_version("m", leaving)
         assert registry.get("m") is models[1]
-        registry.drop_version("m", 2)
+        registry.replace_version("m", leaving, None)
         assert registry.get("m") is models[1]
 
     def test_a_version_that_is_replaced_is_the_new_one_from_then_on(self) -> None:
@@ -67,6 +68,26 @@ class TestRoutes:
 
 class TestErrors:
     """Exact words."""
+
+    def test_a_model_that_was_never_loaded(self) -> None:
+        """Known, whichever version is asked for, and there is no use in trying again."""
+        registry = Registry()
+        registry.set_problem("m", "")
+        for version in ("", "3"):
+            with pytest.raises(ModelUnavailable, match=r"^model 'm' has not been loaded$") as caught:
+                registry.get("m", version)
+            assert (caught.value.reason, caught.value.retry_after_s) == ("MODEL_NOT_LOADED", None)
+        assert not registry.is_ready("m")
+
+    def test_a_model_that_was_unloaded(self) -> None:
+        """Likewise."""
+        registry, _ = registry_of(1)
+        registry.set_version("m", VersionStatus(number=1, state=State.CLOSED, reason="unloaded"))
+        with pytest.raises(ModelUnavailable, match=r"^model 'm' is not loaded: unloaded$") as caught:
+            registry.get("m")
+        assert (caught.value.reason, caught.value.retry_after_s) == ("MODEL_NOT_LOADED", None)
+        with pytest.raises(ModelUnavailable, match=r"^version 1 of model 'm' is not loaded: unloaded$"):
+            registry.get("m", "1")
 
     @pytest.mark.parametrize("version", ["abc", "-1", "0", "007", "1.0", " 1", "1\n", "²", "+1", "1e9"])
     def test_a_version_that_is_no_positive_integer(self, version: str) -> None:
@@ -190,7 +211,7 @@ class TestReadiness:
         heard: list[tuple[str, bool]] = []
         registry.subscribe(lambda name, ready: heard.append((name, ready)))
         registry.set_version("m", VersionStatus(number=2, state=State.LOADING))
-        registry.drop_version("m", 1)
+        registry.replace_version("m", registry.entries()["m"].versions[1], None)
         publish(registry, model(2), version=2)
         registry.set_problem("other", "no")
         registry.drop("m")
@@ -245,10 +266,36 @@ class TestEntries:
     def test_the_last_version_takes_the_model_with_it(self) -> None:
         """Dropping what is not there does nothing."""
         registry, _ = registry_of(1, 2)
-        registry.drop_version("m", 1)
-        registry.drop_version("m", 7)
+        one, two = registry.entries()["m"].versions.values()
+        registry.replace_version("m", one, None)
+        registry.replace_version("m", one, None)
         assert list(registry.entries()) == ["m"]
-        registry.drop_version("m", 2)
+        registry.replace_version("m", two, None)
         assert not registry.entries()
-        registry.drop_version("m", 2)
+        registry.replace_version("m", two, None)
         registry.drop("m")
+
+    def test_a_version_is_replaced_only_while_it_is_what_it_was(self) -> None:
+        """A drain that ends late must not undo a load that came after it."""
+        registry, models = registry_of(1, 2)
+        leaving = VersionStatus(number=1, state=State.DRAINING, reason="unloaded")
+        closed = VersionStatus(number=1, state=State.CLOSED, reason="unloaded")
+        registry.set_version("m", leaving)
+        registry.replace_version("m", leaving, closed)
+        assert registry.entries()["m"].versions[1] is closed
+        registry.set_version("m", leaving)
+        publish(registry, models[1])
+        registry.replace_version("m", leaving, closed)
+        assert registry.get("m", "1") is models[1]
+
+    def test_a_model_is_unloaded_when_all_of_it_was_taken_out(self) -> None:
+        """What failed, or works in another version, was not."""
+        registry, _ = registry_of(1, 2)
+        seen = []
+        for number, state in ((1, State.CLOSED), (2, State.DRAINING), (2, State.CLOSED), (2, State.FAILED)):
+            seen.append(registry.entries()["m"].is_unloaded)
+            registry.set_version("m", VersionStatus(number=number, state=state, reason="unloaded"))
+        seen.append(registry.entries()["m"].is_unloaded)
+        assert seen == [False, False, True, True, False]
+        registry.set_problem("never", "")
+        assert not registry.entries()["never"].is_unloaded

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository import scan as scan_module
 from sardonyx_server.repository.files import take_private_copy
+from sardonyx_server.repository.given import parse_given
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
 from tests.server.repository.onnx_models import linear, put_model
@@ -31,8 +32,8 @@ def _reason_of(path: Path, name: str) -> str:
 
 
 def test_public_names_are_sorted() -> None:
-    """The module exports scan alone."""
-    assert scan_module.__all__ == ["scan"]
+    """The module exports its two looks."""
+    assert scan_module.__all__ == ["find", "scan"]
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
@@ -603,3 +604,52 @@ def test_scan_never_raises_and_never_tells_where_things_are(
             for text in texts:
                 assert text.isprintable()
                 assert str(root.parent) not in text
+
+
+# --- one model -------------------------------------------------------------------------------------------------------
+
+
+def test_one_model_is_found_as_all_are(tmp_path: Path) -> None:
+    """The same in every layout, also what is broken."""
+    put_model(tmp_path, "a", data=linear())
+    put_model(tmp_path, "a.b", data=linear())
+    put_model(tmp_path, "broken", data=linear(), config="max_batch: 3")
+    (tmp_path / "lone.onnx").write_bytes(linear())
+    paths = [tmp_path, tmp_path / "lone.onnx", tmp_path / "gone"]
+    found = scan(paths)
+    assert found.keys() == {"a", "a.b", "broken", "lone", "gone"}
+    for name, model in found.items():
+        assert scan_module.find(paths, name) == model
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/1", "/", "nobody", "a\0", "A", "a" * 100_000])
+def test_a_name_makes_no_path(tmp_path: Path, name: str) -> None:
+    """It is compared with what there is."""
+    put_model(tmp_path, "a", data=linear())
+    assert scan_module.find([tmp_path], name) is None
+
+
+def test_a_given_config_takes_the_place_of_the_one_on_disk(tmp_path: Path) -> None:
+    """Which may be broken. The fingerprints tell them apart."""
+    put_model(tmp_path, "m", data=linear(), config="max_batch: 3")
+    (tmp_path / "lone.onnx").write_bytes(linear())
+    for name in ("m", "lone"):
+        config = parse_given('{"max_batch_size": 2}', name)
+        found = scan_module.find([tmp_path], name, config)
+        again = scan_module.find([tmp_path], name, config)
+        other = scan_module.find([tmp_path], name, parse_given('{"max_batch_size": 3}', name))
+        assert isinstance(found, ModelSpec)
+        assert isinstance(other, ModelSpec)
+        assert found == again
+        assert (found.config.max_batch_size, found.has_config) == (2, True)
+        assert found.fingerprint != other.fingerprint
+        assert found.version_fingerprints[1] != other.version_fingerprints[1]
+
+
+def test_the_config_of_a_lone_file_names_no_other_file(tmp_path: Path) -> None:
+    """Beside it lie other models."""
+    (tmp_path / "lone.onnx").write_bytes(linear())
+    for config in ('{"output": [{"label_filename": "x"}]}', '{"model_warmup": [{}]}'):
+        found = scan_module.find([tmp_path], "lone", parse_given(config, "lone"))
+        assert isinstance(found, BrokenModel)
+        assert found.reason == "'lone.onnx' is a lone file: its config cannot name label files or warm-up samples"

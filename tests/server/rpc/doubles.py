@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Published, Services, add_services
+from sardonyx_server.rpc.model_repository import ModelRepository
 from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
@@ -26,13 +27,16 @@ from sardonyx_wire.tensors import TensorSpec
 from tests.server.engine.regions import NoCuda, no_system_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from google.protobuf.message import Message
 
+    from sardonyx_server.repository.spec import BrokenModel, ModelSpec
     from sardonyx_server.rpc.behaviours import Authorise
 
-__all__ = ["FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
+__all__ = ["FakeLoads", "FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
 
 INPUT = TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("batch", ""))
 OUTPUT = TensorSpec(name="label", datatype="INT64", shape=(-1,), dim_names=("batch",))
@@ -79,6 +83,42 @@ def some_registry() -> Registry:
     return registry
 
 
+class FakeLoads:
+    """Loads nothing: keeps what is asked of it, and ends it as the test says. At once where the test says nothing."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.specs: list[ModelSpec | BrokenModel] = []
+        self.on_load: Callable[[ModelSpec | BrokenModel], None] = self.specs.append
+        self.outcomes: list[Future[None]] = []
+        self.pending = False
+
+    def load(self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]) -> Future[None]:
+        """Look at what would be loaded."""
+
+        def work() -> None:
+            with find() as spec:
+                self.on_load(spec)
+
+        return self._ask(name, work)
+
+    def unload(self, name: str, check: Callable[[], None]) -> Future[None]:
+        """Check it."""
+        return self._ask(name, check)
+
+    def _ask(self, name: str, work: Callable[[], None]) -> Future[None]:
+        outcome: Future[None] = Future()
+        self.names.append(name)
+        self.outcomes.append(outcome)
+        if not self.pending:
+            try:
+                work()
+                outcome.set_result(None)
+            except Exception as error:  # noqa: BLE001  # as the lifecycle does
+                outcome.set_exception(error)
+        return outcome
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A server, and a channel to it."""
@@ -87,6 +127,7 @@ class Running:
     channel: grpc.Channel
     published: Published
     readiness: list[bool]
+    loads: FakeLoads
 
     def call(self, name: str, request: Message | bytes) -> Any:
         """Call an RPC of inference.GRPCInferenceService."""
@@ -103,6 +144,8 @@ def running(
     authorise: Authorise | None = None,
     threads: int = 4,
     info: ServerInfo | None = None,
+    paths: Sequence[Path] = (),
+    control_mode: str = "explicit",
     regions: Regions | None = None,
 ) -> Iterator[Running]:
     """A server on a loopback socket; its readiness is the last item of ``readiness``."""
@@ -110,8 +153,10 @@ def running(
     readiness = [True]
     is_ready: Callable[[], bool] = lambda: readiness[-1]  # noqa: E731
     server = grpc.server(ThreadPoolExecutor(max_workers=threads))
+    loads = FakeLoads()
     services = Services(
         introspection=Introspection(registry, info or ServerInfo(version="1.2.3"), is_ready),
+        repository=ModelRepository(registry, loads, paths=paths, control_mode=control_mode),
         statistics=Statistics(registry),
         trace_settings=TraceSettings(
             registry,
@@ -127,7 +172,8 @@ def running(
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(registry=registry, channel=channel, published=published, readiness=readiness)
+            yield Running(registry=registry, channel=channel, published=published, readiness=readiness, loads=loads)
     finally:
         published.close()
         server.stop(None).wait()
+        published.free_threads()

@@ -6,13 +6,13 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
 from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo
-from sardonyx_server.rpc.methods import RPCS, HotPath, Later, Served
+from sardonyx_server.rpc.methods import RPCS, HotPath, Served
 from sardonyx_server.rpc.reflection import SERVICES, served_descriptors
 from sardonyx_wire.messages import (
     METHODS,
@@ -22,7 +22,6 @@ from sardonyx_wire.messages import (
     ModelMetadataRequest,
     ModelMetadataResponse,
     ModelReadyRequest,
-    RepositoryIndexRequest,
     ServerLiveRequest,
     ServerLiveResponse,
     ServerMetadataRequest,
@@ -33,11 +32,6 @@ from sardonyx_wire.tensors import TensorSpec
 from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, running, some_registry
 
 NO_MESSAGE = b"\x0a\xff"  # a string that is longer than the message
-LATER = {
-    "RepositoryIndex": "ask ModelReady for each model",
-    "RepositoryModelLoad": "start the server with --model-control-mode poll and change the repository",
-    "RepositoryModelUnload": "start the server with --model-control-mode poll and change the repository",
-}
 
 
 def every_method() -> list[Any]:
@@ -100,7 +94,6 @@ def test_the_table_lists_every_rpc_of_the_contract_and_no_other() -> None:
     assert list(RPCS) == [name for name in METHODS if name in RPCS]
     assert set(RPCS) == set(METHODS)
     assert [name for name, rpc in RPCS.items() if isinstance(rpc, HotPath)] == ["ModelInfer", "ModelStreamInfer"]
-    assert {name: rpc.way_out for name, rpc in RPCS.items() if isinstance(rpc, Later)} == LATER
     assert all(rpc.answer.__name__ for rpc in RPCS.values() if isinstance(rpc, Served))
 
 
@@ -239,25 +232,6 @@ def test_a_model_that_cannot_answer_is_unavailable_with_the_reason(request_type:
     )
 
 
-@pytest.mark.parametrize("name", LATER)
-def test_what_comes_later_says_so_and_what_to_do_until_then(name: str) -> None:
-    """UNIMPLEMENTED with a text of ours, also for bytes that are no request."""
-    with running() as server:
-        assert outcome(server, METHODS[name].path, NO_MESSAGE) == (
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"{name} is not served by this release; until the next one, {LATER[name]}",
-        )
-
-
-def test_what_comes_later_has_a_reason_for_machines() -> None:
-    """ErrorInfo tells it from a method that nobody knows."""
-    info = ErrorInfo()
-    with running() as server:
-        error = refusal(server, "RepositoryIndex", RepositoryIndexRequest())
-    assert any(each.Unpack(info) for each in error_details(error).details)
-    assert info == ErrorInfo(reason="NOT_IN_THIS_RELEASE", domain="sardonyx")
-
-
 @pytest.mark.parametrize(
     "path", ["/inference.GRPCInferenceService/Nothing", "/nothing.Service/Call", "/", "/inference.GRPCInferenceService"]
 )
@@ -305,7 +279,7 @@ def test_malformed_bytes_are_the_callers_fault_everywhere() -> None:
     """No method of any service answers INTERNAL to them."""
     with running() as server:
         for method in every_method():
-            if isinstance(RPCS.get(method.name), HotPath | Later):
+            if isinstance(RPCS.get(method.name), HotPath):
                 continue
             code, text = outcome(server, path_of(method), NO_MESSAGE)
             assert (method.name, code) == (method.name, grpc.StatusCode.INVALID_ARGUMENT)

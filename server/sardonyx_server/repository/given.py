@@ -1,0 +1,153 @@
+"""A model that comes with a load: its config as JSON, and its files as bytes. Writes to a private folder, nowhere else.
+
+The folder is there while the model is loaded and is removed then: what is served is in memory, or mapped. Nothing that
+is given here selects a place on disk: names of files are held against an alphabet and against what the model says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import json_format
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME, check_config
+from sardonyx_server.repository.disk import os_problem
+from sardonyx_server.repository.folder import read_folder
+from sardonyx_server.repository.graph import read_graph
+from sardonyx_server.repository.spec import GivenConfig, ModelSpec
+from sardonyx_server.text import one_line, quoted
+from sardonyx_wire.messages import POOL, ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["given_files", "is_file_name", "parse_given"]
+
+_MIB: Final = 2**20
+# A config of this protocol has some kilobytes.
+_CONFIG_LIMIT_BYTES: Final = _MIB
+_PROBLEM_LIMIT_BYTES: Final = 300
+_UNKNOWN_FIELD: Final = re.compile(r'Message type "([\w.]+)" has no field named "(.*?)" at "', re.DOTALL)
+_CLASS: Final = re.compile(r"\b[A-Z]\w*Error: ")
+# Letters and digits in front: no hidden files, no '..'. No '/' and no '\\': no folders, on any system.
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@ -]{0,254}")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file that comes with a load may be called so: a plain name that means nothing to a file system."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def parse_given(text: str, name: str) -> GivenConfig:
+    """Parse a config that came with a load: JSON of ModelConfig, in protobuf's rules.
+
+    Raises:
+        LoadFailed: It is none, is for another model, or says what cannot be.
+    """
+    subject = f"the given config of model {quoted(name)}"
+    if len(text) > _CONFIG_LIMIT_BYTES:
+        raise LoadFailed(f"{subject} has {len(text):,} characters, expected at most {_CONFIG_LIMIT_BYTES:,}")
+    fields = _json_object(text, subject)
+    config = ModelConfig()
+    try:
+        # From the text: of a dictionary nobody could tell that a key was there twice.
+        json_format.Parse(text, config, descriptor_pool=POOL)
+    except (json_format.ParseError, RecursionError) as error:
+        raise LoadFailed(f"{subject}: {_problem(str(error))}") from error
+    if config.HasField("model_operations"):
+        raise LoadFailed(
+            f"{subject}: model_operations names a library, which only the operator of the server may choose; remove it"
+        )
+    check_config(config, name, subject)
+    states_batch_size = not fields.keys().isdisjoint({"max_batch_size", "maxBatchSize"})
+    return GivenConfig(
+        message=config,
+        declines_batching=states_batch_size and config.max_batch_size == 0,
+        fingerprint=hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest(),
+    )
+
+
+@contextlib.contextmanager
+def given_files(
+    name: str, given: GivenConfig, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
+) -> Iterator[ModelSpec]:
+    """A model made of files that came with a load. They go when the context ends, at the latest with the process.
+
+    Args:
+        name: The model's, which ``name_problem`` has nothing against.
+        given: Its config.
+        files: (version, name of the file) -> contents; names that ``is_file_name`` takes.
+        private_parent: Where the private folder is made; None means the system's temporary folder.
+
+    Raises:
+        LoadFailed: The files make no model, or cannot be written.
+    """
+    _check_files(name, given, files)
+    with contextlib.ExitStack() as undo:
+        try:
+            # mkdtemp: 0700. Its finalizer removes it also where the thread that loads never gets on.
+            private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
+            folder = Path(undo.enter_context(private)) / name
+            _write(folder, files)
+            spec = read_folder(folder, given)
+        except OSError as error:
+            problem = "no space left for them" if error.errno == errno.ENOSPC else f"a file {os_problem(error)}"
+            raise LoadFailed(f"the given files of model {quoted(name)}: {problem}") from error
+        yield spec
+
+
+def _json_object(text: str, subject: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise LoadFailed(f"{subject} is no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise LoadFailed(f"{subject}: a number in it is too long, or it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise LoadFailed(f"{subject}: expected a JSON object, such as {{}}")
+    return found
+
+
+def _check_files(name: str, given: GivenConfig, files: Mapping[tuple[int, str], bytes]) -> None:
+    """Refuse versions without a model, and files that no model asks for."""
+    model_name = given.message.default_model_filename or DEFAULT_MODEL_FILENAME
+    for version in sorted({version for version, _ in files}):
+        subject = f"version {version} of model {quoted(name)}"
+        data = files.get((version, model_name))
+        if data is None:
+            raise LoadFailed(f"{subject}: expected 'file:{version}/{model_name}' among the given files")
+        locations = {os.path.normpath(location) for location in read_graph(data, subject).locations}
+        for other in sorted(other for number, other in files if number == version and other != model_name):
+            if other not in locations:
+                known = ", ".join(map(quoted, sorted(locations))) or "none"
+                raise LoadFailed(
+                    f"{subject}: file {quoted(other)} is not asked for; external data of the model: {known}"
+                )
+
+
+def _write(folder: Path, files: Mapping[tuple[int, str], bytes]) -> None:
+    folder.mkdir(mode=0o700)
+    for (version, name), data in files.items():
+        place = folder / str(version)
+        place.mkdir(mode=0o700, exist_ok=True)
+        with (place / name).open("xb") as file:
+            file.write(data)
+
+
+def _problem(error: str) -> str:
+    """Protobuf's text as one short line; an unknown field with those that there are."""
+    unknown = _UNKNOWN_FIELD.search(error)
+    if unknown is None:
+        return one_line(_CLASS.sub("", error).rstrip("."), _PROBLEM_LIMIT_BYTES)
+    message = POOL.FindMessageTypeByName(unknown[1])
+    known = ", ".join(field.name for field in message.fields)
+    return f"{message.name} has no field {quoted(unknown[2])}; it has {known}"
