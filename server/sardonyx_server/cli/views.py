@@ -111,8 +111,9 @@ def views_of_entries(entries: Mapping[str, Entry]) -> list[ModelView]:
                 views.append(view_of_model(status.model))
             else:
                 views.append(ModelView(name=name, version=number, state=status.state.name, reason=status.reason))
-        if entry.problem or not entry.versions:
-            views.append(ModelView(name=name, version=0, state=FAILED, reason=entry.problem or "no version to load"))
+        # Without a problem and without versions it was never to be loaded: explicit mode.
+        if entry.problem:
+            views.append(ModelView(name=name, version=0, state=FAILED, reason=entry.problem))
     return views
 
 

@@ -149,6 +149,7 @@ def _by_state(registry: Registry) -> dict[str, int]:
     for entry in registry.entries().values():
         for status in entry.versions.values():
             count[status.state.value] += 1
-        if not entry.versions:
+        # Without a problem and without versions it was never to be loaded: explicit mode.
+        if entry.problem and not entry.versions:
             count[State.FAILED.value] += 1
     return count

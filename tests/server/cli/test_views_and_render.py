@@ -18,7 +18,8 @@ from sardonyx_server.cli.render import (
     shape_line,
 )
 from sardonyx_server.cli.sources import load
-from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json
+from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json, views_of_entries
+from sardonyx_server.engine.registry import Registry
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.cli.doubles import BROKEN, IRIS, MAGIKA
 
@@ -52,6 +53,15 @@ def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None
 def test_a_broken_model_shows_its_reason_in_the_table_as_plain_text() -> None:
     """What a file says is never read as markup."""
     assert "FAILED: model.onnx is no ONNX file [bold]" in shown(models_table([BROKEN]))
+
+
+def test_a_model_that_is_not_to_be_loaded_is_not_shown_at_the_start() -> None:
+    """In explicit mode; a broken one is."""
+    registry = Registry()
+    registry.set_problem("never loaded", "")
+    registry.set_problem("broken", "config.pbtxt is none")
+    shown = [(view.name, view.state, view.reason) for view in views_of_entries(registry.entries())]
+    assert shown == [("broken", "FAILED", "config.pbtxt is none")]
 
 
 def test_a_model_where_batching_does_not_pay_says_no_and_why() -> None:

@@ -129,13 +129,14 @@ def test_only_models_with_a_cache_have_its_metrics() -> None:
 
 
 def test_versions_are_counted_by_state() -> None:
-    """A model that is broken as a whole counts too; a state without versions is there with 0."""
+    """A broken model counts too, one that was never to be loaded does not; a state without versions is there with 0."""
     registry = Registry()
     ready(registry, "a", 1)
     ready(registry, "a", 2)
     loading(registry, "b")
     failed(registry, "c", "the file is empty")
     registry.set_problem("d", "config.pbtxt is none")
+    registry.set_problem("never loaded", "")
     shown = metrics(registry=registry)
     counts = {line.partition("=")[2] for line in lines(shown, "sardonyx_model_versions")}
     assert counts >= {'"READY"} 2', '"LOADING"} 1', '"FAILED"} 2', '"DRAINING"} 0'}
