@@ -80,7 +80,7 @@ def test_answers_may_be_given_within_accept(echo: Transport) -> None:
 def test_requests_are_read_ahead_so_that_they_may_share_a_batch(transport: Transport) -> None:
     """Up to the window; the next one when an answer is under way."""
     with conversing(transport) as stream:
-        stream.send(*(request(str(k)) for k in range(WINDOW_REQUESTS + 2)))
+        stream.send(*(request(str(k)) for k in range(WINDOW_REQUESTS + 1)))
         taken = take(transport, WINDOW_REQUESTS)
         assert transport.calls.none_has_come()
         taken[0][1].reply(answer(taken[0][0]))

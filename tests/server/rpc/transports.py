@@ -142,6 +142,7 @@ def opened(
             yield Transport(
                 name=name, address=address, serving=serving, server=server, channel=channel, calls=calls, lost=lost
             )
+        until(lambda: not serving.open_calls)
     finally:
         server.stop(None).wait()
         serving.stop()
