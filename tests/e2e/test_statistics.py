@@ -297,12 +297,12 @@ def test_all_models_are_listed_by_name_and_version(counting: Server) -> None:
     assert listed == [("affine", "1"), ("affine", "3"), ("gate", "1"), ("mixes", "1")]
 
 
-def test_a_model_that_is_not_loaded_is_not_found(counting: Server) -> None:
-    """Although the repository has it."""
+def test_a_model_that_is_not_loaded_is_unavailable(counting: Server) -> None:
+    """It is known, for the repository has it."""
     with pytest.raises(grpc.RpcError) as caught:
         statistics(counting, "add_sub")
     error: Any = caught.value
-    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_tritonclient_reads_them(counting: Server) -> None:
