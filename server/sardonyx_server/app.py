@@ -189,7 +189,7 @@ class App:
                 registry=self.registry,
                 versions=lambda: snapshots(self.registry),
                 transport=self._transport.name,
-                open_calls=lambda: {"ModelInfer": self._transport.open_calls},
+                open_calls=self._open_calls,
                 lane_lag=lambda: None if (lag := self._transport.lag) is None else lag.away_s,
                 build={
                     "version": importlib.metadata.version("sardonyx"),
@@ -332,6 +332,11 @@ class App:
         self._published.health.refresh()
         if self._on_progress is not None and not self._loaded_first:
             self._on_progress(Progress(model=name, done=done, total=total))
+
+    def _open_calls(self) -> Mapping[str, int]:
+        streams = self._transport.open_streams
+        # A stream may end between the two looks.
+        return {"ModelInfer": max(0, self._transport.open_calls - streams), "ModelStreamInfer": streams}
 
     def _is_ready(self) -> bool:
         if self._stopping.is_set() or self._is_lost or not self._loaded_first:

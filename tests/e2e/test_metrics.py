@@ -15,9 +15,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.bad_requests import BAD_REQUESTS
+from tests.e2e.bad_streams import STREAM
 from tests.e2e.messages import encoded, gate_request, infer_request
 from tests.e2e.models import Folder, repository, write
 from tests.e2e.servers import CALL_TIMEOUT_S, TRANSPORTS, Server, eventually
+from tests.server.rpc.conversations import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,6 +138,17 @@ def test_a_request_that_waits_is_pending(measured: Server) -> None:
     assert scrape(measured)['sardonyx_open_calls{rpc="ModelInfer"}'] == 0
 
 
+def test_open_streams_are_shown_apart_from_calls(measured: Server) -> None:
+    """An idle one too."""
+    stream = Conversation(measured.channel, STREAM)
+    eventually(lambda: scrape(measured)['sardonyx_open_calls{rpc="ModelStreamInfer"}'] == 1, "the stream is open")
+    assert scrape(measured)['sardonyx_open_calls{rpc="ModelInfer"}'] == 0
+    stream.half_close()
+    assert stream.rest() == []
+    measured.settle()
+    assert scrape(measured)['sardonyx_open_calls{rpc="ModelStreamInfer"}'] == 0
+
+
 def test_nothing_that_a_caller_sends_makes_a_series(measured: Server) -> None:
     """Every bad request there is: names, versions, identities, parameters of any content."""
     before = set(scrape(measured))
@@ -181,7 +194,8 @@ def test_the_page_is_read_by_the_parser_of_prometheus(measured: Server) -> None:
 def _send(server: Server, row: BadRequest) -> None:
     """Send a row of the table; raises as grpc does."""
     if row.streams:
-        for _ in server.channel.stream_stream(row.path)(iter([encoded(row.make())]), timeout=CALL_TIMEOUT_S):
+        options = {"timeout": CALL_TIMEOUT_S, **row.options}
+        for _ in server.channel.stream_stream(row.path)(iter([encoded(row.make())]), **options):
             pass
     else:
         server.raw(row.path, row.make(), **row.options)

@@ -99,6 +99,11 @@ class Lane:
         return self._received - self._ended
 
     @property
+    def open_streams(self) -> int:
+        """Those of them that are streams."""
+        return len(self._streams)
+
+    @property
     def lag(self) -> LaneLag:
         """How late the thread got to its events so far."""
         return self._away.snapshot()

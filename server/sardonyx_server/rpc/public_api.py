@@ -85,6 +85,11 @@ class PublicApi:
         """Calls that were taken and are not over yet."""
         return self._open + self._streams.open
 
+    @property
+    def open_streams(self) -> int:
+        """Those of them that are streams."""
+        return self._streams.open
+
     def drain(self) -> None:
         """Refuse new streams, end those that are idle, and the others when what is in flight is answered."""
         self._streams.drain()
