@@ -4,7 +4,7 @@ from sardonyx_client import Client
 
 with Client("127.0.0.1:8001") as client:
     result = client.infer("iris", X=[[5.1, 3.5, 1.4, 0.2]])
-    print(result.text("label"), result["probabilities"])
+    print(result["label"], result["probabilities"])
 """
 
 from sardonyx_client._async_client import AsyncClient
