@@ -35,7 +35,7 @@ endef
 
 .PHONY: help
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: serve
 serve: $(VENV)/.serve-stamp ## serve the sample models on 127.0.0.1:8001 (ARGS="--grpc-port 9001" for flags)
@@ -87,6 +87,14 @@ protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
 .PHONY: bench-core
 bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run
 	$(BIN)/python -m bench.core $(ARGS)
+
+.PHONY: bench-features
+bench-features: $(VENV)/.dev-stamp ## measure what the features for Triton's clients cost (ARGS="--before COMMIT" compares with one)
+	$(BIN)/python -m bench.features $(ARGS)
+
+.PHONY: bench-client
+bench-client: $(VENV)/.dev-stamp ## measure the Python client against tritonclient and the bare stub
+	$(BIN)/python -m bench.client $(ARGS)
 
 # The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are
 # kept; ARGS="--upgrade" moves them. serve.lock is held to dev.lock, so that `make serve` after `make test` has nothing to

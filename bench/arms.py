@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import grpc
 
@@ -16,7 +16,7 @@ from bench.cases import METHOD
 from bench.control import Child
 from bench.load.result import Generator, Load, LoadFailed, LoadResult, Target
 
-__all__ = ["Arm", "Sample", "answer_for", "in_turns"]
+__all__ = ["Arm", "Measured", "Sample", "answer_for", "grown", "in_turns"]
 
 _ANSWER_TIMEOUT_S: Final = 20.0
 # The first loads only find out how many requests fill the time that is wanted.
@@ -45,6 +45,22 @@ class Sample:
     def batch_rows(self) -> float:
         """Mean rows of a run of the model. Requires: the server runs models."""
         return self.server["rows"] / self.server["batches"]
+
+
+class Measured(Protocol):
+    """Whatever can be measured in turns.
+
+    Attributes:
+        name: For the report.
+    """
+
+    name: str
+
+    def calibrate(self, seconds: float) -> None:
+        """Warm up, and find how many requests take about so many seconds."""
+
+    def measure(self, *, each: bool) -> Sample:
+        """One turn. ``each``: record each latency."""
 
 
 class Arm:
@@ -83,11 +99,7 @@ class Arm:
         """
         before = self.server.figures()
         load = self._run(self._requests, each=each)
-        after = self.server.figures()
-        grown = {key: after[key] - before[key] for key in after}
-        if grown.get("rows", load.requests) != load.requests:
-            raise LoadFailed(f"{self.name}: {load.requests} rows were sent and {grown['rows']} were run")
-        return Sample(load=load, server=grown)
+        return Sample(load=load, server=grown(self.name, self.server, before, load.requests))
 
     def _run(self, requests: int, *, each: bool) -> LoadResult:
         return self._generator.run(self._target, self._load, requests=requests, each=each)
@@ -95,6 +107,19 @@ class Arm:
     def _fill(self, rate: float, seconds: float) -> int:
         """Whole rounds of all streams, so that all connections end together."""
         return max(1, round(rate * seconds / self._load.concurrency)) * self._load.concurrency
+
+
+def grown(name: str, server: Child, before: Mapping[str, float], rows: int) -> Mapping[str, float]:
+    """What a server's figures grew by since ``before``.
+
+    Raises:
+        LoadFailed: It runs models, and not so many rows.
+    """
+    after = server.figures()
+    found = {key: after[key] - before[key] for key in after}
+    if found.get("rows", rows) != rows:
+        raise LoadFailed(f"{name}: {rows} rows were sent and {found['rows']} were run")
+    return found
 
 
 def answer_for(address: str, request: bytes) -> bytes:
@@ -108,7 +133,9 @@ def answer_for(address: str, request: bytes) -> bytes:
         return call(request, timeout=_ANSWER_TIMEOUT_S, wait_for_ready=True)
 
 
-def in_turns(arms: Sequence[Arm], *, turns: int, seconds: float, each: bool = False) -> Iterator[dict[str, Sample]]:
+def in_turns(
+    arms: Sequence[Measured], *, turns: int, seconds: float, each: bool = False
+) -> Iterator[dict[str, Sample]]:
     """Measure arms in turns. What the caller does between two of them belongs to the first.
 
     Args:

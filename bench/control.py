@@ -1,13 +1,14 @@
 """Servers under load in processes of their own, and the few words spoken with them over their standard streams.
 
-A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON (its figures so far),
-and stops when its input ends. No signals, no files, no extra port. :func:`obey` is the child's side, :class:`Child` the
-harness's.
+A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON (a server: its figures
+so far), and stops when its input ends. No signals, no files, no extra port. :func:`obey` is the child's side,
+:class:`Child` the harness's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey"]
+__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey", "say"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_TIMEOUT_S: Final = 20.0
+# Before what is installed, and relative to the root.
+_SOURCES: Final = ("protos", "client", "server")
 
 Figures = Mapping[str, float]
 
@@ -27,11 +30,16 @@ class ChildFailed(RuntimeError):
     """A process of the harness did not start, or ended early. What it wrote to standard error says why."""
 
 
-def obey(hello: Mapping[str, object], figures: Callable[[], Figures]) -> None:
-    """Say hello, then answer each line of input with the figures, until the input ends. Blocks; costs nothing idle."""
-    print(json.dumps(hello), flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(figures()), flush=True)
+def obey(hello: Mapping[str, object], answer: Callable[[str], Mapping[str, object]]) -> None:
+    """Say hello, then answer each line of input, until the input ends. Blocks; costs nothing idle."""
+    say(hello)
+    for line in sys.stdin:
+        say(answer(line))
+
+
+def say(words: Mapping[str, object]) -> None:
+    """Write a line to the harness."""
+    print(json.dumps(words), flush=True)
 
 
 class Child:
@@ -61,10 +69,18 @@ class Child:
         return str(self.hello["address"])
 
     def figures(self) -> Figures:
-        """Its figures so far; sums, so that the difference of two readings belongs to what lay between."""
+        """A server's figures so far; sums, so that the difference of two readings belongs to what lay between."""
+        return self.ask("figures")
+
+    def ask(self, words: str) -> Mapping[str, Any]:
+        """Its answer to a line. Blocks.
+
+        Raises:
+            ChildFailed: It ended, or answered with a ``problem``.
+        """
         if self._process.stdin is None:
             raise ChildFailed(f"{self._name}: started without a pipe for its input (a bug)")
-        self._process.stdin.write("figures\n")
+        self._process.stdin.write(words + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -73,19 +89,27 @@ class Child:
         if not line:
             raise ChildFailed(f"{self._name}: ended with status {self._process.wait()} before it answered")
         answer: Mapping[str, Any] = json.loads(line)
+        if "problem" in answer:
+            raise ChildFailed(f"{self._name}: {answer['problem']}")
         return answer
 
 
 @contextmanager
-def child(module: str, arguments: Sequence[str] = ()) -> Iterator[Child]:
+def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> Iterator[Child]:
     """Run ``python -m module arguments`` as a child; stop it at the end.
+
+    Args:
+        module: Of this harness.
+        arguments: For it.
+        root: Of another copy of the project, to run that one's sources.
 
     Raises:
         ChildFailed: It ended before it was up.
     """
     process = subprocess.Popen(  # noqa: S603  # the harness's own module
         [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
+        cwd=root,
+        env=None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

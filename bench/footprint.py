@@ -19,7 +19,7 @@ from bench.control import ROOT, ChildFailed
 from bench.load.result import Load, Target
 from bench.throughput import Plan
 
-__all__ = ["IDLE", "MEMORY", "READY", "footprint"]
+__all__ = ["IDLE", "MEMORY", "READY", "field_mb", "footprint"]
 
 MEMORY: Final = Bar(name="memory with the sample models", target=150, at_least=False, unit="MB")
 IDLE: Final = Bar(name="idle CPU, of one core", target=1.0, at_least=False, unit="%")
@@ -67,12 +67,12 @@ def footprint(plan: Plan) -> list[Outcome]:
             ready_s.append(running.ready_s)
             answer = answer_for(running.address, case.request)  # Ready means: it answers.
             time.sleep(_SETTLE_S)
-            resident_mb.append(_field_mb(running.pid, "status", "VmRSS"))
-            share_mb.append(_field_mb(running.pid, "smaps_rollup", "Pss"))
+            resident_mb.append(field_mb(running.pid, "status", "VmRSS"))
+            share_mb.append(field_mb(running.pid, "smaps_rollup", "Pss"))
             idle.append(_idle_percent(running.pid, plan.seconds * _IDLE_SHARE))
             target = Target(address=running.address, method=METHOD, request=case.request, answer_bytes=len(answer))
             plan.generator.run(target, Load(connections=8, streams=8), requests=_LOAD_REQUESTS, each=False)
-            loaded_mb.append(_field_mb(running.pid, "status", "VmRSS"))
+            loaded_mb.append(field_mb(running.pid, "status", "VmRSS"))
     command = "sardonyx serve models"
     return [
         Outcome(
@@ -113,7 +113,7 @@ def _serving() -> Iterator[_Running]:
             process.stdout.close()
 
 
-def _field_mb(pid: int, file: str, key: str) -> float:
+def field_mb(pid: int, file: str, key: str) -> float:
     """A line such as ``VmRSS:  123456 kB`` of a file in /proc; the kernel's kB are KiB."""
     for line in Path("/proc", str(pid), file).read_text().splitlines():
         if line.startswith(f"{key}:"):

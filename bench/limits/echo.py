@@ -65,7 +65,7 @@ def serve(answer: bytes | None) -> None:
         pass
 
     def control() -> None:
-        obey({"address": f"127.0.0.1:{port}"}, lambda: {"cpu_s": time.process_time()})
+        obey({"address": f"127.0.0.1:{port}"}, lambda _: {"cpu_s": time.process_time()})
         server.stop(0).wait()
         queue.shutdown()
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = {"serve", "test", "check", "models", "protos", "clean", "help", "lock", "format", "bench-core"}
+VERBS = {
+    *("serve", "test", "check", "models", "protos", "clean", "help", "lock", "format"),
+    *("bench-core", "bench-features", "bench-client"),
+}
 
 
 @pytest.fixture

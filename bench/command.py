@@ -1,0 +1,153 @@
+"""The command line of a set of bars: options, one table, a results file. What is measured stands in the groups.
+
+    python -m bench.NAME [--quick] [--only GROUP]... [--turns N] [--seconds S] [--generator h2load|own] [--json FILE]
+
+See bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import fill
+from typing import Any, Final, TypeAlias
+
+import grpc
+
+from bench.bars import Bar, Outcome
+from bench.cases import CaseMissing
+from bench.control import ROOT, ChildFailed
+from bench.limits.rows import WrongAnswer
+from bench.load.h2load import H2Load
+from bench.load.own import Own
+from bench.load.result import Generator, LoadFailed
+from bench.surroundings import surroundings
+from bench.throughput import Plan
+from sardonyx_server.runtime.cores import available_cores
+
+__all__ = ["Groups", "command"]
+
+Groups: TypeAlias = Mapping[str, tuple[Callable[[Plan], list[Outcome]], tuple[Bar, ...]]]
+"""Name -> what measures it, and its bars, for the case that it fails."""
+
+_RESULTS: Final = ROOT / "build" / "bench"
+_WIDTH: Final = 120
+# Other work shifts even ratios: server and reference do not suffer from it alike.
+_BUSY: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Depth:
+    """Turns of each arm, and seconds of each turn."""
+
+    turns: int
+    seconds: float
+
+
+_FULL: Final = _Depth(turns=6, seconds=3.0)
+_QUICK: Final = _Depth(turns=3, seconds=0.8)
+
+
+def command(name: str, about: str, groups: Groups, *, by_generator: bool = True, before: bool = False) -> int:
+    """Measure what the command line asks for.
+
+    Args:
+        name: Of the module under ``bench``, and of the results file.
+        about: One line for ``--help``.
+        groups: What can be measured.
+        by_generator: Whether any group is measured by a load generator.
+        before: Whether any group can take in an earlier commit.
+
+    Returns:
+        Exit status: 0 where every bar could be measured, met or not, else 1.
+    """
+    given = _arguments(name, about, groups, before=before)
+    generator = _generator(given.generator) if by_generator else Own(available_cores())
+    around = surroundings(name)
+    depth = _QUICK if given.quick else _FULL
+    plan = Plan(
+        folder=Path(),
+        generator=generator,
+        cores=available_cores(),
+        turns=given.turns or depth.turns,
+        seconds=given.seconds or depth.seconds,
+        before=given.before if before else "",
+    )
+    tool = f"; {generator.name}" if by_generator else ""
+    print(f"{around['cpu']}, {plan.cores} cores shared by servers and callers{tool}")
+    print(f"{plan.turns} turns of about {plan.seconds:g} s for each arm, in alternating order; median (min .. max)")
+    if around["busy_cores_before"] > _BUSY:
+        print(f"warning: other work kept {around['busy_cores_before']} cores busy in the last minute; expect noise")
+    outcomes: list[Outcome] = []
+    for group in given.only or groups:
+        measure, bars = groups[group]
+        print(f"measuring {group} ...", file=sys.stderr, flush=True)
+        outcomes += _measure(measure, bars, plan)
+    _print_table(outcomes)
+    record = {
+        **around,
+        "generator": generator.name if by_generator else "",
+        "cores": plan.cores,
+        "turns": plan.turns,
+        "seconds": plan.seconds,
+        "outcomes": [outcome.as_json() for outcome in outcomes],
+    }
+    _write(given.json or _RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json", record)
+    return int(any(not outcome.values for outcome in outcomes))
+
+
+def _arguments(name: str, about: str, groups: Groups, *, before: bool) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
+    parser.add_argument("--quick", action="store_true", help="short turns and few; wide spreads")
+    parser.add_argument("--only", action="append", choices=groups, metavar="GROUP", help=f"of {', '.join(groups)}")
+    parser.add_argument("--turns", type=int, help="how often each arm is measured")
+    parser.add_argument("--seconds", type=float, help="about how long each turn of an arm takes")
+    parser.add_argument("--generator", choices=("h2load", "own"), help="default: h2load where it is installed")
+    parser.add_argument("--json", type=Path, help=f"where the results go; default: build/bench/{name}-DATE.json")
+    if before:
+        parser.add_argument("--before", default="", metavar="COMMIT", help="compare with the server of that commit too")
+    return parser.parse_args()
+
+
+def _generator(wanted: str | None) -> Generator:
+    h2load = None if wanted == "own" else H2Load.installed()
+    if h2load is not None:
+        return h2load
+    if wanted == "h2load":
+        sys.exit("h2load is not installed (on Debian: apt-get install nghttp2-client)")
+    print("warning: without h2load the project's own generator takes most of the cores; ratios say little")
+    return Own(available_cores())
+
+
+def _measure(measure: Callable[[Plan], list[Outcome]], bars: Sequence[Bar], plan: Plan) -> list[Outcome]:
+    """Outcomes of a group; one that fails is reported and does not end the run."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="sardonyx-bench-") as folder:
+            return measure(replace(plan, folder=Path(folder)))
+    except (CaseMissing, ChildFailed, LoadFailed, WrongAnswer, grpc.RpcError) as error:
+        return [Outcome(bar=bar, values=(), remark=f"{type(error).__name__}: {error}") for bar in bars]
+
+
+def _print_table(outcomes: Sequence[Outcome]) -> None:
+    rows = [("bar", "target", "reached", "")]
+    rows += [(one.bar.name, one.bar.wording, one.reached, one.verdict) for one in outcomes]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row, remark in zip(rows, ("", *(one.remark for one in outcomes)), strict=True):
+        print()
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip())
+        if remark:
+            print(fill(remark, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+    met = sum(one.verdict == "pass" for one in outcomes)
+    print(f"\n{met} of {len(outcomes)} bars met")
+
+
+def _write(file: Path, record: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")

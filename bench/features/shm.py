@@ -1,0 +1,113 @@
+"""The bar of shared memory: an image that the server reads where the caller has put it, against sending it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import grpc
+
+from bench.arms import Arm, answer_for, in_turns
+from bench.bars import Bar, Outcome
+from bench.cases import CaseMissing, make
+from bench.control import child
+from bench.limits.rows import Rows, WrongAnswer
+from bench.load.result import Load
+from bench.throughput import Plan, ratios, turns_as_json
+from sardonyx_wire.messages import METHODS, ModelInferRequest, SystemSharedMemoryRegisterRequest
+
+__all__ = ["SHM", "shm"]
+
+SHM: Final = Bar(name="602 kB in by shared memory, 4x4, of the rate of sending it", target=3.0)
+
+_LOAD: Final = Load(connections=4, streams=4)
+_REGION: Final = "bench"
+_FOLDER: Final = Path("/dev/shm")  # noqa: S108  # Linux keeps POSIX shared memory objects there
+_TIMEOUT_S: Final = 20.0
+_WRITES: Final = 200
+_US: Final = 1e6
+
+
+def shm(plan: Plan) -> list[Outcome]:
+    """One server, one generator, messages made beforehand: they hold the image, or name the region it lies in."""
+    if not _FOLDER.is_dir():
+        raise CaseMissing(f"POSIX shared memory: this system has no {_FOLDER}")
+    case = make("image", plan.folder)
+    (image,) = ModelInferRequest.FromString(case.request).raw_input_contents
+    messages = {"sent": case.request, "named": _named(case.request, len(image))}
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            child("bench.serve", [str(case.repository), "--settings", '{"allow_client_shm": true}'])
+        )
+        region = stack.enter_context(_region(server.address, image))
+        write_s = _write_s(region, image)
+        answers = {name: answer_for(server.address, message) for name, message in messages.items()}
+        Rows(case).check(answers["sent"])
+        if answers["named"] != answers["sent"]:
+            raise WrongAnswer("the answer to an image in shared memory is another one than to the same image sent")
+        arms = [
+            Arm(
+                name,
+                server,
+                request=message,
+                answer_bytes=len(answers[name]),
+                load=_LOAD,
+                generator=plan.generator,
+            )
+            for name, message in messages.items()
+        ]
+        turns = list(in_turns(arms, turns=plan.turns, seconds=plan.seconds))
+    rates = ", ".join(f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s" for name in turns[0])
+    return [
+        Outcome(
+            bar=SHM,
+            values=ratios(turns, "sent", arm="named"),
+            remark=f"{rates}; the image lies in the region all the time, for a caller to write it there takes "
+            f"{write_s * _US:,.0f} us",
+            details={"turns": turns_as_json(turns), "write_s": write_s},
+        )
+    ]
+
+
+def _named(sent: bytes, size: int) -> bytes:
+    """The same request with its one input in the region."""
+    request = ModelInferRequest.FromString(sent)
+    del request.raw_input_contents[:]
+    parameters = request.inputs[0].parameters
+    parameters["shared_memory_region"].string_param = _REGION
+    parameters["shared_memory_byte_size"].int64_param = size
+    return request.SerializeToString()
+
+
+@contextmanager
+def _region(address: str, contents: bytes) -> Iterator[Path]:
+    """The file of an object of shared memory, registered with the server."""
+    path = _FOLDER / f"sardonyx_bench_{os.getpid()}"
+    path.write_bytes(contents)
+    try:
+        request = SystemSharedMemoryRegisterRequest(name=_REGION, key=f"/{path.name}", byte_size=len(contents))
+        with grpc.insecure_channel(address) as channel:
+            register: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+                METHODS["SystemSharedMemoryRegister"].path
+            )
+            register(request.SerializeToString(), timeout=_TIMEOUT_S)
+        yield path
+    finally:
+        path.unlink()
+
+
+def _write_s(region: Path, image: bytes) -> float:
+    """Median seconds of writing the same image there again."""
+    found = []
+    with region.open("r+b", buffering=0) as file:
+        for _ in range(_WRITES):
+            began_s = time.perf_counter()
+            file.seek(0)
+            file.write(image)
+            found.append(time.perf_counter() - began_s)
+    return median(found)
