@@ -380,7 +380,7 @@ def _destination(settings: Settings) -> Destination:
 
 def _extensions(settings: Settings, cuda: CudaRuntime) -> tuple[str, ...]:
     """The protocol's extensions that work on this server as it is set up, sorted."""
-    found = set(EXTENSIONS)
+    found: set[str] = {*EXTENSIONS}
     if settings.allow_client_shm:
         if posix_memory.usable():
             found.add("system_shared_memory")

@@ -60,12 +60,12 @@ class TopClasses:
         Returns:
             Classes of a row, and raw contents of BYTES [rows, classes].
         """
-        values = np.frombuffer(data, self._datatype.dtype).reshape(rows, -1)
+        values: NDArray[Any] = np.frombuffer(data, self._datatype.dtype).reshape(rows, -1)
         if self._datatype.name == "BF16":
             values = (values.astype(np.uint32) << _BFLOAT16_SHIFT_BITS).view(np.float32)
         is_float = values.dtype.kind == "f"
         # ~x falls as x rises and, unlike -x, overflows for no integer.
-        falling: NDArray[Any] = -values if is_float else ~values
+        falling: NDArray[Any] = -values if is_float else np.invert(values)
         order = np.argsort(falling, axis=1, kind="stable")[:, : self._count]
         best = np.take_along_axis(values, order, axis=1)
         form = "{:f}:{}".format if is_float else "{}:{}".format

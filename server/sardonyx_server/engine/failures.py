@@ -85,7 +85,7 @@ class Failures:
         self._lock = threading.Lock()
         self._responses = self._cancelled = 0
         self._total_s = self._responses_s = self._cancelled_s = 0.0
-        self._failures = dict.fromkeys(FAILURES, 0)
+        self._failures: dict[str, int] = dict.fromkeys(FAILURES, 0)
         self._rejections = dict.fromkeys(REJECTIONS, 0)
 
     def count(self, error: Exception, after_s: float = 0.0, *, streamed: bool = False) -> None:
