@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.repository.spec import ModelSpec
     from sardonyx_server.repository.watch import Changes
+    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_server.settings import Settings
 
 __all__ = ["App", "Progress", "tune_process"]
@@ -94,6 +95,7 @@ class App:
         on_progress: Told of the first loading, on the loader's thread.
         on_lost: Told, on any thread, that a part which must never end has ended: the process should exit.
         self_check: Says why the lane cannot be used, or "" where it can.
+        authorise: Asked first in every call of every service, on any thread; None allows all.
 
     Raises:
         SettingsError: The transport that was asked for does not work here, or traces cannot go where they shall.
@@ -106,8 +108,10 @@ class App:
         on_progress: Callable[[Progress], None] | None = None,
         on_lost: Callable[[Exception], None] | None = None,
         self_check: Callable[[], str] = completion_queue.self_check,
+        authorise: Authorise | None = None,
     ) -> None:
         self._self_check = self_check
+        self._authorise = authorise
         self._settings = settings
         self._on_progress = on_progress
         self._tell_lost = on_lost
@@ -173,7 +177,7 @@ class App:
             ),
             registry=self.registry,
             is_ready=self._is_ready,
-            authorise=None,
+            authorise=authorise,
         )
         self._wanted: Mapping[str, ModelSpec | BrokenModel] = {}
         self._loaded_first = False
@@ -277,7 +281,7 @@ class App:
                 method=_INFER,
                 stream_method=_STREAM,
                 intake=self._make_intake(Lane.name),
-                authorise=None,
+                authorise=self._authorise,
                 on_lost=self._lost,
             )
         if wanted == "lane":
@@ -294,7 +298,7 @@ class App:
             method=_INFER,
             stream_method=_STREAM,
             make_intake=lambda: self._make_intake(PublicApi.name),
-            authorise=None,
+            authorise=self._authorise,
         )
 
     def _make_intake(self, transport: str) -> Intake:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.models import repository, write
-from tests.e2e.servers import TRANSPORTS, Server
+from tests.e2e.servers import ALLOW_ALL, TRANSPORTS, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +24,5 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
     """A server that outlives the test: leave it as it was. What is off by default is allowed."""
     # Callers may change settings, load models and name regions, so that bad requests of those RPCs are looked at.
-    admin: dict[str, Any] = {
-        "allow_admin": True,
-        "allow_client_shm": True,
-        "model_control_mode": "explicit",
-        "load_model": ("*",),
-    }
-    with Server(models, request.param, **admin) as running:
+    with Server(models, request.param, **ALLOW_ALL) as running:
         yield running

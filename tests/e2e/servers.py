@@ -28,16 +28,34 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counters import Counters
     from sardonyx_server.engine.model import Model
+    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold
     from tests.e2e.messages import Failure
 
-__all__ = ["INFER", "MESSAGE_LIMIT_BYTES", "TRANSPORTS", "Server", "assert_safe", "eventually"]
+__all__ = [
+    "ALLOW_ALL",
+    "CALL_TIMEOUT_S",
+    "INFER",
+    "MESSAGE_LIMIT_BYTES",
+    "TRANSPORTS",
+    "Server",
+    "assert_safe",
+    "eventually",
+]
 
 TRANSPORTS: Final = ("lane", "grpcio")
 INFER: Final = METHODS["ModelInfer"].path
 CALL_TIMEOUT_S: Final = 30.0
 MESSAGE_LIMIT_BYTES: Final = 48 * MIB
+
+ALLOW_ALL: Final[dict[str, Any]] = {
+    "allow_admin": True,
+    "allow_client_shm": True,
+    "load_model": ("*",),
+    "model_control_mode": "explicit",
+}
+"""Settings that are off by default: what callers may do once the operator allows it."""
 
 _POLL_S: Final = 0.001
 _UNLIMITED: Final = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
@@ -71,6 +89,7 @@ class Server:
         repository: What it serves.
         transport: ``lane`` or ``grpcio``.
         self_check: Whether the lane works here.
+        authorise: Asked first in every call; None allows all.
         **settings: More of them.
     """
 
@@ -80,6 +99,7 @@ class Server:
         transport: Any,
         *,
         self_check: Callable[[], str] = completion_queue.self_check,
+        authorise: Authorise | None = None,
         **settings: Any,
     ) -> None:
         settings = {
@@ -89,7 +109,11 @@ class Server:
             "max_message_bytes": MESSAGE_LIMIT_BYTES,
             **settings,
         }
-        self.app = App(Settings(model_repository=(repository,), transport=transport, **settings), self_check=self_check)
+        self.app = App(
+            Settings(model_repository=(repository,), transport=transport, **settings),
+            self_check=self_check,
+            authorise=authorise,
+        )
         self.transport = transport
         self.gate = Gate()
         self.app._loader._runtime = GatedRuntime(self.app._loader._runtime, self.gate)

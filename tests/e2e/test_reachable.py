@@ -1,0 +1,164 @@
+"""Which RPCs can be reached: those that are listed, each past the authorisation hook, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from sardonyx_server.errors import Forbidden
+from sardonyx_server.rpc.methods import RPCS, HotPath
+from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES
+from sardonyx_wire.messages import METHODS, SERVICE
+from tests.e2e.messages import failure_of
+from tests.e2e.servers import CALL_TIMEOUT_S, INFER, TRANSPORTS, Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFLECT: Final = f"/{REFLECTION_SERVICES[0]}/ServerReflectionInfo"
+HEALTH: Final[Any] = health_pb2.DESCRIPTOR.services_by_name["Health"]
+LISTED: Final = frozenset(
+    {
+        *(f"/{SERVICE}/{name}" for name in RPCS),
+        *(f"/{HEALTH_SERVICE}/{method.name}" for method in HEALTH.methods),
+        *(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES),
+    }
+)
+"""Every RPC that may be reached."""
+
+
+class Hook:
+    """An authorisation that is told of every call, and lets through what it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.allows = False
+
+    def __call__(self, method: str, metadata: Sequence[tuple[str, str | bytes]], peer: str) -> None:
+        """See ``rpc.behaviours.Authorise``."""
+        assert ("who", "me") in metadata
+        assert peer.startswith(("ipv4:", "ipv6:"))
+        self.asked.append(method)
+        if not self.allows:
+            raise Forbidden("not you")
+
+
+@pytest.fixture(scope="module")
+def hook() -> Hook:
+    """Of the server below."""
+    return Hook()
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def guarded(request: pytest.FixtureRequest, models: Path, hook: Hook) -> Iterator[Server]:
+    """A server that asks the hook."""
+    with Server(models, request.param, authorise=hook) as running:
+        yield running
+
+
+def reflected(server: Server) -> set[str]:
+    """Paths of all methods, as a caller finds them."""
+    call = server.channel.stream_stream(
+        REFLECT,
+        request_serializer=ServerReflectionRequest.SerializeToString,
+        response_deserializer=ServerReflectionResponse.FromString,
+    )
+
+    def ask(*requests: ServerReflectionRequest) -> list[ServerReflectionResponse]:
+        return list(call(iter(requests), timeout=CALL_TIMEOUT_S))
+
+    (listing,) = ask(ServerReflectionRequest(list_services=""))
+    names = [each.name for each in listing.list_services_response.service]
+    answers = ask(*(ServerReflectionRequest(file_containing_symbol=name) for name in names))
+    files = [
+        FileDescriptorProto.FromString(file)
+        for answer in answers
+        for file in answer.file_descriptor_response.file_descriptor_proto
+    ]
+    return {
+        f"/{file.package}.{service.name}/{method.name}"
+        for file in files
+        for service in file.service
+        for method in service.method
+    }
+
+
+def registered(server: Server) -> set[str]:
+    """Paths that grpc was told to serve. The lane takes its own off a queue that grpc does not list."""
+    stock: Any = server.app._server
+    state = stock._state
+    handlers = {path for handler in state.generic_handlers for path in handler._method_handlers}
+    return handlers | set(state.registered_method_handlers)
+
+
+def refusal(server: Server, path: str, message: bytes) -> grpc.StatusCode:
+    """Status of a call with one message; whichever kind of call it is, one message and its end suit it."""
+    call = server.channel.stream_stream(path)(iter([message]), metadata=[("who", "me")], timeout=CALL_TIMEOUT_S)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    return failure_of(caught.value).code
+
+
+def test_reflection_shows_what_the_table_lists(server: Server) -> None:
+    """No more and no less."""
+    assert reflected(server) == LISTED
+
+
+def test_the_table_is_the_protocol() -> None:
+    """Each RPC of the .proto file is served, or refused with a reason."""
+    assert set(RPCS) == set(METHODS)
+
+
+def test_grpc_serves_nothing_that_is_not_listed(server: Server) -> None:
+    """What the lane takes is missing here, and only that."""
+    hot = {f"/{SERVICE}/{name}" for name, rpc in RPCS.items() if isinstance(rpc, HotPath)}
+    assert INFER in hot
+    assert registered(server) == (LISTED - hot if server.transport == "lane" else LISTED)
+
+
+@pytest.mark.parametrize("message", [b"", b"\xff\xff"], ids=["empty", "malformed"])
+@pytest.mark.parametrize("path", sorted(LISTED))
+def test_every_call_of_every_service_asks_the_hook_first(
+    guarded: Server, hook: Hook, path: str, message: bytes
+) -> None:
+    """Once, with the full name of the method, before anything of the message is read."""
+    hook.asked.clear()
+    assert refusal(guarded, path, message) is grpc.StatusCode.PERMISSION_DENIED
+    assert hook.asked == [path]
+
+
+def test_who_is_let_through_is_served(guarded: Server, hook: Hook) -> None:
+    """The hook is the only thing in the way."""
+    hook.allows = True
+    try:
+        assert guarded.call("ServerLive", metadata=[("who", "me")]).live
+        code = refusal(guarded, INFER, b"")
+    finally:
+        hook.allows = False
+    assert code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/{SERVICE}/modelInfer",
+        f"/{SERVICE}/ModelInfer/",
+        f"/{SERVICE}/",
+        f"//{SERVICE}/ModelInfer",
+        f"/{SERVICE.lower()}/ModelInfer",
+        "/ModelInfer",
+        "/grpc.channelz.v1.Channelz/GetServers",
+        "/grpc.health.v2.Health/Check",
+    ],
+)
+def test_nothing_else_is_there(guarded: Server, hook: Hook, path: str) -> None:
+    """Not under a name that looks alike, and not what grpc could bring along. The hook need not be asked."""
+    hook.asked.clear()
+    assert refusal(guarded, path, b"") is grpc.StatusCode.UNIMPLEMENTED
+    assert not hook.asked
