@@ -84,6 +84,10 @@ models: $(VENV)/.dev-stamp ## train the sample models anew and write models/
 protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
 	$(BIN)/python protos/generate.py
 
+.PHONY: conformance
+conformance: $(VENV)/.dev-stamp ## try every client there is, and ONNX's node tests; one table (ARGS="--only kserve")
+	$(BIN)/python -m tests.conformance $(ARGS)
+
 .PHONY: bench-core
 bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run
 	$(BIN)/python -m bench.core $(ARGS)
@@ -115,7 +119,7 @@ $(VENV)-lock/.stamp:
 
 .PHONY: clean
 clean: ## remove the environments and all that tools leave behind
-	rm -rf $(VENV) $(VENV)-lock $(VENV)-newest $(VENV)-oldest build dist .benchmarks .coverage .hypothesis .import_linter_cache \
+	rm -rf $(VENV) $(VENV)-* tests/conformance/node/node_modules build dist .benchmarks .coverage .hypothesis .import_linter_cache \
 		.mypy_cache .pytest_cache .ruff_cache
 	find $(CODE) -type d -name __pycache__ -exec rm -rf {} +
 

@@ -21,14 +21,16 @@ from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks,
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
-# Flags of other programs: npm, protoc and its plugins, and the script that trains the sample models.
+# Flags of other programs: npm, protoc and its plugins, make conformance, and the script that trains the sample models.
 _FLAGS_OF_OTHERS = {
     "--es_opt",
     "--es_out",
     "--go-grpc_opt",
     "--go_opt",
     "--grpc_python_out",
+    "--no-install",
     "--no-package-lock",
+    "--only",
     "--out",
     "--plugin",
     "--python_out",

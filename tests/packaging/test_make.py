@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = {
     *("serve", "test", "check", "models", "protos", "clean", "help", "lock", "format"),
-    *("bench-core", "bench-features", "bench-client"),
+    *("bench-core", "bench-features", "bench-client", "conformance"),
 }
 
 
