@@ -313,7 +313,9 @@ def test_a_stop_under_load_loses_no_accepted_call(name: str) -> None:
         with ThreadPoolExecutor(8) as callers:
             ends = [callers.submit(caller) for _ in range(8)]
             warm.wait(BOUND_S)
-            assert transport.server.stop(BOUND_S).wait(BOUND_S)
+            # Core may keep a call that arrives at the very moment of the stop until the grace is over (seen once in
+            # some hundred runs of grpcio 1.85): so the grace ends before the patience of the test.
+            assert transport.server.stop(BOUND_S / 10).wait(BOUND_S)
             codes = set().union(*(end.result() for end in ends))
         # grpc cancels what it had read from the socket and not handed over yet.
         assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
