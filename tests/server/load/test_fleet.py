@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections import Counter
 
@@ -27,6 +28,11 @@ def target(address: str, *messages: bytes, answer_bytes: int | None = None, time
         answer_bytes=answer_bytes,
         timeout_s=timeout_s,
     )
+
+
+def at_once(_number: int, _context: grpc.ServicerContext) -> bytes:
+    """An empty answer."""
+    return b""
 
 
 def one_in_ten_takes_half_a_second(number: int, context: grpc.ServicerContext) -> bytes:
@@ -97,7 +103,7 @@ def test_a_request_that_is_not_answered_in_time_has_failed() -> None:
 
 def test_messages_are_sent_in_turn() -> None:
     """As often as each other, by each process."""
-    fake = Fake(lambda number, context: b"")
+    fake = Fake(at_once)
     messages = (b"one", b"two", b"three")
     with serving(fake) as address, Fleet(target(address, *messages), processes=2, connections=2) as fleet:
         fleet.run(ClosedLoop(concurrency=2, requests=60))
@@ -107,7 +113,7 @@ def test_messages_are_sent_in_turn() -> None:
 def test_runs_follow_one_another_on_the_same_connections() -> None:
     """Each counts its own requests, and tells how far it is."""
     seen: list[Progress] = []
-    fake = Fake(lambda number, context: b"")
+    fake = Fake(at_once)
     with serving(fake) as address, Fleet(target(address), processes=2, connections=3) as fleet:
         first = fleet.run(OpenLoop(rate=50.0, arrivals=Arrivals.CONSTANT), duration_s=0.5)
         second = fleet.run(OpenLoop(rate=20.0, arrivals=Arrivals.CONSTANT), duration_s=1.0, on_progress=seen.append)
@@ -119,7 +125,7 @@ def test_runs_follow_one_another_on_the_same_connections() -> None:
 def test_a_closed_loop_has_no_slip() -> None:
     """No request is due before it is sent."""
     with (
-        serving(Fake(lambda number, context: b"")) as address,
+        serving(Fake(at_once)) as address,
         Fleet(target(address), processes=1, connections=1) as fleet,
     ):
         assert fleet.run(ClosedLoop(concurrency=2), duration_s=0.2).slip == 0.0
@@ -128,22 +134,23 @@ def test_a_closed_loop_has_no_slip() -> None:
 def test_a_process_that_ends_early_fails_the_run() -> None:
     """Its requests would be missing from the figures."""
     with (
-        serving(Fake(lambda number, context: b"")) as address,
+        serving(Fake(at_once)) as address,
         Fleet(target(address), processes=2, connections=2) as fleet,
         pytest.raises(LoadFailed, match=r"^sending process 2 of 2 ended early$"),
     ):
-        fleet.run(OpenLoop(rate=10.0), duration_s=60.0, on_progress=lambda progress: fleet._processes[1].kill())
+        fleet.run(OpenLoop(rate=10.0), duration_s=60.0, on_progress=lambda _progress: fleet._processes[1].kill())
 
 
 def test_leaving_ends_the_processes_in_the_middle_of_a_run() -> None:
     """Ctrl-C leaves nothing behind."""
-    with serving(Fake(lambda number, context: b"")) as address:
+    with serving(Fake(at_once)) as address:
         fleet = Fleet(target(address), processes=2, connections=2)
+        processes: list[subprocess.Popen[str]] = []
 
         def interrupt(progress: Progress) -> None:
+            processes.extend(fleet._processes)
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt), fleet:
-            processes = list(fleet._processes)
             fleet.run(OpenLoop(rate=10.0), duration_s=60.0, on_progress=interrupt)
     assert [process.poll() for process in processes] == [0, 0]

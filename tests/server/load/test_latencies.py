@@ -74,7 +74,8 @@ def test_those_above_a_limit_are_counted() -> None:
 def test_several_runs_become_one() -> None:
     """With exact sum and maximum."""
     whole = Latencies.merged([latencies(1_000, 2_000), latencies(9_000)])
-    assert (whole.count, whole.mean_s, whole.max_s) == (3, pytest.approx(4e-6), 9e-6)
+    assert (whole.count, whole.max_s) == (3, 9e-6)
+    assert whole.mean_s == pytest.approx(4e-6)
 
 
 def test_without_answers_there_is_nothing_to_tell() -> None:
