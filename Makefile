@@ -107,10 +107,10 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(VENV)-lock/bin/uv pip compile
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS)
 .PHONY: lock
 lock: $(VENV)-lock/.stamp ## resolve requirements/*.lock anew (ARGS="--upgrade" for newer versions)
-	@$(COMPILE) --extra server --extra demo --extra otel --group dev --output-file requirements/dev.lock
+	@$(COMPILE) --extra server --extra bench --extra demo --extra otel --group dev --output-file requirements/dev.lock
 	@$(COMPILE) --extra server --group build --constraints requirements/dev.lock --output-file requirements/serve.lock
-	@$(COMPILE) --extra server --group build --group newest --output-file requirements/newest.lock
-	@$(COMPILE) --extra server --group build --group oldest --resolution lowest-direct --output-file requirements/oldest.lock
+	@$(COMPILE) --extra server --extra bench --group build --group newest --output-file requirements/newest.lock
+	@$(COMPILE) --extra server --extra bench --group build --group oldest --resolution lowest-direct --output-file requirements/oldest.lock
 
 $(VENV)-lock/.stamp:
 	$(call environment,$(VENV)-lock)

@@ -191,6 +191,70 @@ def check(
     return run_check(path, providers=providers, timeout_s=timeout_s, as_json=json)
 
 
+@app.command(short_help="Put load on a running server and measure latencies.", epilog=_POINTER)
+def bench(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Any server of the protocol.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="Name of the model.")],
+    version: Annotated[str, typer.Option(metavar="NUMBER", help="Version of the model; the newest unless given.")] = "",
+    rate: Annotated[
+        float | None, typer.Option(metavar="R", min=0.001, help="Open loop: so many requests a second.")
+    ] = None,
+    find_max: Annotated[bool, typer.Option("--find-max", help="Open loop: find the highest rate within the SLO.")] = (
+        _OFF
+    ),
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Closed loop: so many callers, each waits for its answer.")
+    ] = None,
+    slo_p99_ms: Annotated[
+        float | None, typer.Option(metavar="MS", min=0.001, help="99 % of all requests must be answered within this.")
+    ] = None,
+    arrivals: Annotated[
+        str, typer.Option(metavar="KIND", help="Of an open loop: poisson, constant or burst.")
+    ] = "poisson",
+    duration_s: Annotated[float, typer.Option("--duration", metavar="SECONDS", min=0.1, help="How long.")] = 10.0,
+    warmup_s: Annotated[
+        float, typer.Option("--warmup", metavar="SECONDS", min=0, help="The same load before, not counted.")
+    ] = 1.0,
+    connections: Annotated[int, typer.Option(metavar="N", min=1, help="HTTP/2 connections.")] = 8,
+    processes: Annotated[int, typer.Option(metavar="N", min=0, help="That send; 0: half of the cores, at most 4.")] = 0,
+    rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of each request.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the random data and the arrivals.")] = 0,
+    timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Of each request.")] = 10.0,
+    compare: Annotated[
+        str | None, typer.Option(metavar="HOST2:PORT2", help="A second server, measured in turns: A B B A.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Rounds A B B A of a comparison.")] = 3,
+    json: Json = _OFF,
+) -> int:
+    """Send random requests to a running server and show how long its callers would wait.
+
+    Give one of --rate, --find-max and --concurrency. Data are made from the model's signature. Latencies of an open
+    loop count from when a request was due, so that a server that stalls cannot hide the requests behind it.
+    """
+    from sardonyx_server.cli.bench import Wish, run_bench
+
+    wish = Wish(
+        address=address,
+        model=model,
+        version=version,
+        rate=rate,
+        find_max=find_max,
+        concurrency=concurrency,
+        slo_s=None if slo_p99_ms is None else slo_p99_ms / 1e3,
+        arrivals=arrivals,
+        duration_s=duration_s,
+        warmup_s=warmup_s,
+        connections=connections,
+        processes=processes,
+        rows=rows,
+        seed=seed,
+        timeout_s=timeout_s,
+        compare=compare,
+        rounds=rounds,
+    )
+    return run_bench(wish, as_json=json)
+
+
 @app.command(short_help="Classify files with magika's model.", epilog=_POINTER)
 def demo(
     files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Files to classify.")] = None,

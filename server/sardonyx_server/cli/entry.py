@@ -16,8 +16,10 @@ __all__ = ["TRACEBACK_VARIABLE", "main", "run"]
 
 TRACEBACK_VARIABLE = "SARDONYX_TRACEBACK"
 _CODES = {CannotListen: Exit.CANNOT_LISTEN, LoadFailed: Exit.LOAD_FAILED}
-# What `pip install sardonyx` alone, the client, does not bring.
-_SERVER_EXTRA = ("typer", "pydantic_settings", "rich", "structlog", "onnxruntime")
+# Module that `pip install sardonyx` alone, the client, does not bring -> extra that does.
+_EXTRAS = dict.fromkeys(("typer", "pydantic_settings", "rich", "structlog", "onnxruntime"), "server") | {
+    "hdrh": "bench"
+}
 
 
 def main() -> None:
@@ -50,8 +52,8 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(Exit.OK)
     except ModuleNotFoundError as error:
-        if error.name in _SERVER_EXTRA:
-            return _fail(Exit.USAGE, f"this needs {error.name}: pip install 'sardonyx[server]'")
+        if error.name in _EXTRAS:
+            return _fail(Exit.USAGE, f"this needs {error.name}: pip install 'sardonyx[{_EXTRAS[error.name]}]'")
         return _unexpected(error)
     except Exception as error:  # noqa: BLE001  # the last resort: a bug is one line too
         return _unexpected(error)

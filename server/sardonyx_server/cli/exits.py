@@ -16,6 +16,7 @@ class Exit(IntEnum):
     LOAD_FAILED = 3
     CANNOT_LISTEN = 4
     REQUEST_FAILED = 5
+    TARGET_MISSED = 6
     INTERRUPTED = 130
 
 
@@ -26,6 +27,7 @@ _MEANINGS = {
     Exit.LOAD_FAILED: "a model failed to load (serve: only with --exit-on-error true)",
     Exit.CANNOT_LISTEN: "the address or port cannot be listened on",
     Exit.REQUEST_FAILED: "the server could not be reached, or refused the request",
+    Exit.TARGET_MISSED: "bench: the SLO is not met, or the generator was late so often that the run does not count",
     Exit.INTERRUPTED: "interrupted with Ctrl-C before there was a result",
 }
 

@@ -1,0 +1,54 @@
+"""The highest rate that meets a condition, found with few trials. Sends nothing: a trial is the caller's function."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["highest_rate"]
+
+_MAX_DOUBLINGS: Final = 24
+_MIN_RATE: Final = 0.5
+
+
+def highest_rate(meets: Callable[[float], bool], *, first: float, precision: float = 0.05) -> float:
+    """Climb by doubling until a rate fails, then halve the gap until it is small enough.
+
+    A rate counts as failed only when it fails twice in a row: one hiccup of a machine must not end the search. It
+    counts as met when it is met once.
+
+    Args:
+        meets: Tries a rate.
+        first: Where to begin, a second; > 0.
+        precision: Ends when the rate that failed is at most this much above the one that is met.
+
+    Returns:
+        The highest rate that was met; 0 where even one request in two seconds fails.
+    """
+
+    def holds(rate: float) -> bool:
+        return meets(rate) or meets(rate)
+
+    low, high = 0.0, math.inf
+    rate = first
+    for _ in range(_MAX_DOUBLINGS):
+        if holds(rate):
+            low = rate
+            rate *= 2
+        else:
+            high = rate
+            rate /= 2
+        if (low and high < math.inf) or rate < _MIN_RATE:
+            break
+    if not low:
+        return 0.0
+    while high / low > 1 + precision and high < math.inf:
+        middle = math.sqrt(low * high)
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
