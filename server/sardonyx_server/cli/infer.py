@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sardonyx_client import ClientError
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Question", "describe_answer", "run_infer"]
+__all__ = ["Question", "describe_answer", "described_error", "run_infer"]
 
 # What is printed of a tensor for a person; --json always has all of it.
 _SHOWN_CHARACTERS = 2000
@@ -61,7 +61,7 @@ def run_infer(question: Question, *, url: str, timeout_s: float, as_json: bool) 
                 request_id=question.request_id,
             )
     except ClientError as error:
-        raise ExitWith(Exit.REQUEST_FAILED, _described(error, url)) from None
+        raise ExitWith(Exit.REQUEST_FAILED, described_error(error, url)) from None
     answer = describe_answer(
         result,
         {spec.name: spec.datatype for spec in info.outputs},
@@ -101,7 +101,8 @@ def _sendable(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     return array.view(ml_dtypes.bfloat16)
 
 
-def _described(error: ClientError, url: str) -> str:
+def described_error(error: ClientError, url: str) -> str:
+    """A call that failed, on one line, with the server's address."""
     from sardonyx_client import Unavailable
 
     status = error.code.name if error.code is not None else type(error).__name__
