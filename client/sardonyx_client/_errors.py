@@ -2,6 +2,7 @@
 
 ClientError
 |-- InvalidArgument       you: a value cannot be sent, or the server refused it
+|-- ModelChanged          you: generated code does not fit the server's model any more
 |-- NotFound              you: no such model or version
 |-- Unauthenticated       you: no credentials, or wrong ones
 |-- PermissionDenied      you: known, but not allowed
@@ -37,6 +38,7 @@ __all__ = [
     "ClientError",
     "DeadlineExceeded",
     "InvalidArgument",
+    "ModelChanged",
     "NotFound",
     "PermissionDenied",
     "ResourceExhausted",
@@ -88,6 +90,10 @@ def copy_of(error: ClientError, *, request_id: str) -> ClientError:
 
 class InvalidArgument(ClientError):
     """A value cannot be sent, or the server refused it."""
+
+
+class ModelChanged(ClientError):
+    """Code was generated for another signature than the server's model has. The message says what changed."""
 
 
 class NotFound(ClientError):

@@ -54,7 +54,8 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
                 f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}"
             ) from error
     found = for_dtype(array.dtype)
-    fits = spec.shape is None or (
+    # [] may be a scalar, and a shape that the graph does not declare: metadata have one word for both.
+    fits = not spec.shape or (
         len(spec.shape) == array.ndim
         and all(want in (-1, size) for want, size in zip(spec.shape, array.shape, strict=True))
     )

@@ -20,7 +20,7 @@ from sardonyx_server.repository.config import parse_config
 from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code_spans, links, section
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
-_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
 # Flags of other programs: npm, protoc and its plugins, make conformance, and the script that trains the sample models.
 _FLAGS_OF_OTHERS = {
     "--es_opt",
@@ -52,7 +52,7 @@ def commands() -> dict[str, Any]:
 
 def sardonyx_flags() -> set[str]:
     """Every flag of every verb of the command."""
-    verbs = commands().values()
+    verbs = [verb for name in commands().values() for verb in (name, *getattr(name, "commands", {}).values())]
     return {spelling for verb in verbs for parameter in verb.params for spelling in parameter.opts} | {"--help"}
 
 

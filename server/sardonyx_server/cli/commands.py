@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sardonyx_server.cli.exits import meanings
+from sardonyx_server.cli.exits import Exit, ExitWith, meanings
 from sardonyx_server.cli.flags import flag
 
 __all__ = ["app"]
@@ -28,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+client = typer.Typer(help="For programs that call a server.", pretty_exceptions_enable=False, rich_markup_mode=None)
+app.add_typer(client, name="client")
 
 # By name, because a flag's default is no argument of a call.
 _OFF = False
@@ -253,6 +256,32 @@ def bench(
         rounds=rounds,
     )
     return run_bench(wish, as_json=json)
+
+
+@client.command(short_help="Write typed Python for the models of a server.", epilog=_POINTER)
+def generate(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Package to write; made where it is not there.")],
+    url: Annotated[
+        str, typer.Option(metavar="HOST:PORT", envvar="SARDONYX_URL", help="Where the server listens.")
+    ] = "127.0.0.1:8001",
+    repository: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Read models from here, without a server; PATH as for serve."),
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model; may be repeated.")] = None,
+    timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Longest wait for an answer.")] = 10.0,
+) -> int:
+    """Write a Python package with a class for each model: its inputs and outputs as arguments and fields with types.
+
+    The same models give the same files. Names of axes and labels are known only with --repository.
+    """
+    from sardonyx_server.cli.generate import run_generate
+
+    source = context.get_parameter_source("url")
+    if repository and source is not None and source.name == "COMMANDLINE":
+        raise ExitWith(Exit.USAGE, "--url and --repository: expected one of them, got both")
+    return run_generate(out, url=url, repository=repository or [], models=model or [], timeout_s=timeout_s)
 
 
 @app.command(short_help="Classify files with magika's model.", epilog=_POINTER)

@@ -1,0 +1,205 @@
+"""What generated classes stand on: one model, and the signature that the server is held to. Sync and async."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from sardonyx_client._errors import InvalidArgument, ModelChanged
+from sardonyx_client._timeout import CLIENT_DEFAULT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from sardonyx_client._async_client import AsyncClient
+    from sardonyx_client._client import Client
+    from sardonyx_client._signature import ModelSignature
+    from sardonyx_client._timeout import Timeout
+    from sardonyx_client._values import ParameterValue, Result
+
+__all__ = ["AsyncGeneratedModel", "GeneratedModel"]
+
+I = TypeVar("I")  # noqa: E741  # inputs; O is outputs
+O = TypeVar("O")  # noqa: E741
+
+
+class GeneratedModel(Generic[I, O]):
+    """One model of a server, with the signature that code was generated from. Threads may share it.
+
+    Args:
+        client: Of the server.
+        signature: That the server's model must have.
+        values: Generated inputs -> values in the order of the signature.
+        outputs: Answer -> generated outputs; raises ModelChanged.
+        version: That requests name; "" = the newest that is ready.
+    """
+
+    __slots__ = ("_checked", "_client", "_outputs", "_signature", "_values", "_version")
+
+    def __init__(
+        self,
+        client: Client,
+        signature: ModelSignature,
+        values: Callable[[I], Sequence[ArrayLike | None]],
+        outputs: Callable[[Result], O],
+        version: str | int,
+    ) -> None:
+        self._client = client
+        self._signature = signature
+        self._values = values
+        self._outputs = outputs
+        self._version = str(version)
+        self._checked = False
+
+    def check(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> None:
+        """Ask the server for the model's signature, and hold it against that of the code.
+
+        Raises:
+            ModelChanged: They differ; the message says in what.
+            ClientError: Any other failure.
+        """
+        self._checked = False
+        self._signature.check(self._client.metadata(self._signature.model, self._version, timeout_s=timeout_s))
+        self._checked = True
+
+    def infer(
+        self,
+        inputs: I,
+        *,
+        timeout_s: Timeout,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> O:
+        """Run the model once. The first call asks for the signature before it.
+
+        Raises:
+            ModelChanged: The server's model has another signature.
+            InvalidArgument: An argument does not fit the signature; it names the argument.
+            ClientError: Any other failure.
+        """
+        arrays = self._signature.named(self._values(inputs))
+        if not self._checked:
+            self.check(timeout_s=timeout_s)
+        try:
+            result = self._client.infer(
+                self._signature.model,
+                arrays,
+                version=self._version,
+                request_id=request_id,
+                parameters=parameters,
+                timeout_s=timeout_s,
+            )
+        except InvalidArgument:
+            self.check(timeout_s=timeout_s)  # the model may have been replaced since: then that is the error
+            raise
+        return self._taken(result)
+
+    def infer_many(
+        self,
+        requests: Iterable[I],
+        *,
+        window: int,
+        timeout_s: Timeout,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Iterator[O]:
+        """Run the model on one request after another, several under way at once. As :meth:`Client.infer_many`."""
+        self.check(timeout_s=timeout_s)
+        results = self._client.infer_many(
+            self._signature.model,
+            (self._signature.named(self._values(inputs)) for inputs in requests),
+            window=window,
+            version=self._version,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
+        for result in results:
+            yield self._taken(result)
+
+    def _taken(self, result: Result) -> O:
+        try:
+            return self._outputs(result)
+        except ModelChanged:
+            self._checked = False
+            raise
+
+
+class AsyncGeneratedModel(Generic[I, O]):
+    """One model of a server, for asyncio. See :class:`GeneratedModel`."""
+
+    __slots__ = ("_checked", "_client", "_outputs", "_signature", "_values", "_version")
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        signature: ModelSignature,
+        values: Callable[[I], Sequence[ArrayLike | None]],
+        outputs: Callable[[Result], O],
+        version: str | int,
+    ) -> None:
+        self._client = client
+        self._signature = signature
+        self._values = values
+        self._outputs = outputs
+        self._version = str(version)
+        self._checked = False
+
+    async def check(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> None:
+        """See :meth:`GeneratedModel.check`."""
+        self._checked = False
+        self._signature.check(await self._client.metadata(self._signature.model, self._version, timeout_s=timeout_s))
+        self._checked = True
+
+    async def infer(
+        self,
+        inputs: I,
+        *,
+        timeout_s: Timeout,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> O:
+        """See :meth:`GeneratedModel.infer`."""
+        arrays = self._signature.named(self._values(inputs))
+        if not self._checked:
+            await self.check(timeout_s=timeout_s)
+        try:
+            result = await self._client.infer(
+                self._signature.model,
+                arrays,
+                version=self._version,
+                request_id=request_id,
+                parameters=parameters,
+                timeout_s=timeout_s,
+            )
+        except InvalidArgument:
+            await self.check(timeout_s=timeout_s)  # as in the synchronous twin
+            raise
+        return self._taken(result)
+
+    async def infer_many(
+        self,
+        requests: Iterable[I],
+        *,
+        window: int,
+        timeout_s: Timeout,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> AsyncIterator[O]:
+        """See :meth:`GeneratedModel.infer_many`."""
+        await self.check(timeout_s=timeout_s)
+        results = self._client.infer_many(
+            self._signature.model,
+            (self._signature.named(self._values(inputs)) for inputs in requests),
+            window=window,
+            version=self._version,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
+        async for result in results:
+            yield self._taken(result)
+
+    def _taken(self, result: Result) -> O:
+        try:
+            return self._outputs(result)
+        except ModelChanged:
+            self._checked = False
+            raise

@@ -1,0 +1,121 @@
+"""What generated code knows of its model: names, datatypes and shapes, and how a server's differ from them. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sardonyx_client._errors import BadResponse, InvalidArgument, ModelChanged
+from sardonyx_client._model import check_inputs
+from sardonyx_client._values import ModelInfo
+from sardonyx_wire.datatypes import DATATYPES, for_dtype
+from sardonyx_wire.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from sardonyx_client._values import Result
+
+__all__ = ["ModelSignature", "signature_hash"]
+
+_ADVICE = "generate the code again with 'sardonyx client generate'"
+
+
+def signature_hash(model: str, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> str:
+    """SHA-256 of names, datatypes and shapes, in hexadecimal. The order of tensors does not matter: they have names."""
+    sides = [sorted((each.name, each.datatype, each.shape or ()) for each in side) for side in (inputs, outputs)]
+    return hashlib.sha256(json.dumps([model, *sides], ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSignature:
+    """Signature of one model as it was when code was generated from it.
+
+    Attributes:
+        model: Its name.
+        inputs: In the order of the generated arguments.
+        outputs: In the order of the generated fields.
+        sha256: Of all this, by :func:`signature_hash`; "" where it was not computed yet.
+    """
+
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sha256: str = ""
+
+    def check(self, found: ModelInfo) -> None:
+        """Hold a server's model against this.
+
+        Raises:
+            ModelChanged: They differ; the message says in what.
+        """
+        if signature_hash(self.model, found.inputs, found.outputs) == self.sha256:
+            return
+        changes = [
+            *_changes("input", self.inputs, found.inputs),
+            *_changes("output", self.outputs, found.outputs),
+        ]
+        if changes:
+            raise ModelChanged(
+                f"model {self.model!r} has changed since this code was generated: {'; '.join(changes)}; {_ADVICE}"
+            )
+
+    def named(self, values: Sequence[ArrayLike | None]) -> dict[str, NDArray[Any]]:
+        """Arguments in the order of ``inputs`` -> arrays by name, checked; None is left out.
+
+        Raises:
+            InvalidArgument: One does not fit, or is missing.
+        """
+        given: dict[str, ArrayLike] = {}
+        for spec, value in zip(self.inputs, values, strict=True):
+            if value is not None:
+                given[spec.name] = value
+            elif not spec.optional:
+                raise InvalidArgument(
+                    f"input {spec.name!r} of model {self.model!r} is missing: expected {spec.describe()}"
+                )
+        info = ModelInfo(name=self.model, versions=(), platform="", inputs=self.inputs, outputs=self.outputs)
+        return check_inputs(info, given)
+
+    def arrays(self, result: Result) -> tuple[NDArray[Any], ...]:
+        """Outputs of an answer in the order of ``outputs``.
+
+        Raises:
+            ModelChanged: One has another datatype, as when the model was replaced while it was in use.
+            BadResponse: One is not in the answer.
+        """
+        found: list[NDArray[Any]] = []
+        for spec in self.outputs:
+            array = result.outputs.get(spec.name)
+            if array is None:
+                raise BadResponse(f"output {spec.name!r} of model {self.model!r} is not in the answer")
+            # Not the shape: exporters get those of outputs wrong, and nothing minds.
+            if array.dtype != DATATYPES[spec.datatype].dtype:
+                came = for_dtype(array.dtype)
+                raise ModelChanged(
+                    f"model {self.model!r} has changed since this code was generated: output {spec.name!r} was "
+                    f"{spec.datatype}, came as {array.dtype.name if came is None else came.name}; {_ADVICE}"
+                )
+            found.append(array)
+        return tuple(found)
+
+
+def _changes(kind: str, ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec]) -> Iterator[str]:
+    found = {spec.name: spec for spec in theirs}
+    for spec in ours:
+        now = found.pop(spec.name, None)
+        if now is None:
+            yield f"{kind} {spec.name!r} is gone"
+        elif now.datatype != spec.datatype or not _alike(now.shape, spec.shape):
+            yield f"{kind} {spec.name!r} was {spec.describe()}, is {now.describe()}"
+    for spec in found.values():
+        yield f"{kind} {spec.name!r} is new: {spec.describe()}"
+
+
+def _alike(now: tuple[int, ...] | None, before: tuple[int, ...] | None) -> bool:
+    # A graph can leave a shape undeclared. Metadata have no word for that: they say [], or [-1] where there are rows.
+    return now == before or ((before is None or now is None) and (now or before or ()) in {(), (-1,)})

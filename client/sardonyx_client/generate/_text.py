@@ -1,0 +1,82 @@
+"""Pieces of Python source that a formatter leaves alone: literals, and text inside of docstrings."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["described", "documented", "escaped", "literal", "shape_literal"]
+
+# No formatter folds lines up to here: 79 is the least that is in use.
+_WIDTH: Final = 79
+_SHOWN_LABELS: Final = 10
+
+
+def literal(text: str) -> str:
+    """A string literal. A formatter would choose other quotes where quotes are in the text, so there are none."""
+    return f'"{escaped(text)}"'
+
+
+def shape_literal(shape: Sequence[int] | None, indent: int) -> str:
+    """A tuple, or None; one size to a line where it is long."""
+    if shape is None:
+        return "None"
+    inline = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    if indent + len("shape=") + len(inline) + 1 <= _WIDTH:
+        return inline
+    pad = " " * indent
+    return "(\n" + "".join(f"{pad}    {size},\n" for size in shape) + f"{pad})"
+
+
+def described(spec: TensorSpec) -> str:
+    """Datatype, sizes and labels for a person: ``FP32 [batch,4]``. Names of axes stand where the source tells them."""
+    if spec.shape is None:
+        text = f"{spec.datatype} of any shape"
+    else:
+        names = spec.dim_names or ("",) * len(spec.shape)
+        sizes = ",".join(
+            name if size == -1 and name else str(size) for size, name in zip(spec.shape, names, strict=True)
+        )
+        text = f"{spec.datatype} [{sizes}]"
+    if spec.labels:
+        shown = ", ".join(spec.labels[:_SHOWN_LABELS])
+        more = len(spec.labels) - _SHOWN_LABELS
+        text += f". Labels: {shown}" + (f" and {more} more" if more > 0 else "")
+    return text
+
+
+def documented(text: str, indent: int) -> str:
+    """One item of a list in a docstring: escaped, folded, ``indent`` spaces before it and four more before the rest."""
+    return "\n".join(
+        textwrap.wrap(
+            escaped(text),
+            _WIDTH,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * (indent + 4),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def escaped(text: str) -> str:
+    """Text on one line as it must stand in a literal or a docstring in double quotes."""
+    return "".join(map(_character, text))
+
+
+def _character(character: str) -> str:
+    if character == "\\":
+        return r"\\"
+    if character == '"':
+        return r"\x22"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

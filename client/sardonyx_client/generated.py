@@ -1,0 +1,17 @@
+"""What the modules that ``sardonyx client generate`` writes import. Not meant to be used by hand."""
+
+from __future__ import annotations
+
+from sardonyx_client._generated import AsyncGeneratedModel, GeneratedModel
+from sardonyx_client._signature import ModelSignature
+from sardonyx_client._timeout import CLIENT_DEFAULT, Timeout
+from sardonyx_wire.tensors import TensorSpec
+
+__all__ = [
+    "CLIENT_DEFAULT",
+    "AsyncGeneratedModel",
+    "GeneratedModel",
+    "ModelSignature",
+    "TensorSpec",
+    "Timeout",
+]

@@ -1,0 +1,33 @@
+"""The signature that a model on disk will be served with, as far as its files tell. Runs nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sardonyx_server.repository.effective import check_against_graph, served_inputs
+from sardonyx_server.repository.files import graph_signature, take_private_copy
+
+if TYPE_CHECKING:
+    from sardonyx_server.repository.spec import ModelSpec
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["served_signature"]
+
+
+def served_signature(spec: ModelSpec, version: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) as callers will see them, with names of axes and labels.
+
+    Args:
+        spec: As it lies on disk.
+        version: One of ``spec.versions``.
+
+    Raises:
+        LoadFailed: The files or the config are such that it cannot be loaded; says why.
+    """
+    with closing(take_private_copy(spec, version)) as files:
+        inputs, outputs = graph_signature(files)
+    check_against_graph(spec.config, inputs, outputs)
+    labelled = tuple(replace(output, labels=spec.labels.get(output.name, ())) for output in outputs)
+    return served_inputs(spec.config, inputs), labelled
