@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sardonyx_client
+from sardonyx_server.cli.entry import run
 from tests.docs.documents import ROOT, blocks
 
 PAGE = ROOT / "docs" / "client.md"
@@ -15,11 +18,21 @@ EXAMPLES = [block.text for block in blocks(PAGE, "python")]
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader of the page works: with the package that its command has generated."""
+    place = tmp_path_factory.mktemp("reader")
+    assert run(["client", "generate", "--repository", str(ROOT / "models"), "--out", str(place / "models_client")]) == 0
+    return place
+
+
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_each_example_runs(address: str, number: int) -> None:
+def test_each_example_runs(address: str, folder: Path, number: int) -> None:
     """In a process of its own, warnings being errors, with nothing changed but the port; it prints something."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EXAMPLES[number].replace(_DEFAULT_ADDRESS, address)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
         capture_output=True,
         text=True,
         timeout=60,

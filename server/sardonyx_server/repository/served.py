@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sardonyx_server.repository.effective import check_against_graph, served_inputs
+from sardonyx_server.repository.effective import check_against_graph, served_inputs, tensors
 from sardonyx_server.repository.files import graph_signature, take_private_copy
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ def served_signature(spec: ModelSpec, version: int) -> tuple[tuple[TensorSpec, .
         LoadFailed: The files or the config are such that it cannot be loaded; says why.
     """
     with closing(take_private_copy(spec, version)) as files:
-        inputs, outputs = graph_signature(files)
-    check_against_graph(spec.config, inputs, outputs)
-    labelled = tuple(replace(output, labels=spec.labels.get(output.name, ())) for output in outputs)
-    return served_inputs(spec.config, inputs), labelled
+        graph = graph_signature(files)
+    check_against_graph(spec.config, *graph, source=spec.config_source)
+    inputs, outputs = tensors(spec.config, *graph)
+    served = {each.name for each in served_inputs(spec.config, graph[0])}
+    return (
+        tuple(each.caller for each in inputs if each.graph.name in served),
+        tuple(replace(each.caller, labels=spec.labels.get(each.caller.name, ())) for each in outputs),
+    )

@@ -33,6 +33,14 @@ def test_names_of_axes_and_labels_are_told(tmp_path: Path) -> None:
     assert [(each.name, each.labels) for each in outputs] == [("sum", ("low", "high")), ("difference", ())]
 
 
+def test_dims_of_the_config_are_those_that_callers_see(tmp_path: Path) -> None:
+    """What it narrows, and what it has reshaped."""
+    narrowed = 'input { name: "x" dims: [ 8, 4 ] } output { name: "y" dims: [ 8, 2, 2 ] reshape { shape: [ 8, 4 ] } }'
+    spec = spec_of("affine", tmp_path, narrowed)
+    inputs, outputs = served_signature(spec, max(spec.versions))
+    assert [each.shape for each in (*inputs, *outputs)] == [(8, 4), (8, 2, 2)]
+
+
 def test_inputs_with_a_default_are_there_if_the_config_names_them(tmp_path: Path) -> None:
     """As the server shows them."""
     inputs, _ = served_signature(spec_of("optional", tmp_path / "named"), 1)
