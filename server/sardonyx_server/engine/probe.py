@@ -185,7 +185,7 @@ class _Probe:
     def _measure(self, trial: Trial) -> None:
         """Extend the curve to where the cost of a row stops falling, checking a few rows at each size."""
         flat = 0
-        lowest_s = self._curve[0].row_s
+        lowest_s = self._curve[0].served_row_s
         checked = [0, 1]
         for rows in _doublings(self._limit):
             last = self._curve[-1]
@@ -202,8 +202,8 @@ class _Probe:
                 # So many rows are too many, for the memory perhaps: the sizes before have worked.
                 return
             self._curve.append(point)
-            flat = 0 if point.row_s < lowest_s * _FALLS else flat + 1
-            lowest_s = min(lowest_s, point.row_s)
+            flat = 0 if point.served_row_s < lowest_s * _FALLS else flat + 1
+            lowest_s = min(lowest_s, point.served_row_s)
             if flat == _FLAT_DOUBLINGS:
                 return
 

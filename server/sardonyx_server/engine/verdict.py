@@ -5,7 +5,7 @@ Records and arithmetic only; probe.py measures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ _AS_GOOD_AS: Final = 1.05
 # Below a gain of 10 % a row, the wait for a batch to fill and finish costs more than the batch saves.
 _WORTH_IT: Final = 0.90
 _EFFICIENT: Final = 1.25
+# What a batch costs the server besides the run itself: the interpreter around it, and the caches that the model's
+# weights have emptied by the time the lane goes on. With an MLP of 6.5 MB the server took 105 us a row in batches of 4,
+# 82 us in batches of 16, although a row in the run itself took 32 us in both (2026-11-24).
+_HANDLING_S: Final = 80e-6
 
 _UNITS: Final = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 # Rounded, these are 1000, 1.0 and 10: the next unit, or one decimal less.
@@ -41,6 +45,11 @@ class CurvePoint:
     def row_s(self) -> float:
         """Seconds for each row of the run."""
         return self.seconds / self.rows
+
+    @property
+    def served_row_s(self) -> float:
+        """Seconds for each row of the run and of what the server does around it."""
+        return (self.seconds + _HANDLING_S) / self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +93,19 @@ class Verdict:
         points = [point for point in self.curve if point.rows <= most]
         if not points:
             return most
-        enough_s = min(point.row_s for point in points) * _EFFICIENT
-        return next(point.rows for point in points if point.row_s <= enough_s)
+        enough_s = min(point.served_row_s for point in points) * _EFFICIENT
+        return next(point.rows for point in points if point.served_row_s <= enough_s)
+
+    def within(self, limit_s: float) -> Verdict:
+        """The same with no larger batches than end within a time, where their rows cost at most a quarter more.
+
+        Args:
+            limit_s: Time of a run.
+        """
+        most = max((point.rows for point in self.curve if point.seconds <= limit_s), default=0)
+        if most < self.efficient_rows(self.best_rows):
+            return self
+        return replace(self, best_rows=min(self.best_rows, most))
 
     def seconds(self, rows: int) -> float | None:
         """Estimate the time of one run.
@@ -113,13 +133,13 @@ class Verdict:
 
 
 def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
-    """The smallest batch that is about as cheap a row as any, or the single run where no batch is worth it.
+    """The smallest batch that is about as cheap a row to serve as any, or the single run where no batch is worth it.
 
     Requires: the curve is ascending and begins with the run of one row.
     """
-    lowest_s = min(point.row_s for point in curve)
-    best = next(point for point in curve if point.row_s <= lowest_s * _AS_GOOD_AS)
-    return best if best.row_s <= curve[0].row_s * _WORTH_IT else curve[0]
+    lowest_s = min(point.served_row_s for point in curve)
+    best = next(point for point in curve if point.served_row_s <= lowest_s * _AS_GOOD_AS)
+    return best if best.served_row_s <= curve[0].served_row_s * _WORTH_IT else curve[0]
 
 
 def duration_text(seconds: float) -> str:
