@@ -23,6 +23,7 @@ from tests.server.engine.requests import (
     Array,
     FakeCall,
     FakeSession,
+    asleep,
     doubling,
     facts,
     message,
