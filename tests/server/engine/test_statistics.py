@@ -339,7 +339,7 @@ class TestThreads:
             policy=policy(),
             budget=ByteBudget(10**6),
             facts=facts(runners=1),
-            later=tasks.append,
+            later=asleep(tasks),
             on_runner_lost=lost.append,
         )
         serving = Serving(model)
