@@ -19,7 +19,7 @@ _OF_FLOOR: Final = 1.25
 _JUDGED_SHARE: Final = 0.7
 _BURST_SHARE: Final = 0.3
 # As many as two processes can send within the millisecond of slip that is allowed.
-_BURST_REQUESTS: Final = 16
+_BURST_REQUESTS: Final = 8
 _BURST_PROCESSES: Final = 2
 
 
