@@ -42,7 +42,7 @@ def test_p99_at_half_load(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
             figures={"capacity_per_s": capacity} | _judged(judged),
             remarks=[
                 "capacity: the highest rate answered as it comes, with the generator on the same cores",
-                f"the bar is p99 at {_JUDGED_SHARE:.0%}, the middle one of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
+                f"bar: p99 at {_JUDGED_SHARE:.0%}, the middle of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
             ],
         )
 
