@@ -45,7 +45,7 @@ def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say
         return Found(
             points=points,
             figures={"capacity_per_s": capacity, "deadline_s": deadline_s, "peak_goodput_per_s": max(good)}
-            | bar(good[-1] / max(good), _OF_PEAK, at_least=True),
+            | bar(good[-1] / max(good), _OF_PEAK, at_least=True, points=points),
             remarks=[f"deadline {deadline_s * 1e3:.0f} ms; the bar is goodput at 5 times / the highest"],
         )
 

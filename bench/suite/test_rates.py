@@ -97,9 +97,9 @@ def _floors_in_order(points: Sequence[Point]) -> list[Point]:
 
 def _judged(point: Point) -> dict[str, float]:
     """Its bar, where it counts and the floor is known."""
-    if not point.valid or point.floor_p99_ms is None:
+    if point.floor_p99_ms is None:
         return {}
-    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False)
+    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False, points=[point])
 
 
 def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
