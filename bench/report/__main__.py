@@ -1,6 +1,6 @@
-"""Makes a page of a stored run: one file of HTML that needs no network.
+"""Makes a page of stored runs: one file of HTML that needs no network.
 
-python -m bench.report RUN.json [--history FILE_OR_FOLDER]... [--out FILE.html]
+python -m bench.report RUN.json [RUN.json ...] [--history FILE_OR_FOLDER]... [--out FILE.html]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from bench.control import ROOT
 from bench.report.history import read
 from bench.report.page import page
+from bench.report.together import together
 from bench.store import Run
 
 __all__ = ["main"]
@@ -29,8 +30,14 @@ def main(words: list[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 where a file cannot be read or is no stored run.
     """
-    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Makes a page of a stored run.")
-    parser.add_argument("run", type=Path, metavar="RUN.json", help="what make bench has written")
+    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Makes a page of stored runs.")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN.json",
+        help="what make bench and make bench-peers have written, of one commit and one machine",
+    )
     parser.add_argument(
         "--history",
         type=Path,
@@ -38,17 +45,20 @@ def main(words: list[str] | None = None) -> int:
         metavar="FILE_OR_FOLDER",
         help="lines of earlier releases; default: bench/history",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help="default: beside the run, with the ending .html")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.html", help="default: beside the first run, with the ending .html"
+    )
     given = parser.parse_args(words)
-    out = given.out or given.run.with_suffix(".html")
+    out = given.out or given.runs[0].with_suffix(".html")
     try:
-        run = Run.read(given.run)
+        run = together([Run.read(file) for file in given.runs])
         past = read(given.history or [place for place in (_HISTORY,) if place.exists()])
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     except (KeyError, TypeError) as error:
-        print(f"{given.run}: expected a stored run of make bench; {type(error).__name__}: {error}", file=sys.stderr)
+        names = ", ".join(map(str, given.runs))
+        print(f"{names}: expected stored runs of make bench; {type(error).__name__}: {error}", file=sys.stderr)
         return 2
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(run, past), "utf-8")

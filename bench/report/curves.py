@@ -25,8 +25,8 @@ class Step:
     latency_ms: float
 
 
-def curve(encoded: str) -> Sequence[Step]:
-    """Steps of a histogram of nanoseconds, thinned out where they would lie on one another.
+def curve(*encoded: str) -> Sequence[Step]:
+    """Steps of histograms of nanoseconds, added up and thinned out where steps would lie on one another.
 
     The slowest of n requests stands at the percentile (n - 1/2) / n, for an axis of nines never reaches 100.
 
@@ -36,9 +36,12 @@ def curve(encoded: str) -> Sequence[Step]:
     Returns:
         In order; empty where nothing was recorded.
     """
-    if not encoded:
+    histograms = [HdrHistogram.decode(text) for text in encoded if text]
+    if not histograms:
         return ()
-    histogram = HdrHistogram.decode(encoded)
+    histogram = histograms[0]
+    for other in histograms[1:]:
+        histogram.add(other)
     total = histogram.get_total_count()
     steps: list[Step] = []
     seen = 0

@@ -68,7 +68,11 @@ def _line(drawing: Element, frame: Frame, plot: Lines, line: Line) -> None:
 
 
 def _mark(group: Element, frame: Frame, plot: Lines, line: Line, dot: Dot) -> None:
-    place = f"translate({frame.x(plot.x, dot.x):.1f},{frame.y(plot.y, dot.y):.1f})"
+    x = frame.x(plot.x, dot.x)
+    place = f"translate({x:.1f},{frame.y(plot.y, dot.y):.1f})"
+    if dot.reach:
+        low, high = (frame.y(plot.y, end) for end in dot.reach)
+        add(group, "line", class_="reach", x1=x, x2=x, y1=low, y2=high, style=_stroke(line.look))
     if not dot.valid:
         mark = add(group, "path", class_="mark invalid", d=_CROSS, transform=place, style=_stroke(line.look))
     elif line.dashed:

@@ -31,7 +31,7 @@ class Size:
 
 
 WIDE: Final = Size(name="wide", width=560, height=330, left=58, tick_room=44)
-NARROW: Final = Size(name="narrow", width=328, height=270, left=46, tick_room=38)
+NARROW: Final = Size(name="narrow", width=328, height=270, left=52, tick_room=38)
 
 _RIGHT: Final = 16.0
 _BOTTOM: Final = 44.0

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.report.drawing import drawings, key
-from bench.report.figures import callers, everything, history, ladder, overload, phases, stages
+from bench.report.figures import callers, everything, history, ladder, overload, percentiles, phases, stages
 from bench.report.history import Entry
 from bench.report.looks import Look
 from bench.report.plot import Figure, Lines, Section
@@ -22,24 +22,19 @@ from bench.store import Run
 __all__ = ["page", "sections"]
 
 _FOLDER: Final = Path(__file__).parent
+# What is not run is named with the benchmark that would fill it.
 _SECTIONS: Final = (
-    ladder.latencies,
-    ladder.curves,
-    callers.throughput,
-    overload.goodput,
-    phases.reload,
-    phases.neighbours,
-    phases.storms,
-    phases.large,
-    stages.stages,
+    (ladder.latencies, "test_p99_at_half_load"),
+    (percentiles.curves, "test_p99_at_half_load"),
+    (callers.throughput, "test_rate_of_1_to_64_callers"),
+    (overload.goodput, "test_goodput_at_five_times_capacity"),
+    (phases.reload, "test_p99_during_reload"),
+    (phases.neighbours, "test_p99_of_a_cheap_model_beside_a_heavy_one"),
+    (phases.shapes, "test_p99_of_mixed_shapes"),
+    (phases.storms, "test_p99_after_a_cancel_storm"),
+    (phases.large, "test_rate_of_large_tensors"),
+    (stages.stages, "test_p99_at_half_load"),
 )
-_SCENARIOS: Final = {
-    "latency": "ladder",
-    "percentiles": "ladder",
-    "stages": "ladder",
-    "throughput": "closed",
-}
-"""Section -> the scenario it shows, where they are not called the same."""
 
 
 def page(run: Run, past: Sequence[Entry] = ()) -> str:
@@ -73,15 +68,12 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
 
 def sections(run: Run, past: Sequence[Entry] = ()) -> Sequence[Section]:
     """All parts with plots; those without say what was not run."""
-    found = [section(run) for section in _SECTIONS]
-    told = [section if section.figures else replace(section, missing=_missing(section)) for section in found]
+    found = [(section(run), benchmark) for section, benchmark in _SECTIONS]
+    told = [
+        section if section.figures else replace(section, missing=f'make bench ARGS="--only {benchmark}"')
+        for section, benchmark in found
+    ]
     return [*told, history.history(past), everything.everything(run)]
-
-
-def _missing(section: Section) -> str:
-    """In words; the command stands in backticks."""
-    scenario = _SCENARIOS.get(section.key, section.key)
-    return f'make bench ARGS="-k {scenario}"'
 
 
 def _drawings(figure: Figure) -> list[Markup]:

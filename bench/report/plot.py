@@ -41,12 +41,14 @@ class Dot:
     Attributes:
         x: Along the horizontal axis.
         y: Along the vertical one.
+        reach: Lowest and highest of several repeats, of which y is the median; None for one alone.
         title: What is shown where the pointer rests on it.
         valid: False = drawn as a cross of its own, which the line does not touch.
     """
 
     x: float
     y: float
+    reach: tuple[float, float] | None = None
     title: str = ""
     valid: bool = True
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report import looks
-from bench.report.plot import Axis, Dot, Figure, Line, Lines, Section
-from bench.report.points import by_model, commands, dot, identifier, latency_table, remarks
+from bench.report.plot import Axis, Figure, Line, Lines, Section
+from bench.report.points import OURS, Measured, Served, by_model, commands, dots, identifier, latency_table, remarks
 from bench.report.scales import each, linear
 from bench.report.wording import rate
-from bench.store import Benchmark, Point, Run
+from bench.store import Run
 
 __all__ = ["throughput"]
 
@@ -27,27 +27,25 @@ def throughput(run: Run) -> Section:
     )
 
 
-def _figure(run: Run, model: str, found: Sequence[Benchmark]) -> Figure:
+def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
     lines: list[Line] = []
     for one in found:
-        points = sorted(one.points, key=_callers)
-        allowed = [Dot(x=_callers(point), y=point.allowance_per_s) for point in points if point.allowance_per_s]
-        if allowed:
-            lines.append(Line(name=f"{one.server} allowance", look=_ALLOWANCE, dots=allowed, marks="none"))
-        dots = [
-            dot(one, point, x=_callers(point), y=point.rate_reached_per_s, reading=rate(point.rate_reached_per_s))
-            for point in points
-        ]
-        lines.append(Line(name=one.server, look=looks.server(one.server), dots=dots))
-    dots = [dot for line in lines for dot in line.dots]
+        allowed = [measured for measured in one.all if measured.point.allowance_per_s]
+        if allowed and one.server == OURS:
+            allowance = dots(allowed, x=_callers, y=lambda measured: measured.point.allowance_per_s or 0.0, words=rate)
+            lines.append(Line(name=f"{one.server} allowance", look=_ALLOWANCE, dots=allowance, marks="none"))
+        reached = dots(one.all, x=_callers, y=lambda measured: measured.point.rate_reached_per_s, words=rate)
+        lines.append(Line(name=one.server, look=looks.server(one.server), dots=reached))
+    drawn = [dot for line in lines for dot in line.dots]
+    heights = [height for dot in drawn for height in (dot.y, *(dot.reach or ()))]
     return Figure(
         key=identifier("throughput", model),
         title=f"{model}: throughput against callers",
         description=" ".join(_told(one) for one in reversed(found)),
         commands=commands(found, run),
         plot=Lines(
-            x=Axis(title="callers", scale=each(dot.x for dot in dots)),
-            y=Axis(title="answers per second", scale=linear(dot.y for dot in dots)),
+            x=Axis(title="callers", scale=each(dot.x for dot in drawn)),
+            y=Axis(title="answers per second", scale=linear(heights)),
             lines=lines,
         ),
         table=latency_table(found),
@@ -56,13 +54,13 @@ def _figure(run: Run, model: str, found: Sequence[Benchmark]) -> Figure:
     )
 
 
-def _callers(point: Point) -> float:
-    return float(point.load.callers or 1)
+def _callers(measured: Measured) -> float:
+    return float(measured.point.load.callers or 1)
 
 
-def _told(benchmark: Benchmark) -> str:
-    sound = [point for point in benchmark.points if point.valid]
+def _told(served: Served) -> str:
+    sound = [one for one in served.all if one.point.valid]
     if not sound:
-        return f"{benchmark.server}: no valid point."
-    best = max(sound, key=lambda point: point.rate_reached_per_s)
-    return f"{benchmark.server}: at most {rate(best.rate_reached_per_s)}, with {_callers(best):g} callers."
+        return f"{served.server}: no valid point."
+    best = max(sound, key=lambda one: one.point.rate_reached_per_s)
+    return f"{served.server}: at most {rate(best.point.rate_reached_per_s)}, with {_callers(best):g} callers."

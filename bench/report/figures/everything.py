@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.report.plot import Figure, Row, Section, Table
-from bench.report.points import commands, identifier, latency_table
+from bench.report.points import Served, commands, identifier, latency_table
 from bench.report.wording import bytes_, percent, rate, significant
 from bench.store import Benchmark, Run
 
@@ -42,7 +42,8 @@ def reading(name: str, value: float) -> str:
 
 
 def _figure(run: Run, number: int, benchmark: Benchmark) -> Figure:
-    plain = latency_table([benchmark])
+    served = Served(server=benchmark.server, benchmarks=[benchmark])
+    plain = latency_table([served])
     known = [value for point in benchmark.points for value in (point.batch_rows_mean, point.cpu_s_per_1000)]
     costs = any(value is not None for value in known) or any(point.peak_memory_bytes for point in benchmark.points)
     table = _with_costs(benchmark, plain) if costs else plain
@@ -50,7 +51,7 @@ def _figure(run: Run, number: int, benchmark: Benchmark) -> Figure:
         key=identifier("benchmark", str(number)),
         title=benchmark.name,
         description=benchmark.question,
-        commands=commands([benchmark], run),
+        commands=commands([served], run),
         plot=None,
         table=table if benchmark.points else Table(head=(), rows=()),
         notes=[*_facts(benchmark), *benchmark.remarks],

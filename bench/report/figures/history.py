@@ -14,7 +14,7 @@ from bench.report.wording import latency, milliseconds
 
 __all__ = ["history"]
 
-_COMMAND: Final = "make bench-gate"
+_COMMAND: Final = "python -m bench.history add RUN.json"
 _DATE_LETTERS: Final = 10
 _COMMIT_LETTERS: Final = 7
 

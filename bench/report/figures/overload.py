@@ -7,10 +7,10 @@ from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Figure, Guide, Line, Lines, Row, Section, Table
-from bench.report.points import OURS, by_model, commands, dot, identifier, latency_table, remarks
+from bench.report.points import OURS, Measured, Served, by_model, commands, dots, identifier, latency_table, remarks
 from bench.report.scales import each, linear
 from bench.report.wording import percent, rate
-from bench.store import Benchmark, Point, Run
+from bench.store import Run
 
 __all__ = ["LEAST_SHARE_OF_PEAK", "goodput"]
 
@@ -29,33 +29,29 @@ def goodput(run: Run) -> Section:
     )
 
 
-def _figure(run: Run, model: str, found: Sequence[Benchmark]) -> Figure:
+def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
     lines = [
         Line(
             name=one.server,
             look=looks.server(one.server),
-            dots=[
-                dot(one, point, x=_times(point), y=_good(point), reading=f"{rate(_good(point))} in time")
-                for point in sorted(one.points, key=_times)
-            ],
+            dots=dots(one.all, x=_times, y=_good, words=lambda height: f"{rate(height)} in time"),
         )
         for one in found
     ]
-    peaks = [
-        one.figures["peak_goodput_per_s"] for one in found if one.server == OURS and "peak_goodput_per_s" in one.figures
-    ]
-    guides = [Guide(y=peak * LEAST_SHARE_OF_PEAK, label=f"{percent(LEAST_SHARE_OF_PEAK)} of peak") for peak in peaks]
-    dots = [dot for line in lines for dot in line.dots]
+    peaks = [peak for one in found if one.server == OURS and (peak := one.figure("peak_goodput_per_s"))]
+    share = f"{percent(LEAST_SHARE_OF_PEAK)} of peak"
+    drawn = [dot for line in lines for dot in line.dots]
+    heights = [height for dot in drawn for height in (dot.y, *(dot.reach or ()))]
     return Figure(
         key=identifier("overload", model),
         title=f"{model}: goodput under overload",
         description=" ".join(_told(one) for one in reversed(found)),
         commands=commands(found, run),
         plot=Lines(
-            x=Axis(title="load, as a multiple of capacity", scale=each((dot.x for dot in dots), label=_multiple)),
-            y=Axis(title="answers in time per second", scale=linear([*(dot.y for dot in dots), *peaks])),
+            x=Axis(title="load, as a multiple of capacity", scale=each((dot.x for dot in drawn), label=_multiple)),
+            y=Axis(title="answers in time per second", scale=linear([*heights, *peaks])),
             lines=lines,
-            guides=guides,
+            guides=[Guide(y=peak * LEAST_SHARE_OF_PEAK, label=share) for peak in peaks],
         ),
         table=_table(found),
         legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
@@ -63,10 +59,10 @@ def _figure(run: Run, model: str, found: Sequence[Benchmark]) -> Figure:
     )
 
 
-def _table(found: Sequence[Benchmark]) -> Table:
+def _table(found: Sequence[Served]) -> Table:
     """That of latencies, with the goodput in a column before them."""
     plain = latency_table(found)
-    good = [rate(_good(point)) for one in reversed(found) for point in one.points]
+    good = [rate(_good(one)) for served in reversed(found) for one in served.all]
     rows = [
         Row(cells=(*row.cells[: plain.words], text, *row.cells[plain.words :]), state=row.state)
         for row, text in zip(plain.rows, good, strict=True)
@@ -74,19 +70,20 @@ def _table(found: Sequence[Benchmark]) -> Table:
     return Table(head=(*plain.head[: plain.words], "in time", *plain.head[plain.words :]), rows=rows, words=plain.words)
 
 
-def _times(point: Point) -> float:
-    return point.load.share_of_capacity or 1.0
+def _times(measured: Measured) -> float:
+    return measured.point.load.share_of_capacity or 1.0
 
 
 def _multiple(value: float) -> str:
     return f"{value:g}x"
 
 
-def _good(point: Point) -> float:
+def _good(measured: Measured) -> float:
+    point = measured.point
     return point.rate_reached_per_s if point.goodput_per_s is None else point.goodput_per_s
 
 
-def _told(benchmark: Benchmark) -> str:
-    sound = [point for point in benchmark.points if point.valid]
-    told = ", ".join(f"{rate(_good(point))} at {_times(point):g} times" for point in sorted(sound, key=_times))
-    return f"{benchmark.server}: {told or 'no valid point'}."
+def _told(served: Served) -> str:
+    sound = sorted((one for one in served.all if one.point.valid), key=_times)
+    told = ", ".join(f"{rate(_good(one))} at {_times(one):g} times" for one in sound)
+    return f"{served.server}: {told or 'no valid point'}."

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Row, Section, Table
-from bench.report.points import OURS, by_model, commands, identifier, load_words, offered_per_s, remarks, state
+from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks
 from bench.report.scales import linear
-from bench.report.wording import latency, percent, significant
-from bench.store import Benchmark, Point, Run
+from bench.report.wording import latency, percent, rate, significant
+from bench.store import Run
 
 __all__ = ["stages"]
 
-_US_PER_MS = 1e3
+_US_PER_MS: Final = 1e3
 
 
 def stages(run: Run) -> Section:
@@ -22,48 +23,49 @@ def stages(run: Run) -> Section:
         _figure(run, model, one)
         for model, found in by_model(run, "ladder").items()
         for one in found
-        if one.server == OURS and any(point.stages_us for point in one.points)
+        if one.server == OURS and any(measured.point.stages_us for measured in one.all)
     ]
     return Section(
         key="stages",
         title="Time by stage",
         about="Where the mean latency of Sardonyx goes, from the server's own clocks; what the caller saw beyond them "
-        "is transport.",
+        "is transport. Percentages are shares of the capacity.",
         figures=figures,
     )
 
 
-def _figure(run: Run, model: str, benchmark: Benchmark) -> Figure:
-    points = sorted(
-        (point for point in benchmark.points if point.stages_us), key=lambda point: offered_per_s(benchmark, point)
-    )
-    names = list(dict.fromkeys(name for point in points for name in point.stages_us or {}))
-    bars = [_bar(benchmark, point) for point in points]
+def _figure(run: Run, model: str, served: Served) -> Figure:
+    known = sorted((one for one in served.all if one.point.stages_us), key=lambda one: one.offered_per_s)
+    names = list(dict.fromkeys(name for one in known for name in _stages_us(one)))
+    bars = [_bar(one) for one in known]
     return Figure(
         key=identifier("stages", model),
         title=f"{model}: time by stage",
         description=". ".join(f"{bar.label}: {_heaviest(bar.parts)}" for bar in bars) + ".",
-        commands=commands([benchmark], run),
-        plot=Bars(
-            x=Axis(title="mean latency", scale=linear((_total_ms(point) for point in points), label=latency)), bars=bars
-        ),
-        table=_table(benchmark, points, names),
+        commands=commands([served], run),
+        plot=Bars(x=Axis(title="mean latency", scale=linear(map(_total_ms, known), label=latency)), bars=bars),
+        table=_table(known, names),
         legend=[(name, looks.stage(name)) for name in names],
-        notes=remarks([benchmark]),
+        notes=remarks([served]),
     )
 
 
-def _bar(benchmark: Benchmark, point: Point) -> Bar:
+def _bar(measured: Measured) -> Bar:
     parts = [
         Part(name=name, value=spent_us / _US_PER_MS, look=looks.stage(name), title=f"{name} {significant(spent_us)} µs")
-        for name, spent_us in (point.stages_us or {}).items()
+        for name, spent_us in _stages_us(measured).items()
     ]
-    reading = f"{latency(float(f'{_total_ms(point):.3g}'))}{f', {state(point)}' if state(point) else ''}"
-    return Bar(label=load_words(benchmark, point), parts=parts, reading=reading, valid=point.valid)
+    share = "" if measured.share is None else f", {percent(measured.share)}"
+    reading = latency(float(f"{_total_ms(measured):.3g}")) + ("" if measured.point.valid else ", invalid")
+    return Bar(label=rate(measured.offered_per_s) + share, parts=parts, reading=reading, valid=measured.point.valid)
 
 
-def _total_ms(point: Point) -> float:
-    return sum((point.stages_us or {}).values()) / _US_PER_MS
+def _stages_us(measured: Measured) -> dict[str, float]:
+    return dict(measured.point.stages_us or {})
+
+
+def _total_ms(measured: Measured) -> float:
+    return sum(_stages_us(measured).values()) / _US_PER_MS
 
 
 def _heaviest(parts: Sequence[Part]) -> str:
@@ -72,17 +74,17 @@ def _heaviest(parts: Sequence[Part]) -> str:
     return f"mostly {part.name}, {percent(part.value / whole)}" if whole else "nothing"
 
 
-def _table(benchmark: Benchmark, points: Sequence[Point], names: Sequence[str]) -> Table:
+def _table(known: Sequence[Measured], names: Sequence[str]) -> Table:
     rows = [
         Row(
             cells=(
-                load_words(benchmark, point),
-                *(f"{significant((point.stages_us or {}).get(name, 0.0))} µs" for name in names),
-                f"{significant(_total_ms(point) * _US_PER_MS)} µs",
-                state(point) or "yes",
+                one.words,
+                *(f"{significant(_stages_us(one).get(name, 0.0))} µs" for name in names),
+                f"{significant(_total_ms(one) * _US_PER_MS)} µs",
+                one.state or "yes",
             ),
-            state="" if point.valid else "invalid",
+            state="" if one.point.valid else "invalid",
         )
-        for point in points
+        for one in known
     ]
     return Table(head=("load", *names, "sum", "counts"), rows=rows)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench.store import Benchmark, Load, Point, Run
 from sardonyx_server.load.latencies import Latencies
 
-__all__ = ["HOSTILE", "point", "run"]
+__all__ = ["HOSTILE", "INVALID_AT", "point", "run"]
 
 HOSTILE = "</title><script>alert('model')</script> & \"quoted\" <b>"
 """A name that somebody might give a model."""
+
+INVALID_AT = 0.9
+"""Share of the capacity at which the generator fell behind."""
 
 _ANSWERS = 4000
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95)
@@ -59,31 +62,20 @@ def run() -> Run:
         started="2026-01-02T03:04:05+00:00",
         commit="0123456789abcdef",
         benchmarks=(
-            _ladder("iris", "sardonyx", 20_000, 0.2),
-            _ladder("iris", "mlserver", 1_300, 3.0),
-            _ladder("iris", "triton", 9_000, 0.5),
-            _ladder(HOSTILE, "sardonyx", 900, 4.0),
-            _closed("iris", "sardonyx", 20_000, allowance_per_s=24_000),
-            _closed("iris", "mlserver", 1_300),
-            _closed("iris", "triton", 9_000),
+            _ladder("iris", 20_000, 0.2),
+            _ladder(HOSTILE, 900, 4.0),
+            _closed("iris", 20_000, allowance_per_s=24_000),
             _overload(),
             _reload(),
+            *_duel("triton", "p99", {"ratio": 0.61, "ratio_low": 0.55, "ratio_high": 0.70, "bar": 1.0, "met": 1.0}),
+            *_duel("mlserver", "rate", {"ratio": 15.4, "ratio_low": 14.2, "ratio_high": 16.1, "bar": 15.0, "met": 0.0}),
             Benchmark(
-                name="test_more_than_mlserver[iris]",
-                scenario="peers",
-                question="Does iris answer more requests a second than MLServer?",
+                name="test_rate_beside[kserve-iris]",
+                scenario="closed",
+                question="rate, Sardonyx beside kserve",
                 model="iris",
-                server="mlserver",
-                command="make bench-peers",
-                figures={"ratio": 15.4, "ratio_low": 14.2, "ratio_high": 16.1, "bar": 15.0, "met": 0.0},
-            ),
-            Benchmark(
-                name="test_p99_against_triton[iris]",
-                scenario="peers",
-                question="Is p99 of iris lower than Triton's at half of its capacity?",
-                model="iris",
-                server="triton",
-                figures={"ratio": 0.61, "ratio_low": 0.55, "ratio_high": 0.70, "bar": 1.0, "met": 1.0},
+                server="kserve",
+                remarks=("PeerMissing: kserve cannot be installed here",),
             ),
             Benchmark(
                 name="test_idle",
@@ -95,38 +87,67 @@ def run() -> Run:
     )
 
 
-def _ladder(model: str, server: str, capacity_per_s: float, service_ms: float) -> Benchmark:
+def _ladder(model: str, capacity_per_s: float, service_ms: float) -> Benchmark:
     """Like a queue with one server: the mean grows as 1 / (1 - load). The last point but one is invalid."""
     points: list[Point] = []
     for share in _SHARES:
         load = Load(kind="open", arrivals="poisson", rate_per_s=share * capacity_per_s, share_of_capacity=share)
         one = point(load, mean_ms=service_ms / (1 - share))
-        if server == "sardonyx":
-            mean_us = one.mean_ms * 1e3
-            parts = {
-                "transport": 0.1,
-                "decode": 0.02,
-                "queue": share * 0.8,
-                "gather": 0.01,
-                "run": 0.07,
-                "encode": 0.03,
-            }
-            stages = {name: mean_us * part / sum(parts.values()) for name, part in parts.items()}
-            one = replace(one, floor_p99_ms=one.p99_ms / 1.4, stages_us=stages)
-        points.append(replace(one, valid=share != 0.9, slip_share=0.031 if share == 0.9 else 0.002))
+        mean_us = one.mean_ms * 1e3
+        parts = {"transport": 0.1, "decode": 0.02, "queue": share * 0.8, "gather": 0.01, "run": 0.07, "encode": 0.03}
+        points.append(
+            replace(
+                one,
+                floor_p99_ms=one.p99_ms / 1.4,
+                stages_us={name: mean_us * part / sum(parts.values()) for name, part in parts.items()},
+                valid=share != INVALID_AT,
+                slip_share=0.031 if share == INVALID_AT else 0.002,
+            )
+        )
     return Benchmark(
-        name=f"test_latency_over_load[{model}-{server}]",
+        name=f"test_p99_at_half_load[{model}]",
         scenario="ladder",
         question=f"How long do callers of {model} wait as the load grows?",
         model=model,
-        server=server,
-        command=f'make bench ARGS="-k {server}"',
+        command=f"make bench ARGS='--only {model[:4]}'",
         points=points,
-        figures={"capacity_per_s": capacity_per_s},
+        figures={"capacity_per_s": capacity_per_s, "ratio": 1.4, "bar": 1.25, "met": 0.0},
     )
 
 
-def _closed(model: str, server: str, capacity_per_s: float, *, allowance_per_s: float | None = None) -> Benchmark:
+def _duel(server: str, measure: str, figures: Mapping[str, float]) -> tuple[Benchmark, Benchmark]:
+    """A peer and our own server, the same two loads three times each; one repeat of the peer's is invalid."""
+    scenario = "ladder" if measure == "p99" else "closed"
+    loads = [Load(rate_per_s=rate, share_of_capacity=share) for rate, share in ((2700.0, 0.3), (5400.0, 0.6))]
+    if scenario == "closed":
+        loads = [Load(kind="closed", callers=64)]
+    sides = []
+    for name, mean_ms in ((server, 2.0), ("sardonyx", 0.4)):
+        points = [
+            replace(
+                point(load, mean_ms=mean_ms * (1 + number), seed=turn, answers=600), rate_reached_per_s=1e3 / mean_ms
+            )
+            for number, load in enumerate(loads)
+            for turn in range(3)
+        ]
+        if name != "sardonyx":
+            points[-1] = replace(points[-1], valid=scenario == "closed", slip_share=0.02)
+        sides.append(
+            Benchmark(
+                name=f"test_{measure}_beside[{server}-iris{'' if name == server else '-sardonyx'}]",
+                scenario=scenario,
+                question=f"{measure}, Sardonyx beside {server}",
+                model="iris",
+                server=name,
+                command=f"python -m bench.peers --only {server}",
+                points=points,
+                figures=figures if name == server else {},
+            )
+        )
+    return sides[0], sides[1]
+
+
+def _closed(model: str, capacity_per_s: float, allowance_per_s: float) -> Benchmark:
     points = [
         replace(
             point(Load(kind="closed", callers=callers), mean_ms=0.1 + callers * 1e3 / capacity_per_s),
@@ -136,7 +157,11 @@ def _closed(model: str, server: str, capacity_per_s: float, *, allowance_per_s: 
         for callers in (1, 2, 4, 8, 16, 32, 64)
     ]
     return Benchmark(
-        name=f"test_throughput[{model}-{server}]", scenario="closed", model=model, server=server, points=points
+        name=f"test_rate_of_1_to_64_callers[{model}]",
+        scenario="closed",
+        model=model,
+        points=points,
+        figures={"ratio": points[-1].rate_reached_per_s / allowance_per_s, "bar": 0.85, "met": 0.0},
     )
 
 
@@ -154,7 +179,13 @@ def _overload() -> Benchmark:
         scenario="overload",
         model="iris",
         points=points,
-        figures={"capacity_per_s": 20_000, "peak_goodput_per_s": 19_500},
+        figures={
+            "capacity_per_s": 20_000,
+            "peak_goodput_per_s": 19_500,
+            "ratio": 15_700 / 19_500,
+            "bar": 0.85,
+            "met": 0.0,
+        },
     )
 
 
@@ -163,4 +194,6 @@ def _reload() -> Benchmark:
         point(Load(rate_per_s=5000, share_of_capacity=0.25), mean_ms=mean_ms, label=label)
         for label, mean_ms in (("before", 0.30), ("during", 0.42), ("after", 0.31))
     ]
-    return Benchmark(name="test_reload[iris]", scenario="reload", model="iris", points=points, figures={"lost": 0})
+    ratio = points[1].p99_ms / (points[0].p99_ms + points[2].p99_ms) * 2
+    figures = {"lost": 0.0, "ratio": ratio, "bar": 1.2, "met": 0.0}
+    return Benchmark(name="test_p99_during_reload", scenario="reload", points=points, figures=figures)

@@ -1,0 +1,67 @@
+"""What is compared with a bar, and what comes first."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.report.verdicts import State, Verdict, verdicts
+from bench.store import Benchmark, Load, Point, Run
+from tests.bench.report.synthetic import run
+
+ANY = Benchmark(name="any", scenario="any")
+
+
+@pytest.mark.parametrize(
+    ("reached", "low", "high", "at_least", "state"),
+    [
+        (1.2, None, None, True, State.MET),
+        (0.8, None, None, True, State.MISSED),
+        (1.2, 1.1, 1.3, True, State.MET),
+        (1.2, 0.9, 1.3, True, State.UNPROVEN),
+        (0.8, 0.7, 1.1, True, State.MISSED),
+        (0.8, 0.7, 0.9, False, State.MET),
+        (0.8, 0.7, 1.1, False, State.UNPROVEN),
+        (1.2, 0.9, 1.3, False, State.MISSED),
+        (None, None, None, True, State.UNMEASURED),
+    ],
+)
+def test_the_whole_interval_must_meet_the_bar(
+    reached: float | None, low: float | None, high: float | None, at_least: bool, state: State
+) -> None:
+    """A bar of 1: at least, or at most."""
+    found = Verdict(what="", reached=reached, low=low, high=high, bar=1.0, at_least=at_least, benchmark=ANY)
+    assert found.state is state
+
+
+def test_losing_cases_come_first_and_the_worst_of_them_before_the_others() -> None:
+    """Ratios that must be high and ratios that must be low are ordered by how far they miss."""
+    found = verdicts(run())
+    order = list(State)
+    assert [order.index(one.state) for one in found] == sorted(order.index(one.state) for one in found)
+    missed = [one.distance for one in found if one.state is State.MISSED]
+    assert missed == sorted(missed)
+    assert max(missed) < 1
+
+
+def test_a_peer_that_was_not_measured_is_named_with_the_reason() -> None:
+    """It is neither won nor dropped."""
+    (absent,) = [one for one in verdicts(run()) if one.state is State.UNMEASURED]
+    assert absent.what == "rate, Sardonyx beside kserve: PeerMissing: kserve cannot be installed here"
+    assert absent.reading == "not measured"
+
+
+def test_what_stands_on_an_invalid_point_counts_for_nothing() -> None:
+    """Of a ladder only the point that has the bar is judged; of a comparison all points are."""
+    states = {one.benchmark.name: one.state for one in verdicts(run())}
+    assert states["test_p99_at_half_load[iris]"] is State.MISSED
+    assert states["test_p99_beside[triton-iris]"] is State.INVALID
+
+
+def test_a_lost_request_is_a_bar_missed() -> None:
+    """However good p99 was meanwhile."""
+    points = [Point(load=Load(rate_per_s=1.0))]
+    figures = {"lost": 2.0, "ratio": 1.0, "bar": 1.2, "met": 1.0}
+    one = Benchmark(name="test_p99_during_reload", scenario="reload", points=points, figures=figures)
+    lost, quick = verdicts(Run(benchmarks=[one]))
+    assert (lost.what, lost.reading, lost.state) == ("requests lost in a reload", "2.00", State.MISSED)
+    assert (quick.wording, quick.state) == ("at most 1.2", State.MET)
