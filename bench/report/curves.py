@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from hdrh.histogram import HdrHistogram
 
 from bench.report.scales import nines
@@ -42,23 +43,28 @@ def curve(*encoded: str) -> Sequence[Step]:
     histogram = histograms[0]
     for other in histograms[1:]:
         histogram.add(other)
-    total = histogram.get_total_count()
-    steps: list[Step] = []
-    seen = 0
-    for one in histogram.get_recorded_iterator():
-        seen += one.count_at_value_iterated_to
-        percentile = 100 * (seen - 0.5) / total
-        steps.append(Step(percentile=percentile, latency_ms=one.value_iterated_to / _NS_PER_MS))
-    return _thinned(steps)
+    # hdrhistogram's own iterators walk over every empty bucket in Python, which takes fifty times as long.
+    counts = np.ctypeslib.as_array(histogram.counts).astype(np.int64)
+    buckets = np.flatnonzero(counts)
+    if not buckets.size:
+        return ()
+    seen = np.cumsum(counts[buckets])
+    percentiles = 100 * (seen - 0.5) / seen[-1]
+    return [
+        Step(
+            percentile=float(percentiles[place]),
+            latency_ms=histogram.get_highest_equivalent_value(histogram.get_value_from_index(int(buckets[place])))
+            / _NS_PER_MS,
+        )
+        for place in _apart(percentiles.tolist())
+    ]
 
 
-def _thinned(steps: Sequence[Step]) -> Sequence[Step]:
-    """The first and the last, and between them those that are some distance apart on an axis of nines."""
-    if len(steps) <= _MOST_STEPS:
-        return steps
-    scale = nines(steps[-1].percentile)
-    kept = [steps[0]]
-    for step in steps[1:-1]:
-        if scale.at(step.percentile) - scale.at(kept[-1].percentile) >= 1 / _MOST_STEPS:
-            kept.append(step)
-    return [*kept, steps[-1]]
+def _apart(percentiles: Sequence[float]) -> Iterator[int]:
+    """Places of the first and the last, and between them of those that are some distance apart on an axis of nines."""
+    scale, last = nines(percentiles[-1]), -1.0
+    for place, percentile in enumerate(percentiles):
+        at = scale.at(percentile)
+        if at - last >= 1 / _MOST_STEPS or place == len(percentiles) - 1:
+            yield place
+            last = at

@@ -13,7 +13,8 @@ from bench.store import Benchmark, Load, Point, Run
 
 __all__ = ["Bars", "NotAResult", "kept", "name_of", "small"]
 
-_DIGITS: Final = 4
+# Three more than are shown: what is rounded twice may end in another digit.
+_DIGITS: Final = 6
 # Of a bars file: where it was measured, without what names the machine's kernel.
 _AROUND: Final = (
     "date",
@@ -94,7 +95,7 @@ def name_of(result: Bars | Run) -> str:
 
 
 def small(result: Bars | Run) -> str:
-    """The text to keep: floats to four digits, defaults and histograms left out."""
+    """The text to keep: floats to six digits, defaults and histograms left out."""
     if isinstance(result, Bars):
         outcomes = [
             {
@@ -137,9 +138,9 @@ def _changed(record: Benchmark | Point | Load) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to four digits; what holds them likewise."""
+    """Floats to six digits; what holds them likewise."""
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if abs(value) < 10**_DIGITS else float(round(value))
+        return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, Mapping):
         return {name: _rounded(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):

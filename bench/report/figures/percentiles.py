@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from bench.report import looks
 from bench.report.curves import Step, curve
@@ -30,22 +30,24 @@ class _Curve:
     Attributes:
         name: For the legend.
         look: Of it.
-        measured: Whose histograms it adds up: repeats of one load.
+        measured: Repeats of one load.
+        steps: Of all repeats together.
     """
 
     name: str
     look: looks.Look
     measured: Sequence[Measured]
+    steps: Sequence[Step]
+
+    @classmethod
+    def of(cls, name: str, look: looks.Look, measured: Sequence[Measured]) -> Self:
+        """Their histograms are added up."""
+        return cls(name=name, look=look, measured=measured, steps=curve(*(one.point.histogram for one in measured)))
 
     @property
     def valid(self) -> bool:
         """Whether all of it counts."""
         return all(one.point.valid for one in self.measured)
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """Of all repeats together."""
-        return curve(*(one.point.histogram for one in self.measured))
 
 
 def curves(run: Run) -> Section:
@@ -77,7 +79,7 @@ def _over_loads(served: Served) -> Iterator[_Curve]:
         known = [known[round(number * (len(known) - 1) / (_MOST - 1))] for number in range(_MOST)]
     for number, one in enumerate(known):
         name = f"{percent(one.share or 0.0)} of capacity"
-        yield _Curve(name=name, look=looks.share(number, len(known)), measured=[one])
+        yield _Curve.of(name, looks.share(number, len(known)), [one])
 
 
 def _near(served: Served, wanted_per_s: float) -> Iterator[_Curve]:
@@ -88,7 +90,7 @@ def _near(served: Served, wanted_per_s: float) -> Iterator[_Curve]:
         same = [one for one in known if math.isclose(one.offered_per_s, best.offered_per_s, rel_tol=_SAME)]
         chosen = [one for one in same if one.point.valid] or [best]
         name = f"{served.server} at {rate(best.offered_per_s)}"
-        yield _Curve(name=name, look=looks.server(served.server), measured=chosen)
+        yield _Curve.of(name, looks.server(served.server), chosen)
 
 
 def _recorded(served: Served) -> Sequence[Measured]:

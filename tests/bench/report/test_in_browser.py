@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from itertools import combinations
+from statistics import median
 from typing import Any
 
 import pytest
 
 from bench.report.page import page
 from bench.report.points import identifier
+from bench.store import Benchmark
 from tests.bench.report.browser import Frame, chromium, look
 from tests.bench.report.synthetic import HOSTILE, run
 
@@ -20,6 +23,8 @@ pytestmark = [
 ]
 
 RUN = run()
+# In the order in which the table of iris has them.
+IRIS = ("test_p99_at_half_load[iris]", "test_p99_beside[triton-iris-sardonyx]", "test_p99_beside[triton-iris]")
 PHONE, DESK, DARK = "phone", "desk", "dark"
 FRAMES = (
     Frame(name=PHONE, width=360),
@@ -40,9 +45,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return look(page(RUN), FRAMES, tmp_path_factory.mktemp("chromium"))
 
 
-def of(server: str, scenario: str, model: str = "iris") -> Any:
+def of(name: str) -> Benchmark:
     """The benchmark of the run."""
-    return next(one for one in RUN.benchmarks if (one.server, one.scenario, one.model) == (server, scenario, model))
+    return next(one for one in RUN.benchmarks if one.name == name)
 
 
 def middle(place: dict[str, float]) -> tuple[float, float]:
@@ -61,10 +66,11 @@ def rate_per_s(words: str) -> float:
     return float(words.removesuffix("k")) * (1e3 if words.endswith("k") else 1)
 
 
-def between(value: float, low: tuple[float, float], high: tuple[float, float]) -> float:
-    """The pixel of a value on a logarithmic axis of which two ticks are known: (value, pixel)."""
-    share = math.log(value / low[0]) / math.log(high[0] / low[0])
-    return low[1] + share * (high[1] - low[1])
+def on_axis(value: float, ticks: list[tuple[float, float]], straight: Callable[[float], float]) -> float:
+    """The pixel of a value, by the first and the last of the ticks (value, pixel)."""
+    (low, begin), (high, end) = ticks[0], ticks[-1]
+    share = (straight(value) - straight(low)) / (straight(high) - straight(low))
+    return begin + share * (end - begin)
 
 
 @pytest.mark.parametrize("frame", [PHONE, DESK])
@@ -73,22 +79,24 @@ def test_marks_stand_at_the_values_of_the_run(seen: dict[str, Any], frame: str) 
     (drawing,) = seen[frame]["figures"][identifier("latency", "iris")]["drawings"]
     xs = [(rate_per_s(tick["text"]), middle(tick)[0]) for tick in drawing["x"]]
     ys = [(latency_ms(tick["text"]), middle(tick)[1]) for tick in drawing["y"]]
-    for server in ("sardonyx", "triton", "mlserver"):
-        marks = drawing["lines"][f"{server} p99"]
-        points = of(server, "ladder").points
-        assert len(marks) == len(points)
-        for mark, point in zip(marks, points, strict=True):
-            x, y = middle(mark)
-            assert abs(x - between(point.load.rate_per_s, xs[0], xs[-1])) < _PLACE_PX
-            # A triangle's middle is not that of the box around it.
-            assert abs(y - between(point.p99_ms, ys[0], ys[-1])) < (_PLACE_PX if server != "mlserver" else 2.0)
+    ladder, duel = of("test_p99_at_half_load[iris]"), of("test_p99_beside[triton-iris]")
+    own = [(point.load.rate_per_s or 0.0, point.p99_ms) for point in ladder.points]
+    # Three repeats at each rate, of which the last one is invalid: two medians, and that one by itself.
+    theirs = [(point.load.rate_per_s or 0.0, point.p99_ms) for point in duel.points]
+    rates, heights = zip(*theirs, strict=True)
+    repeats = [(rates[0], median(heights[:3])), (rates[3], median(heights[3:5])), theirs[5]]
+    for line, expected in (("sardonyx p99", own), ("triton p99", repeats)):
+        marks = [middle(mark) for mark in drawing["lines"][line]]
+        assert len(marks) == len(expected)
+        for (x, y), (rate, p99_ms) in zip(marks, expected, strict=True):
+            assert x == pytest.approx(on_axis(rate, xs, float), abs=_PLACE_PX)
+            assert y == pytest.approx(on_axis(p99_ms, ys, math.log), abs=_PLACE_PX)
 
 
 def test_bars_are_as_long_as_the_stages_took(seen: dict[str, Any]) -> None:
     """Widths are in the ratio of the run's own microseconds."""
     (drawing,) = seen[DESK]["figures"][identifier("stages", "iris")]["drawings"]
-    points = of("sardonyx", "ladder").points
-    stages = list(points[-1].stages_us.values())
+    stages = list((of("test_p99_at_half_load[iris]").points[-1].stages_us or {}).values())
     parts = drawing["bars"][-1]["parts"]
     widths = [part["right"] - part["left"] for part in parts]
     whole, whole_px = sum(stages), sum(widths)
@@ -101,34 +109,37 @@ def test_the_table_of_values_has_those_of_the_run(seen: dict[str, Any]) -> None:
     """Three digits of p50 and p99, and the rate."""
     rows = seen[PHONE]["figures"][identifier("latency", "iris")]["rows"]
     head, first = rows[0], rows[1]
-    point = of("sardonyx", "ladder").points[0]
+    points = [point for name in IRIS for point in of(name).points]
+    point = points[0]
     cells = dict(zip(head, first, strict=True))
     assert cells["server"] == "sardonyx"
     assert cells["load"] == "2,000/s (10 % of capacity)"
     assert float(cells["p50"].removesuffix(" ms")) == pytest.approx(point.p50_ms, rel=5e-3)
     assert float(cells["p99"].removesuffix(" ms")) == pytest.approx(point.p99_ms, rel=5e-3)
-    assert len(rows) == 1 + 3 * len(of("sardonyx", "ladder").points)
+    assert len(rows) == 1 + len(points)
 
 
 def test_invalid_points_are_crosses(seen: dict[str, Any]) -> None:
-    """On p50 and p99 of each server, in the table, and in words."""
+    """On p50 and p99, in the table, and in words."""
     figure = seen[DESK]["figures"][identifier("latency", "iris")]
+    points = [point for name in IRIS for point in of(name).points]
+    invalid = [point for point in points if not point.valid]
     crosses = [mark for marks in figure["drawings"][0]["lines"].values() for mark in marks if mark["invalid"]]
-    assert len(crosses) == 3 * 2
-    assert all("invalid: slip 3.1 %" in cross["title"] for cross in crosses)
-    assert sum(row[-1] == "invalid: slip 3.1 %" for row in figure["rows"]) == 3
-    assert any("3 of 18 points are invalid" in note for note in figure["notes"])
+    assert len(crosses) == 2 * len(invalid) == 4
+    assert {cross["title"].partition("; ")[2] for cross in crosses} == {"invalid: slip 3.1 %", "invalid: slip 2 %"}
+    assert [row[-1] for row in figure["rows"][1:] if row[-1] != "yes"] == ["invalid: slip 3.1 %", "invalid: slip 2 %"]
+    assert any(note.startswith(f"2 of {len(points)} points are invalid") for note in figure["notes"])
 
 
 def test_losing_cases_come_first(seen: dict[str, Any]) -> None:
     """By verdict: what is missed before what is not proven before what is met."""
     verdicts = [row[-1] for row in seen[DESK]["verdicts"][1:]]
-    order = ["missed", "not proven", "invalid", "met"]
+    order = ["missed", "not proven", "invalid", "not measured", "met"]
     assert verdicts == sorted(verdicts, key=order.index)
     assert verdicts[0] == "missed"
-    reload = {point.label: point.p99_ms for point in of("sardonyx", "reload").points}
+    reload = {point.label: point.p99_ms for point in of("test_p99_during_reload").points}
     during = next(row for row in seen[DESK]["verdicts"] if row[0].startswith("p99 during a reload"))
-    assert float(during[3]) == pytest.approx(reload["during"] / reload["before"], abs=0.005)
+    assert float(during[3]) == pytest.approx(reload["during"] * 2 / (reload["before"] + reload["after"]), abs=0.005)
 
 
 @pytest.mark.parametrize("frame", [PHONE, DESK])
@@ -180,17 +191,18 @@ def test_every_figure_says_what_it_is_and_what_made_it(seen: dict[str, Any]) -> 
         (drawing,) = figure["drawings"]
         assert drawing["title"] == figure["caption"]
         assert len(drawing["description"]) > 20
-        assert all(command.startswith("make bench") for command in figure["made"])
         assert figure["made"]
     assert seen[DESK]["figures"][identifier("latency", "iris")]["made"] == [
-        f'make bench ARGS="-k {server}"' for server in ("mlserver", "triton", "sardonyx")
+        "python -m bench.peers --only triton",
+        "make bench ARGS='--only iris'",
     ]
+    assert seen[DESK]["figures"][identifier("overload", "iris")]["made"] == [RUN.command]
 
 
 def test_what_was_not_run_is_one_line(seen: dict[str, Any]) -> None:
     """With the command that runs it, and no frame."""
-    absent = [line for line in seen[DESK]["absent"] if line.startswith("p99 with large tensors")]
-    assert absent == ['p99 with large tensors: not run. make bench ARGS="-k large" runs it.']
+    absent = [line for line in seen[DESK]["absent"] if line.startswith("Rate of large tensors")]
+    assert absent == ['Rate of large tensors: not run. make bench ARGS="--only test_rate_of_large_tensors" runs it.']
 
 
 def test_the_page_is_alone(seen: dict[str, Any]) -> None:

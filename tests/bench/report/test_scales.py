@@ -27,7 +27,7 @@ def test_a_linear_axis_begins_at_zero_and_holds_all_values(values: list[float]) 
 
 @given(st.lists(AMOUNTS, min_size=1, max_size=20))
 def test_a_logarithmic_axis_holds_all_values(values: list[float]) -> None:
-    """Its ends are 1, 2 or 5 of a power of ten, it has two ticks with labels at least, and equal ratios are equally far."""
+    """Its ends are 1, 2 or 5 of a power of ten, two ticks at least have labels, and equal ratios are equally far."""
     scale = log(values)
     assert scale.low <= min(values) * (1 + 1e-6)
     assert scale.high >= max(values) * (1 - 1e-6)
