@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.cases import METHOD
+from bench.placement import yielding
 from bench.store import Load, Point
 from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
@@ -86,6 +87,8 @@ def aimed(
 def measure(target: Target, load: Load, seconds: float, seed: int) -> Point:
     """Put a load on a server for some time. Blocks.
 
+    In an open loop the server gives way to the generator (:func:`bench.placement.yielding`).
+
     A run in which more than 1 % of requests were sent late is discarded and done once more; where that is late too, its
     point is stored as not valid.
 
@@ -102,7 +105,8 @@ def measure(target: Target, load: Load, seconds: float, seed: int) -> Point:
     for _ in range(_ATTEMPTS):
         target.server.forget_peak()
         before = target.server.figures(target.model)
-        report = target.fleet.run(loop_of(load, seed), duration_s=seconds)
+        with yielding(target.server.tree()) if load.kind == "open" else nullcontext():
+            report = target.fleet.run(loop_of(load, seed), duration_s=seconds)
         grown = target.server.figures(target.model).since(before)
         point = point_of(report, load, grown, seed=seed, deadline_s=target.timeout_s)
         point = replace(point, peak_memory_bytes=target.server.peak_memory_bytes())
@@ -145,10 +149,10 @@ def point_of(report: Report, load: Load, grown: Figures, *, seed: int, deadline_
         goodput_per_s=good / report.window_s if report.window_s else 0.0,
         seed=seed,
     )
-    return with_latencies(point, report.latencies, grown)
+    return with_latencies(point, report.latencies, grown, generator_cpu_s=report.cpu_s)
 
 
-def with_latencies(point: Point, latencies: Latencies, grown: Figures) -> Point:
+def with_latencies(point: Point, latencies: Latencies, grown: Figures, *, generator_cpu_s: float) -> Point:
     """A point with its percentiles, and with what the server's figures grew by."""
     found = latencies.quantiles_s()
     stages_us = {name: ns / max(1, grown.requests) / _NS_PER_US for name, ns in grown.stages_ns.items()}
@@ -168,5 +172,6 @@ def with_latencies(point: Point, latencies: Latencies, grown: Figures) -> Point:
         batch_rows_mean=grown.mean_rows,
         batch_sizes={str(rows): runs for rows, runs in sorted(grown.runs.items())} or None,
         cpu_s_per_1000=grown.cpu_s * 1000 / answered if answered else None,
+        generator_cpu_s_per_1000=generator_cpu_s * 1000 / answered if answered else None,
         stages_us=stages_us or None,
     )
