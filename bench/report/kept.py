@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final
 
 from bench.bars import Bar, Outcome
@@ -30,6 +30,7 @@ _AROUND: Final = (
     "turns",
     "seconds",
 )
+_PLACE: Final = re.compile(r" --json[ =]\S+")
 # Large, and read by the page of the whole run alone.
 _LEFT_OUT: Final = frozenset({"histogram", "batch_sizes", "stages_us"})
 
@@ -67,7 +68,9 @@ class Bars:
             )
             for one in data["outcomes"]
         ]
-        return cls(around={name: data[name] for name in _AROUND if name in data}, outcomes=outcomes)
+        around = {name: data[name] for name in _AROUND if name in data}
+        command = _PLACE.sub("", " ".join(around["command"])).split()
+        return cls(around={**around, "command": command}, outcomes=outcomes)
 
 
 def kept(data: Mapping[str, Any]) -> Bars | Run:
@@ -80,10 +83,16 @@ def kept(data: Mapping[str, Any]) -> Bars | Run:
         if "outcomes" in data:
             return Bars.from_json(data)
         if "benchmarks" in data:
-            return Run.from_json(data)
+            return _without_files(Run.from_json(data))
     except (KeyError, TypeError) as error:
         raise NotAResult(f"expected a results file of make bench; {type(error).__name__}: {error}") from error
     raise NotAResult(f"expected a results file with 'outcomes' or 'benchmarks', got the keys {sorted(data)}")
+
+
+def _without_files(run: Run) -> Run:
+    """Its commands do not say where the results went: that is a place on somebody's machine."""
+    benchmarks = [replace(one, command=_PLACE.sub("", one.command)) for one in run.benchmarks]
+    return replace(run, command=_PLACE.sub("", run.command), benchmarks=benchmarks)
 
 
 def name_of(result: Bars | Run) -> str:

@@ -15,8 +15,9 @@ from bench.report.drawing import drawings, key
 from bench.report.figures import callers, everything, history, ladder, overload, percentiles, phases, stages
 from bench.report.history import Entry
 from bench.report.looks import Look
+from bench.report.margin import margin
 from bench.report.plot import Figure, Lines, Section
-from bench.report.verdicts import State, verdicts
+from bench.report.verdicts import State, Verdict, verdicts
 from bench.store import Run
 
 __all__ = ["page", "sections"]
@@ -63,6 +64,7 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
         invalid=sum(not point.valid for one in run.benchmarks for point in one.points),
         drawings=_drawings,
         key=_key,
+        margin=_margin,
     )
 
 
@@ -82,3 +84,7 @@ def _drawings(figure: Figure) -> list[Markup]:
 
 def _key(look: Look, figure: Figure) -> Markup:
     return Markup(key(look, mark=isinstance(figure.plot, Lines)))  # noqa: S704  # likewise
+
+
+def _margin(verdict: Verdict) -> Markup:
+    return Markup(margin(verdict))  # noqa: S704  # likewise

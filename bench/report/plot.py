@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from bench.report.looks import Look
@@ -171,6 +171,7 @@ class Figure:
         table: Its values.
         legend: Name and look of what is drawn, once for each look.
         notes: What the reader must know; invalid points among it.
+        remarks: Settings and method, for those who look closer.
     """
 
     key: str
@@ -180,7 +181,8 @@ class Figure:
     plot: Plot | None
     table: Table
     legend: Sequence[tuple[str, Look]] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ __all__ = [
     "latency_table",
     "remarks",
     "span",
+    "warnings",
 ]
 
 OURS: Final = "sardonyx"
@@ -179,17 +180,14 @@ def latency_table(served: Iterable[Served]) -> Table:
 
 
 def remarks(served: Iterable[Served]) -> Sequence[str]:
-    """What the benchmarks say themselves, and how many of their points are invalid or empty."""
-    known = list(served)
-    said = list(
-        dict.fromkeys(
-            remark if one.server == OURS else f"{one.server}: {remark}"
-            for server in known
-            for one in server.benchmarks
-            for remark in one.remarks
-        )
-    )
-    points = [one.point for server in known for one in server.all]
+    """What the benchmarks say themselves, each sentence once."""
+    return list(dict.fromkeys(text for server in served for one in server.benchmarks for text in one.remarks))
+
+
+def warnings(served: Iterable[Served]) -> Sequence[str]:
+    """How many points are invalid or empty."""
+    points = [one.point for server in served for one in server.all]
+    said = []
     bad = sum(not point.valid for point in points)
     if bad:
         said.append(

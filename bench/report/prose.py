@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from textwrap import fill
 from types import MappingProxyType
@@ -89,14 +89,33 @@ def _of_run(run: Run) -> Iterator[str]:
     )
     yield _latencies(run)
     judged = verdicts(run)
+    yield _beside([one for one in judged if one.benchmark.server != OURS])
     lost = [one for one in judged if one.state != State.MET]
-    met = [one for one in judged if one.state == State.MET]
     if lost:
-        yield "Bars that are missed, or that the run does not prove:"
+        yield f"{len(lost)} of {len(judged)} bars are missed, or the run does not prove that they are met:"
         yield _judged(lost)
+    met = [one for one in judged if one.state == State.MET and one.benchmark.server == OURS]
     if met:
-        summary = f"Bars that are met: {len(met)} of {len(judged)}"
-        yield f"<details><summary>{summary}</summary>\n\n{_judged(met)}\n\n</details>"
+        yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met)}\n\n</details>"
+
+
+def _beside(judged: Sequence[Verdict]) -> str:
+    """One line for each server that was compared with: how far apart both are, over all models."""
+    rows = []
+    for server in dict.fromkeys(one.benchmark.server for one in judged):
+        own = [one for one in judged if one.benchmark.server == server]
+        met = sum(one.state == State.MET for one in own)
+        ratios = [_range(one.reached for one in own if one.at_least is at_least) for at_least in (True, False)]
+        rows.append((_cell(server), *ratios, f"{met} of {len(own)}"))
+    return _table(("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met"), rows) if rows else ""
+
+
+def _range(values: Iterable[float | None]) -> str:
+    """From the lowest to the highest of those that are known."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "not measured"
+    return significant(known[0]) if len(known) == 1 else f"{significant(known[0])} .. {significant(known[-1])}"
 
 
 def _latencies(run: Run) -> str:

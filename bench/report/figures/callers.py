@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 from bench.report import looks
 from bench.report.plot import Axis, Figure, Line, Lines, Section
-from bench.report.points import OURS, Measured, Served, by_model, commands, dots, identifier, latency_table, remarks
+from bench.report.points import (
+    OURS,
+    Measured,
+    Served,
+    by_model,
+    commands,
+    dots,
+    identifier,
+    latency_table,
+    remarks,
+    warnings,
+)
 from bench.report.scales import each, linear
 from bench.report.wording import rate
 from bench.store import Run
@@ -50,7 +61,8 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
         ),
         table=latency_table(found),
         legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
-        notes=remarks(found),
+        notes=warnings(found),
+        remarks=remarks(found),
     )
 
 

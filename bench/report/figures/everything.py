@@ -54,7 +54,8 @@ def _figure(run: Run, number: int, benchmark: Benchmark) -> Figure:
         commands=commands([served], run),
         plot=None,
         table=table if benchmark.points else Table(head=(), rows=()),
-        notes=[*_facts(benchmark), *benchmark.remarks],
+        notes=list(_facts(benchmark)),
+        remarks=benchmark.remarks,
     )
 
 

@@ -18,6 +18,7 @@ from bench.report.points import (
     latency_table,
     remarks,
     span,
+    warnings,
 )
 from bench.report.scales import linear, log
 from bench.report.wording import latency, milliseconds, rate
@@ -64,7 +65,8 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
         ),
         table=latency_table(found),
         legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
-        notes=remarks(found),
+        notes=warnings(found),
+        remarks=remarks(found),
     )
 
 

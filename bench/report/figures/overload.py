@@ -7,7 +7,18 @@ from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Figure, Guide, Line, Lines, Row, Section, Table
-from bench.report.points import OURS, Measured, Served, by_model, commands, dots, identifier, latency_table, remarks
+from bench.report.points import (
+    OURS,
+    Measured,
+    Served,
+    by_model,
+    commands,
+    dots,
+    identifier,
+    latency_table,
+    remarks,
+    warnings,
+)
 from bench.report.scales import each, linear
 from bench.report.wording import percent, rate
 from bench.store import Run
@@ -55,7 +66,8 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
         ),
         table=_table(found),
         legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
-        notes=remarks(found),
+        notes=warnings(found),
+        remarks=remarks(found),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final, Self
 from bench.report import looks
 from bench.report.curves import Step, curve
 from bench.report.plot import Axis, Dot, Figure, Line, Lines, Row, Section, Table
-from bench.report.points import OURS, Measured, Served, by_model, commands, identifier
+from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks
 from bench.report.scales import log, nines
 from bench.report.wording import latency, milliseconds, percent, rate
 from bench.store import Run
@@ -115,7 +115,8 @@ def _figure(run: Run, key: str, title: str, found: Sequence[Served], drawn: Sequ
             head=("curve", "load", "answers", *(f"p{at:g}" for at in _QUANTILES), "slowest"), rows=rows, words=2
         ),
         legend=[(line.name, line.look) for line in lines],
-        notes=[f"{row.cells[0]}: drawn dashed, for it counts for nothing." for row in rows if row.state],
+        notes=["Dashed curves are invalid and count for nothing."] if any(row.state for row in rows) else (),
+        remarks=remarks(found),
     )
 
 

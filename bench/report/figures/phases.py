@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Section
-from bench.report.points import Measured, Served, by_model, commands, identifier, latency_table, remarks
+from bench.report.points import Measured, Served, by_model, commands, identifier, latency_table, remarks, warnings
 from bench.report.scales import linear
 from bench.report.wording import latency, milliseconds, rate, short
 from bench.store import Point, Run
@@ -116,7 +116,8 @@ def _figure(run: Run, phases: _Phases, model: str, found: Sequence[Served]) -> F
         plot=Bars(x=Axis(title=phases.measure.title, scale=linear(reach, label=phases.measure.tick)), bars=bars),
         table=latency_table(found),
         legend=[(label, looks.phase(number)) for number, label in enumerate(_labels(found))],
-        notes=[*_losses(found), *remarks(found)],
+        notes=[*_losses(found), *warnings(found)],
+        remarks=remarks(found),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Row, Section, Table
-from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks
+from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks, warnings
 from bench.report.scales import linear
 from bench.report.wording import latency, percent, rate, significant
 from bench.store import Run
@@ -46,7 +46,8 @@ def _figure(run: Run, model: str, served: Served) -> Figure:
         plot=Bars(x=Axis(title="mean latency", scale=linear(map(_total_ms, known), label=latency)), bars=bars),
         table=_table(known, names),
         legend=[(name, looks.stage(name)) for name in names],
-        notes=remarks([served]),
+        notes=warnings([served]),
+        remarks=remarks([served]),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.points import Measured, by_model, dots, identifier, latency_table, remarks
+from bench.report.points import Measured, by_model, dots, identifier, latency_table, remarks, warnings
 from bench.report.wording import latency, milliseconds, rate, short, significant
 from bench.store import Benchmark, Load, Point
 from tests.bench.report.synthetic import run
@@ -85,5 +85,12 @@ def test_points_without_answers_are_told_of() -> None:
     served = by_model(replace(run(), benchmarks=[Benchmark(name="b", scenario="ladder", points=[silent])]), "ladder")[
         ""
     ]
-    assert "1 of 1 points got no answer at all and can be seen in the table only." in remarks(served)
+    assert "1 of 1 points got no answer at all and can be seen in the table only." in warnings(served)
     assert latency_table(served).rows[0].cells[3:9] == ("-", "-", "-", "-", "-", "7.00 UNAVAILABLE")
+
+
+def test_a_remark_is_said_once() -> None:
+    """Both sides of a comparison have the same."""
+    both = [Benchmark(name=name, scenario="ladder", server=name, remarks=("a", "b")) for name in ("triton", "sardonyx")]
+    points = [replace(one, points=[measured(1.0).point]) for one in both]
+    assert remarks(by_model(replace(run(), benchmarks=points), "ladder")[""]) == ["a", "b"]

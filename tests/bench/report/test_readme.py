@@ -81,6 +81,25 @@ def test_what_is_kept_says_the_same() -> None:
     assert "0.9123456" not in small(kept(BARS))
 
 
+def test_where_a_file_lay_is_not_kept() -> None:
+    """A place on somebody's machine."""
+    told = replace(RUN, command="python -m bench.suite --quick --json /home/somebody/run.json --seed 1").as_json()
+    assert "`python -m bench.suite --quick --seed 1`" in prose(kept(told))
+    bars = {**BARS, "command": ["python", "-m", "bench.core", "--json", "/home/somebody/run.json"]}
+    assert "somebody" not in small(kept(told)) + small(kept(bars))
+
+
+def test_peers_are_one_line_each() -> None:
+    """The range of all comparisons with each, whatever came of them; losing ones follow one by one."""
+    lines = prose(RUN).splitlines()
+    begin = lines.index("| beside | rate: Sardonyx / it | p99: Sardonyx / it | bars met |")
+    assert sorted(lines[begin + 2 : begin + 5]) == [
+        "| kserve | not measured | not measured | 0 of 1 |",
+        "| mlserver | 15.4 | not measured | 0 of 1 |",
+        "| triton | not measured | 0.610 | 0 of 1 |",
+    ]
+
+
 def test_the_small_form_of_a_run_is_small() -> None:
     """No histograms."""
     assert len(small(RUN)) < len(json.dumps(RUN.as_json())) / 3

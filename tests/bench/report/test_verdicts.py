@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from bench.report.margin import margin
 from bench.report.verdicts import State, Verdict, verdicts
 from bench.store import Benchmark, Load, Point, Run
 from tests.bench.report.synthetic import run
@@ -65,3 +68,21 @@ def test_a_lost_request_is_a_bar_missed() -> None:
     lost, quick = verdicts(Run(benchmarks=[one]))
     assert (lost.what, lost.reading, lost.state) == ("requests lost in a reload", "2.00", State.MISSED)
     assert (quick.wording, quick.state) == ("at most 1.2", State.MET)
+
+
+@pytest.mark.parametrize(
+    ("reached", "at_least", "side"),
+    [(1.5, True, 1), (0.7, True, -1), (0.7, False, 1), (1.5, False, -1), (99.0, True, 1)],
+)
+def test_better_is_right_of_the_bar(reached: float, at_least: bool, side: int) -> None:
+    """In the small drawing, whichever way the bar goes; what is far beyond stays within it."""
+    found = Verdict(what="", reached=reached, bar=1.0, at_least=at_least, benchmark=ANY)
+    (place,) = re.findall(r'cx="([\d.]+)"', margin(found))
+    assert 0 < float(place) < 120
+    assert (float(place) - 60) * side > 0
+
+
+def test_what_was_not_measured_has_no_drawing() -> None:
+    """Nor has a bar of 0, which nothing is a share of."""
+    assert margin(Verdict(what="", reached=None, bar=1.0, benchmark=ANY)) == ""
+    assert margin(Verdict(what="", reached=0.0, bar=0.0, at_least=False, benchmark=ANY)) == ""
