@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.report import looks
 from bench.report.plot import Axis, Figure, Line, Lines, Section
@@ -45,8 +45,7 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
         if allowed and one.server == OURS:
             allowance = dots(allowed, x=_callers, y=lambda measured: measured.point.allowance_per_s or 0.0, words=rate)
             lines.append(Line(name=f"{one.server} allowance", look=_ALLOWANCE, dots=allowance, marks="none"))
-        reached = dots(one.all, x=_callers, y=lambda measured: measured.point.rate_reached_per_s, words=rate)
-        lines.append(Line(name=one.server, look=looks.server(one.server), dots=reached))
+        lines += _reached(one)
     drawn = [dot for line in lines for dot in line.dots]
     heights = [height for dot in drawn for height in (dot.y, *(dot.reach or ()))]
     return Figure(
@@ -64,6 +63,19 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
         notes=warnings(found),
         remarks=remarks(found),
     )
+
+
+def _reached(served: Served) -> Iterator[Line]:
+    """Apart, what was reached with more and more callers and what was reached beside another server that was up."""
+    several = {one.name for one in served.benchmarks if len({point.load.callers for point in one.points}) > 1}
+    for words, climbing in (("", True), (" beside another", False)):
+        measured = [one for one in served.all if (one.benchmark.name in several) is climbing]
+        if measured:
+            yield Line(
+                name=f"{served.server}{words if several else ''}",
+                look=looks.server(served.server),
+                dots=dots(measured, x=_callers, y=lambda one: one.point.rate_reached_per_s, words=rate),
+            )
 
 
 def _callers(measured: Measured) -> float:

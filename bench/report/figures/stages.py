@@ -10,7 +10,7 @@ from bench.report.plot import Axis, Bar, Bars, Figure, Part, Row, Section, Table
 from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks, warnings
 from bench.report.scales import linear
 from bench.report.wording import latency, percent, rate, significant
-from bench.store import Run
+from bench.store import Benchmark, Run
 
 __all__ = ["stages"]
 
@@ -18,12 +18,12 @@ _US_PER_MS: Final = 1e3
 
 
 def stages(run: Run) -> Section:
-    """One figure for each model, of our own server: others do not tell."""
+    """One figure for each model, of our own server by itself: others do not tell, and take its cores while they run."""
     figures = [
-        _figure(run, model, one)
+        _figure(run, model, Served(server=OURS, benchmarks=known))
         for model, found in by_model(run, "ladder").items()
         for one in found
-        if one.server == OURS and any(measured.point.stages_us for measured in one.all)
+        if one.server == OURS and (known := [benchmark for benchmark in one.benchmarks if _tells(benchmark)])
     ]
     return Section(
         key="stages",
@@ -32,6 +32,10 @@ def stages(run: Run) -> Section:
         "is transport. Percentages are shares of the capacity.",
         figures=figures,
     )
+
+
+def _tells(benchmark: Benchmark) -> bool:
+    return "capacity_per_s" in benchmark.figures and any(point.stages_us for point in benchmark.points)
 
 
 def _figure(run: Run, model: str, served: Served) -> Figure:

@@ -14,6 +14,7 @@ from bench.report.__main__ import main
 from bench.report.drawing import drawings
 from bench.report.history import Entry, read
 from bench.report.page import page, sections
+from bench.report.plot import Lines
 from bench.report.together import DifferentRuns, together
 from bench.store import Run
 from tests.bench.report.synthetic import HOSTILE, run
@@ -138,3 +139,20 @@ def test_a_file_that_is_no_run_is_an_error(
     assert main([str(file)]) == 2
     assert told in capsys.readouterr().err
     assert not file.with_suffix(".html").exists()
+
+
+def test_our_server_beside_another_is_a_line_of_its_own() -> None:
+    """It had to share its cores with a server that was up: that is another load than by itself."""
+    lines = {
+        key: [line.name for line in figure.plot.lines]
+        for section in sections(RUN)
+        for figure in section.figures
+        if isinstance(figure.plot, Lines) and (key := figure.key)
+    }
+    assert lines["throughput-iris"] == ["mlserver", "sardonyx allowance", "sardonyx", "sardonyx beside another"]
+    assert [name for name in lines["latency-iris"] if name.endswith("p99")] == [
+        "triton p99",
+        "sardonyx floor of p99",
+        "sardonyx p99",
+    ]
+    assert "sardonyx p99 beside another" in lines["latency-iris"]
