@@ -22,7 +22,7 @@ def margin(verdict: Verdict) -> str:
 
     It is decoration: the row has the same in words, so readers that do not see it lose nothing.
     """
-    if not verdict.reached or verdict.bar <= 0:
+    if not verdict.reached or not verdict.bar:
         return ""
     drawing = root(_WIDTH, _HEIGHT, class_="margin", **{"aria-hidden": "true"})
     middle = _HEIGHT / 2
@@ -36,6 +36,7 @@ def margin(verdict: Verdict) -> str:
 
 def _place(verdict: Verdict, value: float) -> float:
     """Of a ratio, on a logarithmic scale with the bar in the middle."""
-    times = value / verdict.bar if verdict.at_least else verdict.bar / value
+    bar = verdict.bar or 1.0
+    times = value / bar if verdict.at_least else bar / value
     share = math.log(min(max(times, 1 / _MOST), _MOST)) / math.log(_MOST)
     return _WIDTH / 2 + share * (_WIDTH / 2 - _RADIUS - 1)

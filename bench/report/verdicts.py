@@ -50,7 +50,7 @@ class Verdict:
         reached: A ratio; None where it could not be measured.
         low: End of its interval; None = it has none.
         high: Likewise.
-        bar: To be reached.
+        bar: To be reached; None where nothing is judged, because what it would stand on does not count.
         at_least: True = reached or more, False = reached or less.
         valid: Whether all it stands on counts.
         benchmark: That it is of: its server is what is compared with, or ours.
@@ -60,7 +60,7 @@ class Verdict:
     reached: float | None
     low: float | None = None
     high: float | None = None
-    bar: float
+    bar: float | None
     at_least: bool = True
     valid: bool = True
     benchmark: Benchmark
@@ -68,10 +68,10 @@ class Verdict:
     @property
     def state(self) -> State:
         """An interval must lie on the right side of the bar as a whole: the doubt is ours to bear."""
-        if self.reached is None:
-            return State.UNMEASURED
         if not self.valid:
             return State.INVALID
+        if self.reached is None:
+            return State.UNMEASURED
         if not self._meets(self.reached):
             return State.MISSED
         worst = self.low if self.at_least else self.high
@@ -80,7 +80,7 @@ class Verdict:
     @property
     def distance(self) -> float:
         """How far the bar is exceeded, as a factor; below 1 where it is missed."""
-        if self.reached is None or self.bar <= 0:
+        if self.reached is None or not self.bar:
             return 0.0
         if self.reached <= 0:
             return 0.0 if self.at_least else math.inf
@@ -89,6 +89,8 @@ class Verdict:
     @property
     def wording(self) -> str:
         """The bar, for people."""
+        if self.bar is None:
+            return "not judged"
         return f"{'at least' if self.at_least else 'at most'} {self.bar:g}"
 
     @property
@@ -101,7 +103,8 @@ class Verdict:
         return f"{significant(self.reached)} ({significant(self.low)} .. {significant(self.high)})"
 
     def _meets(self, value: float) -> bool:
-        return value >= self.bar if self.at_least else value <= self.bar
+        bar = self.bar or 0.0
+        return value >= bar if self.at_least else value <= bar
 
 
 def verdicts(run: Run) -> Sequence[Verdict]:
@@ -124,6 +127,9 @@ def _of(benchmark: Benchmark) -> Iterator[Verdict]:
             valid=all(point.valid for point in _judged(benchmark)),
             benchmark=benchmark,
         )
+    elif figures and not all(point.valid for point in _judged(benchmark)):
+        what = _WORDS.get(benchmark.scenario) or _question(benchmark)
+        yield Verdict(what=what, reached=None, bar=None, valid=False, benchmark=benchmark)
     elif _is_peer(benchmark):
         reason = "; ".join(benchmark.remarks[-1:])
         what = f"{_question(benchmark)}: {reason}" if reason else _question(benchmark)

@@ -65,7 +65,7 @@ def _single(one: Benchmark) -> str:
 def _ladder(one: Benchmark) -> str:
     half = min(one.points, key=lambda point: abs((point.load.share_of_capacity or 0.0) - _HALF))
     late = [f"{point.load.share_of_capacity:.0%}" for point in one.points if not point.valid]
-    said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {half.floor_p99_ms or 0:.2f}); capacity "
+    said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {_ms(half.floor_p99_ms)}); capacity "
     said += f"{one.figures['capacity_per_s']:,.0f}/s"
     return said + (f"; discarded: {', '.join(late)}" if late else "")
 
@@ -92,6 +92,11 @@ def _rates(one: Benchmark) -> str:
     return ", ".join(f"{point.label} {point.rate_reached_per_s:,.0f}/s" for point in one.points)
 
 
+def _generators(one: Benchmark) -> str:
+    found = ", ".join(f"{point.label} {point.p99_ms:.2f}" for point in one.points if point.load == one.points[-1].load)
+    return f"p99 at {one.points[-1].load.rate_per_s:,.0f}/s by {found} ms"
+
+
 def _reload(one: Benchmark) -> str:
     return f"{_labelled(one)}; {one.figures.get('lost', 0):.0f} lost"
 
@@ -114,6 +119,10 @@ def _figures(names: Sequence[tuple[str, str, float]]) -> Callable[[Benchmark], s
     )
 
 
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
 def _mark(point: Point) -> str:
     return "" if point.valid else " (discarded)"
 
@@ -133,4 +142,5 @@ _ANSWERS: Final[Mapping[str, Callable[[Benchmark], str]]] = {
     "idle": _figures([("idle_cpu_share", "{:.2%} of a core", 1), ("memory_bytes", "{:.0f} MB", _MB)]),
     "soak": _figures([("memory_slope_bytes_per_h", "{:+.2f} MB an hour", _MB), ("soak_s", "over {:.0f} s", 1)]),
     "limits": _limits,
+    "generators": _generators,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,9 +17,10 @@ from sardonyx_server.runtime.cores import available_cores
 
 _OF_FLOOR: Final = 1.25
 _JUDGED_SHARE: Final = 0.7
+_JUDGED_RUNS: Final = 3
 _BURST_SHARE: Final = 0.3
-# As many as two processes can send within the millisecond of slip that is allowed.
-_BURST_REQUESTS: Final = 16
+# As many as two processes can send within a few milliseconds.
+_BURST_REQUESTS: Final = 32
 _BURST_PROCESSES: Final = 2
 
 
@@ -27,22 +28,21 @@ def test_p99_at_half_load(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     """How long do 99 of 100 requests take at most, at half of what the server can bear and at other rates?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        capacity = capacity_per_s(serve.target, plan)
         say(f"capacity {capacity:,.0f}/s")
         points = []
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
-            point = measure(serve.target, load, plan.load_s_at(capacity * share), plan.seed)
-            points.append(_with_floor(serve, point, plan))
+            points.append(_with_floor(serve, _middle(serve, load, plan), plan))
             say(_words(points[-1]))
+        points = _floors_in_order(points)
         (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
         return Found(
             points=points,
-            figures={"capacity_per_s": capacity}
-            | bar(judged.p99_ms / (judged.floor_p99_ms or 1.0), _OF_FLOOR, at_least=False),
+            figures={"capacity_per_s": capacity} | _judged(judged),
             remarks=[
-                "capacity: a closed loop of 64 callers by the same generator, which shares the cores",
-                f"the bar is p99 at {_JUDGED_SHARE:.0%} of it / the floor there (bare echo and simulated greedy queue)",
+                "capacity: the highest rate answered as it comes, with the generator on the same cores",
+                f"bar: p99 at {_JUDGED_SHARE:.0%}, the middle of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
             ],
         )
 
@@ -53,7 +53,7 @@ def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     """How long do 99 of 100 requests take at most when all of a tenth of a second come at once?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        capacity = capacity_per_s(serve.target, plan)
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
         with aimed(
@@ -68,10 +68,38 @@ def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
         return Found(
             points=[point],
             figures={"capacity_per_s": capacity, "burst_requests": float(round(rate * BURST_S))},
-            remarks=[f"bursts of {round(rate * BURST_S)}: no more than the generator can send at once"],
+            remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms by {_BURST_PROCESSES} processes"],
         )
 
     ask("bursts", run)
+
+
+def _middle(serve: Served, load: Load, plan: Plan) -> Point:
+    """Of several runs the one with the middle p99, where it is judged; elsewhere of one."""
+    runs = _JUDGED_RUNS if load.share_of_capacity == _JUDGED_SHARE and not plan.quick else 1
+    points = [
+        measure(serve.target, load, plan.load_s_at(load.rate_per_s or 1.0), plan.seed + run) for run in range(runs)
+    ]
+    valid = [point for point in points if point.valid] or points
+    return sorted(valid, key=lambda point: point.p99_ms)[len(valid) // 2]
+
+
+def _floors_in_order(points: Sequence[Point]) -> list[Point]:
+    """No floor above one at a higher rate: that echo was disturbed, and a floor that is too high makes bars easy."""
+    found: list[Point] = []
+    lowest_ms: float | None = None
+    for point in reversed(points):
+        known = [each for each in (point.floor_p99_ms, lowest_ms) if each is not None]
+        lowest_ms = min(known, default=None)
+        found.append(replace(point, floor_p99_ms=lowest_ms))
+    return found[::-1]
+
+
+def _judged(point: Point) -> dict[str, float]:
+    """Its bar, where it counts and the floor is known."""
+    if point.floor_p99_ms is None:
+        return {}
+    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False, points=[point])
 
 
 def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
@@ -80,15 +108,16 @@ def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
     row_s = serve.rows.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
     return replace(
         point,
-        floor_p99_ms=floor.p99_s * 1e3,
-        floor_queue_p99_ms=floor.queue_p99_s * 1e3,
+        floor_p99_ms=None if floor.p99_s is None else floor.p99_s * 1e3,
+        floor_queue_p99_ms=None if floor.queue_p99_s is None else floor.queue_p99_s * 1e3,
         allowance_per_s=allowance(available_cores(), row_s, floor.echo_cpu_s),
     )
 
 
 def _words(point: Point) -> str:
+    shown = "unknown" if point.floor_p99_ms is None else f"{point.floor_p99_ms:.2f} ms"
     late = "" if point.valid else f"; discarded: {point.slip_share:.1%} of requests were sent late"
     return (
         f"{point.load.share_of_capacity:.0%}: {point.rate_reached_per_s:,.0f}/s, p50 {point.p50_ms:.2f}, "
-        f"p99 {point.p99_ms:.2f}, floor {point.floor_p99_ms:.2f} ms{late}"
+        f"p99 {point.p99_ms:.2f} ms, floor {shown}{late}"
     )

@@ -86,3 +86,15 @@ def test_what_was_not_measured_has_no_drawing() -> None:
     """Nor has a bar of 0, which nothing is a share of."""
     assert margin(Verdict(what="", reached=None, bar=1.0, benchmark=ANY)) == ""
     assert margin(Verdict(what="", reached=0.0, bar=0.0, at_least=False, benchmark=ANY)) == ""
+
+
+def test_a_bar_that_was_not_judged_is_shown() -> None:
+    """The suite judges nothing by a point that does not count; the summary says so."""
+    late = Point(load=Load(rate_per_s=1.0, share_of_capacity=0.7), valid=False, slip_share=0.1)
+    one = Benchmark(
+        name="test_p99_at_half_load[iris]", scenario="ladder", points=[late], figures={"capacity_per_s": 9.0}
+    )
+    (found,) = verdicts(Run(benchmarks=[one]))
+    assert (found.state, found.wording, found.reading) == (State.INVALID, "not judged", "not measured")
+    assert found.what == "p99 at 70 % of capacity / its simulated floor"
+    assert margin(found) == ""
