@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench.control import ROOT
 from bench.report.__main__ import main
 from bench.report.drawing import drawings
 from bench.report.history import Entry, read
@@ -156,3 +157,11 @@ def test_our_server_beside_another_is_a_line_of_its_own() -> None:
         "sardonyx p99",
     ]
     assert "sardonyx p99 beside another" in lines["latency-iris"]
+
+
+def test_the_commands_of_absent_parts_name_benchmarks_that_exist() -> None:
+    """Of the suite, as they stand in its files."""
+    suite = "\n".join(file.read_text("utf-8") for file in (ROOT / "bench" / "suite").glob("test_*.py"))
+    named = [found[1] for section in sections(Run()) if (found := re.search(r"--only (\w+)", section.missing))]
+    assert len(named) == 10
+    assert [name for name in named if f"def {name}(" not in suite] == []
