@@ -113,6 +113,14 @@ bench-features: $(VENV)/.dev-stamp ## measure what the features for Triton's cli
 bench-client: $(VENV)/.dev-stamp ## measure the Python client against tritonclient and the bare stub
 	$(BIN)/python -m bench.client $(ARGS)
 
+.PHONY: bench-report
+bench-report: $(VENV)/.dev-stamp ## make a page of what make bench and make bench-peers have stored (RUN="FILE FILE")
+	$(BIN)/python -m bench.report $(RUN) $(ARGS)
+
+.PHONY: bench-readme
+bench-readme: $(VENV)/.dev-stamp ## write the README's section on performance from stored runs (RUN=FILE replaces the last of its kind)
+	$(BIN)/python -m bench.report.readme $(RUN)
+
 # The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are
 # kept; ARGS="--upgrade" moves them. serve.lock is held to dev.lock, so that `make serve` after `make test` has nothing to
 # change. oldest.lock takes the lower end of every bound in pyproject.toml: each is tested, none is only claimed.

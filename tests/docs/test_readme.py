@@ -21,7 +21,8 @@ from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks,
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
-# Flags of other programs: npm, protoc and its plugins, make conformance, and the script that trains the sample models.
+# Flags of other programs: npm, protoc and its plugins, make conformance, the bench, and the script that trains the
+# sample models.
 _FLAGS_OF_OTHERS = {
     "--es_opt",
     "--es_out",
@@ -30,10 +31,14 @@ _FLAGS_OF_OTHERS = {
     "--grpc_python_out",
     "--no-install",
     "--no-package-lock",
+    "--models",
     "--only",
     "--out",
     "--plugin",
     "--python_out",
+    "--quick",
+    "--seconds",
+    "--turns",
 }
 # Messages that are put together, or are grpc's own; test_each_message_of_the_troubleshooting_table covers the rest.
 _MADE_OF_PARTS = {

@@ -1,0 +1,157 @@
+"""Runs in small form, as bench/runs/ keeps them: what the README says, and nothing that only a machine reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Any, Final
+
+from bench.bars import Bar, Outcome
+from bench.store import Benchmark, Load, Point, Run
+
+__all__ = ["Bars", "NotAResult", "kept", "name_of", "small"]
+
+# Three more than are shown: what is rounded twice may end in another digit.
+_DIGITS: Final = 6
+# Of a bars file: where it was measured, without what names the machine's kernel.
+_AROUND: Final = (
+    "date",
+    "commit",
+    "changed_files",
+    "command",
+    "seed",
+    "python",
+    "versions",
+    "cpu",
+    "cores",
+    "generator",
+    "turns",
+    "seconds",
+)
+_PLACE: Final = re.compile(r" --json[ =]\S+")
+# Large, and read by the page of the whole run alone.
+_LEFT_OUT: Final = frozenset({"histogram", "batch_sizes", "stages_us"})
+
+
+class NotAResult(ValueError):
+    """A file that none of the commands under bench/ has written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """A results file of ``bench/command.py``.
+
+    Attributes:
+        around: When, where and how it was measured.
+        outcomes: In the order of the file.
+    """
+
+    around: Mapping[str, Any]
+    outcomes: Sequence[Outcome]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Bars:
+        """Read a whole file's content."""
+        outcomes = [
+            Outcome(
+                bar=Bar(
+                    name=one["bar"],
+                    target=one["target"],
+                    at_least=one["at_least"],
+                    unit=one["unit"],
+                    slack=one["slack"],
+                ),
+                values=one["values"],
+                remark=one["remark"],
+            )
+            for one in data["outcomes"]
+        ]
+        around = {name: data[name] for name in _AROUND if name in data}
+        command = _PLACE.sub("", " ".join(around["command"])).split()
+        return cls(around={**around, "command": command}, outcomes=outcomes)
+
+
+def kept(data: Mapping[str, Any]) -> Bars | Run:
+    """What a file holds.
+
+    Raises:
+        NotAResult: Neither outcomes nor benchmarks.
+    """
+    try:
+        if "outcomes" in data:
+            return Bars.from_json(data)
+        if "benchmarks" in data:
+            return _without_files(Run.from_json(data))
+    except (KeyError, TypeError) as error:
+        raise NotAResult(f"expected a results file of make bench; {type(error).__name__}: {error}") from error
+    raise NotAResult(f"expected a results file with 'outcomes' or 'benchmarks', got the keys {sorted(data)}")
+
+
+def _without_files(run: Run) -> Run:
+    """Its commands do not say where the results went: that is a place on somebody's machine."""
+    benchmarks = [replace(one, command=_PLACE.sub("", one.command)) for one in run.benchmarks]
+    return replace(run, command=_PLACE.sub("", run.command), benchmarks=benchmarks)
+
+
+def name_of(result: Bars | Run) -> str:
+    """``core`` of ``python -m bench.core``, ``peers`` of ``make bench-peers``, ``suite`` of ``make bench``."""
+    if isinstance(result, Bars):
+        return next((word.removeprefix("bench.") for word in result.around["command"] if word.startswith("bench.")), "")
+    found = re.search(r"\bbench[.-](\w+)", result.command)
+    return "suite" if found is None or found[1] == "quick" else found[1]
+
+
+def small(result: Bars | Run) -> str:
+    """The text to keep: floats to six digits, defaults and histograms left out."""
+    if isinstance(result, Bars):
+        outcomes = [
+            {
+                "bar": one.bar.name,
+                "target": one.bar.target,
+                "at_least": one.bar.at_least,
+                "unit": one.bar.unit,
+                "slack": one.bar.slack,
+                "values": _rounded(list(one.values)),
+                "remark": one.remark,
+            }
+            for one in result.outcomes
+        ]
+        return json.dumps({**result.around, "outcomes": outcomes}, indent=1) + "\n"
+    own = result.as_json()
+    benchmarks = [
+        {"name": one.name, "extra_info": {**_told(one), "points": [_point(point) for point in one.points]}}
+        for one in result.benchmarks
+    ]
+    return json.dumps({"sardonyx": own["sardonyx"], "benchmarks": benchmarks}, indent=0) + "\n"
+
+
+def _told(benchmark: Benchmark) -> dict[str, Any]:
+    return {name: value for name, value in _changed(benchmark).items() if name not in {"name", "points"}}
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {**_changed(point), "load": _changed(point.load)}
+
+
+def _changed(record: Benchmark | Point | Load) -> dict[str, Any]:
+    """Fields that differ from their defaults, without those left out."""
+    found: dict[str, Any] = {}
+    for one in fields(record):
+        value = getattr(record, one.name)
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        if value != default and one.name not in _LEFT_OUT:
+            found[one.name] = _rounded(value)
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six digits; what holds them likewise."""
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(one) for one in value]
+    return value

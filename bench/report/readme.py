@@ -1,0 +1,83 @@
+"""Writes the README's section on performance from the runs that bench/runs/ keeps.
+
+python -m bench.report.readme [RUN.json]...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.control import ROOT
+from bench.report.kept import NotAResult, kept, name_of, small
+from bench.report.prose import prose
+
+__all__ = ["BEGIN", "END", "RUNS", "main", "put", "section"]
+
+RUNS: Final = ROOT / "bench" / "runs"
+BEGIN: Final = "<!-- Written by make bench-readme; change nothing by hand up to the next mark. -->\n"
+END: Final = "<!-- The end of what make bench-readme writes. -->\n"
+
+_README: Final = ROOT / "README.md"
+# The server first; what is not named here comes behind.
+_ORDER: Final = ("suite", "peers", "core", "features", "client")
+
+
+def section(runs: Path = RUNS) -> str:
+    """What stands between the marks: each run that is kept, in turn."""
+    files = sorted(runs.glob("*.json"), key=lambda file: (_place(file.stem), file.stem))
+    return "\n".join(prose(kept(json.loads(file.read_text("utf-8")))) for file in files)
+
+
+def put(document: str, text: str) -> str:
+    """A document with another text between the marks.
+
+    Raises:
+        NotAResult: It has no marks.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise NotAResult(f"expected the marks {BEGIN.strip()!r} and {END.strip()!r} in the README, and found them not")
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def main(words: Sequence[str] | None = None, *, readme: Path = _README, runs: Path = RUNS) -> int:
+    """Keep the runs that are given, and write the section.
+
+    Args:
+        words: Of the command line; None = those of this process.
+        readme: To write into.
+        runs: Where runs are kept.
+
+    Returns:
+        Exit status: 0, or 2 where a file cannot be read or is none of a bench.
+    """
+    parser = argparse.ArgumentParser(prog="python -m bench.report.readme", description=__doc__)
+    parser.add_argument("run", type=Path, nargs="*", metavar="RUN.json", help="takes the place of the last of its kind")
+    given = parser.parse_args(words)
+    try:
+        for file in given.run:
+            result = kept(json.loads(file.read_text("utf-8")))
+            runs.mkdir(parents=True, exist_ok=True)
+            place = runs / f"{name_of(result)}.json"
+            place.write_text(small(result), "utf-8")
+            print(f"kept: {place}")
+        readme.write_text(put(readme.read_text("utf-8"), section(runs)), "utf-8")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"written: {readme}")
+    return 0
+
+
+def _place(name: str) -> int:
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The README's section: what is kept of a run, and what is written of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.bars import Bar, Outcome
+from bench.report.kept import Bars, NotAResult, kept, name_of, small
+from bench.report.prose import prose
+from bench.report.readme import BEGIN, END, main, put
+from bench.store import Run
+from tests.bench.report.synthetic import HOSTILE, run
+
+RUN = run()
+BARS: dict[str, Any] = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789abcdef",
+    "changed_files": 3,
+    "command": ["python", "-m", "bench.core", "--turns", "3"],
+    "seed": 1,
+    "python": "3.11.7",
+    "versions": {"grpcio": "1.85.1", "magika": ""},
+    "cpu": "A processor",
+    "system": "Linux of somebody",
+    "generator": "h2load",
+    "cores": 2,
+    "turns": 3,
+    "seconds": 0.8,
+    "outcomes": [
+        Outcome(bar=Bar(name="rate", target=0.8), values=[0.91234567, 0.9, 0.93], remark="fine").as_json(),
+        Outcome(
+            bar=Bar(name="memory", target=150, at_least=False, unit="MB"), values=[200.0], remark="a | <b>"
+        ).as_json(),
+        Outcome(bar=Bar(name="shy", target=1, slack=0.03), values=[], remark="CaseMissing: no package").as_json(),
+        Outcome(bar=Bar(name="far", target=0.8), values=[0.2], remark="why").as_json(),
+    ],
+}
+
+
+def test_bars_become_a_table_with_losing_cases_first() -> None:
+    """The farthest from its bar at the top; what could not be measured before what is met; remarks of both below."""
+    text = prose(kept(BARS))
+    assert [line for line in text.splitlines() if line.startswith("|")] == [
+        "| compared, in one run | bar | reached |",
+        "| --- | --- | --- |",
+        "| far | at least 0.8 | **0.200** |",
+        "| memory | at most 150 MB | **200 MB** |",
+        "| shy | at least 1, less 3 % for noise | not measured |",
+        "| rate | at least 0.8 | 0.912 (0.900 .. 0.930) |",
+    ]
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+        "- far: why",
+        "- memory: a \\| &lt;b>",
+        "- shy: CaseMissing: no package",
+    ]
+
+
+def test_the_text_says_where_and_how_it_was_measured() -> None:
+    """Date, commit, changes, processor, cores, generator, versions, turns."""
+    first = " ".join(prose(kept(BARS)).partition("\n\n")[0].split())
+    assert first == (
+        "`make bench-core`, 2026-01-02, commit `0123456789` with 3 changed files: A processor, 2 cores shared by "
+        "servers and callers (h2load); Python 3.11.7, grpcio 1.85.1. 3 turns of about 0.8 s for each arm; median "
+        "(lowest .. highest) of the turns. What misses its bar comes first."
+    )
+
+
+def test_what_is_kept_says_the_same() -> None:
+    """The small form of bars and of a run: the same text, and nothing but numbers in six digits."""
+    for data in (BARS, RUN.as_json()):
+        again = small(kept(data))
+        assert prose(kept(json.loads(again))) == prose(kept(data))
+        assert small(kept(json.loads(again))) == again
+    assert "Linux of somebody" not in small(kept(BARS))
+    assert "0.912346" in small(kept(BARS))
+    assert "0.9123456" not in small(kept(BARS))
+
+
+def test_where_a_file_lay_is_not_kept() -> None:
+    """A place on somebody's machine."""
+    told = replace(RUN, command="python -m bench.suite --quick --json /home/somebody/run.json --seed 1").as_json()
+    assert "`python -m bench.suite --quick --seed 1`" in prose(kept(told))
+    bars = {**BARS, "command": ["python", "-m", "bench.core", "--json", "/home/somebody/run.json"]}
+    assert "somebody" not in small(kept(told)) + small(kept(bars))
+
+
+def test_peers_are_one_line_each() -> None:
+    """The range of all comparisons with each, whatever came of them; losing ones follow one by one."""
+    lines = prose(RUN).splitlines()
+    begin = lines.index("| beside | rate: Sardonyx / it | p99: Sardonyx / it | bars met |")
+    assert sorted(lines[begin + 2 : begin + 5]) == [
+        "| kserve | not measured | not measured | 0 of 1 |",
+        "| mlserver | 15.4 | not measured | 0 of 1 |",
+        "| triton | not measured | 0.610 | 0 of 1 |",
+    ]
+
+
+def test_the_small_form_of_a_run_is_small() -> None:
+    """No histograms."""
+    assert len(small(RUN)) < len(json.dumps(RUN.as_json())) / 3
+    assert "histogram" not in small(RUN)
+
+
+def test_a_run_becomes_tables() -> None:
+    """Latencies of our own server, then bars that are missed, then those that are met."""
+    text = prose(RUN)
+    points = {point.load.share_of_capacity: point for point in RUN.benchmarks[0].points}
+    half, judged = points[0.5], points[0.7]
+    cells = next(line for line in text.splitlines() if line.startswith("| iris | 20,000/s")).split(" | ")
+    assert [float(word) for word in cells[2].removesuffix(" ms").split(" / ")] == pytest.approx(
+        [half.p50_ms, half.p99_ms], rel=5e-3
+    )
+    assert float(cells[3].split(" / ")[1].removesuffix(" ms")) == pytest.approx(judged.p99_ms, rel=5e-3)
+    assert text.index("**1.40**") < text.index("<details>") < text.index("requests lost in a reload")
+    assert "15.4 (14.2 .. 16.1), not proven" in text
+    assert HOSTILE not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("make bench", "suite"),
+        ("make bench-quick", "suite"),
+        ("make bench ARGS='--only x'", "suite"),
+        ("make bench-peers", "peers"),
+        ("python -m bench.peers --only triton", "peers"),
+        ("", "suite"),
+    ],
+)
+def test_runs_are_told_apart_by_their_command(command: str, name: str) -> None:
+    """Each kind is kept once."""
+    assert name_of(Run(command=command)) == name
+    assert name_of(Bars.from_json(BARS)) == "core"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"a": 1}, r"expected a results file with 'outcomes' or 'benchmarks', got the keys \['a'\]"),
+        ({"outcomes": [{}]}, "expected a results file of make bench; KeyError: 'bar'"),
+    ],
+)
+def test_other_files_are_refused(data: dict[str, Any], told: str) -> None:
+    """With what was expected."""
+    with pytest.raises(NotAResult, match=told):
+        kept(data)
+
+
+def test_the_section_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    """Twice gives the same; a run takes the place of the last of its kind."""
+    readme, runs, file = tmp_path / "README.md", tmp_path / "runs", tmp_path / "result.json"
+    readme.write_text(f"before\n{BEGIN}old{END}after\n")
+    for data in (BARS, {**BARS, "cores": 64}, RUN.as_json()):
+        file.write_text(json.dumps(data))
+        assert main([str(file)], readme=readme, runs=runs) == 0
+    text = readme.read_text()
+    assert text == f"before\n{BEGIN}\n{prose(RUN)}\n{prose(Bars.from_json({**BARS, 'cores': 64}))}\n{END}after\n"
+    assert sorted(one.name for one in runs.iterdir()) == ["core.json", "suite.json"]
+    assert main([], readme=readme, runs=runs) == 0
+    assert readme.read_text() == text
+
+
+def test_a_document_without_marks_is_refused() -> None:
+    """Rather than written over."""
+    with pytest.raises(NotAResult, match="expected the marks"):
+        put("no marks", "text")
+
+
+def test_a_quick_run_is_called_so() -> None:
+    """Its numbers are for orientation."""
+    assert "It was a quick run" in prose(replace(RUN, quick=True))
+    assert "It was a quick run" not in prose(RUN)
