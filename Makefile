@@ -101,6 +101,14 @@ bench-soak: $(VENV)/.dev-stamp ## half an hour of load: does memory grow?
 bench-generators: $(VENV)/.dev-stamp ## check the load generator with h2load and perf_analyzer on one server
 	$(BIN)/python -m bench.suite --generators $(ARGS)
 
+.PHONY: bench-gate
+bench-gate: $(VENV)/.dev-stamp ## has the p99 grown? compares with the commit before (ARGS="--against COMMIT|RUN.json", ARGS=--self-test)
+	$(BIN)/python -m bench.gate $(ARGS)
+
+.PHONY: bench-micro
+bench-micro: $(VENV)/.dev-stamp ## measure single steps of the hot path, and their memory, half a minute (ARGS="-k queue")
+	$(BIN)/python -m bench.micro $(ARGS)
+
 .PHONY: bench-core
 bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run
 	$(BIN)/python -m bench.core $(ARGS)

@@ -18,7 +18,7 @@ from bench.cases import SEED, CaseMissing
 from bench.control import ROOT
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["busy_cores", "checked_out", "run_fields", "surroundings"]
+__all__ = ["busy_cores", "changed_files", "checked_out", "run_fields", "surroundings"]
 
 _DISTRIBUTIONS: Final = (
     "sardonyx",
@@ -42,7 +42,7 @@ def surroundings(command: str) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
-        "changed_files": len(_git("status", "--porcelain").splitlines()),
+        "changed_files": changed_files(),
         "command": ["python", "-m", f"bench.{command}", *sys.argv[1:]],
         "seed": SEED,
         "python": platform.python_version(),
@@ -79,6 +79,11 @@ def run_fields(command: str, *, seed: int, quick: bool) -> dict[str, Any]:
         "changed_files": around["changed_files"],
         "busy_cores_before": around["busy_cores_before"],
     }
+
+
+def changed_files() -> int:
+    """Files that differ from the commit, with those that git does not know."""
+    return len(_git("status", "--porcelain").splitlines())
 
 
 def busy_cores() -> float:

@@ -28,8 +28,9 @@ from tests.conformance.tools import PERF_ANALYZER, Tool, ToolMissing
 
 __all__: list[str] = []
 
+_SUITE: Final = Path(__file__).parent
+_MICRO: Final = ROOT / "bench" / "micro"
 _PYTEST: Final = (
-    str(Path(__file__).parent),
     "--capture=no",  # progress is shown
     "--verbose",
     "--override-ini=console_output_style=count",
@@ -55,7 +56,8 @@ def main() -> int:
         _install(PERF_ANALYZER)
     options += [f"--{name}" for name in ("quick", "generators") if getattr(given, name)]
     options += [f"--only={text}" for text in given.only]
-    status = int(pytest.main([*_PYTEST, *options]))
+    places = [_SUITE] if given.quick or given.generators or soak_s else [_SUITE, _MICRO]
+    status = int(pytest.main([*map(str, places), *_PYTEST, *options]))
     if not file.exists() or not file.stat().st_size:
         print("nothing was measured")
         return status or 1

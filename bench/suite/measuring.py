@@ -44,12 +44,14 @@ class Target:
         model: Whose batches and stages are; "" = none.
         fleet: Of the load.
         timeout_s: Deadline of each request.
+        gives_way: Whether the server gives way to the generator in open loops; no need where each has its own cores.
     """
 
     server: Server
     model: str
     fleet: Fleet
     timeout_s: float
+    gives_way: bool = True
 
 
 @contextmanager
@@ -62,6 +64,7 @@ def aimed(
     connections: int = _CONNECTIONS,
     processes: int | None = None,
     timeout_s: float = 10.0,
+    gives_way: bool = True,
 ) -> Iterator[Target]:
     """Connect processes that ask a server, and warm it up.
 
@@ -73,6 +76,7 @@ def aimed(
         connections: HTTP/2 connections in all.
         processes: That send; None = half the cores, at least one, at most 4, as ``sardonyx bench`` takes.
         timeout_s: Deadline of each request.
+        gives_way: Whether the server gives way to the generator in open loops.
 
     Raises:
         LoadFailed: No connection.
@@ -83,13 +87,13 @@ def aimed(
     count = processes or max(1, min(_MAX_PROCESSES, available_cores() // 2))
     with Fleet(aim, processes=count, connections=connections) as fleet:
         fleet.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
-        yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s)
+        yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
 
 
 def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
     """Put a load on a server for some time. Blocks.
 
-    In an open loop the server gives way to the generator (:func:`bench.placement.yielding`).
+    In an open loop the server gives way to the generator (:func:`bench.placement.yielding`), where the target says so.
 
     A run in which more than 1 % of requests were sent late is discarded and done once more; where that is late too, its
     point is stored as not valid. Of bursts, all must have been sent within a tenth of the time between two.
@@ -108,7 +112,7 @@ def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: 
     for _ in range(attempts):
         target.server.forget_peak()
         before = target.server.figures(target.model)
-        with yielding(target.server.tree()) if load.kind == "open" else nullcontext():
+        with yielding(target.server.tree()) if target.gives_way and load.kind == "open" else nullcontext():
             report = target.fleet.run(loop_of(load, seed), duration_s=seconds)
         grown = target.server.figures(target.model).since(before)
         point = point_of(report, load, grown, seed=seed, deadline_s=target.timeout_s)

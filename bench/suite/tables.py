@@ -143,4 +143,11 @@ _ANSWERS: Final[Mapping[str, Callable[[Benchmark], str]]] = {
     "soak": _figures([("memory_slope_bytes_per_h", "{:+.2f} MB an hour", _MB), ("soak_s", "over {:.0f} s", 1)]),
     "limits": _limits,
     "generators": _generators,
+    "micro": _figures(
+        [
+            ("seconds", "{:,.0f} ns", 1e-9),
+            ("allocations", "{:.1f} blocks held", 1),
+            ("peak_bytes", "{:,.1f} kB at most", 1e3),
+        ]
+    ),
 }

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERBS = {
     *("serve", "test", "check", "models", "protos", "clean", "help", "lock", "format"),
     *("bench-core", "bench-features", "bench-client", "conformance"),
+    *("bench-gate", "bench-micro"),
 }
 
 

@@ -1,0 +1,42 @@
+"""One call, measured and stored: its time by pytest-benchmark, what it takes of memory in a pass of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, TypeVar
+
+from bench.micro.counting import held_blocks, peak_bytes
+from bench.store import Benchmark
+
+__all__ = ["COMMAND", "Measure", "measure"]
+
+T = TypeVar("T")
+
+Measure: TypeAlias = Callable[[Callable[[], T]], T]
+"""The fixture ``measured``: measures a call and gives back what one of them returned."""
+
+COMMAND: Final = "make bench-micro"
+
+
+def measure(benchmark: Any, name: str, question: str, call: Callable[[], T]) -> T:
+    """Measure a call, again and again.
+
+    Args:
+        benchmark: The fixture of pytest-benchmark, which is not typed; the results go into its ``extra_info``.
+        name: Of the benchmark.
+        question: That it answers.
+        call: What is measured.
+
+    Returns:
+        What one of the calls returned.
+    """
+    answer: T = benchmark(call)
+    if benchmark.stats is not None:  # None with --benchmark-disable
+        figures = {
+            "seconds": benchmark.stats.stats.median,
+            "allocations": held_blocks(call),
+            "peak_bytes": float(peak_bytes(call)),
+        }
+        stored = Benchmark(name=name, scenario="micro", question=question, command=COMMAND, figures=figures)
+        benchmark.extra_info.update(stored.as_json()["extra_info"])
+    return answer
