@@ -95,19 +95,22 @@ class Child:
 
 
 @contextmanager
-def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> Iterator[Child]:
+def child(
+    module: str, arguments: Sequence[str] = (), *, root: Path = ROOT, interpreter: str = sys.executable
+) -> Iterator[Child]:
     """Run ``python -m module arguments`` as a child; stop it at the end.
 
     Args:
         module: Of this harness.
         arguments: For it.
         root: Of another copy of the project, to run that one's sources.
+        interpreter: Of another environment, to run on that one's packages.
 
     Raises:
         ChildFailed: It ended before it was up.
     """
     process = subprocess.Popen(  # noqa: S603  # the harness's own module
-        [sys.executable, "-m", module, *arguments],
+        [interpreter, "-m", module, *arguments],
         cwd=root,
         env=None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)},
         stdin=subprocess.PIPE,

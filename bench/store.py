@@ -13,7 +13,15 @@ __all__ = ["Benchmark", "Load", "Point", "Run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What was asked of the server; see bench/README.md."""
+    """What was asked of the server; see bench/README.md.
+
+    Attributes:
+        kind: ``open`` (requests are sent when they are due) or ``closed`` (each caller waits for its answer).
+        arrivals: Of an open loop: ``poisson``, ``constant`` or ``burst``.
+        rate_per_s: Of an open loop.
+        callers: Of a closed loop.
+        share_of_capacity: The rate as a share of the capacity that the same benchmark found.
+    """
 
     kind: str = "open"
     arrivals: str | None = None
@@ -24,9 +32,32 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One load and what came of it. Absent optional values are None."""
+    """One load and what came of it. Absent optional values are None.
+
+    Attributes:
+        load: What was asked for.
+        label: What this point is among those of its benchmark: ``before``, ``during``; "" where the load says it.
+        rate_reached_per_s: Answers a second within the time of the load.
+        answered: Requests.
+        failed: Status -> requests that ended with it.
+        slip_share: Share of requests sent more than 1 ms after they were due.
+        valid: Whether the generator kept its schedule; figures of a point that is not count for nothing.
+        p50_ms: Latency from when a request was due; likewise the others. 0 where nothing was answered.
+        histogram: All latencies in ns, in HdrHistogram's encoded form.
+        batch_rows_mean: Rows of a run of the model.
+        batch_sizes: Rows -> runs of so many.
+        cpu_s_per_1000: CPU seconds of the server's processes for 1,000 answers.
+        peak_memory_bytes: Resident memory of the server's processes during this load.
+        stages_us: Where the mean latency went: ``transport``, ``decode``, ``queue``, ``gather``, ``run``, ``encode``.
+        goodput_per_s: Answers a second that came within their deadline.
+        allowance_per_s: What the cores permit at most; see bench/README.md.
+        floor_p99_ms: p99 of a bare echo and a simulated greedy queue at the same rate.
+        floor_queue_p99_ms: p99 of the simulated queue alone.
+        seed: Of arrivals.
+    """
 
     load: Load
+    label: str = ""
     rate_reached_per_s: float = 0.0
     answered: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +78,7 @@ class Point:
     goodput_per_s: float | None = None
     allowance_per_s: float | None = None
     floor_p99_ms: float | None = None
+    floor_queue_p99_ms: float | None = None
     seed: int = 0
 
     @classmethod
@@ -64,7 +96,19 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """One benchmark of a run: its ``extra_info``, with pytest-benchmark's ``name``."""
+    """One benchmark of a run: its ``extra_info``, with pytest-benchmark's ``name``.
+
+    Attributes:
+        name: The question in short: ``test_p99_at_half_load[iris]``.
+        scenario: Kind of load; the list stands in bench/README.md.
+        question: What it asks, as a sentence.
+        model: Name of the model; "" where it is about none.
+        server: ``sardonyx``, a limit or a peer.
+        command: Measures this benchmark alone.
+        points: What was measured under load.
+        figures: What was measured otherwise, and what holds for all points; units are in the names.
+        remarks: Sentences for people.
+    """
 
     name: str
     scenario: str
@@ -92,7 +136,21 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A stored run."""
+    """A stored run.
+
+    Attributes:
+        benchmarks: What was measured.
+        schema: Of this file.
+        command: What measures it again.
+        seed: Of models and arrivals.
+        quick: Whether it was a short one, with fewer points.
+        versions: Package -> version, ``python`` among them.
+        cpu: Model name.
+        cores: That processes may use.
+        governor: Of the clock; None where the system names none.
+        started: ISO 8601, UTC.
+        commit: Of the project.
+    """
 
     benchmarks: Sequence[Benchmark] = ()
     schema: int = 1

@@ -1,0 +1,180 @@
+"""A server under the suite's loads, and what it costs and does, read from outside. Sends no load.
+
+CPU time and memory are those of its whole process tree, from Linux's /proc. Batch sizes and times by stage come from
+its own ModelStatistics, so that an earlier commit and another server of the protocol are read like this one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from bench.control import ROOT, child
+from sardonyx_wire.messages import METHODS, ModelStatisticsRequest, ModelStatisticsResponse
+
+__all__ = ["Figures", "Server", "serving"]
+
+_PROC: Final = Path("/proc")
+_KIB: Final = 1024
+_TIMEOUT_S: Final = 20.0
+# What Linux makes clock_getcpuclockid(3) of: the process's number, negated, above three bits; 2 = all time it has run.
+_CLOCK_BITS: Final = 3
+_CLOCK_SCHED: Final = 2
+# Writing this to clear_refs makes the peak of resident memory begin anew (proc(5)).
+_RESET_PEAK: Final = "5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a server has done so far. Sums, so that the difference of two readings belongs to what lay between.
+
+    Attributes:
+        cpu_s: CPU seconds of its processes.
+        requests: Answered with outputs.
+        runs: Rows -> runs of the model of so many rows; empty where the server does not tell.
+        stages_ns: Stage -> time of all requests; empty likewise.
+    """
+
+    cpu_s: float
+    requests: int = 0
+    runs: Mapping[int, int] = field(default_factory=dict)
+    stages_ns: Mapping[str, int] = field(default_factory=dict)
+
+    def since(self, before: Figures) -> Figures:
+        """What came since an earlier reading of the same server."""
+        runs = {rows: count - before.runs.get(rows, 0) for rows, count in self.runs.items()}
+        return Figures(
+            cpu_s=self.cpu_s - before.cpu_s,
+            requests=self.requests - before.requests,
+            runs={rows: count for rows, count in runs.items() if count},
+            stages_ns={name: ns - before.stages_ns.get(name, 0) for name, ns in self.stages_ns.items()},
+        )
+
+    @property
+    def mean_rows(self) -> float | None:
+        """Of a run of the model; None where none is known."""
+        runs = sum(self.runs.values())
+        return sum(rows * count for rows, count in self.runs.items()) / runs if runs else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server that is up, whoever started it.
+
+    Attributes:
+        address: Host and port.
+        pid: Of the process whose tree it is.
+        facts: Model -> how the server has set it up (runners, threads, max_rows); empty where it does not tell.
+    """
+
+    address: str
+    pid: int
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def figures(self, model: str = "") -> Figures:
+        """What it has done so far, and of one model where that is named. A server that tells nothing only has CPU."""
+        cpu_s = sum(_cpu_s(pid) for pid in self.tree())
+        return _with_statistics(self.address, model, cpu_s) if model else Figures(cpu_s=cpu_s)
+
+    def forget_peak(self) -> None:
+        """Let :meth:`peak_memory_bytes` begin anew from what is resident now."""
+        for pid in self.tree():
+            with suppress(OSError):
+                (_PROC / str(pid) / "clear_refs").write_text(_RESET_PEAK)
+
+    def peak_memory_bytes(self) -> int:
+        """The most that was resident, of each process by itself; pages that processes share count for each."""
+        return sum(_status_bytes(pid, "VmHWM") for pid in self.tree())
+
+    def memory_bytes(self) -> int:
+        """What is resident now, likewise."""
+        return sum(_status_bytes(pid, "VmRSS") for pid in self.tree())
+
+    def tree(self) -> list[int]:
+        """Its processes: the first one and all that came of it and live."""
+        children = defaultdict(list)
+        for folder in _PROC.iterdir():
+            if folder.name.isdecimal():
+                with suppress(OSError):
+                    # "pid (name) state parent ..."; a name may hold brackets and blanks.
+                    parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                    children[parent].append(int(folder.name))
+        found, left = [], [self.pid]
+        while left:
+            pid = left.pop()
+            found.append(pid)
+            left += children[pid]
+        return found
+
+
+@contextmanager
+def serving(
+    repository: Path, *, checkout: Path = ROOT, interpreter: str = sys.executable, **settings: object
+) -> Iterator[Server]:
+    """A Sardonyx in a process of its own, stopped at the end.
+
+    Args:
+        repository: Folder of models.
+        checkout: Root of the copy of the project whose sources it runs.
+        interpreter: Python of the environment whose packages it runs on.
+        **settings: Of the server.
+
+    Raises:
+        ChildFailed: It did not start.
+    """
+    arguments = [str(repository.resolve()), *(["--settings", json.dumps(settings)] if settings else [])]
+    with child("bench.serve", arguments, root=checkout, interpreter=interpreter) as process:
+        yield Server(address=process.address, pid=process.pid, facts=process.hello.get("models", {}))
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds of a process, of threads that have ended too; 0 where it has ended."""
+    try:
+        return time.clock_gettime((~pid << _CLOCK_BITS) | _CLOCK_SCHED)
+    except OSError:
+        return 0.0
+
+
+def _status_bytes(pid: int, key: str) -> int:
+    """A line such as ``VmHWM:  123456 kB`` of a process's status; 0 where it has ended."""
+    with suppress(OSError):
+        for line in (_PROC / str(pid) / "status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * _KIB
+    return 0
+
+
+def _with_statistics(address: str, model: str, cpu_s: float) -> Figures:
+    request = ModelStatisticsRequest(name=model).SerializeToString()
+    with grpc.insecure_channel(address) as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS["ModelStatistics"].path)
+        try:
+            answer = ModelStatisticsResponse.FromString(call(request, timeout=_TIMEOUT_S))
+        except grpc.RpcError:
+            return Figures(cpu_s=cpu_s)  # An echo, or a server without the extension.
+    requests, runs, stages_ns = 0, defaultdict[int, int](int), defaultdict[str, int](int)
+    for one in answer.model_stats:
+        stats = one.inference_stats
+        requests += stats.success.count
+        known = {
+            "queue": stats.queue.ns,
+            "gather": stats.compute_input.ns,
+            "run": stats.compute_infer.ns,
+            "encode": stats.compute_output.ns,
+        }
+        # What is left of a request's time in the server: reading it, before it waits.
+        known["decode"] = max(0, stats.success.ns - sum(known.values()))
+        for name, ns in known.items():
+            stages_ns[name] += ns
+        for batch in one.batch_stats:
+            runs[batch.batch_size] += batch.compute_infer.count
+    return Figures(cpu_s=cpu_s, requests=requests, runs=dict(runs), stages_ns=dict(stages_ns))
