@@ -103,6 +103,14 @@ bench-features: $(VENV)/.dev-stamp ## measure what the features for Triton's cli
 bench-client: $(VENV)/.dev-stamp ## measure the Python client against tritonclient and the bare stub
 	$(BIN)/python -m bench.client $(ARGS)
 
+.PHONY: peers
+peers: $(VENV)/.dev-stamp ## install the servers that bench-peers compares with, each in an environment of its own (ARGS="triton")
+	$(BIN)/python -m bench.peers.install $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.dev-stamp ## measure beside other servers (ARGS="--only triton --models iris" for some)
+	$(BIN)/python -m bench.peers $(ARGS)
+
 # The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are
 # kept; ARGS="--upgrade" moves them. serve.lock is held to dev.lock, so that `make serve` after `make test` has nothing to
 # change. oldest.lock takes the lower end of every bound in pyproject.toml: each is tested, none is only claimed.

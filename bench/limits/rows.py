@@ -76,6 +76,21 @@ class Rows:
             if name not in served or not np.allclose(served[name], own, rtol=_TOLERANCE, atol=_TOLERANCE):
                 raise WrongAnswer(f"output {name!r}: expected {own}, got {served.get(name)}")
 
+    def check_bytes(self, body: bytes) -> None:
+        """The same for an answer that is the bytes of all outputs, one after the other.
+
+        Raises:
+            WrongAnswer: They differ beyond rounding.
+        """
+        at = 0
+        for name, own in zip(self._names, self._session.run(self._names, dict(self._row)), strict=True):
+            served = np.frombuffer(body[at : at + own.nbytes], own.dtype)
+            if served.size != own.size or not np.allclose(served, own.ravel(), rtol=_TOLERANCE, atol=_TOLERANCE):
+                raise WrongAnswer(f"output {name!r}: expected {own}, got {served}")
+            at += own.nbytes
+        if at != len(body):
+            raise WrongAnswer(f"expected {at} bytes of outputs, got {len(body)}")
+
     def _run_for(self, rows: int, budget_s: float) -> tuple[float, float]:
         """Seconds and CPU seconds of one run of ``rows`` rows, both means."""
         feeds: Mapping[str, np.ndarray[Any, Any]] = {

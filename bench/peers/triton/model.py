@@ -30,7 +30,8 @@ class TritonPythonModel:
             [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs]
             for request in requests
         ]
-        feeds = dict(zip(self._inputs, rows[0] if len(rows) == 1 else map(np.concatenate, zip(*rows)), strict=True))
+        whole = rows[0] if len(rows) == 1 else [np.concatenate(column) for column in zip(*rows, strict=True)]
+        feeds = dict(zip(self._inputs, whole, strict=True))
         results = self._session.run(self._outputs, feeds)
         answers, begin = [], 0
         for one in rows:

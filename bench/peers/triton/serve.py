@@ -1,16 +1,18 @@
-"""Serves one ONNX model with the tritonserver that nvidia-pytriton ships. Run by that environment's interpreter."""
+"""Serves one ONNX model with the tritonserver that nvidia-pytriton ships. Run by that environment's interpreter.
+
+The server is the real one, with its gRPC front and its scheduler; models run in its Python backend (model.py), because
+the package ships no other.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
-import onnxruntime as ort
+from bench.peers.session import Arguments, open_session
 
 _DATATYPES = {
     "tensor(float)": "TYPE_FP32",
@@ -21,54 +23,49 @@ _DATATYPES = {
 
 
 def main() -> None:
-    """Become the server."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", type=Path, required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--settings", type=json.loads, default={})
-    given = parser.parse_args()
+    """Write the model repository and become the server."""
+    arguments = Arguments.parse()
     packages = Path(sysconfig.get_path("purelib"))
     triton = packages / "pytriton" / "tritonserver"
     repository = Path(tempfile.mkdtemp(prefix="peer-triton-"))
-    version = repository / given.name / "1"
-    version.mkdir(parents=True)
-    (version / "model.py").symlink_to(Path(__file__).resolve().with_name("model.py"))
-    (repository / given.name / "config.pbtxt").write_text(_config(given.file.resolve(), given.name, given.settings))
+    model = repository / arguments.name
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.py").symlink_to(Path(__file__).resolve().with_name("model.py"))
+    (model / "config.pbtxt").write_text(_config(arguments))
     command = [
         str(triton / "bin" / "tritonserver"),
         f"--model-repository={repository}",
         f"--backend-directory={triton / 'backends'}",
-        f"--grpc-port={given.port}",
+        f"--grpc-port={arguments.port}",
         "--grpc-address=127.0.0.1",
+        "--grpc-infer-allocation-pool-size=128",
         "--allow-http=false",
         "--allow-metrics=false",
         "--log-info=false",
         "--disable-auto-complete-config",
-        *given.settings.get("flags", ()),
     ]
     # The backend's stub asks for nothing but the first python3 on the path, whose environment it takes as its own.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.environ["LD_LIBRARY_PATH"] = str(packages / "nvidia_pytriton.libs")
-    os.execv(command[0], command)
+    # Of the interpreter, where it is a shared one; else the system's libpython is found by itself.
+    libraries = (packages / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR"))
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(map(str, libraries))
+    os.execv(command[0], command)  # noqa: S606  # no shell is wanted
 
 
-def _config(file: Path, name: str, settings: dict[str, object]) -> str:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    batch = int(str(settings.get("max_batch_size", 64)))
-    lines = [f'name: "{name}"', 'backend: "python"', f"max_batch_size: {batch}"]
+def _config(arguments: Arguments) -> str:
+    session = open_session(arguments.file, threads=1)
+    batch = int(arguments.settings.get("max_batch_size", 64))
+    lines = [f'name: "{arguments.name}"', 'backend: "python"', f"max_batch_size: {batch}"]
     for field, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
         for tensor in tensors:
-            sizes = [str(size) if isinstance(size, int) else "-1" for size in tensor.shape[1 if batch else 0 :]]
+            sizes = [str(size) if isinstance(size, int) else "-1" for size in tensor.shape[1:]]
             # A config has no tensor without dimensions: one that has none beside the batch's is reshaped to it.
             dims = f"dims: [ {', '.join(sizes)} ]" if sizes else "dims: [ 1 ] reshape { }"
             lines.append(f'{field} {{ name: "{tensor.name}" data_type: {_DATATYPES[tensor.type]} {dims} }}')
-    lines.append(f"instance_group {{ count: {settings.get('instances', 1)} kind: KIND_CPU }}")
+    lines.append(f"instance_group {{ count: {arguments.instances} kind: KIND_CPU }}")
     if batch > 1:
         lines.append("dynamic_batching { }")
-    for key, value in {"file": file, "threads": settings.get("threads", 1)}.items():
+    for key, value in {"file": arguments.file, "threads": arguments.threads}.items():
         lines.append(f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}')
     return "\n".join(lines) + "\n"
 

@@ -1,0 +1,138 @@
+"""Measures Sardonyx beside other servers, one peer at a time. See bench/peers/README.md.
+
+    python -m bench.peers [--only PEER ...] [--models MODEL ...] [--turns N] [--seconds S] [--quick] [--json FILE]
+
+A file of results that is there already keeps what this run does not measure anew, so that a long run can be taken in
+pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import fill
+from typing import Final
+
+import grpc
+
+from bench.cases import SEED, CaseMissing
+from bench.control import ROOT, ChildFailed
+from bench.limits.rows import WrongAnswer
+from bench.load.h2load import H2Load
+from bench.load.result import LoadFailed
+from bench.peers.catalogue import MODELS, PEERS, Peer, peers
+from bench.peers.compare import Plan, compare, not_measured
+from bench.peers.install import PeerMissing, install
+from bench.peers.results import write
+from bench.peers.running import PeerFailed
+from bench.peers.verdict import Measure, Standing, Verdict, by_standing
+from bench.surroundings import busy_cores
+from sardonyx_server.load.loops import LoadFailed as NoConnection
+from sardonyx_server.runtime.cores import available_cores
+
+__all__: list[str] = []
+
+_WIDTH: Final = 120
+_BUSY: Final = 0.3
+_HEADINGS: Final = ("peer", "model", "what", "Sardonyx", "peer's", "times better", "bar", "")
+_TURNS: Final = (6, 3)
+_SECONDS: Final = (2.0, 0.7)
+
+
+def main() -> int:
+    """Measure what the command line asks for.
+
+    Returns:
+        Exit status: 0 where every comparison could be measured, won or not, else 1.
+    """
+    given = _arguments()
+    generator = H2Load.installed()
+    if generator is None:
+        sys.exit("h2load is not installed (on Debian: apt-get install nghttp2-client); peers are compared with it only")
+    plan = Plan(
+        turns=given.turns or _TURNS[given.quick], seconds=given.seconds or _SECONDS[given.quick], seed=given.seed
+    )
+    cores = available_cores()
+    print(f"{cores} cores shared by servers and callers; {generator.name}; {plan.turns} turns of {plan.seconds:g} s")
+    if busy_cores() > _BUSY:
+        print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
+    started = datetime.now(UTC)
+    verdicts: list[Verdict] = []
+    for name in given.only or PEERS:
+        verdicts += _measure(peers(cores)[name], given.models or MODELS, generator, plan)
+    _print_table(by_standing(verdicts))
+    file = given.json or ROOT / "build" / "bench" / f"peers-{started:%Y%m%dT%H%M%SZ}.json"
+    write(file, verdicts, plan=plan, started=started, quick=given.quick)
+    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+    return int(any(verdict.standing is Standing.UNKNOWN for verdict in verdicts))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.peers", description="Measures Sardonyx beside other servers."
+    )
+    parser.add_argument("--only", nargs="+", choices=PEERS, metavar="PEER", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}")
+    parser.add_argument("--turns", type=int, help=f"how often each is measured; default {_TURNS[0]}")
+    parser.add_argument("--seconds", type=float, help=f"about how long each time; default {_SECONDS[0]:g}")
+    parser.add_argument("--quick", action="store_true", help="short turns and few; wide intervals")
+    parser.add_argument("--seed", type=int, default=SEED, help="of arrivals and of the bootstrap")
+    parser.add_argument(
+        "--json", type=Path, help="where results go, or are added; default: build/bench/peers-DATE.json"
+    )
+    return parser.parse_args()
+
+
+def _measure(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -> list[Verdict]:
+    """One peer on all models; whatever goes wrong is named and ends neither the run nor the peer's other models."""
+    try:
+        install(peer.name)
+    except PeerMissing as error:
+        return [verdict for model in models for verdict in not_measured(peer, model, str(error))]
+    verdicts: list[Verdict] = []
+    for model in models:
+        print(f"measuring {model} beside {peer.title} ...", file=sys.stderr, flush=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="sardonyx-peers-") as folder:
+                verdicts += compare(peer, model, generator, plan, Path(folder))
+        except (
+            CaseMissing,
+            ChildFailed,
+            LoadFailed,
+            NoConnection,
+            OSError,
+            PeerFailed,
+            WrongAnswer,
+            grpc.RpcError,
+        ) as error:
+            verdicts += not_measured(peer, model, f"{type(error).__name__}: {error}")
+    return verdicts
+
+
+def _print_table(verdicts: list[Verdict]) -> None:
+    rows = [_HEADINGS, *(verdict.cells() for verdict in verdicts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    print()
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    said = set[str]()
+    for verdict in verdicts:
+        if verdict.measure is Measure.THROUGHPUT:
+            _print_remarks(verdict, said)
+    met = sum(verdict.standing is Standing.MET for verdict in verdicts)
+    print(f"\n{met} of {len(verdicts)} comparisons won with the whole interval above their bar")
+
+
+def _print_remarks(verdict: Verdict, said: set[str]) -> None:
+    text = f"{verdict.peer}, {verdict.model}: {'; '.join(verdict.remarks)}"
+    if text not in said:
+        said.add(text)
+        print(fill(text, _WIDTH, initial_indent="\n  ", subsequent_indent="    "))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

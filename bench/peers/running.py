@@ -1,0 +1,144 @@
+"""A peer as a running server. Sends no load.
+
+It is started on a model, tried with a real request until it answers, and ended with all that came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from signal import SIGKILL, SIGTERM
+from socket import create_connection
+from typing import IO, Final
+
+import grpc
+
+from bench.arms import answer_for
+from bench.cases import Case
+from bench.control import ROOT
+from bench.peers.catalogue import Peer, Protocol, Setting
+from bench.peers.install import ENVIRONMENTS, interpreter, scripts
+from bench.peers.session import free_port
+from bench.suite.serving import Server
+
+__all__ = ["PeerFailed", "ask", "body_of", "running"]
+
+_START_TIMEOUT_S: Final = 60.0
+_STOP_TIMEOUT_S: Final = 10.0
+_POLL_S: Final = 0.1
+_REQUEST_TIMEOUT_S: Final = 10.0
+_OK: Final = 200
+_REASON_CHARACTERS: Final = 400
+
+
+class PeerFailed(RuntimeError):
+    """A peer did not start, or did not answer. Says what it wrote last."""
+
+
+@contextmanager
+def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
+    """A peer that answers, alone on a free port.
+
+    Args:
+        peer: Installed.
+        setting: Of it.
+        case: Model and request.
+
+    Raises:
+        PeerFailed: It ended, or answered nothing within a minute.
+    """
+    port = free_port()
+    (row,) = case.row.values()
+    command = [str(interpreter(peer.name)), str(scripts(peer.name) / "serve.py"), "--file", str(case.file)]
+    command += ["--name", case.name, "--shape", ",".join(map(str, row.shape)), "--port", str(port)]
+    command += ["--settings", json.dumps(setting.values)]
+    log = ENVIRONMENTS / f"{peer.name}.log"
+    with log.open("wb") as output:
+        process = _start(command, output)
+        server = Server(address=f"127.0.0.1:{port}", pid=process.pid)
+        try:
+            _wait(peer, case, server.address, process)
+            yield server
+        except _Silent as silent:
+            said = " ".join(log.read_text(errors="replace").split())[-_REASON_CHARACTERS:]
+            raise PeerFailed(f"{peer.name} on {case.name}, {setting.name}: {silent}; its last words: {said}") from None
+        finally:
+            _end(server, process)
+
+
+def ask(peer: Peer, case: Case, address: str) -> bytes:
+    """One answer of a peer that is up.
+
+    Raises:
+        grpc.RpcError: It answers with an error.
+        PeerFailed: Likewise, over HTTP.
+        OSError: It cannot be reached.
+    """
+    if peer.protocol is Protocol.OIP:
+        return answer_for(address, case.request)
+    connection = HTTPConnection(address, timeout=_REQUEST_TIMEOUT_S)
+    try:
+        connection.request("POST", peer.path, body_of(case), {"content-type": "application/octet-stream"})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status != _OK:
+        raise PeerFailed(f"{peer.name}: HTTP status {answer.status}: {body[:_REASON_CHARACTERS]!r}")
+    return body
+
+
+def body_of(case: Case) -> bytes:
+    """The row as plain bytes."""
+    (row,) = case.row.values()
+    return row.tobytes()
+
+
+class _Silent(Exception):
+    """It does not answer, and why."""
+
+
+def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("VIRTUAL_ENV", None)
+    return subprocess.Popen(  # noqa: S603  # the peer's own script
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+    )
+
+
+def _wait(peer: Peer, case: Case, address: str, process: subprocess.Popen[bytes]) -> None:
+    until_s = time.monotonic() + _START_TIMEOUT_S
+    host, _, port = address.rpartition(":")
+    said = "no answer"
+    while time.monotonic() < until_s:
+        if process.poll() is not None:
+            raise _Silent(f"ended with status {process.returncode}")
+        try:
+            with create_connection((host, int(port)), _REQUEST_TIMEOUT_S):
+                pass  # gRPC would wait for a server that never comes
+            ask(peer, case, address)
+        except (grpc.RpcError, PeerFailed, HTTPException, OSError) as error:
+            said = str(error)[:_REASON_CHARACTERS]
+            time.sleep(_POLL_S)
+        else:
+            return
+    raise _Silent(f"nothing within {_START_TIMEOUT_S:g} s: {said}")
+
+
+def _end(server: Server, process: subprocess.Popen[bytes]) -> None:
+    """Ask it to stop, and end what is left of its processes."""
+    tree = server.tree()
+    process.send_signal(SIGTERM)
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pid in tree:
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGKILL)

@@ -1,0 +1,170 @@
+"""What turns of two servers say: how many times better one is, how sure that is, and whether it is enough. Pure values.
+
+Better is more answers a second, or a lower p99; so every figure reads the same way, and above 1 Sardonyx is ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from types import MappingProxyType
+from typing import Final
+
+from bench.gate.bootstrap import Interval, paired
+from bench.peers.duel import Pair
+from bench.store import Benchmark, Point
+
+__all__ = ["Measure", "Standing", "Verdict", "by_standing"]
+
+
+class Measure(StrEnum):
+    """What is compared."""
+
+    THROUGHPUT = "answers a second"
+    P99 = "p99"
+
+    def of(self, point: Point) -> float:
+        """Its value."""
+        return _VALUES[self](point)
+
+    def show(self, value: float) -> str:
+        """For people."""
+        return f"{value:,.0f}/s" if self is Measure.THROUGHPUT else f"{value:,.2f} ms"
+
+
+_VALUES: Final[Mapping[Measure, Callable[[Point], float]]] = MappingProxyType(
+    {
+        Measure.THROUGHPUT: lambda point: point.rate_reached_per_s,
+        Measure.P99: lambda point: point.p99_ms,
+    }
+)
+
+
+class Standing(StrEnum):
+    """How a comparison ended, the worst first."""
+
+    BEHIND = "behind"
+    """The whole interval is below 1."""
+    UNDECIDED = "undecided"
+    """The interval holds 1: no more than noise is shown."""
+    SHORT = "short"
+    """Ahead, but not by as much as the bar wants."""
+    MET = "met"
+    """The lower end of the interval is above the bar."""
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One comparison.
+
+    Attributes:
+        peer: Its name.
+        model: Under load.
+        question: Name of the benchmark, without its brackets.
+        wording: What was measured, for people.
+        measure: What is compared.
+        pairs: One for each turn; empty where nothing could be measured.
+        bar: The lower end of the interval must be above it.
+        remarks: Settings and loads; or why there is nothing.
+        seed: Of the bootstrap.
+    """
+
+    peer: str
+    model: str
+    question: str
+    wording: str
+    measure: Measure
+    pairs: Sequence[Pair]
+    bar: float = 1.0
+    remarks: Sequence[str] = ()
+    seed: int = 0
+
+    @property
+    def advantage(self) -> Interval | None:
+        """How many times better Sardonyx is; None where a turn has no figure, or there is no turn."""
+        better = self._ours if self.measure is Measure.THROUGHPUT else self._theirs
+        worse = self._theirs if self.measure is Measure.THROUGHPUT else self._ours
+        return paired(better, worse, seed=self.seed) if self._is_measured else None
+
+    @property
+    def standing(self) -> Standing:
+        """By the interval of the advantage."""
+        found = self.advantage
+        if found is None:
+            return Standing.UNKNOWN
+        if found.low > self.bar:
+            return Standing.MET
+        if found.low > 1:
+            return Standing.SHORT
+        return Standing.BEHIND if found.high < 1 else Standing.UNDECIDED
+
+    def cells(self) -> tuple[str, ...]:
+        """A line of the table: peer, model, what, ours, theirs, advantage, bar, standing."""
+        found = self.advantage
+        figures = ("", "", "")
+        if found is not None:
+            show = self.measure.show
+            figures = (show(median(self._ours)), show(median(self._theirs)), f"{found.ratio:.2f}")
+            figures = (*figures[:2], f"{found.ratio:.2f}  ({found.low:.2f} .. {found.high:.2f})")
+        return (self.peer, self.model, self.wording, *figures, f"> {self.bar:g}", self.standing.value)
+
+    def benchmarks(self, *, scenario: str, command: str) -> list[Benchmark]:
+        """For the stored run: the peer's points with the ratio, and Sardonyx's points of the same turns.
+
+        The stored ratio is Sardonyx / peer for both measures, as everywhere in a stored run; so of a p99 it must be
+        below 1.
+        """
+        found = self.advantage
+        figures: dict[str, float] = {}
+        if found is not None:
+            ends = (found.ratio, found.low, found.high)
+            ratio, low, high = ends if self.measure is Measure.THROUGHPUT else (1 / ends[0], 1 / ends[2], 1 / ends[1])
+            figures = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+            figures |= {"bar": self.bar, "met": float(self.standing is Standing.MET)}
+        return [
+            Benchmark(
+                name=f"{self.question}[{self.peer}-{self.model}{suffix}]",
+                scenario=scenario,
+                question=f"{self.wording}, Sardonyx beside {self.peer}",
+                model=self.model,
+                server=server,
+                command=command,
+                points=points,
+                figures=own,
+                remarks=list(self.remarks),
+            )
+            for suffix, server, points, own in (
+                ("", self.peer, [pair.theirs for pair in self.pairs], figures),
+                ("-sardonyx", "sardonyx", [pair.ours for pair in self.pairs], {}),
+            )
+        ]
+
+    @property
+    def _ours(self) -> list[float]:
+        return [self.measure.of(pair.ours) for pair in self.pairs]
+
+    @property
+    def _theirs(self) -> list[float]:
+        return [self.measure.of(pair.theirs) for pair in self.pairs]
+
+    @property
+    def _is_measured(self) -> bool:
+        return bool(self.pairs) and all(
+            point.valid and not point.failed and self.measure.of(point) > 0
+            for pair in self.pairs
+            for point in (pair.ours, pair.theirs)
+        )
+
+
+def by_standing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Losing cases first, those that could not be measured last; within one standing the smallest advantage first."""
+    order = list(Standing)
+
+    def place(verdict: Verdict) -> tuple[int, float]:
+        found = verdict.advantage
+        return order.index(verdict.standing), 0.0 if found is None else found.low
+
+    return sorted(verdicts, key=place)
