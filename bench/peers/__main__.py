@@ -21,12 +21,14 @@ import grpc
 
 from bench.cases import SEED, CaseMissing
 from bench.control import ROOT, ChildFailed
+from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
 from bench.load.result import LoadFailed
 from bench.peers.catalogue import MODELS, PEERS, Peer, peers
 from bench.peers.compare import Plan, compare, not_measured
 from bench.peers.install import PeerMissing, install
+from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.results import write
 from bench.peers.running import PeerFailed
 from bench.peers.verdict import Measure, Standing, Verdict, by_standing
@@ -41,6 +43,17 @@ _BUSY: Final = 0.3
 _HEADINGS: Final = ("peer", "model", "what", "Sardonyx", "peer's", "times better", "bar", "")
 _TURNS: Final = (6, 3)
 _SECONDS: Final = (2.0, 0.7)
+_FAILURES: Final = (
+    CaseMissing,
+    ChildFailed,
+    CppEchoMissing,
+    LoadFailed,
+    NoConnection,
+    OSError,
+    PeerFailed,
+    WrongAnswer,
+    grpc.RpcError,
+)
 
 
 def main() -> int:
@@ -62,8 +75,12 @@ def main() -> int:
         print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
     started = datetime.now(UTC)
     verdicts: list[Verdict] = []
-    for name in given.only or PEERS:
-        verdicts += _measure(peers(cores)[name], given.models or MODELS, generator, plan)
+    models = given.models or MODELS
+    for name in given.only or (CPP_ECHO, *PEERS):
+        if name == CPP_ECHO:
+            verdicts += [_limit(model, generator, plan) for model in models]
+        else:
+            verdicts += _beside(peers(cores)[name], models, generator, plan)
     _print_table(by_standing(verdicts))
     file = given.json or ROOT / "build" / "bench" / f"peers-{started:%Y%m%dT%H%M%SZ}.json"
     write(file, verdicts, plan=plan, started=started, quick=given.quick)
@@ -75,7 +92,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.peers", description="Measures Sardonyx beside other servers."
     )
-    parser.add_argument("--only", nargs="+", choices=PEERS, metavar="PEER", help=f"of {', '.join(PEERS)}")
+    names = (CPP_ECHO, *PEERS)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="PEER", help=f"of {', '.join(names)}")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}")
     parser.add_argument("--turns", type=int, help=f"how often each is measured; default {_TURNS[0]}")
     parser.add_argument("--seconds", type=float, help=f"about how long each time; default {_SECONDS[0]:g}")
@@ -87,7 +105,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -> list[Verdict]:
+def _beside(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -> list[Verdict]:
     """One peer on all models; whatever goes wrong is named and ends neither the run nor the peer's other models."""
     try:
         install(peer.name)
@@ -99,18 +117,19 @@ def _measure(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -
         try:
             with tempfile.TemporaryDirectory(prefix="sardonyx-peers-") as folder:
                 verdicts += compare(peer, model, generator, plan, Path(folder))
-        except (
-            CaseMissing,
-            ChildFailed,
-            LoadFailed,
-            NoConnection,
-            OSError,
-            PeerFailed,
-            WrongAnswer,
-            grpc.RpcError,
-        ) as error:
+        except _FAILURES as error:
             verdicts += not_measured(peer, model, f"{type(error).__name__}: {error}")
     return verdicts
+
+
+def _limit(model: str, generator: H2Load, plan: Plan) -> Verdict:
+    """The C++ echo on one model; likewise."""
+    print(f"measuring {model} beside the C++ echo ...", file=sys.stderr, flush=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="sardonyx-peers-") as folder:
+            return beside_cpp_echo(model, generator, plan, Path(folder))
+    except _FAILURES as error:
+        return cpp_echo_not_measured(model, f"{type(error).__name__}: {error}")
 
 
 def _print_table(verdicts: list[Verdict]) -> None:

@@ -58,4 +58,5 @@ def kept(earlier: Sequence[Benchmark], found: Sequence[Benchmark]) -> list[Bench
 
 
 def _benchmarks(verdict: Verdict, command: str) -> list[Benchmark]:
-    return verdict.benchmarks(scenario=_SCENARIOS[verdict.measure], command=command)
+    scenario = "limits" if verdict.bar is None else _SCENARIOS[verdict.measure]
+    return verdict.benchmarks(scenario=scenario, command=command)

@@ -53,6 +53,8 @@ class Standing(StrEnum):
     """Ahead, but not by as much as the bar wants."""
     MET = "met"
     """The lower end of the interval is above the bar."""
+    SHOWN = "a limit"
+    """There is no bar: the other one is no server but what a server could reach at most."""
     UNKNOWN = "not measured"
 
 
@@ -67,7 +69,7 @@ class Verdict:
         wording: What was measured, for people.
         measure: What is compared.
         pairs: One for each turn; empty where nothing could be measured.
-        bar: The lower end of the interval must be above it.
+        bar: The lower end of the interval must be above it; None = the other one is a limit.
         remarks: Settings and loads; or why there is nothing.
         seed: Of the bootstrap.
     """
@@ -78,7 +80,7 @@ class Verdict:
     wording: str
     measure: Measure
     pairs: Sequence[Pair]
-    bar: float = 1.0
+    bar: float | None = 1.0
     remarks: Sequence[str] = ()
     seed: int = 0
 
@@ -95,6 +97,8 @@ class Verdict:
         found = self.advantage
         if found is None:
             return Standing.UNKNOWN
+        if self.bar is None:
+            return Standing.SHOWN
         if found.low > self.bar:
             return Standing.MET
         if found.low > 1:
@@ -106,10 +110,10 @@ class Verdict:
         found = self.advantage
         figures = ("", "", "")
         if found is not None:
-            show = self.measure.show
-            figures = (show(median(self._ours)), show(median(self._theirs)), f"{found.ratio:.2f}")
-            figures = (*figures[:2], f"{found.ratio:.2f}  ({found.low:.2f} .. {found.high:.2f})")
-        return (self.peer, self.model, self.wording, *figures, f"> {self.bar:g}", self.standing.value)
+            ours, theirs = (self.measure.show(median(values)) for values in (self._ours, self._theirs))
+            figures = (ours, theirs, f"{found.ratio:.2f}  ({found.low:.2f} .. {found.high:.2f})")
+        bar = "" if self.bar is None else f"> {self.bar:g}"
+        return (self.peer, self.model, self.wording, *figures, bar, self.standing.value)
 
     def benchmarks(self, *, scenario: str, command: str) -> list[Benchmark]:
         """For the stored run: the peer's points with the ratio, and Sardonyx's points of the same turns.
@@ -123,7 +127,7 @@ class Verdict:
             ends = (found.ratio, found.low, found.high)
             ratio, low, high = ends if self.measure is Measure.THROUGHPUT else (1 / ends[0], 1 / ends[2], 1 / ends[1])
             figures = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
-            figures |= {"bar": self.bar, "met": float(self.standing is Standing.MET)}
+            figures |= {} if self.bar is None else {"bar": self.bar, "met": float(self.standing is Standing.MET)}
         return [
             Benchmark(
                 name=f"{self.question}[{self.peer}-{self.model}{suffix}]",
