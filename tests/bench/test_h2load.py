@@ -18,7 +18,7 @@ time for request:     1.50ms      9.88ms      7.61ms      1.12ms    80.35%
 def test_a_report_over_http1_counts_bare_answers() -> None:
     """No frame stands before them."""
     found = parse(_REPORT, cpu_s=0.1, requests=2000, answer_bytes=20, frame_bytes=0)
-    assert (found.requests, found.seconds, found.mean_s) == (2000, 0.25, pytest.approx(0.00761))
+    assert (found.requests, found.seconds, found.mean_s) == pytest.approx((2000, 0.25, 0.00761))
 
 
 def test_a_report_over_grpc_counts_the_frame_of_each_answer() -> None:
