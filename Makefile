@@ -91,6 +91,14 @@ protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
 conformance: $(VENV)/.dev-stamp ## try every client there is, and ONNX's node tests; one table (ARGS="--only kserve")
 	$(BIN)/python -m tests.conformance $(ARGS)
 
+.PHONY: bench bench-quick bench-soak
+bench: $(VENV)/.dev-stamp ## measure the server under all loads of bench/README.md, up to 15 minutes (ARGS="--only iris")
+	$(BIN)/python -m bench.suite $(ARGS)
+bench-quick: $(VENV)/.dev-stamp ## the same with fewer points, under 2 minutes
+	$(BIN)/python -m bench.suite --quick $(ARGS)
+bench-soak: $(VENV)/.dev-stamp ## half an hour of load: does memory grow?
+	$(BIN)/python -m bench.suite --soak $(ARGS)
+
 .PHONY: bench-core
 bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run
 	$(BIN)/python -m bench.core $(ARGS)

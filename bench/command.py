@@ -31,15 +31,15 @@ from bench.surroundings import surroundings
 from bench.throughput import Plan
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["Groups", "command"]
+__all__ = ["BUSY", "RESULTS", "Groups", "command"]
 
 Groups: TypeAlias = Mapping[str, tuple[Callable[[Plan], list[Outcome]], tuple[Bar, ...]]]
 """Name -> what measures it, and its bars, for the case that it fails."""
 
-_RESULTS: Final = ROOT / "build" / "bench"
+RESULTS: Final = ROOT / "build" / "bench"
 _WIDTH: Final = 120
 # Other work shifts even ratios: server and reference do not suffer from it alike.
-_BUSY: Final = 0.3
+BUSY: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
     tool = f"; {generator.name}" if by_generator else ""
     print(f"{around['cpu']}, {plan.cores} cores shared by servers and callers{tool}")
     print(f"{plan.turns} turns of about {plan.seconds:g} s for each arm, in alternating order; median (min .. max)")
-    if around["busy_cores_before"] > _BUSY:
+    if around["busy_cores_before"] > BUSY:
         print(f"warning: other work kept {around['busy_cores_before']} cores busy in the last minute; expect noise")
     outcomes: list[Outcome] = []
     for group in given.only or groups:
@@ -98,7 +98,7 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
         "seconds": plan.seconds,
         "outcomes": [outcome.as_json() for outcome in outcomes],
     }
-    _write(given.json or _RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json", record)
+    _write(given.json or RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json", record)
     return int(any(not outcome.values for outcome in outcomes))
 
 

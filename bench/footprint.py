@@ -19,7 +19,7 @@ from bench.control import ROOT, ChildFailed
 from bench.load.result import Load, Target
 from bench.throughput import Plan
 
-__all__ = ["IDLE", "MEMORY", "READY", "field_mb", "footprint"]
+__all__ = ["IDLE", "MEMORY", "READY", "Running", "field_mb", "footprint", "idle_percent", "started"]
 
 MEMORY: Final = Bar(name="memory with the sample models", target=150, at_least=False, unit="MB")
 IDLE: Final = Bar(name="idle CPU, of one core", target=1.0, at_least=False, unit="%")
@@ -40,7 +40,7 @@ _IDLE_SHARE: Final = 10 / 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Running:
+class Running:
     """A server that is ready.
 
     Attributes:
@@ -58,18 +58,18 @@ def footprint(plan: Plan) -> list[Outcome]:
     """Start the server several times; look at it idle, after a load, and at how long it took."""
     if not Path("/proc/self/smaps_rollup").exists():
         return [Outcome(bar=bar, values=(), remark="needs Linux's /proc") for bar in (MEMORY, IDLE, READY)]
-    with _serving():
+    with started():
         pass  # The first start fills caches: the bar is about a second one.
     case = make("iris", plan.folder)
     ready_s, resident_mb, share_mb, loaded_mb, idle = [], [], [], [], []
     for _ in range(max(_LEAST_STARTS, plan.turns // 2)):
-        with _serving() as running:
+        with started() as running:
             ready_s.append(running.ready_s)
             answer = answer_for(running.address, case.request)  # Ready means: it answers.
             time.sleep(_SETTLE_S)
             resident_mb.append(field_mb(running.pid, "status", "VmRSS"))
             share_mb.append(field_mb(running.pid, "smaps_rollup", "Pss"))
-            idle.append(_idle_percent(running.pid, plan.seconds * _IDLE_SHARE))
+            idle.append(idle_percent(running.pid, plan.seconds * _IDLE_SHARE))
             target = Target(address=running.address, method=METHOD, request=case.request, answer_bytes=len(answer))
             plan.generator.run(target, Load(connections=8, streams=8), requests=_LOAD_REQUESTS, each=False)
             loaded_mb.append(field_mb(running.pid, "status", "VmRSS"))
@@ -90,8 +90,12 @@ def footprint(plan: Plan) -> list[Outcome]:
 
 
 @contextmanager
-def _serving() -> Iterator[_Running]:
-    """Raises ChildFailed where it ends before it serves."""
+def started() -> Iterator[Running]:
+    """``sardonyx serve models``, once it is ready.
+
+    Raises:
+        ChildFailed: It ended before that.
+    """
     began_s = time.monotonic()
     process = subprocess.Popen([*_COMMAND, *_FLAGS], cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ours
     try:
@@ -101,7 +105,7 @@ def _serving() -> Iterator[_Running]:
                 break
         else:
             raise ChildFailed(f"sardonyx serve: ended with status {process.wait()} before it was ready")
-        yield _Running(pid=process.pid, address=event["address"], ready_s=time.monotonic() - began_s)
+        yield Running(pid=process.pid, address=event["address"], ready_s=time.monotonic() - began_s)
     finally:
         process.terminate()
         try:
@@ -121,7 +125,7 @@ def field_mb(pid: int, file: str, key: str) -> float:
     raise ValueError(f"/proc/{pid}/{file} has no line {key!r}")
 
 
-def _idle_percent(pid: int, seconds: float) -> float:
+def idle_percent(pid: int, seconds: float) -> float:
     """CPU time of a process over some time, as a share of a core. Blocks."""
     before_s, began_s = _cpu_s(pid), time.monotonic()
     time.sleep(seconds)

@@ -3,8 +3,8 @@
 With one request at a time, most of a latency is the waking of a sleeping process, and that costs three times as much on
 another core as on the same one. The scheduler chooses, and changes its mind between turns.
 
-Where requests are due at given times, the generator must have a core at those times, as callers on machines of their own
-have; it shares the cores only because there are no others. Hence :func:`yielding`.
+Where requests are due at given times, the generator must have a core at those times, as callers on machines of their
+own have; it shares the cores only because there are no others. Hence :func:`yielding`.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ class Point:
         batch_rows_mean: Rows of a run of the model.
         batch_sizes: Rows -> runs of so many.
         cpu_s_per_1000: CPU seconds of the server's processes for 1,000 answers.
+        generator_cpu_s_per_1000: CPU seconds of the generator for 1,000 answers.
         peak_memory_bytes: Resident memory of the server's processes during this load.
         stages_us: Where the mean latency went: ``transport``, ``decode``, ``queue``, ``gather``, ``run``, ``encode``.
         goodput_per_s: Answers a second that came within their deadline.
@@ -73,6 +74,7 @@ class Point:
     batch_rows_mean: float | None = None
     batch_sizes: Mapping[str, int] | None = None
     cpu_s_per_1000: float | None = None
+    generator_cpu_s_per_1000: float | None = None
     peak_memory_bytes: int | None = None
     stages_us: Mapping[str, float] | None = None
     goodput_per_s: float | None = None

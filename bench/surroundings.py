@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from bench.cases import SEED, CaseMissing
 from bench.control import ROOT
+from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["busy_cores", "checked_out", "surroundings"]
+__all__ = ["busy_cores", "checked_out", "run_fields", "surroundings"]
 
 _DISTRIBUTIONS: Final = (
     "sardonyx",
@@ -49,6 +50,34 @@ def surroundings(command: str) -> dict[str, Any]:
         "cpu": _cpu(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "busy_cores_before": busy_cores(),
+    }
+
+
+def run_fields(command: str, *, seed: int, quick: bool) -> dict[str, Any]:
+    """Fields of :class:`bench.store.Run` beside its benchmarks.
+
+    Args:
+        command: As it was typed.
+        seed: Of arrivals; models have their own, which is fixed.
+        quick: Whether it was a short run.
+    """
+    around = surroundings("suite")
+    return {
+        "schema": 1,
+        "command": command,
+        "seed": seed,
+        "quick": quick,
+        "versions": {
+            "python": around["python"],
+            **{name: found for name, found in around["versions"].items() if found},
+        },
+        "cpu": around["cpu"],
+        "cores": available_cores(),
+        "governor": _governor(),
+        "started": around["date"],
+        "commit": around["commit"],
+        "changed_files": around["changed_files"],
+        "busy_cores_before": around["busy_cores_before"],
     }
 
 
@@ -95,3 +124,11 @@ def _cpu() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _governor() -> str | None:
+    """Of the clock; None where the system names none, as within most virtual machines."""
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return None

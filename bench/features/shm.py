@@ -21,13 +21,13 @@ from bench.load.result import Load
 from bench.throughput import Plan, ratios, turns_as_json
 from sardonyx_wire.messages import METHODS, ModelInferRequest, SystemSharedMemoryRegisterRequest
 
-__all__ = ["SHM", "shm"]
+__all__ = ["FOLDER", "SHM", "named", "region", "shm"]
 
 SHM: Final = Bar(name="602 kB in by shared memory, 4x4, of the rate of sending it", target=3.0)
 
 _LOAD: Final = Load(connections=4, streams=4)
 _REGION: Final = "bench"
-_FOLDER: Final = Path("/dev/shm")  # noqa: S108  # Linux keeps POSIX shared memory objects there
+FOLDER: Final = Path("/dev/shm")  # noqa: S108  # Linux keeps POSIX shared memory objects there
 _TIMEOUT_S: Final = 20.0
 _WRITES: Final = 200
 _US: Final = 1e6
@@ -35,17 +35,17 @@ _US: Final = 1e6
 
 def shm(plan: Plan) -> list[Outcome]:
     """One server, one generator, messages made beforehand: they hold the image, or name the region it lies in."""
-    if not _FOLDER.is_dir():
-        raise CaseMissing(f"POSIX shared memory: this system has no {_FOLDER}")
+    if not FOLDER.is_dir():
+        raise CaseMissing(f"POSIX shared memory: this system has no {FOLDER}")
     case = make("image", plan.folder)
     (image,) = ModelInferRequest.FromString(case.request).raw_input_contents
-    messages = {"sent": case.request, "named": _named(case.request, len(image))}
+    messages = {"sent": case.request, "named": named(case.request, len(image))}
     with ExitStack() as stack:
         server = stack.enter_context(
             child("bench.serve", [str(case.repository), "--settings", '{"allow_client_shm": true}'])
         )
-        region = stack.enter_context(_region(server.address, image))
-        write_s = _write_s(region, image)
+        place = stack.enter_context(region(server.address, image))
+        write_s = _write_s(place, image)
         answers = {name: answer_for(server.address, message) for name, message in messages.items()}
         Rows(case).check(answers["sent"])
         if answers["named"] != answers["sent"]:
@@ -74,7 +74,7 @@ def shm(plan: Plan) -> list[Outcome]:
     ]
 
 
-def _named(sent: bytes, size: int) -> bytes:
+def named(sent: bytes, size: int) -> bytes:
     """The same request with its one input in the region."""
     request = ModelInferRequest.FromString(sent)
     del request.raw_input_contents[:]
@@ -85,9 +85,9 @@ def _named(sent: bytes, size: int) -> bytes:
 
 
 @contextmanager
-def _region(address: str, contents: bytes) -> Iterator[Path]:
+def region(address: str, contents: bytes) -> Iterator[Path]:
     """The file of an object of shared memory, registered with the server."""
-    path = _FOLDER / f"sardonyx_bench_{os.getpid()}"
+    path = FOLDER / f"sardonyx_bench_{os.getpid()}"
     path.write_bytes(contents)
     try:
         request = SystemSharedMemoryRegisterRequest(name=_REGION, key=f"/{path.name}", byte_size=len(contents))

@@ -10,11 +10,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from bench.load.result import Load, LoadFailed, LoadResult, Target
+from sardonyx_server.load.latencies import Latencies
 
 __all__ = ["H2Load", "parse"]
 
@@ -31,8 +33,7 @@ _REQUESTS: Final = re.compile(
 _DATA: Final = re.compile(r"^traffic: .* \((\d+)\) data$", re.MULTILINE)
 _LATENCY: Final = re.compile(r"^time for request: +\S+ +\S+ +([\d.]+)(us|ms|s|m)\b", re.MULTILINE)
 _SECONDS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-_US_PER_S: Final = 1e6
-_P99: Final = 0.99
+_NS_PER_US: Final = 1000
 
 
 class H2Load:
@@ -119,14 +120,16 @@ def _run(command: list[str]) -> tuple[str, float]:
 
 def _with_percentiles(result: LoadResult, log: Path) -> LoadResult:
     """Columns of the log: start, HTTP status, microseconds."""
-    latencies = sorted(int(line.split("\t")[2]) / _US_PER_S for line in log.read_text().splitlines())
-    return LoadResult(
-        requests=result.requests,
-        seconds=result.seconds,
-        cpu_s=result.cpu_s,
-        mean_s=result.mean_s,
-        median_s=median(latencies),
-        p99_s=latencies[int(_P99 * (len(latencies) - 1))],
+    counts = Counter(int(line.split("\t")[2]) * _NS_PER_US for line in log.read_text().splitlines())
+    latencies = Latencies(
+        counts, sum_ns=sum(ns * number for ns, number in counts.items()), max_ns=max(counts, default=0)
+    )
+    return replace(
+        result,
+        mean_s=latencies.mean_s,
+        median_s=latencies.percentile_s(50),
+        p99_s=latencies.percentile_s(99),
+        histogram=latencies.encode(),
     )
 
 

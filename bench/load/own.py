@@ -44,4 +44,5 @@ class Own:
             mean_s=report.latencies.mean_s,
             median_s=report.latencies.percentile_s(50) if each else None,
             p99_s=report.latencies.percentile_s(99) if each else None,
+            histogram=report.latencies.encode() if each else "",
         )

@@ -66,6 +66,7 @@ class LoadResult:
         mean_s: Mean latency.
         median_s: Median latency; None where single latencies were not recorded.
         p99_s: 99th percentile; likewise.
+        histogram: All latencies in HdrHistogram's encoded form, in ns; "" likewise.
     """
 
     requests: int
@@ -74,6 +75,7 @@ class LoadResult:
     mean_s: float
     median_s: float | None = None
     p99_s: float | None = None
+    histogram: str = ""
 
     @property
     def rate(self) -> float:

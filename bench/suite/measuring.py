@@ -149,10 +149,10 @@ def point_of(report: Report, load: Load, grown: Figures, *, seed: int, deadline_
         goodput_per_s=good / report.window_s if report.window_s else 0.0,
         seed=seed,
     )
-    return with_latencies(point, report.latencies, grown)
+    return with_latencies(point, report.latencies, grown, generator_cpu_s=report.cpu_s)
 
 
-def with_latencies(point: Point, latencies: Latencies, grown: Figures) -> Point:
+def with_latencies(point: Point, latencies: Latencies, grown: Figures, *, generator_cpu_s: float) -> Point:
     """A point with its percentiles, and with what the server's figures grew by."""
     found = latencies.quantiles_s()
     stages_us = {name: ns / max(1, grown.requests) / _NS_PER_US for name, ns in grown.stages_ns.items()}
@@ -172,5 +172,6 @@ def with_latencies(point: Point, latencies: Latencies, grown: Figures) -> Point:
         batch_rows_mean=grown.mean_rows,
         batch_sizes={str(rows): runs for rows, runs in sorted(grown.runs.items())} or None,
         cpu_s_per_1000=grown.cpu_s * 1000 / answered if answered else None,
+        generator_cpu_s_per_1000=generator_cpu_s * 1000 / answered if answered else None,
         stages_us=stages_us or None,
     )

@@ -48,6 +48,22 @@ class Latencies:
             whole._max_ns = max(whole._max_ns, part._max_ns)  # noqa: SLF001  # likewise
         return whole
 
+    @classmethod
+    def decoded(cls, text: str) -> Self:
+        """The counterpart of :meth:`encode`; mean and maximum are then exact to 3 digits only."""
+        steps = HdrHistogram.decode(text).get_recorded_iterator()
+        counts = {step.value_iterated_to: step.count_at_value_iterated_to for step in steps}
+        return cls(
+            counts,
+            sum_ns=sum(value_ns * number for value_ns, number in counts.items()),
+            max_ns=max(counts, default=0),
+        )
+
+    def by_value_ns(self) -> dict[int, int]:
+        """Greatest latency of a bucket in ns -> how many are in it, ascending; buckets that hold none are left out."""
+        steps = self._histogram.get_recorded_iterator()
+        return {step.value_iterated_to: step.count_at_value_iterated_to for step in steps}
+
     @property
     def count(self) -> int:
         """How many there are."""

@@ -1,0 +1,111 @@
+"""What onnxruntime gives in-process at its best: each batch size, on all cores in two ways. No server, no transport.
+
+The other half of the floor of a latency, and the rate that no server of the model can exceed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+
+__all__ = ["Costs", "best", "costs_of"]
+
+_WARM_UP_RUNS: Final = 2
+
+Tensors = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Seconds of a run by its rows, while as many run at once as there are runners.
+
+    Attributes:
+        runners: Runs at once on one session.
+        threads: Of onnxruntime within each.
+        run_s: Rows -> seconds, ascending; the most rows are the most that are worth running together.
+    """
+
+    runners: int
+    threads: int
+    run_s: Mapping[int, float]
+
+    def seconds(self, rows: int) -> float:
+        """Of a run of so many rows; on the line between those that were measured."""
+        return float(np.interp(rows, list(self.run_s), list(self.run_s.values())))
+
+    @property
+    def best_rows(self) -> int:
+        """The size that gives the most rows a second."""
+        return min(self.run_s, key=lambda rows: self.run_s[rows] / rows)
+
+    @property
+    def rate(self) -> float:
+        """Rows a second at that size."""
+        return self.runners * self.best_rows / self.run_s[self.best_rows]
+
+
+def best(costs: Sequence[Costs]) -> Costs:
+    """The way that gives the most rows a second."""
+    return max(costs, key=lambda one: one.rate)
+
+
+def costs_of(file: Path, row: Tensors, *, cores: int, sizes: Sequence[int], budget_s: float) -> list[Costs]:
+    """Measure a model with one run on each core, and with one run on all. Blocks for about the budget.
+
+    Requires: nothing else runs on the machine.
+
+    Args:
+        file: The model.
+        row: Input name -> array [1, ...].
+        cores: That may be used.
+        sizes: Rows to try, ascending; larger ones are left out once rows no longer get cheaper.
+        budget_s: Time to spend on all.
+    """
+    ways = [(cores, 1), (1, cores)] if cores > 1 else [(1, 1)]
+    return [_measured(file, row, runners, threads, sizes, budget_s / len(ways)) for runners, threads in ways]
+
+
+def _measured(file: Path, row: Tensors, runners: int, threads: int, sizes: Sequence[int], budget_s: float) -> Costs:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    run_s: dict[int, float] = {}
+    for rows in sizes:
+        feeds = {name: np.repeat(array, rows, axis=0) for name, array in row.items()}
+        run_s[rows] = _seconds_of(session, names, feeds, runners, budget_s / len(sizes))
+        if len(run_s) > 2 and run_s[rows] / rows > min(run_s[size] / size for size in run_s if size < rows):  # noqa: PLR2004  # one could be noise
+            break
+    return Costs(runners=runners, threads=threads, run_s=run_s)
+
+
+def _seconds_of(
+    session: ort.InferenceSession, names: Sequence[str], feeds: Tensors, runners: int, budget_s: float
+) -> float:
+    """Mean seconds of a run while ``runners`` threads run it again and again."""
+    for _ in range(_WARM_UP_RUNS):
+        session.run(names, dict(feeds))
+    found: list[float] = []
+    start = threading.Barrier(runners)
+
+    def run() -> None:
+        start.wait()
+        began_s, runs = time.perf_counter(), 0
+        while not runs or time.perf_counter() - began_s < budget_s:
+            session.run(names, dict(feeds))
+            runs += 1
+        found.append((time.perf_counter() - began_s) / runs)
+
+    threads = [threading.Thread(target=run, name=f"runner-{index}") for index in range(runners)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(found) / len(found)

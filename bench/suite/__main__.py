@@ -1,0 +1,81 @@
+"""Runs the suite: what a server of ours does under the loads of bench/README.md. One table, one file, one page.
+
+    python -m bench.suite [--quick] [--soak] [--only TEXT]... [--seed N] [--json FILE]
+
+The benchmarks are pytest's, by pytest-benchmark, in ``test_*.py`` beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bench.command import BUSY, RESULTS
+from bench.control import ROOT
+from bench.store import Run
+from bench.suite.plan import SOAK_S
+from bench.suite.tables import lines
+from bench.surroundings import busy_cores
+
+__all__: list[str] = []
+
+_PYTEST: Final = (
+    str(Path(__file__).parent),
+    "--capture=no",  # progress is shown
+    "--verbose",
+    "--override-ini=console_output_style=count",
+    "--no-header",
+    "--tb=short",
+    "-p",
+    "no:cacheprovider",
+    "--benchmark-quiet",  # its table is of times that a whole benchmark took
+)
+
+
+def main() -> int:
+    """Measure, print, store, draw. Returns pytest's exit status."""
+    given = _arguments()
+    file: Path = given.json or RESULTS / f"suite-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if busy_cores() > BUSY:
+        print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
+    told = shlex.join(["python", "-m", "bench.suite", *sys.argv[1:]])
+    soak_s = given.soak_s or (SOAK_S if given.soak else 0.0)
+    options = [f"--benchmark-json={file}", f"--seed={given.seed}", f"--soak-s={soak_s}", f"--told={told}"]
+    options += [*(["--quick"] if given.quick else []), *(f"--only={text}" for text in given.only)]
+    status = int(pytest.main([*_PYTEST, *options]))
+    if not file.exists() or not file.stat().st_size:
+        print("nothing was measured")
+        return status or 1
+    print("\n" + "\n".join(lines(Run.read(file))))
+    print(f"results: {_shown(file)}")
+    if find_spec("bench.report") is not None:
+        subprocess.run([sys.executable, "-m", "bench.report", str(file)], cwd=ROOT, check=True)  # noqa: S603  # our own
+    return status
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.suite", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer points and shorter loads: about two minutes")
+    parser.add_argument("--soak", action="store_true", help="only the soak: half an hour")
+    parser.add_argument("--soak-s", type=float, default=0.0, help="only the soak, for so long")
+    parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="benchmarks whose name holds it")
+    parser.add_argument("--seed", type=int, default=0, help="of arrivals")
+    parser.add_argument("--json", type=Path, help="where the results go; default: build/bench/suite-DATE.json")
+    return parser.parse_args()
+
+
+def _shown(file: Path) -> Path:
+    return file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

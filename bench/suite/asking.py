@@ -1,0 +1,46 @@
+"""What a benchmark of the suite found, and how it comes into pytest-benchmark's store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.store import Benchmark, Point
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+__all__ = ["Ask", "Found", "bar", "store"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The answer to a question: see :class:`~bench.store.Benchmark` for what each is."""
+
+    points: Sequence[Point] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+
+
+Ask: TypeAlias = Callable[[str, Callable[[], Found]], None]
+"""Measures and stores: a scenario, and what measures it."""
+
+
+def bar(ratio: float, target: float, *, at_least: bool) -> dict[str, float]:
+    """Figures of a benchmark that has a bar: the ratio reached, the bar, and whether it is met (1.0 or 0.0)."""
+    return {"ratio": ratio, "bar": target, "met": float(ratio >= target if at_least else ratio <= target)}
+
+
+def store(benchmark: BenchmarkFixture, run: Callable[[], Found], empty: Benchmark) -> None:
+    """Measure once, and put what was found beside pytest-benchmark's own figures.
+
+    Args:
+        benchmark: The fixture.
+        run: Measures; blocks.
+        empty: All that is known before.
+    """
+    found: Found = benchmark.pedantic(run, rounds=1, iterations=1)  # type: ignore[no-untyped-call]  # it is not typed
+    whole = {**asdict(empty), **asdict(found)}
+    del whole["name"]
+    benchmark.extra_info.update(whole)

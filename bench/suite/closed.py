@@ -1,0 +1,76 @@
+"""A closed loop on one server: callers that each wait for their answer. By h2load where there is one. Judges nothing.
+
+The generator of the open loops is written in Python and takes most of the cores of a small machine; where rates are
+compared, h2load takes a fifth of that. It knows no deadlines and no schedules.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.cases import METHOD
+from bench.load.h2load import H2Load
+from bench.load.own import Own
+from bench.load.result import Generator, Load, LoadResult, Target
+from bench.store import Load as StoredLoad
+from bench.store import Point
+from bench.suite.measuring import with_latencies
+from bench.suite.serving import Server
+from sardonyx_server.load.latencies import Latencies
+from sardonyx_server.runtime.cores import available_cores
+
+__all__ = ["closed", "cpu_s_of", "generator"]
+
+_MAX_CONNECTIONS: Final = 8
+# Loads that only find out how many requests fill the time.
+_FIRST_ROUNDS: Final = 5
+_CALIBRATION_S: Final = 0.2
+
+
+def generator() -> Generator:
+    """h2load as installed, or else our own."""
+    return H2Load.installed() or Own(available_cores())
+
+
+def closed(
+    by: Generator, server: Server, request: bytes, answer_bytes: int, *, callers: int, seconds: float, model: str = ""
+) -> Point:
+    """Let callers ask for about so long. Blocks.
+
+    Args:
+        by: What sends.
+        server: Up.
+        request: The message.
+        answer_bytes: Length of every answer.
+        callers: How many; on up to 8 connections.
+        seconds: About how long.
+        model: Whose batches and stages are read; "" = none.
+
+    Raises:
+        LoadFailed: A request failed or had another answer.
+    """
+    connections = min(callers, _MAX_CONNECTIONS)
+    load = Load(connections=connections, streams=callers // connections)
+    target = Target(address=server.address, method=METHOD, request=request, answer_bytes=answer_bytes)
+
+    def send(requests: float, *, each: bool = False) -> LoadResult:
+        whole = max(1, round(requests / load.concurrency)) * load.concurrency
+        return by.run(target, load, requests=whole, each=each)
+
+    rate = send(load.concurrency * _FIRST_ROUNDS).rate
+    rate = send(rate * min(seconds, _CALIBRATION_S)).rate
+    server.forget_peak()
+    before = server.figures(model)
+    found = send(rate * seconds, each=True)
+    grown = server.figures(model).since(before)
+    point = Point(
+        load=StoredLoad(kind="closed", callers=load.concurrency),
+        rate_reached_per_s=found.rate,
+        peak_memory_bytes=server.peak_memory_bytes(),
+    )
+    return with_latencies(point, Latencies.decoded(found.histogram), grown, generator_cpu_s=found.cpu_s)
+
+
+def cpu_s_of(point: Point) -> float:
+    """CPU seconds of one request: server and generator."""
+    return ((point.cpu_s_per_1000 or 0.0) + (point.generator_cpu_s_per_1000 or 0.0)) / 1000

@@ -1,0 +1,72 @@
+"""How thoroughly the suite measures. Two depths of one shape: the full one, and a quick one with fewer points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FULL", "MODELS", "QUICK", "QUICK_MODELS", "SOAK_S", "Plan"]
+
+MODELS: Final = ("iris", "forest", "mlp", "orientation", "magika", "batches", "rows-mix")
+QUICK_MODELS: Final = ("iris", "batches", "magika")
+SOAK_S: Final = 1800.0
+# With fewer requests one slow one decides about the p99.
+_LEAST_REQUESTS: Final = 1000
+_MOST_STRETCH: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Points and times.
+
+    Attributes:
+        quick: Whether it is the quick one.
+        load_s: Of a load whose percentiles are looked at.
+        rate_s: Of a load of which the rate is enough, and of an echo beside a load.
+        limit_s: For run times in-process.
+        shares: Of the capacity found, for the ladder of rates.
+        overload: Likewise, at and beyond capacity.
+        callers: In closed loops.
+        starts: Of a process, for cold starts.
+        soak_s: How long the soak takes.
+        seed: Of arrivals.
+    """
+
+    quick: bool
+    load_s: float
+    rate_s: float
+    limit_s: float
+    shares: tuple[float, ...]
+    overload: tuple[float, ...]
+    callers: tuple[int, ...]
+    starts: int
+    soak_s: float = SOAK_S
+    seed: int = 0
+
+    def load_s_at(self, rate_per_s: float) -> float:
+        """How long a load at a rate is to last: up to twice as long where requests are few."""
+        if self.quick:
+            return self.load_s
+        return max(self.load_s, min(self.load_s * _MOST_STRETCH, _LEAST_REQUESTS / rate_per_s))
+
+
+FULL: Final = Plan(
+    quick=False,
+    load_s=4.0,
+    rate_s=1.5,
+    limit_s=2.0,
+    shares=(0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95),
+    overload=(0.7, 1.0, 1.5, 2.0, 5.0),
+    callers=(1, 2, 4, 8, 16, 32, 64),
+    starts=3,
+)
+QUICK: Final = Plan(
+    quick=True,
+    load_s=1.0,
+    rate_s=0.5,
+    limit_s=0.6,
+    shares=(0.1, 0.5, 0.7),
+    overload=(0.7, 5.0),
+    callers=(1, 64),
+    starts=1,
+)

@@ -1,0 +1,146 @@
+"""One model, served: the server, the bare echo beside it, and what its rows cost in-process. Puts no load on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.arms import answer_for
+from bench.cases import Case, make
+from bench.control import child
+from bench.limits.floor import p99_s, sojourns_s, with_transport_s
+from bench.limits.in_process import Costs, best, costs_of
+from bench.limits.rows import Rows
+from bench.store import Load, Point
+from bench.suite.measuring import Target, aimed, measure
+from bench.suite.plan import Plan
+from bench.suite.serving import Server, serving
+from sardonyx_server.load.arrivals import Arrivals, arrivals_s
+from sardonyx_server.load.latencies import Latencies
+from sardonyx_server.runtime.cores import available_cores
+
+__all__ = ["CAPACITY_CALLERS", "Floor", "Served", "bare_echo", "capacity_per_s", "served"]
+
+CAPACITY_CALLERS: Final = 64
+# A simulated percentile of fewer requests would be noise of its own, and more take no time.
+_SIMULATED: Final = 20_000
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What no server of this model can go below at a rate.
+
+    Attributes:
+        p99_s: A bare echo's latency and the simulated queue's time together.
+        queue_p99_s: The simulated queue's alone.
+        echo_cpu_s: CPU seconds of one bare echo at that rate, generator included.
+    """
+
+    p99_s: float
+    queue_p99_s: float
+    echo_cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A model under measurement.
+
+    Attributes:
+        case: The model and its request.
+        server: A Sardonyx that serves it alone.
+        target: That server, connected.
+        echo: A bare echo that answers with as many bytes.
+        echo_target: That echo, connected.
+        answer_bytes: Length of an answer.
+        rows: What rows cost in-process, one thread.
+        ways: What runs cost in-process, on all cores; measured once, nothing else running.
+    """
+
+    case: Case
+    server: Server
+    target: Target
+    echo: Server
+    echo_target: Target
+    answer_bytes: int
+    rows: Rows
+    ways: Sequence[Costs]
+
+    @property
+    def max_rows(self) -> int:
+        """The most that the server puts into a run."""
+        return max(1, int(self.server.facts[self.case.name]["max_rows"]))
+
+    @property
+    def in_process(self) -> Costs:
+        """The best way of onnxruntime."""
+        return best(self.ways)
+
+    def floor(self, load: Load, seconds: float, seed: int) -> Floor:
+        """At the rate and with the arrivals of an open loop. Blocks: the echo is measured under the same load.
+
+        The simulated queue is tried with each way in-process, and holds runs to the best size and to the largest; the
+        lowest p99 counts.
+        """
+        rate = load.rate_per_s or 0.0
+        echo = measure(self.echo_target, load, seconds, seed)
+        arrivals = Arrivals(load.arrivals or "poisson")
+        due_s = list(arrivals_s(arrivals, rate=rate, duration_s=_SIMULATED / rate, seed=seed))
+        queues = [
+            sojourns_s(due_s, way.seconds, runners=way.runners, max_rows=most)
+            for way in self.ways
+            for most in {way.best_rows, max(way.run_s)}
+        ]
+        queue = min(queues, key=p99_s)
+        whole = with_transport_s(queue, Latencies.decoded(echo.histogram), seed=seed) if echo.answered else queue
+        cpu_s = ((echo.cpu_s_per_1000 or 0.0) + (echo.generator_cpu_s_per_1000 or 0.0)) / 1000
+        return Floor(p99_s=p99_s(whole), queue_p99_s=p99_s(queue), echo_cpu_s=cpu_s)
+
+
+@contextmanager
+def served(name: str, folder: Path, plan: Plan) -> Iterator[Served]:
+    """Serve a case alone, once its answer has been compared with the model's own.
+
+    Raises:
+        CaseMissing: The package that ships the model is not installed.
+        WrongAnswer: The server answers something else than the model says.
+    """
+    case = make(name, folder)
+    # Before any server runs. One that mixes rows has no second row to run.
+    cores = available_cores()
+    ways = costs_of(case.file, case.row, cores=cores, sizes=_SIZES if case.batches else (1,), budget_s=plan.limit_s)
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(case.repository))
+        rows = Rows(case)
+        answer = answer_for(server.address, case.request)
+        rows.check(answer)
+        echo = stack.enter_context(bare_echo(len(answer)))
+        target, echo_target = (
+            stack.enter_context(aimed(one, [case.request], model=model, answer_bytes=len(answer)))
+            for one, model in ((server, name), (echo, ""))
+        )
+        yield Served(
+            case=case,
+            server=server,
+            target=target,
+            echo=echo,
+            echo_target=echo_target,
+            answer_bytes=len(answer),
+            rows=rows,
+            ways=ways,
+        )
+
+
+@contextmanager
+def bare_echo(answer_bytes: int) -> Iterator[Server]:
+    """A bare echo that answers with so many bytes."""
+    with child("bench.limits.echo", ["--answer-bytes", str(answer_bytes)]) as process:
+        yield Server(address=process.address, pid=process.pid)
+
+
+def capacity_per_s(target: Target, plan: Plan) -> Point:
+    """The most that is answered: the rate of a closed loop of many callers, by the generator of the open loops."""
+    return measure(target, Load(kind="closed", callers=CAPACITY_CALLERS), plan.rate_s, plan.seed)

@@ -1,0 +1,136 @@
+"""A stored run as a table for the terminal: one line for each benchmark, missed bars first. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from bench.store import Benchmark, Point, Run
+
+__all__ = ["answer", "lines"]
+
+_MB: Final = 1e6
+_HALF: Final = 0.5
+
+
+def lines(run: Run) -> list[str]:
+    """The table, and what was on the machine."""
+    ordered = sorted(run.benchmarks, key=lambda one: _order(one.figures))
+    rows = [("benchmark", "bar", "answer"), *((one.name, _bar(one.figures), answer(one)) for one in ordered)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    judged = [one.figures["met"] for one in run.benchmarks if "met" in one.figures]
+    return [
+        f"{run.cpu}, {run.cores} cores shared by servers and callers; commit {run.commit[:10]}",
+        "",
+        *(f"{name:<{widths[0]}}  {bar:<{widths[1]}}  {said}".rstrip() for name, bar, said in rows),
+        "",
+        f"{round(sum(judged))} of {len(judged)} bars met; {_discarded(run)} of {_points(run)} points discarded",
+    ]
+
+
+def answer(benchmark: Benchmark) -> str:
+    """What was found, in a few words."""
+    say = _ANSWERS.get(benchmark.scenario)
+    if say is None or not (benchmark.points or benchmark.figures):
+        return "; ".join(benchmark.remarks)
+    return say(benchmark)
+
+
+def _order(figures: Mapping[str, float]) -> int:
+    """Missed, met, without a bar."""
+    return 2 if "met" not in figures else int(figures["met"])
+
+
+def _bar(figures: Mapping[str, float]) -> str:
+    if "bar" not in figures:
+        return ""
+    reached, target = figures["ratio"], figures["bar"]
+    at_least = (reached >= target) == bool(figures["met"])
+    return f"{'met ' if figures['met'] else 'MISS'} {reached:.2f} ({'>=' if at_least else '<='} {target:g})"
+
+
+def _points(run: Run) -> int:
+    return sum(len(one.points) for one in run.benchmarks)
+
+
+def _discarded(run: Run) -> int:
+    return sum(not point.valid for one in run.benchmarks for point in one.points)
+
+
+def _single(one: Benchmark) -> str:
+    point = one.points[0]
+    return f"mean {point.mean_ms:.3f}, p99 {point.p99_ms:.3f} ms; {one.figures['of_floor']:.2f} x (echo + run)"
+
+
+def _ladder(one: Benchmark) -> str:
+    half = min(one.points, key=lambda point: abs((point.load.share_of_capacity or 0.0) - _HALF))
+    late = [f"{point.load.share_of_capacity:.0%}" for point in one.points if not point.valid]
+    said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {half.floor_p99_ms or 0:.2f}); capacity "
+    said += f"{one.figures['capacity_per_s']:,.0f}/s"
+    return said + (f"; discarded: {', '.join(late)}" if late else "")
+
+
+def _closed(one: Benchmark) -> str:
+    last = one.points[-1]
+    return (
+        f"{last.rate_reached_per_s:,.0f}/s to {last.load.callers} callers, allowance {last.allowance_per_s or 0:,.0f}/s"
+    )
+
+
+def _overload(one: Benchmark) -> str:
+    found = ", ".join(f"{point.load.share_of_capacity:g} x: {point.goodput_per_s or 0:,.0f}" for point in one.points)
+    return f"in time a second at {found}"
+
+
+def _labelled(one: Benchmark) -> str:
+    return (
+        "p99 " + ", ".join(f"{point.label or 'all'} {point.p99_ms:.2f}{_mark(point)}" for point in one.points) + " ms"
+    )
+
+
+def _rates(one: Benchmark) -> str:
+    return ", ".join(f"{point.label} {point.rate_reached_per_s:,.0f}/s" for point in one.points)
+
+
+def _reload(one: Benchmark) -> str:
+    return f"{_labelled(one)}; {one.figures.get('lost', 0):.0f} lost"
+
+
+def _limits(one: Benchmark) -> str:
+    figures = one.figures
+    if "echo_per_s" in figures:
+        ways = f"{figures['in_process_runners']:.0f} x {figures['in_process_threads']:.0f} threads"
+        found = (
+            f"echo {figures['echo_per_s']:,.0f}/s; onnxruntime {figures['in_process_per_s']:,.0f} rows/s in runs of "
+        )
+        return found + f"{figures['in_process_rows']:.0f}, {ways}; server {figures['of_echo']:.2f} of the echo"
+    return ", ".join(f"{name.removesuffix('_bytes_per_s')} {value / 1e9:.1f} GB/s" for name, value in figures.items())
+
+
+def _figures(names: Sequence[tuple[str, str, float]]) -> Callable[[Benchmark], str]:
+    """Figures with words that tell what they are, each divided by something."""
+    return lambda one: "; ".join(
+        words.format(one.figures[name] / by) for name, words, by in names if name in one.figures
+    )
+
+
+def _mark(point: Point) -> str:
+    return "" if point.valid else " (discarded)"
+
+
+_ANSWERS: Final[Mapping[str, Callable[[Benchmark], str]]] = {
+    "single": _single,
+    "ladder": _ladder,
+    "closed": _closed,
+    "bursts": _labelled,
+    "overload": _overload,
+    "mixed-models": _labelled,
+    "mixed-shapes": _labelled,
+    "large": _rates,
+    "reload": _reload,
+    "cancel-storm": _reload,
+    "cold-start": _figures([("first_answer_s", "{:.2f} s", 1), ("first_of_all_s", "first of all {:.2f} s", 1)]),
+    "idle": _figures([("idle_cpu_share", "{:.2%} of a core", 1), ("memory_bytes", "{:.0f} MB", _MB)]),
+    "soak": _figures([("memory_slope_bytes_per_h", "{:+.2f} MB an hour", _MB), ("soak_s", "over {:.0f} s", 1)]),
+    "limits": _limits,
+}

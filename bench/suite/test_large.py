@@ -1,0 +1,88 @@
+"""Large tensors: 602 kB in, out, and in shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bench.arms import answer_for
+from bench.cases import make
+from bench.features.shm import FOLDER, named, region
+from bench.limits.rows import Rows, WrongAnswer
+from bench.load.result import Generator
+from bench.store import Point
+from bench.suite.asking import Ask, Found, bar
+from bench.suite.closed import closed, cpu_s_of
+from bench.suite.plan import Plan
+from bench.suite.served import bare_echo
+from bench.suite.serving import serving
+from bench.throughput import allowance
+from sardonyx_server.runtime.cores import available_cores
+from sardonyx_wire.messages import ModelInferRequest
+
+_CALLERS: Final = 16
+_OF_ALLOWANCE: Final = 0.85
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_rate_of_large_tensors(way: str, by: Generator, plan: Plan, ask: Ask, folder: Callable[[], Path]) -> None:
+    """How many images a second come in, or go out?"""
+
+    def run() -> Found:
+        case = make({"in": "image", "out": "spread"}[way], folder())
+        rows = Rows(case)
+        with serving(case.repository) as server:
+            answer = answer_for(server.address, case.request)
+            rows.check(answer)
+            point = closed(
+                by, server, case.request, len(answer), callers=_CALLERS, seconds=plan.load_s, model=case.name
+            )
+        with bare_echo(len(answer)) as echo:
+            moved = closed(by, echo, case.request, len(answer), callers=_CALLERS, seconds=plan.load_s / 2)
+        row_s = rows.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 4)
+        point = replace(point, label=way, allowance_per_s=allowance(available_cores(), row_s, cpu_s_of(moved)))
+        return Found(
+            points=[point],
+            figures={"echo_per_s": moved.rate_reached_per_s}
+            | bar(point.rate_reached_per_s / (point.allowance_per_s or 1.0), _OF_ALLOWANCE, at_least=True),
+            remarks=[f"{_CALLERS} callers in a closed loop by {by.name}; the bar is of the allowance"],
+        )
+
+    ask("large", run)
+
+
+def test_rate_of_large_tensors_in_shared_memory(
+    by: Generator, plan: Plan, ask: Ask, folder: Callable[[], Path]
+) -> None:
+    """How many images a second are read where their caller has put them?"""
+    if not FOLDER.is_dir():
+        pytest.skip(f"POSIX shared memory: this system has no {FOLDER}")
+
+    def run() -> Found:
+        case = make("image", folder())
+        (image,) = ModelInferRequest.FromString(case.request).raw_input_contents
+        message = named(case.request, len(image))
+        with serving(case.repository, allow_client_shm=True) as server, region(server.address, image):
+            sent, answer = (answer_for(server.address, one) for one in (case.request, message))
+            Rows(case).check(sent)
+            if sent != answer:
+                raise WrongAnswer("an image in shared memory is answered otherwise than the same image sent")
+            points: list[Point] = [
+                replace(
+                    closed(by, server, one, len(answer), callers=_CALLERS, seconds=plan.load_s / 2, model=case.name),
+                    label=label,
+                )
+                for label, one in (("in", case.request), ("shared-memory", message))
+            ]
+        gain = points[1].rate_reached_per_s / points[0].rate_reached_per_s
+        return Found(
+            points=points,
+            figures={"gain": gain},
+            remarks=[f"{gain:.1f} times the rate of sending it; the image lies there all the time"],
+        )
+
+    ask("large", run)

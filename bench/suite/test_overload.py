@@ -1,0 +1,52 @@
+"""More than a server can bear: what is still answered within its deadline.
+
+Asked of models whose capacity the generator, which is written in Python and shares the cores, can exceed five times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from bench.store import Load
+from bench.suite.asking import Ask, Found, bar
+from bench.suite.measuring import aimed, measure
+from bench.suite.plan import Plan
+from bench.suite.served import Served, capacity_per_s
+
+_OF_PEAK: Final = 0.85
+# Of a request alone: a caller that waits that long for it has a reason to give up.
+_DEADLINE_RUNS: Final = 20
+_LEAST_DEADLINE_S: Final = 0.05
+
+
+@pytest.mark.of_models("magika", "orientation")
+def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+    """How much is answered in time when five times as much is asked as can be answered?"""
+    deadline_s = max(_LEAST_DEADLINE_S, min(way.run_s[1] for way in serve.ways) * _DEADLINE_RUNS)
+
+    def run() -> Found:
+        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        points = []
+        with aimed(
+            serve.server,
+            [serve.case.request],
+            model=serve.case.name,
+            answer_bytes=serve.answer_bytes,
+            timeout_s=deadline_s,
+        ) as target:
+            for share in plan.overload:
+                load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
+                points.append(measure(target, load, plan.load_s, plan.seed))
+                say(f"{share:g} times: {points[-1].goodput_per_s:,.0f}/s in time, {dict(points[-1].failed)}")
+        good = [point.goodput_per_s or 0.0 for point in points]
+        return Found(
+            points=points,
+            figures={"capacity_per_s": capacity, "deadline_s": deadline_s, "peak_goodput_per_s": max(good)}
+            | bar(good[-1] / max(good), _OF_PEAK, at_least=True),
+            remarks=[f"deadline {deadline_s * 1e3:.0f} ms; the bar is goodput at 5 times / the highest"],
+        )
+
+    ask("overload", run)
