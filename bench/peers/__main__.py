@@ -20,12 +20,13 @@ from typing import Final
 import grpc
 
 from bench.cases import SEED, CaseMissing
+from bench.command import BUSY, RESULTS
 from bench.control import ROOT, ChildFailed
 from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
 from bench.load.result import LoadFailed
-from bench.peers.catalogue import MODELS, PEERS, Peer, peers
+from bench.peers.catalogue import MODELS, MORE_MODELS, PEERS, Peer, peers
 from bench.peers.compare import Plan, compare, not_measured
 from bench.peers.install import PeerMissing, install
 from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
@@ -39,7 +40,6 @@ from sardonyx_server.runtime.cores import available_cores
 __all__: list[str] = []
 
 _WIDTH: Final = 120
-_BUSY: Final = 0.3
 _HEADINGS: Final = ("peer", "model", "what", "Sardonyx", "peer's", "times better", "bar", "")
 _TURNS: Final = (6, 3)
 _SECONDS: Final = (2.0, 0.7)
@@ -71,7 +71,7 @@ def main() -> int:
     )
     cores = available_cores()
     print(f"{cores} cores shared by servers and callers; {generator.name}; {plan.turns} turns of {plan.seconds:g} s")
-    if busy_cores() > _BUSY:
+    if busy_cores() > BUSY:
         print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
     started = datetime.now(UTC)
     verdicts: list[Verdict] = []
@@ -82,7 +82,7 @@ def main() -> int:
         else:
             verdicts += _beside(peers(cores)[name], models, generator, plan)
     _print_table(by_standing(verdicts))
-    file = given.json or ROOT / "build" / "bench" / f"peers-{started:%Y%m%dT%H%M%SZ}.json"
+    file = given.json or RESULTS / f"peers-{started:%Y%m%dT%H%M%SZ}.json"
     write(file, verdicts, plan=plan, started=started, quick=given.quick)
     print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
     return int(any(verdict.standing is Standing.UNKNOWN for verdict in verdicts))
@@ -94,7 +94,8 @@ def _arguments() -> argparse.Namespace:
     )
     names = (CPP_ECHO, *PEERS)
     parser.add_argument("--only", nargs="+", choices=names, metavar="PEER", help=f"of {', '.join(names)}")
-    parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}")
+    models = (*MODELS, *MORE_MODELS)
+    parser.add_argument("--models", nargs="+", choices=models, metavar="MODEL", help=f"of {', '.join(models)}")
     parser.add_argument("--turns", type=int, help=f"how often each is measured; default {_TURNS[0]}")
     parser.add_argument("--seconds", type=float, help=f"about how long each time; default {_SECONDS[0]:g}")
     parser.add_argument("--quick", action="store_true", help="short turns and few; wide intervals")

@@ -11,10 +11,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["MODELS", "PEERS", "Peer", "Protocol", "Setting", "peers"]
+__all__ = ["MODELS", "MORE_MODELS", "PEERS", "Peer", "Protocol", "Setting", "peers"]
 
 MODELS: Final = ("iris", "mlp", "orientation", "magika")
-"""Models of ``bench/cases.py`` that every peer serves: each has one input, which a body of plain bytes needs."""
+"""Models of ``bench/cases.py`` that are measured unless others are asked for."""
+
+MORE_MODELS: Final = ("forest", "batches")
+"""Others that every peer can serve: each has one input, which a body of plain bytes needs."""
 
 
 class Protocol(StrEnum):
@@ -77,6 +80,7 @@ def peers(cores: int) -> Mapping[str, Peer]:
             settings=(
                 Setting(name="1 instance, dynamic batching", values=alone),
                 Setting(name=f"{cores} instances, dynamic batching", values=each),
+                Setting(name="1 instance, dynamic batching within 200 us", values={**alone, "max_delay_us": 200}),
                 Setting(name=f"{cores} instances, no batching", values={**each, "max_batch_size": 1}),
             ),
         ),

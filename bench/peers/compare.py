@@ -83,7 +83,7 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
         server = stack.enter_context(serving(case.repository))
         answer = answer_for(server.address, case.request)
         rows.check(answer)
-        ours = Contender(name="sardonyx", server=server, target=_grpc(server, case, answer))
+        ours = Contender(name="sardonyx", server=server, target=_grpc(server, case, answer), model=model)
         tried = [_try(peer, setting, case, rows, generator, plan) for setting in peer.settings]
         best = max(tried, key=lambda one: one.rate)
         if not best.rate:
@@ -159,9 +159,9 @@ class _Duel:
         with ExitStack() as stack:
             one, other = (
                 stack.enter_context(
-                    aimed(who.server, [self.case.request], model=model, answer_bytes=who.target.answer_bytes)
+                    aimed(who.server, [self.case.request], model=who.model, answer_bytes=who.target.answer_bytes)
                 )
-                for who, model in ((self.ours, self.case.name), (self.theirs, ""))
+                for who in (self.ours, self.theirs)
             )
             return at_equal_rates(one, other, load, turns=plan.turns, seconds=plan.seconds, seed=plan.seed)
 
@@ -201,7 +201,7 @@ def _contender(peer: Peer, server: Server, case: Case, rows: Rows) -> Contender:
     answer = ask(peer, case, server.address)
     if peer.protocol is Protocol.OIP:
         rows.check(answer)
-        return Contender(name=peer.name, server=server, target=_grpc(server, case, answer))
+        return Contender(name=peer.name, server=server, target=_grpc(server, case, answer), model=case.name)
     rows.check_bytes(answer)
     target = Target(
         address=server.address, method=peer.path, request=body_of(case), answer_bytes=len(answer), http1=True

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from bench.load.h2load import H2Load
-from bench.load.result import Load, LoadResult, Target
+from bench.load.result import Load, Target
 from bench.store import Load as StoredLoad
 from bench.store import Point
 from bench.suite.measuring import Target as Aimed
-from bench.suite.measuring import measure
+from bench.suite.measuring import measure, with_latencies
 from bench.suite.serving import Server
+from sardonyx_server.load.latencies import Latencies
 
 __all__ = ["CALLERS", "Contender", "Pair", "at_equal_rates", "at_equal_rates_in_steps", "closed_loop", "rate_in"]
 
@@ -31,7 +32,6 @@ _CALIBRATION_S: Final = 0.4
 # A p99 of fewer requests is only the slowest of them.
 _LEAST_REQUESTS: Final = 100
 _MAX_SECONDS: Final = 5.0
-_MS: Final = 1e3
 
 Found = TypeVar("Found")
 
@@ -44,11 +44,13 @@ class Contender:
         name: As a stored run has it.
         server: Up.
         target: Request and answer; of HTTP/1.1 where it speaks no gRPC.
+        model: Whose batches and stages are read, where it tells of them; "" = it speaks no gRPC.
     """
 
     name: str
     server: Server
     target: Target
+    model: str = ""
 
     @property
     def load(self) -> Load:
@@ -101,10 +103,8 @@ def closed_loop(
     requests = dict(zip((ours.name, theirs.name), (_whole_rounds(rate * seconds) for rate in rates), strict=True))
 
     def one(contender: Contender, _turn: int) -> Point:
-        cpu_s = contender.server.figures().cpu_s
-        found = generator.run(contender.target, contender.load, requests=requests[contender.name], each=True)
-        cpu_s = contender.server.figures().cpu_s - cpu_s
-        return _point(found, StoredLoad(kind="closed", callers=CALLERS), cpu_s)
+        stored = StoredLoad(kind="closed", callers=CALLERS)
+        return _point(contender, generator, contender.load, requests[contender.name], stored)
 
     return _in_turns(ours, theirs, one, turns)
 
@@ -148,11 +148,8 @@ def at_equal_rates_in_steps(
     requests = _whole_rounds(rate * _long_enough(rate, seconds), _STEPPED_CONNECTIONS)
 
     def one(contender: Contender, _turn: int) -> Point:
-        streams = contender.load.streams
-        stepped = Load(connections=_STEPPED_CONNECTIONS, streams=streams, rate_per_s=rate)
-        cpu_s = contender.server.figures().cpu_s
-        found = generator.run(contender.target, stepped, requests=requests, each=True)
-        return _point(found, load, contender.server.figures().cpu_s - cpu_s)
+        stepped = Load(connections=_STEPPED_CONNECTIONS, streams=contender.load.streams, rate_per_s=rate)
+        return _point(contender, generator, stepped, requests, load)
 
     return _in_turns(ours, theirs, one, turns)
 
@@ -166,16 +163,14 @@ def _in_turns(ours: Found, theirs: Found, one: Callable[[Found, int], Point], tu
     return pairs
 
 
-def _point(found: LoadResult, load: StoredLoad, cpu_s: float) -> Point:
-    return Point(
-        load=load,
-        rate_reached_per_s=found.rate,
-        answered=found.requests,
-        p50_ms=(found.median_s or 0.0) * _MS,
-        p99_ms=(found.p99_s or 0.0) * _MS,
-        mean_ms=found.mean_s * _MS,
-        cpu_s_per_1000=cpu_s * 1000 / found.requests,
-    )
+def _point(contender: Contender, generator: H2Load, load: Load, requests: int, stored: StoredLoad) -> Point:
+    server = contender.server
+    server.forget_peak()
+    before = server.figures(contender.model)
+    found = generator.run(contender.target, load, requests=requests, each=True)
+    grown = server.figures(contender.model).since(before)
+    point = Point(load=stored, rate_reached_per_s=found.rate, peak_memory_bytes=server.peak_memory_bytes())
+    return with_latencies(point, Latencies.decoded(found.histogram), grown, generator_cpu_s=found.cpu_s)
 
 
 def _whole_rounds(requests: float, callers: int = CALLERS) -> int:

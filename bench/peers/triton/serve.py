@@ -64,7 +64,8 @@ def _config(arguments: Arguments) -> str:
             lines.append(f'{field} {{ name: "{tensor.name}" data_type: {_DATATYPES[tensor.type]} {dims} }}')
     lines.append(f"instance_group {{ count: {arguments.instances} kind: KIND_CPU }}")
     if batch > 1:
-        lines.append("dynamic_batching { }")
+        delay_us = int(arguments.settings.get("max_delay_us", 0))
+        lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}")
     for key, value in {"file": arguments.file, "threads": arguments.threads}.items():
         lines.append(f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}')
     return "\n".join(lines) + "\n"
