@@ -12,7 +12,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final
 
-from bench.gate.bootstrap import Interval, paired
+from bench.gate.bootstrap import Interval, ratio
 from bench.peers.duel import Pair
 from bench.store import Benchmark, Point
 
@@ -89,7 +89,7 @@ class Verdict:
         """How many times better Sardonyx is; None where a turn has no figure, or there is no turn."""
         better = self._ours if self.measure is Measure.THROUGHPUT else self._theirs
         worse = self._theirs if self.measure is Measure.THROUGHPUT else self._ours
-        return paired(better, worse, seed=self.seed) if self._is_measured else None
+        return ratio(better, worse, seed=self.seed) if self._is_measured else None
 
     @property
     def standing(self) -> Standing:
@@ -111,7 +111,7 @@ class Verdict:
         figures = ("", "", "")
         if found is not None:
             ours, theirs = (self.measure.show(median(values)) for values in (self._ours, self._theirs))
-            figures = (ours, theirs, f"{found.ratio:.2f}  ({found.low:.2f} .. {found.high:.2f})")
+            figures = (ours, theirs, f"{found.centre:.2f}  ({found.low:.2f} .. {found.high:.2f})")
         bar = "" if self.bar is None else f"> {self.bar:g}"
         return (self.peer, self.model, self.wording, *figures, bar, self.standing.value)
 
@@ -124,9 +124,9 @@ class Verdict:
         found = self.advantage
         figures: dict[str, float] = {}
         if found is not None:
-            ends = (found.ratio, found.low, found.high)
-            ratio, low, high = ends if self.measure is Measure.THROUGHPUT else (1 / ends[0], 1 / ends[2], 1 / ends[1])
-            figures = {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+            ends = (found.centre, found.low, found.high)
+            centre, low, high = ends if self.measure is Measure.THROUGHPUT else (1 / ends[0], 1 / ends[2], 1 / ends[1])
+            figures = {"ratio": centre, "ratio_low": low, "ratio_high": high}
             figures |= {} if self.bar is None else {"bar": self.bar, "met": float(self.standing is Standing.MET)}
         return [
             Benchmark(

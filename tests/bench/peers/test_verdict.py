@@ -23,15 +23,15 @@ def test_more_answers_a_second_are_an_advantage() -> None:
     """Throughput: ours / theirs."""
     found = _verdict([300, 310, 290], [100, 100, 100]).advantage
     assert found is not None
-    assert found.ratio == pytest.approx(3.0, rel=0.02)
-    assert 2.89 < found.low <= found.ratio <= found.high < 3.11
+    assert found.centre == pytest.approx(3.0, rel=0.02)
+    assert 2.89 < found.low <= found.centre <= found.high < 3.11
 
 
 def test_a_lower_p99_is_an_advantage() -> None:
     """p99: theirs / ours, so that above 1 is ahead here too."""
     found = _verdict([2.0, 2.0, 2.0], [8.0, 8.0, 8.0], Measure.P99).advantage
     assert found is not None
-    assert (found.low, found.ratio, found.high) == pytest.approx((4.0, 4.0, 4.0))
+    assert (found.low, found.centre, found.high) == pytest.approx((4.0, 4.0, 4.0))
 
 
 @pytest.mark.parametrize(
