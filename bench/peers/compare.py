@@ -29,8 +29,7 @@ P99_SHARES: Final = (0.3, 0.6)
 
 _THROUGHPUT: Final = "test_throughput_in_a_closed_loop_beside"
 # Beside some servers the generator, which shares their cores, cannot keep the first rate.
-_SLOWER: Final = 0.5
-_RATES_TRIED: Final = 3
+_SLOWER: Final = (0.5, 0.25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +103,13 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
                 wording=_throughput_wording(peer),
                 measure=Measure.THROUGHPUT,
                 pairs=pairs,
-                bar=peer.least.get(model, 1.0),
+                bar=_bar(peer, model),
                 remarks=remarks,
                 seed=plan.seed,
             )
         ]
         duel = _Duel(peer=peer, case=case, ours=ours, theirs=theirs, generator=generator, plan=plan)
-        return verdicts + [_p99(duel, share, share * min(rates), remarks) for share in P99_SHARES]
+        return verdicts + [_p99(duel, share, min(rates), remarks) for share in P99_SHARES]
 
 
 def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
@@ -131,7 +130,7 @@ def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
             wording=wording,
             measure=measure,
             pairs=(),
-            bar=peer.least.get(model, 1.0) if measure is Measure.THROUGHPUT else 1.0,
+            bar=_bar(peer, model) if measure is Measure.THROUGHPUT else 1.0,
             remarks=[reason],
         )
         for question, wording, measure in questions
@@ -166,23 +165,23 @@ class _Duel:
             return at_equal_rates(one, other, load, turns=plan.turns, seconds=plan.seconds, seed=plan.seed)
 
 
-def _p99(duel: _Duel, share: float, rate: float, remarks: list[str]) -> Verdict:
-    """At the rate, or at a lower one where the generator cannot keep it beside both servers."""
+def _p99(duel: _Duel, asked: float, slower_rate: float, remarks: list[str]) -> Verdict:
+    """At the share of that rate, or at a smaller one where the generator cannot keep it beside both servers."""
+    arrivals = "poisson" if duel.peer.protocol is Protocol.OIP else "constant"
     pairs: list[Pair] = []
-    for _ in range(_RATES_TRIED):
-        arrivals = "poisson" if duel.peer.protocol is Protocol.OIP else "constant"
-        pairs = duel.at(Load(arrivals=arrivals, rate_per_s=rate, share_of_capacity=share))
+    share = asked
+    for share in (asked, *(asked * slower for slower in _SLOWER)):
+        pairs = duel.at(Load(arrivals=arrivals, rate_per_s=share * slower_rate, share_of_capacity=share))
         if all(point.valid for pair in pairs for point in (pair.ours, pair.theirs)):
             break
-        rate *= _SLOWER
     return Verdict(
         peer=duel.peer.name,
         model=duel.case.name,
-        question=_p99_question(share),
-        wording=_p99_wording(duel.peer, share),
+        question=_p99_question(asked),
+        wording=f"{_p99_wording(duel.peer, share)}: {share * slower_rate:,.0f}/s",
         measure=Measure.P99,
         pairs=pairs,
-        remarks=[*remarks, f"at {pairs[0].ours.load.rate_per_s or 0:,.0f} requests a second"],
+        remarks=remarks,
         seed=duel.plan.seed,
     )
 
@@ -219,6 +218,11 @@ def _set_up(server: Server, model: str) -> str:
     return f"Sardonyx as it sets itself up: {split}, batches of at most {max(1, facts['max_rows'])} rows"
 
 
+def _bar(peer: Peer, model: str) -> float:
+    """Of throughput."""
+    return peer.least.get(model, 1.0)
+
+
 def _throughput_wording(peer: Peer) -> str:
     other = "" if peer.protocol is Protocol.OIP else f" (it over {peer.protocol})"
     return f"answers a second, {CALLERS} callers{other}"
@@ -226,7 +230,7 @@ def _throughput_wording(peer: Peer) -> str:
 
 def _p99_wording(peer: Peer, share: float) -> str:
     other = "" if peer.protocol is Protocol.OIP else f" (it over {peer.protocol}, in steps)"
-    return f"p99 at {share:.0%} of the slower one's rate{other}"
+    return f"p99 at {share:.2g} of the slower one's rate{other}"
 
 
 def _p99_question(share: float) -> str:
