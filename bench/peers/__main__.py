@@ -9,6 +9,7 @@ pieces.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -63,6 +64,8 @@ def main() -> int:
         Exit status: 0 where every comparison could be measured, won or not, else 1.
     """
     given = _arguments()
+    # Ended early, it must not leave servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     generator = H2Load.installed()
     if generator is None:
         sys.exit("h2load is not installed (on Debian: apt-get install nghttp2-client); peers are compared with it only")

@@ -168,22 +168,25 @@ class _Duel:
 def _p99(duel: _Duel, asked: float, slower_rate: float, remarks: list[str]) -> Verdict:
     """At the share of that rate, or at a smaller one where the generator cannot keep it beside both servers."""
     arrivals = "poisson" if duel.peer.protocol is Protocol.OIP else "constant"
-    pairs: list[Pair] = []
-    share = asked
-    for share in (asked, *(asked * slower for slower in _SLOWER)):
-        pairs = duel.at(Load(arrivals=arrivals, rate_per_s=share * slower_rate, share_of_capacity=share))
-        if all(point.valid for pair in pairs for point in (pair.ours, pair.theirs)):
+
+    def at(share: float) -> Verdict:
+        return Verdict(
+            peer=duel.peer.name,
+            model=duel.case.name,
+            question=_p99_question(asked),
+            wording=f"{_p99_wording(duel.peer, share)}: {share * slower_rate:,.0f}/s",
+            measure=Measure.P99,
+            pairs=duel.at(Load(arrivals=arrivals, rate_per_s=share * slower_rate, share_of_capacity=share)),
+            remarks=remarks,
+            seed=duel.plan.seed,
+        )
+
+    verdict = at(asked)
+    for slower in _SLOWER:
+        if verdict.is_measured:
             break
-    return Verdict(
-        peer=duel.peer.name,
-        model=duel.case.name,
-        question=_p99_question(asked),
-        wording=f"{_p99_wording(duel.peer, share)}: {share * slower_rate:,.0f}/s",
-        measure=Measure.P99,
-        pairs=pairs,
-        remarks=remarks,
-        seed=duel.plan.seed,
-    )
+        verdict = at(asked * slower)
+    return verdict
 
 
 def _try(peer: Peer, setting: Setting, case: Case, rows: Rows, generator: H2Load, plan: Plan) -> _Tried:

@@ -68,7 +68,8 @@ class Verdict:
         question: Name of the benchmark, without its brackets.
         wording: What was measured, for people.
         measure: What is compared.
-        pairs: One for each turn; empty where nothing could be measured.
+        pairs: One for each turn; empty where nothing could be measured. Those in which the generator was late beside
+            either server count for nothing; where they are the most, nothing was measured.
         bar: The lower end of the interval must be above it; None = the other one is a limit.
         remarks: Settings and loads; or why there is nothing.
         seed: Of the bootstrap.
@@ -86,10 +87,10 @@ class Verdict:
 
     @property
     def advantage(self) -> Interval | None:
-        """How many times better Sardonyx is; None where a turn has no figure, or there is no turn."""
+        """How many times better Sardonyx is; None where requests failed, or most turns count for nothing."""
         better = self._ours if self.measure is Measure.THROUGHPUT else self._theirs
         worse = self._theirs if self.measure is Measure.THROUGHPUT else self._ours
-        return ratio(better, worse, seed=self.seed) if self._is_measured else None
+        return ratio(better, worse, seed=self.seed) if self.is_measured else None
 
     @property
     def standing(self) -> Standing:
@@ -147,20 +148,26 @@ class Verdict:
         ]
 
     @property
+    def is_measured(self) -> bool:
+        """Whether most turns count, and no request failed: a server that sheds load is not faster for it."""
+        failed = any(point.failed for pair in self.pairs for point in (pair.ours, pair.theirs))
+        return not failed and 2 * len(self._counting) > len(self.pairs)
+
+    @property
+    def _counting(self) -> list[Pair]:
+        return [
+            pair
+            for pair in self.pairs
+            if all(point.valid and self.measure.of(point) > 0 for point in (pair.ours, pair.theirs))
+        ]
+
+    @property
     def _ours(self) -> list[float]:
-        return [self.measure.of(pair.ours) for pair in self.pairs]
+        return [self.measure.of(pair.ours) for pair in self._counting]
 
     @property
     def _theirs(self) -> list[float]:
-        return [self.measure.of(pair.theirs) for pair in self.pairs]
-
-    @property
-    def _is_measured(self) -> bool:
-        return bool(self.pairs) and all(
-            point.valid and not point.failed and self.measure.of(point) > 0
-            for pair in self.pairs
-            for point in (pair.ours, pair.theirs)
-        )
+        return [self.measure.of(pair.theirs) for pair in self._counting]
 
 
 def by_standing(verdicts: Sequence[Verdict]) -> list[Verdict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.peers.duel import Pair
@@ -49,12 +51,16 @@ def test_standing_is_that_of_the_whole_interval(ours: list[float], bar: float | 
     assert _verdict(ours, [100, 100, 100], bar=bar).standing is standing
 
 
-def test_a_turn_that_is_not_valid_leaves_the_comparison_unmeasured() -> None:
-    """Where the generator was late, figures are its own."""
-    late = Pair(ours=Point(load=Load(), p99_ms=1.0, valid=False), theirs=Point(load=Load(), p99_ms=1.0))
-    verdict = Verdict(peer="triton", model="iris", question="q", wording="w", measure=Measure.P99, pairs=[late])
-    assert verdict.standing is Standing.UNKNOWN
-    assert verdict.cells()[3:6] == ("", "", "")
+def test_turns_in_which_the_generator_was_late_count_for_nothing() -> None:
+    """Their figures are the generator's; where they are half of all turns, nothing was measured."""
+    late = Pair(ours=Point(load=Load(), p99_ms=9.0, valid=False), theirs=Point(load=Load(), p99_ms=1.0))
+    good = Pair(ours=Point(load=Load(), p99_ms=1.0), theirs=Point(load=Load(), p99_ms=2.0))
+    most = replace(_verdict([], [], Measure.P99), pairs=[good, late, good])
+    assert most.advantage is not None
+    assert most.advantage.centre == pytest.approx(2.0)
+    half = replace(_verdict([], [], Measure.P99), pairs=[good, late])
+    assert half.standing is Standing.UNKNOWN
+    assert half.cells()[3:6] == ("", "", "")
 
 
 def test_requests_that_failed_leave_the_comparison_unmeasured() -> None:
