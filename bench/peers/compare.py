@@ -29,7 +29,7 @@ P99_SHARES: Final = (0.3, 0.6)
 
 _THROUGHPUT: Final = "test_throughput_in_a_closed_loop_beside"
 # Beside some servers the generator, which shares their cores, cannot keep the first rate.
-_SLOWER: Final = (0.5, 0.25)
+_SLOWER: Final = (0.75, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Better is more answers a second, or a lower p99; so every figure reads the same 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -120,15 +121,9 @@ class Verdict:
         """For the stored run: the peer's points with the ratio, and Sardonyx's points of the same turns.
 
         The stored ratio is Sardonyx / peer for both measures, as everywhere in a stored run; so of a p99 it must be
-        below 1.
+        below 1. Turns that count for nothing are left out, unless nothing was measured.
         """
-        found = self.advantage
-        figures: dict[str, float] = {}
-        if found is not None:
-            ends = (found.centre, found.low, found.high)
-            centre, low, high = ends if self.measure is Measure.THROUGHPUT else (1 / ends[0], 1 / ends[2], 1 / ends[1])
-            figures = {"ratio": centre, "ratio_low": low, "ratio_high": high}
-            figures |= {} if self.bar is None else {"bar": self.bar, "met": float(self.standing is Standing.MET)}
+        pairs = self._counting if self.is_measured else self.pairs
         return [
             Benchmark(
                 name=f"{self.question}[{self.peer}-{self.model}{suffix}]",
@@ -138,14 +133,42 @@ class Verdict:
                 server=server,
                 command=command,
                 points=points,
-                figures=own,
-                remarks=list(self.remarks),
+                figures=figures,
+                remarks=[*self.remarks, *self._discarded],
             )
-            for suffix, server, points, own in (
-                ("", self.peer, [pair.theirs for pair in self.pairs], figures),
-                ("-sardonyx", "sardonyx", [pair.ours for pair in self.pairs], {}),
+            for suffix, server, points, figures in (
+                ("", self.peer, [pair.theirs for pair in pairs], self._figures()),
+                ("-sardonyx", "sardonyx", [pair.ours for pair in pairs], {}),
             )
         ]
+
+    def _figures(self) -> dict[str, float]:
+        found = self.advantage
+        if found is None:
+            return {}
+        low, high = (found.low, found.high)
+        if self.measure is Measure.THROUGHPUT:
+            centre = found.centre
+        else:
+            centre, low, high = 1 / found.centre, 1 / high, 1 / low
+        if self.bar is None:
+            name = self.peer.replace("-", "_")
+            ends = {f"of_{name}_low": low, f"of_{name}_high": high}
+            return {f"{name}_per_s": median(self._theirs), f"of_{name}": centre, **ends}
+        bar = {"bar": self.bar, "met": float(self.standing is Standing.MET)}
+        return {"ratio": centre, "ratio_low": low, "ratio_high": high, **bar}
+
+    @property
+    def _discarded(self) -> list[str]:
+        """Why turns count for nothing."""
+        failed = Counter[str]()
+        for pair in self.pairs:
+            failed.update(pair.ours.failed)
+            failed.update(pair.theirs.failed)
+        if failed:
+            return [f"requests failed: {', '.join(f'{count} {status}' for status, count in sorted(failed.items()))}"]
+        late = len(self.pairs) - len(self._counting)
+        return [f"{late} of {len(self.pairs)} turns count for nothing: the generator was late"] if late else []
 
     @property
     def is_measured(self) -> bool:

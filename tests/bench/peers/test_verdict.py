@@ -63,6 +63,25 @@ def test_turns_in_which_the_generator_was_late_count_for_nothing() -> None:
     assert half.cells()[3:6] == ("", "", "")
 
 
+def test_turns_that_count_for_nothing_are_told_of_and_not_stored() -> None:
+    """Unless nothing was measured: then they are the reason."""
+    late = Pair(ours=Point(load=Load(), p99_ms=9.0, valid=False), theirs=Point(load=Load(), p99_ms=1.0))
+    good = Pair(ours=Point(load=Load(), p99_ms=1.0), theirs=Point(load=Load(), p99_ms=2.0))
+    for pairs, stored in (([good, late, good], 2), ([late], 1)):
+        theirs, _ = replace(_verdict([], [], Measure.P99), pairs=pairs).benchmarks(scenario="ladder", command="c")
+        assert len(theirs.points) == stored
+        assert theirs.remarks == [f"1 of {len(pairs)} turns count for nothing: the generator was late"]
+
+
+def test_a_limit_is_stored_under_its_own_name() -> None:
+    """It has no bar, so no ratio that could miss one."""
+    echo = replace(_verdict([300] * 3, [600] * 3, bar=None), peer="cpp-echo")
+    theirs, _ = echo.benchmarks(scenario="limits", command="c")
+    assert theirs.figures == pytest.approx(
+        {"cpp_echo_per_s": 600, "of_cpp_echo": 0.5, "of_cpp_echo_low": 0.5, "of_cpp_echo_high": 0.5}
+    )
+
+
 def test_requests_that_failed_leave_the_comparison_unmeasured() -> None:
     """A server that sheds is not faster for it."""
     shed = Pair(
@@ -70,6 +89,7 @@ def test_requests_that_failed_leave_the_comparison_unmeasured() -> None:
     )
     verdict = Verdict(peer="triton", model="iris", question="q", wording="w", measure=Measure.P99, pairs=[shed])
     assert verdict.standing is Standing.UNKNOWN
+    assert verdict.benchmarks(scenario="ladder", command="c")[0].remarks == ["requests failed: 1 RESOURCE_EXHAUSTED"]
 
 
 def test_losing_cases_come_first() -> None:
