@@ -91,13 +91,15 @@ protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
 conformance: $(VENV)/.dev-stamp ## try every client there is, and ONNX's node tests; one table (ARGS="--only kserve")
 	$(BIN)/python -m tests.conformance $(ARGS)
 
-.PHONY: bench bench-quick bench-soak
+.PHONY: bench bench-quick bench-soak bench-generators
 bench: $(VENV)/.dev-stamp ## measure the server under all loads of bench/README.md, up to 15 minutes (ARGS="--only iris")
 	$(BIN)/python -m bench.suite $(ARGS)
 bench-quick: $(VENV)/.dev-stamp ## the same with fewer points, under 2 minutes
 	$(BIN)/python -m bench.suite --quick $(ARGS)
 bench-soak: $(VENV)/.dev-stamp ## half an hour of load: does memory grow?
 	$(BIN)/python -m bench.suite --soak $(ARGS)
+bench-generators: $(VENV)/.dev-stamp ## check the load generator with h2load and perf_analyzer on one server
+	$(BIN)/python -m bench.suite --generators $(ARGS)
 
 .PHONY: bench-core
 bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a ratio within one run

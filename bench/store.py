@@ -52,8 +52,8 @@ class Point:
         stages_us: Where the mean latency went: ``transport``, ``decode``, ``queue``, ``gather``, ``run``, ``encode``.
         goodput_per_s: Answers a second that came within their deadline.
         allowance_per_s: What the cores permit at most; see bench/README.md.
-        floor_p99_ms: p99 of a bare echo and a simulated greedy queue at the same rate.
-        floor_queue_p99_ms: p99 of the simulated queue alone.
+        floor_p99_ms: p99 of a bare echo and, on the cores it leaves, a simulated greedy queue at the same rate.
+        floor_queue_p99_ms: p99 of the simulated queue on all cores, without any transport.
         seed: Of arrivals.
     """
 

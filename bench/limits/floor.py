@@ -15,7 +15,7 @@ import numpy as np
 
 from sardonyx_server.load.latencies import Latencies
 
-__all__ = ["p99_s", "sojourns_s", "with_transport_s"]
+__all__ = ["Times", "p99_s", "sojourns_s", "with_transport_s"]
 
 _P99: Final = 99
 

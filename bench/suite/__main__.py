@@ -1,6 +1,6 @@
 """Runs the suite: what a server of ours does under the loads of bench/README.md. One table, one file, one page.
 
-    python -m bench.suite [--quick] [--soak] [--only TEXT]... [--seed N] [--json FILE]
+    python -m bench.suite [--quick] [--soak | --generators] [--only TEXT]... [--seed N] [--json FILE]
 
 The benchmarks are pytest's, by pytest-benchmark, in ``test_*.py`` beside this file.
 """
@@ -24,6 +24,7 @@ from bench.store import Run
 from bench.suite.plan import SOAK_S
 from bench.suite.tables import lines
 from bench.surroundings import busy_cores
+from tests.conformance.tools import PERF_ANALYZER, Tool, ToolMissing
 
 __all__: list[str] = []
 
@@ -50,7 +51,10 @@ def main() -> int:
     told = shlex.join(["python", "-m", "bench.suite", *sys.argv[1:]])
     soak_s = given.soak_s or (SOAK_S if given.soak else 0.0)
     options = [f"--benchmark-json={file}", f"--seed={given.seed}", f"--soak-s={soak_s}", f"--told={told}"]
-    options += [*(["--quick"] if given.quick else []), *(f"--only={text}" for text in given.only)]
+    if given.generators:
+        _install(PERF_ANALYZER)
+    options += [f"--{name}" for name in ("quick", "generators") if getattr(given, name)]
+    options += [f"--only={text}" for text in given.only]
     status = int(pytest.main([*_PYTEST, *options]))
     if not file.exists() or not file.stat().st_size:
         print("nothing was measured")
@@ -62,11 +66,20 @@ def main() -> int:
     return status
 
 
+def _install(tool: Tool) -> None:
+    """Say why where that is not possible; the check then says what it needs."""
+    try:
+        tool.install()
+    except ToolMissing as missing:
+        print(f"{tool.name} cannot be installed: {missing}")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.suite", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer points and shorter loads: about two minutes")
     parser.add_argument("--soak", action="store_true", help="only the soak: half an hour")
     parser.add_argument("--soak-s", type=float, default=0.0, help="only the soak, for so long")
+    parser.add_argument("--generators", action="store_true", help="only the check of our generator with others")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="benchmarks whose name holds it")
     parser.add_argument("--seed", type=int, default=0, help="of arrivals")
     parser.add_argument("--json", type=Path, help="where the results go; default: build/bench/suite-DATE.json")

@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("suite")
     group.addoption("--quick", action="store_true", help="fewer points, shorter loads")
     group.addoption("--soak-s", type=float, default=0.0, help="only the soak, for so long")
+    group.addoption("--generators", action="store_true", help="only the check of the generator")
     group.addoption("--only", action="append", default=[], help="only benchmarks whose name holds this text")
     group.addoption("--seed", type=int, default=0, help="of arrivals")
     group.addoption("--told", default="", help="the command as it was typed")
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the markers."""
     config.addinivalue_line("markers", "of_models(*names): which models this is asked of; default: all")
     config.addinivalue_line("markers", "soak: takes half an hour")
+    config.addinivalue_line("markers", "generators: checks the generator, not the server")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,9 +54,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was not asked for; the soak is only run by itself."""
-    only, soak = config.getoption("--only"), bool(config.getoption("--soak-s"))
-    kept = [item for item in items if bool(item.get_closest_marker("soak")) == soak]
+    """Leave out what was not asked for; the soak and the check of the generator are only run by themselves."""
+    only = config.getoption("--only")
+    kinds = {"soak": bool(config.getoption("--soak-s")), "generators": config.getoption("--generators")}
+    kept = [item for item in items if all(bool(item.get_closest_marker(kind)) == on for kind, on in kinds.items())]
     kept = [item for item in kept if not only or any(text in item.nodeid for text in only)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept

@@ -62,8 +62,8 @@ FULL: Final = Plan(
 )
 QUICK: Final = Plan(
     quick=True,
-    load_s=1.0,
-    rate_s=0.5,
+    load_s=0.8,
+    rate_s=0.4,
     limit_s=0.6,
     shares=(0.1, 0.5, 0.7),
     overload=(0.7, 5.0),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.arms import answer_for
 from bench.cases import Case, make
 from bench.control import child
-from bench.limits.floor import p99_s, sojourns_s, with_transport_s
+from bench.limits.floor import Times, p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best, costs_of
 from bench.limits.rows import Rows
 from bench.store import Load, Point
@@ -27,6 +28,8 @@ __all__ = ["CAPACITY_CALLERS", "Floor", "Served", "bare_echo", "capacity_per_s",
 CAPACITY_CALLERS: Final = 64
 # A simulated percentile of fewer requests would be noise of its own, and more take no time.
 _SIMULATED: Final = 20_000
+# Where the echo alone takes the cores, the floor is no longer one of the model.
+_LEAST_LEFT: Final = 0.05
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -35,8 +38,8 @@ class Floor:
     """What no server of this model can go below at a rate.
 
     Attributes:
-        p99_s: A bare echo's latency and the simulated queue's time together.
-        queue_p99_s: The simulated queue's alone.
+        p99_s: A bare echo's latency, and the time in a simulated queue that has the cores the echo leaves.
+        queue_p99_s: The time in a simulated queue that has all cores, without any transport.
         echo_cpu_s: CPU seconds of one bare echo at that rate, generator included.
     """
 
@@ -82,22 +85,32 @@ class Served:
     def floor(self, load: Load, seconds: float, seed: int) -> Floor:
         """At the rate and with the arrivals of an open loop. Blocks: the echo is measured under the same load.
 
-        The simulated queue is tried with each way in-process, and holds runs to the best size and to the largest; the
-        lowest p99 counts.
+        Transport and generator take their part of the cores, as in the allowance, and the queue has what they leave. It
+        is tried with each way in-process, and holds runs to the best size and to the largest; the lowest p99 counts.
         """
         rate = load.rate_per_s or 0.0
         echo = measure(self.echo_target, load, seconds, seed)
+        echo_cpu_s = ((echo.cpu_s_per_1000 or 0.0) + (echo.generator_cpu_s_per_1000 or 0.0)) / 1000
+        left = max(_LEAST_LEFT, 1 - rate * echo_cpu_s / available_cores())
         arrivals = Arrivals(load.arrivals or "poisson")
         due_s = list(arrivals_s(arrivals, rate=rate, duration_s=_SIMULATED / rate, seed=seed))
+
+        shared = self._queue_s(due_s, left)
+        whole = with_transport_s(shared, Latencies.decoded(echo.histogram), seed=seed) if echo.answered else shared
+        return Floor(p99_s=p99_s(whole), queue_p99_s=p99_s(self._queue_s(due_s, 1.0)), echo_cpu_s=echo_cpu_s)
+
+    def _queue_s(self, due_s: Sequence[float], share: float) -> Times:
+        """Times in the best simulated queue that has this share of the cores."""
         queues = [
-            sojourns_s(due_s, way.seconds, runners=way.runners, max_rows=most)
+            sojourns_s(due_s, partial(_seconds, way, share), runners=way.runners, max_rows=most)
             for way in self.ways
             for most in {way.best_rows, max(way.run_s)}
         ]
-        queue = min(queues, key=p99_s)
-        whole = with_transport_s(queue, Latencies.decoded(echo.histogram), seed=seed) if echo.answered else queue
-        cpu_s = ((echo.cpu_s_per_1000 or 0.0) + (echo.generator_cpu_s_per_1000 or 0.0)) / 1000
-        return Floor(p99_s=p99_s(whole), queue_p99_s=p99_s(queue), echo_cpu_s=cpu_s)
+        return min(queues, key=p99_s)
+
+
+def _seconds(way: Costs, share: float, rows: int) -> float:
+    return way.seconds(rows) / share
 
 
 @contextmanager

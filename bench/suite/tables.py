@@ -92,6 +92,11 @@ def _rates(one: Benchmark) -> str:
     return ", ".join(f"{point.label} {point.rate_reached_per_s:,.0f}/s" for point in one.points)
 
 
+def _generators(one: Benchmark) -> str:
+    found = ", ".join(f"{point.label} {point.p99_ms:.2f}" for point in one.points if point.load == one.points[-1].load)
+    return f"p99 at {one.points[-1].load.rate_per_s:,.0f}/s by {found} ms"
+
+
 def _reload(one: Benchmark) -> str:
     return f"{_labelled(one)}; {one.figures.get('lost', 0):.0f} lost"
 
@@ -133,4 +138,5 @@ _ANSWERS: Final[Mapping[str, Callable[[Benchmark], str]]] = {
     "idle": _figures([("idle_cpu_share", "{:.2%} of a core", 1), ("memory_bytes", "{:.0f} MB", _MB)]),
     "soak": _figures([("memory_slope_bytes_per_h", "{:+.2f} MB an hour", _MB), ("soak_s", "over {:.0f} s", 1)]),
     "limits": _limits,
+    "generators": _generators,
 }

@@ -25,7 +25,7 @@ _LEAST_DEADLINE_S: Final = 0.05
 @pytest.mark.of_models("magika", "orientation")
 def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
     """How much is answered in time when five times as much is asked as can be answered?"""
-    deadline_s = max(_LEAST_DEADLINE_S, min(way.run_s[1] for way in serve.ways) * _DEADLINE_RUNS)
+    deadline_s = max(_LEAST_DEADLINE_S, serve.in_process.run_s[1] * _DEADLINE_RUNS)
 
     def run() -> Found:
         capacity = capacity_per_s(serve.target, plan).rate_reached_per_s

@@ -18,8 +18,8 @@ from sardonyx_server.runtime.cores import available_cores
 _OF_FLOOR: Final = 1.25
 _JUDGED_SHARE: Final = 0.7
 _BURST_SHARE: Final = 0.3
-# As many as two processes can send within the millisecond of slip that is allowed.
-_BURST_REQUESTS: Final = 16
+# As many as two processes can send within a few milliseconds.
+_BURST_REQUESTS: Final = 32
 _BURST_PROCESSES: Final = 2
 
 
@@ -68,7 +68,7 @@ def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
         return Found(
             points=[point],
             figures={"capacity_per_s": capacity, "burst_requests": float(round(rate * BURST_S))},
-            remarks=[f"bursts of {round(rate * BURST_S)}: no more than the generator can send at once"],
+            remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms by {_BURST_PROCESSES} processes"],
         )
 
     ask("bursts", run)
