@@ -9,6 +9,7 @@ pieces.
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 import tempfile
@@ -34,7 +35,7 @@ from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.results import write
 from bench.peers.running import PeerFailed
 from bench.peers.verdict import Measure, Standing, Verdict, by_standing
-from bench.surroundings import busy_cores
+from bench.surroundings import busy_cores, run_fields
 from sardonyx_server.load.loops import LoadFailed as NoConnection
 from sardonyx_server.runtime.cores import available_cores
 
@@ -76,7 +77,8 @@ def main() -> int:
     print(f"{cores} cores shared by servers and callers; {generator.name}; {plan.turns} turns of {plan.seconds:g} s")
     if busy_cores() > BUSY:
         print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
-    started = datetime.now(UTC)
+    command = shlex.join(["python", "-m", "bench.peers", *sys.argv[1:]])
+    fields = run_fields(command, seed=plan.seed, quick=given.quick)
     verdicts: list[Verdict] = []
     models = given.models or MODELS
     for name in given.only or (CPP_ECHO, *PEERS):
@@ -85,8 +87,8 @@ def main() -> int:
         else:
             verdicts += _beside(peers(cores)[name], models, generator, plan)
     _print_table(by_standing(verdicts))
-    file = given.json or RESULTS / f"peers-{started:%Y%m%dT%H%M%SZ}.json"
-    write(file, verdicts, plan=plan, started=started, quick=given.quick)
+    file = given.json or RESULTS / f"peers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    write(file, verdicts, fields)
     print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
     return int(any(verdict.standing is Standing.UNKNOWN for verdict in verdicts))
 
