@@ -1,4 +1,4 @@
-"""How much of a figure is chance: the interval of a centre, by bootstrap over repeats. Measures nothing, judges nothing.
+"""How much of a figure is chance: the interval of a centre, by bootstrap over repeats. Measures and judges nothing.
 
 The centre is the trimmed mean: a fifth of the repeats is left out at each end, so that one repeat into which something
 else of the machine fell moves nothing. Of all centres its percentile bootstrap keeps its promise best where repeats are
@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["LEVEL", "Interval", "difference", "ratio"]
 
