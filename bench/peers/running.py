@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
-from signal import SIGKILL, SIGTERM
+from pathlib import Path
+from select import select
+from signal import SIGKILL, SIGTERM, pidfd_send_signal
 from socket import create_connection
 from typing import IO, Final
 
@@ -26,7 +29,7 @@ from bench.peers.install import ENVIRONMENTS, interpreter, scripts
 from bench.peers.session import free_port
 from bench.suite.serving import Server
 
-__all__ = ["PeerFailed", "ask", "body_of", "running"]
+__all__ = ["PeerFailed", "ask", "body_of", "running", "up"]
 
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 10.0
@@ -57,16 +60,46 @@ def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
     command = [str(interpreter(peer.name)), str(scripts(peer.name) / "serve.py"), "--file", str(case.file)]
     command += ["--name", case.name, "--shape", ",".join(map(str, row.shape)), "--port", str(port)]
     command += ["--settings", json.dumps(setting.values)]
-    log = ENVIRONMENTS / f"{peer.name}.log"
-    with log.open("wb") as output:
-        process = _start(command, output)
-        server = Server(address=f"127.0.0.1:{port}", pid=process.pid)
+    address = f"127.0.0.1:{port}"
+    with up(
+        command,
+        name=f"{peer.name} on {case.name}, {setting.name}",
+        address=address,
+        log=ENVIRONMENTS / f"{peer.name}.log",
+        answers=lambda: ask(peer, case, address),
+    ) as server:
+        yield server
+
+
+@contextmanager
+def up(
+    command: Sequence[str], *, name: str, address: str, log: Path, answers: Callable[[], object]
+) -> Iterator[Server]:
+    """A server of any kind, once it answers; all of its processes are ended.
+
+    Args:
+        command: That starts it.
+        name: For messages.
+        address: That it is to listen on.
+        log: File for what it writes.
+        answers: Asks it something; raises where it does not answer.
+
+    Raises:
+        PeerFailed: It ended, or answered nothing within a minute. Says what it wrote last.
+    """
+    # What a server leaves lying as a temporary file goes with the folder.
+    with (
+        log.open("wb") as output,
+        tempfile.TemporaryDirectory(prefix="sardonyx-peer-", ignore_cleanup_errors=True) as folder,
+    ):
+        process = _start(command, folder, output)
+        server = Server(address=address, pid=process.pid)
         try:
-            _wait(peer, case, server.address, process)
+            _wait(server, process, answers)
             yield server
         except _Silent as silent:
             said = " ".join(log.read_text(errors="replace").split())[-_REASON_CHARACTERS:]
-            raise PeerFailed(f"{peer.name} on {case.name}, {setting.name}: {silent}; its last words: {said}") from None
+            raise PeerFailed(f"{name}: {silent}; its last words: {said}") from None
         finally:
             _end(server, process)
 
@@ -103,17 +136,17 @@ class _Silent(Exception):
     """It does not answer, and why."""
 
 
-def _start(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def _start(command: Sequence[str], folder: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder}
     environment.pop("VIRTUAL_ENV", None)
     return subprocess.Popen(  # noqa: S603  # the peer's own script
         command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
     )
 
 
-def _wait(peer: Peer, case: Case, address: str, process: subprocess.Popen[bytes]) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], answers: Callable[[], object]) -> None:
     until_s = time.monotonic() + _START_TIMEOUT_S
-    host, _, port = address.rpartition(":")
+    host, _, port = server.address.rpartition(":")
     said = "no answer"
     while time.monotonic() < until_s:
         if process.poll() is not None:
@@ -121,7 +154,7 @@ def _wait(peer: Peer, case: Case, address: str, process: subprocess.Popen[bytes]
         try:
             with create_connection((host, int(port)), _REQUEST_TIMEOUT_S):
                 pass  # gRPC would wait for a server that never comes
-            ask(peer, case, address)
+            answers()
         except (grpc.RpcError, PeerFailed, HTTPException, OSError) as error:
             said = str(error)[:_REASON_CHARACTERS]
             time.sleep(_POLL_S)
@@ -131,7 +164,7 @@ def _wait(peer: Peer, case: Case, address: str, process: subprocess.Popen[bytes]
 
 
 def _end(server: Server, process: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop, and end what is left of its processes."""
+    """Ask it to stop, and end what is left of its processes. Linux only, as is what reads their CPU time."""
     tree = server.tree()
     process.send_signal(SIGTERM)
     try:
@@ -141,4 +174,14 @@ def _end(server: Server, process: subprocess.Popen[bytes]) -> None:
         process.wait()
     for pid in tree:
         with suppress(ProcessLookupError):
-            os.kill(pid, SIGKILL)
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    """End a process that may be nobody's child, and wait until it has ended."""
+    handle = os.pidfd_open(pid)
+    try:
+        pidfd_send_signal(handle, SIGKILL)
+        select([handle], [], [], _STOP_TIMEOUT_S)
+    finally:
+        os.close(handle)
