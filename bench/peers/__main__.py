@@ -148,8 +148,9 @@ def _print_table(verdicts: list[Verdict]) -> None:
     for verdict in verdicts:
         if verdict.measure is Measure.THROUGHPUT:
             _print_remarks(verdict, said)
-    met = sum(verdict.standing is Standing.MET for verdict in verdicts)
-    print(f"\n{met} of {len(verdicts)} comparisons won with the whole interval above their bar")
+    judged = [verdict for verdict in verdicts if verdict.bar is not None]
+    met = sum(verdict.standing is Standing.MET for verdict in judged)
+    print(f"\n{met} of {len(judged)} comparisons won with the whole interval above their bar")
 
 
 def _print_remarks(verdict: Verdict, said: set[str]) -> None:
