@@ -20,14 +20,14 @@ from sardonyx_server.load.loops import Target as Aim
 from sardonyx_server.load.report import Report
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["Target", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
+__all__ = ["ATTEMPTS", "Target", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
 
 _CONNECTIONS: Final = 8
 _MAX_PROCESSES: Final = 4
 _WARM_UP_S: Final = 0.5
 _WARM_UP_CALLERS: Final = 8
 # A run in which the generator fell behind is discarded; a hiccup of the machine must not cost a point, so once more.
-_ATTEMPTS: Final = 2
+ATTEMPTS: Final = 2
 # Of the tenth of a second between two bursts: still a burst, though no generator sends all of it at once.
 _BURST_SPREAD_S: Final = 0.01
 _MS: Final = 1e3
@@ -86,7 +86,7 @@ def aimed(
         yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s)
 
 
-def measure(target: Target, load: Load, seconds: float, seed: int) -> Point:
+def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
     """Put a load on a server for some time. Blocks.
 
     In an open loop the server gives way to the generator (:func:`bench.placement.yielding`).
@@ -99,12 +99,13 @@ def measure(target: Target, load: Load, seconds: float, seed: int) -> Point:
         load: What to ask for.
         seconds: How long.
         seed: Of arrivals.
+        attempts: Runs at most, where all of them are late.
 
     Raises:
         LoadFailed: A sending process ended.
     """
     point = Point(load=load, seed=seed, valid=False)
-    for _ in range(_ATTEMPTS):
+    for _ in range(attempts):
         target.server.forget_peak()
         before = target.server.figures(target.model)
         with yielding(target.server.tree()) if load.kind == "open" else nullcontext():

@@ -15,7 +15,7 @@ from bench.control import child
 from bench.limits.floor import Times, p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best, costs_of
 from bench.limits.rows import Rows
-from bench.store import Load, Point
+from bench.store import Load
 from bench.suite.measuring import Target, aimed, measure
 from bench.suite.plan import Plan
 from bench.suite.serving import Server, serving
@@ -30,6 +30,10 @@ CAPACITY_CALLERS: Final = 64
 _SIMULATED: Final = 20_000
 # Where the echo alone takes the cores, the floor is no longer one of the model.
 _LEAST_LEFT: Final = 0.05
+_STEP_DOWN: Final = 0.9
+_MOST_STEPS: Final = 8
+# Of the answers, within the time of the load: the rest were under way at its end, or have piled up.
+_IN_TIME: Final = 0.95
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -38,13 +42,14 @@ class Floor:
     """What no server of this model can go below at a rate.
 
     Attributes:
-        p99_s: A bare echo's latency, and the time in a simulated queue that has the cores the echo leaves.
-        queue_p99_s: The time in a simulated queue that has all cores, without any transport.
+        p99_s: A bare echo's latency, and the time in a simulated queue that has the cores the echo leaves. None where
+            such a queue could not keep up: what was measured in-process was disturbed.
+        queue_p99_s: The time in a simulated queue that has all cores, without any transport; None likewise.
         echo_cpu_s: CPU seconds of one bare echo at that rate, generator included.
     """
 
-    p99_s: float
-    queue_p99_s: float
+    p99_s: float | None
+    queue_p99_s: float | None
     echo_cpu_s: float
 
 
@@ -95,9 +100,18 @@ class Served:
         arrivals = Arrivals(load.arrivals or "poisson")
         due_s = list(arrivals_s(arrivals, rate=rate, duration_s=_SIMULATED / rate, seed=seed))
 
-        shared = self._queue_s(due_s, left)
-        whole = with_transport_s(shared, Latencies.decoded(echo.histogram), seed=seed) if echo.answered else shared
-        return Floor(p99_s=p99_s(whole), queue_p99_s=p99_s(self._queue_s(due_s, 1.0)), echo_cpu_s=echo_cpu_s)
+        shared, alone = (self._queue_s(due_s, share) if self._bears(rate, share) else None for share in (left, 1.0))
+        whole = None
+        if shared is not None and echo.answered:
+            whole = with_transport_s(shared, Latencies.decoded(echo.histogram), seed=seed)
+        return Floor(
+            p99_s=None if whole is None else p99_s(whole),
+            queue_p99_s=None if alone is None else p99_s(alone),
+            echo_cpu_s=echo_cpu_s,
+        )
+
+    def _bears(self, rate: float, share: float) -> bool:
+        return rate < self.in_process.rate * share
 
     def _queue_s(self, due_s: Sequence[float], share: float) -> Times:
         """Times in the best simulated queue that has this share of the cores."""
@@ -154,6 +168,15 @@ def bare_echo(answer_bytes: int) -> Iterator[Server]:
         yield Server(address=process.address, pid=process.pid)
 
 
-def capacity_per_s(target: Target, plan: Plan) -> Point:
-    """The most that is answered: the rate of a closed loop of many callers, by the generator of the open loops."""
-    return measure(target, Load(kind="closed", callers=CAPACITY_CALLERS), plan.rate_s, plan.seed)
+def capacity_per_s(target: Target, plan: Plan) -> float:
+    """The highest rate of an open loop that is answered as it comes, in steps of a tenth.
+
+    Steps down from the rate of a closed loop of many callers, which always finds full batches waiting and so is higher.
+    """
+    rate = measure(target, Load(kind="closed", callers=CAPACITY_CALLERS), plan.rate_s, plan.seed).rate_reached_per_s
+    for _ in range(_MOST_STEPS):
+        found = measure(target, Load(arrivals="poisson", rate_per_s=rate), plan.rate_s, plan.seed, attempts=1)
+        if found.valid and found.rate_reached_per_s * plan.rate_s >= found.answered * _IN_TIME:
+            break
+        rate *= _STEP_DOWN
+    return rate

@@ -65,7 +65,7 @@ def _single(one: Benchmark) -> str:
 def _ladder(one: Benchmark) -> str:
     half = min(one.points, key=lambda point: abs((point.load.share_of_capacity or 0.0) - _HALF))
     late = [f"{point.load.share_of_capacity:.0%}" for point in one.points if not point.valid]
-    said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {half.floor_p99_ms or 0:.2f}); capacity "
+    said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {_ms(half.floor_p99_ms)}); capacity "
     said += f"{one.figures['capacity_per_s']:,.0f}/s"
     return said + (f"; discarded: {', '.join(late)}" if late else "")
 
@@ -117,6 +117,10 @@ def _figures(names: Sequence[tuple[str, str, float]]) -> Callable[[Benchmark], s
     return lambda one: "; ".join(
         words.format(one.figures[name] / by) for name, words, by in names if name in one.figures
     )
+
+
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _mark(point: Point) -> str:

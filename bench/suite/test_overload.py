@@ -28,7 +28,7 @@ def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say
     deadline_s = max(_LEAST_DEADLINE_S, serve.in_process.run_s[1] * _DEADLINE_RUNS)
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        capacity = capacity_per_s(serve.target, plan)
         points = []
         with aimed(
             serve.server,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from sardonyx_server.runtime.cores import available_cores
 
 _OF_FLOOR: Final = 1.25
 _JUDGED_SHARE: Final = 0.7
+_JUDGED_RUNS: Final = 3
 _BURST_SHARE: Final = 0.3
 # As many as two processes can send within a few milliseconds.
 _BURST_REQUESTS: Final = 32
@@ -27,22 +28,21 @@ def test_p99_at_half_load(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     """How long do 99 of 100 requests take at most, at half of what the server can bear and at other rates?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        capacity = capacity_per_s(serve.target, plan)
         say(f"capacity {capacity:,.0f}/s")
         points = []
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
-            point = measure(serve.target, load, plan.load_s_at(capacity * share), plan.seed)
-            points.append(_with_floor(serve, point, plan))
+            points.append(_with_floor(serve, _middle(serve, load, plan), plan))
             say(_words(points[-1]))
+        points = _floors_in_order(points)
         (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
         return Found(
             points=points,
-            figures={"capacity_per_s": capacity}
-            | bar(judged.p99_ms / (judged.floor_p99_ms or 1.0), _OF_FLOOR, at_least=False),
+            figures={"capacity_per_s": capacity} | _judged(judged),
             remarks=[
-                "capacity: a closed loop of 64 callers by the same generator, which shares the cores",
-                f"the bar is p99 at {_JUDGED_SHARE:.0%} of it / the floor there (bare echo and simulated greedy queue)",
+                "capacity: the highest rate answered as it comes, with the generator on the same cores",
+                f"bar: p99 at {_JUDGED_SHARE:.0%}, the middle of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
             ],
         )
 
@@ -53,7 +53,7 @@ def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     """How long do 99 of 100 requests take at most when all of a tenth of a second come at once?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan).rate_reached_per_s
+        capacity = capacity_per_s(serve.target, plan)
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
         with aimed(
@@ -74,21 +74,50 @@ def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     ask("bursts", run)
 
 
+def _middle(serve: Served, load: Load, plan: Plan) -> Point:
+    """Of several runs the one with the middle p99, where it is judged; elsewhere of one."""
+    runs = _JUDGED_RUNS if load.share_of_capacity == _JUDGED_SHARE and not plan.quick else 1
+    points = [
+        measure(serve.target, load, plan.load_s_at(load.rate_per_s or 1.0), plan.seed + run) for run in range(runs)
+    ]
+    valid = [point for point in points if point.valid] or points
+    return sorted(valid, key=lambda point: point.p99_ms)[len(valid) // 2]
+
+
+def _floors_in_order(points: Sequence[Point]) -> list[Point]:
+    """No floor above one at a higher rate: that echo was disturbed, and a floor that is too high makes bars easy."""
+    found: list[Point] = []
+    lowest_ms: float | None = None
+    for point in reversed(points):
+        known = [each for each in (point.floor_p99_ms, lowest_ms) if each is not None]
+        lowest_ms = min(known, default=None)
+        found.append(replace(point, floor_p99_ms=lowest_ms))
+    return found[::-1]
+
+
+def _judged(point: Point) -> dict[str, float]:
+    """Its bar, where it counts and the floor is known."""
+    if not point.valid or point.floor_p99_ms is None:
+        return {}
+    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False)
+
+
 def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
     """A point of an open loop, with its floor and its allowance."""
     floor = serve.floor(point.load, plan.rate_s, plan.seed)
     row_s = serve.rows.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
     return replace(
         point,
-        floor_p99_ms=floor.p99_s * 1e3,
-        floor_queue_p99_ms=floor.queue_p99_s * 1e3,
+        floor_p99_ms=None if floor.p99_s is None else floor.p99_s * 1e3,
+        floor_queue_p99_ms=None if floor.queue_p99_s is None else floor.queue_p99_s * 1e3,
         allowance_per_s=allowance(available_cores(), row_s, floor.echo_cpu_s),
     )
 
 
 def _words(point: Point) -> str:
+    shown = "unknown" if point.floor_p99_ms is None else f"{point.floor_p99_ms:.2f} ms"
     late = "" if point.valid else f"; discarded: {point.slip_share:.1%} of requests were sent late"
     return (
         f"{point.load.share_of_capacity:.0%}: {point.rate_reached_per_s:,.0f}/s, p50 {point.p50_ms:.2f}, "
-        f"p99 {point.p99_ms:.2f}, floor {point.floor_p99_ms:.2f} ms{late}"
+        f"p99 {point.p99_ms:.2f} ms, floor {shown}{late}"
     )

@@ -90,3 +90,13 @@ def test_the_encoded_form_is_read_by_hdr_histogram() -> None:
     read = HdrHistogram.decode(latencies(1_000_000, 3_000_000).encode())
     assert read.get_total_count() == 2
     assert read.get_value_at_percentile(100) == pytest.approx(3_000_000, rel=1e-3)
+
+
+def test_the_encoded_form_is_decoded() -> None:
+    """To the same histogram; mean and maximum to its 3 digits."""
+    before = latencies(1_000_000, 1_000_000, 3_000_000)
+    after = Latencies.decoded(before.encode())
+    assert after.encode() == before.encode()
+    assert after.mean_s == pytest.approx(before.mean_s, rel=1e-3)
+    assert after.max_s == pytest.approx(0.003, rel=1e-3)
+    assert list(after.by_value_ns().values()) == [2, 1]

@@ -1,0 +1,53 @@
+"""The table of a run names what was missed first, and hides no point that does not count."""
+
+from __future__ import annotations
+
+from bench.store import Benchmark, Load, Point, Run
+from bench.suite.asking import bar
+from bench.suite.tables import answer, lines
+
+
+def ladder(name: str, *, reached: float, late: bool = False) -> Benchmark:
+    """Two rates; the higher one may be one at which the generator was late."""
+    points = [
+        Point(
+            load=Load(rate_per_s=1000.0 * share, share_of_capacity=share),
+            p99_ms=4.0 * share,
+            floor_p99_ms=1.0,
+            valid=share < 0.9 or not late,
+        )
+        for share in (0.5, 0.9)
+    ]
+    figures = {"capacity_per_s": 1000.0} | bar(reached, 1.25, at_least=False)
+    return Benchmark(name=name, scenario="ladder", points=points, figures=figures)
+
+
+def test_missed_bars_come_first() -> None:
+    """Then those that are met, then what has none."""
+    idle = Benchmark(name="idle", scenario="idle", figures={"idle_cpu_share": 0.002, "memory_bytes": 1.5e8})
+    run = Run(benchmarks=[idle, ladder("good", reached=1.2), ladder("bad", reached=1.3)], cpu="A processor", cores=2)
+    table = lines(run)
+    assert [line.split()[0] for line in table[3:6]] == ["bad", "good", "idle"]
+    assert "MISS 1.30 (<= 1.25)" in table[3]
+    assert "met  1.20 (<= 1.25)" in table[4]
+    assert table[5].endswith("0.20% of a core; 150 MB")
+    assert table[-1] == "1 of 2 bars met; 0 of 4 points discarded"
+
+
+def test_a_discarded_point_is_named() -> None:
+    """By its rate."""
+    said = answer(ladder("late", reached=1.0, late=True))
+    assert said == "p99 2.00 ms at 500/s (floor 1.00); capacity 1,000/s; discarded: 90%"
+
+
+def test_goodput_is_shown_for_every_load() -> None:
+    """As the multiple of the capacity."""
+    points = [Point(load=Load(share_of_capacity=share), goodput_per_s=90 / share) for share in (1.0, 5.0)]
+    figures = bar(0.2, 0.85, at_least=True)
+    said = answer(Benchmark(name="over", scenario="overload", points=points, figures=figures))
+    assert said == "in time a second at 1 x: 90, 5 x: 18"
+
+
+def test_a_benchmark_that_found_nothing_tells_why() -> None:
+    """By its remarks."""
+    assert answer(Benchmark(name="x", scenario="soak", remarks=["not measured: no time"])) == "not measured: no time"
