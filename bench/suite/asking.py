@@ -27,8 +27,17 @@ Ask: TypeAlias = Callable[[str, Callable[[], Found]], None]
 """Measures and stores: a scenario, and what measures it."""
 
 
-def bar(ratio: float, target: float, *, at_least: bool) -> dict[str, float]:
-    """Figures of a benchmark that has a bar: the ratio reached, the bar, and whether it is met (1.0 or 0.0)."""
+def bar(ratio: float, target: float, *, at_least: bool, points: Sequence[Point] = ()) -> dict[str, float]:
+    """Figures of a benchmark that has a bar: the ratio reached, the bar, and whether it is met (1.0 or 0.0).
+
+    Args:
+        ratio: Reached.
+        target: The bar.
+        at_least: True = reach it, False = stay at or under it.
+        points: That the ratio stands on; where one does not count, nothing is judged.
+    """
+    if not all(point.valid for point in points):
+        return {}
     return {"ratio": ratio, "bar": target, "met": float(ratio >= target if at_least else ratio <= target)}
 
 

@@ -101,6 +101,14 @@ def serve(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> I
         pytest.skip(str(missing))
 
 
+@pytest.fixture(scope="session")
+def capacity(serve: served.Served, plan: Plan) -> float:
+    """Requests a second that the server answers as they come; found once for each model."""
+    found = served.capacity_per_s(serve.target, plan)
+    _say(f"capacity {found:,.0f}/s")
+    return found
+
+
 @pytest.fixture
 def ask(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Ask:
     """Measures what a test asks, and stores it with its question, which is the test's docstring."""

@@ -32,8 +32,8 @@ _SIMULATED: Final = 20_000
 _LEAST_LEFT: Final = 0.05
 _STEP_DOWN: Final = 0.9
 _MOST_STEPS: Final = 8
-# Of the answers, within the time of the load: the rest were under way at its end, or have piled up.
-_IN_TIME: Final = 0.95
+# A quarter of those callers: with more under way on average, requests pile up.
+_MOST_UNDER_WAY: Final = 16
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -176,7 +176,8 @@ def capacity_per_s(target: Target, plan: Plan) -> float:
     rate = measure(target, Load(kind="closed", callers=CAPACITY_CALLERS), plan.rate_s, plan.seed).rate_reached_per_s
     for _ in range(_MOST_STEPS):
         found = measure(target, Load(arrivals="poisson", rate_per_s=rate), plan.rate_s, plan.seed, attempts=1)
-        if found.valid and found.rate_reached_per_s * plan.rate_s >= found.answered * _IN_TIME:
+        # Little's law: as many are under way as come in the time that one takes.
+        if found.valid and rate * found.mean_ms / 1e3 <= _MOST_UNDER_WAY:
             break
         rate *= _STEP_DOWN
     return rate

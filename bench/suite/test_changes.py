@@ -65,7 +65,7 @@ def test_p99_during_reload(plan: Plan, ask: Ask, folder: Callable[[], Path], say
         return Found(
             points=points,
             figures={"lost": float(lost), "reloads": float(_RELOADS)}
-            | bar(during.p99_ms / quiet_ms, _OF_BEFORE, at_least=False),
+            | bar(during.p99_ms / quiet_ms, _OF_BEFORE, at_least=False, points=points),
             remarks=[f"{_RELOADS} loads spread over the time; the bar is p99 during / mean of before and after"],
         )
 

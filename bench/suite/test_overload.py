@@ -14,7 +14,7 @@ from bench.store import Load
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.measuring import aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.served import Served, capacity_per_s
+from bench.suite.served import Served
 
 _OF_PEAK: Final = 0.85
 # Of a request alone: a caller that waits that long for it has a reason to give up.
@@ -23,12 +23,13 @@ _LEAST_DEADLINE_S: Final = 0.05
 
 
 @pytest.mark.of_models("magika", "orientation")
-def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+def test_goodput_at_five_times_capacity(
+    serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]
+) -> None:
     """How much is answered in time when five times as much is asked as can be answered?"""
     deadline_s = max(_LEAST_DEADLINE_S, serve.in_process.run_s[1] * _DEADLINE_RUNS)
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan)
         points = []
         with aimed(
             serve.server,
@@ -45,7 +46,7 @@ def test_goodput_at_five_times_capacity(serve: Served, plan: Plan, ask: Ask, say
         return Found(
             points=points,
             figures={"capacity_per_s": capacity, "deadline_s": deadline_s, "peak_goodput_per_s": max(good)}
-            | bar(good[-1] / max(good), _OF_PEAK, at_least=True),
+            | bar(good[-1] / max(good), _OF_PEAK, at_least=True, points=points),
             remarks=[f"deadline {deadline_s * 1e3:.0f} ms; the bar is goodput at 5 times / the highest"],
         )
 

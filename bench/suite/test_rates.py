@@ -10,7 +10,7 @@ from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.measuring import aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.served import Served, capacity_per_s
+from bench.suite.served import Served
 from bench.throughput import allowance
 from sardonyx_server.load.arrivals import BURST_S
 from sardonyx_server.runtime.cores import available_cores
@@ -24,12 +24,10 @@ _BURST_REQUESTS: Final = 32
 _BURST_PROCESSES: Final = 2
 
 
-def test_p99_at_half_load(serve: Served, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
     """How long do 99 of 100 requests take at most, at half of what the server can bear and at other rates?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan)
-        say(f"capacity {capacity:,.0f}/s")
         points = []
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
@@ -49,11 +47,10 @@ def test_p99_at_half_load(serve: Served, plan: Plan, ask: Ask, say: Callable[[st
     ask("ladder", run)
 
 
-def test_p99_under_bursts(serve: Served, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+def test_p99_under_bursts(serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
     """How long do 99 of 100 requests take at most when all of a tenth of a second come at once?"""
 
     def run() -> Found:
-        capacity = capacity_per_s(serve.target, plan)
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
         with aimed(
@@ -97,9 +94,9 @@ def _floors_in_order(points: Sequence[Point]) -> list[Point]:
 
 def _judged(point: Point) -> dict[str, float]:
     """Its bar, where it counts and the floor is known."""
-    if not point.valid or point.floor_p99_ms is None:
+    if point.floor_p99_ms is None:
         return {}
-    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False)
+    return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False, points=[point])
 
 
 def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:

@@ -51,3 +51,11 @@ def test_goodput_is_shown_for_every_load() -> None:
 def test_a_benchmark_that_found_nothing_tells_why() -> None:
     """By its remarks."""
     assert answer(Benchmark(name="x", scenario="soak", remarks=["not measured: no time"])) == "not measured: no time"
+
+
+def test_nothing_is_judged_by_a_point_that_does_not_count() -> None:
+    """A bar needs valid points; without any it stands on figures that are always valid."""
+    late = Point(load=Load(rate_per_s=1.0), valid=False)
+    assert bar(0.5, 0.85, at_least=True, points=[late]) == {}
+    assert bar(0.5, 0.85, at_least=True) == {"ratio": 0.5, "bar": 0.85, "met": 0.0}
+    assert bar(1.2, 1.2, at_least=False) == {"ratio": 1.2, "bar": 1.2, "met": 1.0}
