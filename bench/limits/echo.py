@@ -14,12 +14,18 @@ import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import grpc
 
 from bench.control import obey
-from sardonyx_server.rpc.completion_queue import AttachedQueue, Event, answer_operations, receive_operations
+from sardonyx_server.rpc.completion_queue import (
+    AttachedQueue,
+    Event,
+    answer_operations,
+    receive_operations,
+)
 from sardonyx_wire.messages import METHODS
 
 __all__: list[str] = []
@@ -38,6 +44,27 @@ def main() -> None:
     serve(None if answer_bytes is None else bytes(answer_bytes))
 
 
+class _Echo:
+    """What is done with the calls: bound methods as tags, as on the lane."""
+
+    def __init__(self, queue: AttachedQueue, answer: bytes | None) -> None:
+        self._queue = queue
+        self._answer = answer
+
+    def on_request(self, event: Event) -> None:
+        if not event.success:
+            return  # The server is stopping and hands back what was posted.
+        self._queue.renew(_METHOD, self.on_request)
+        event.call.start_server_batch(receive_operations(), partial(self._on_message, event.call))
+
+    def _on_message(self, call: Any, event: Event) -> None:
+        message = event.batch_operations[0].message() if self._answer is None else self._answer
+        call.start_server_batch(answer_operations(message, learn_close=True), self._on_end)
+
+    def _on_end(self, _event: Event) -> None:
+        pass
+
+
 def serve(answer: bytes | None) -> None:
     """Serve on a free port until the input ends. Blocks; polls on the calling thread.
 
@@ -49,20 +76,7 @@ def serve(answer: bytes | None) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
 
-    def on_request(event: Event) -> None:
-        if not event.success:
-            return  # The server is stopping and hands back what was posted.
-        queue.post(_METHOD, on_request)
-        call = event.call
-
-        def on_message(event: Event) -> None:
-            message = event.batch_operations[0].message() if answer is None else answer
-            call.start_server_batch(answer_operations(message, learn_close=True), on_end)
-
-        call.start_server_batch(receive_operations(), on_message)
-
-    def on_end(_event: Event) -> None:
-        pass
+    echo = _Echo(queue, answer)
 
     def control() -> None:
         obey({"address": f"127.0.0.1:{port}"}, lambda _: {"cpu_s": time.process_time()})
@@ -70,17 +84,20 @@ def serve(answer: bytes | None) -> None:
         queue.shutdown()
 
     for _ in range(_POSTED_CALLS):
-        queue.post(_METHOD, on_request)
+        queue.post(_METHOD, echo.on_request)
     gc.freeze()
     gc.disable()
     threading.Thread(target=control, name="control", daemon=True).start()
     poll = queue.poll
     while True:
         event = poll(None)
-        if event.tag is not None:
+        if event.tag is None:
+            if queue.ended(event):
+                return
+        elif type(event.tag) in queue.foreign:
+            queue.relay(event)
+        else:
             event.tag(event)
-        elif queue.ended(event):
-            return
         event = None  # Kept while the thread waits, it would keep the last message in memory.
 
 

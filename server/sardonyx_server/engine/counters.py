@@ -149,8 +149,14 @@ class Counters:
         self.run_rows += rows
         self.last_run_unix_s = unix_s
 
-    def answered(
-        self, rows: int, *, arrived_s: float, began_s: float, ran_s: float, now_s: float, streamed: bool
+    def answered(  # by position, being called once for each request: keywords would take a quarter of its time
+        self,
+        rows: int,
+        arrived_s: float,
+        began_s: float,
+        ran_s: float,
+        now_s: float,
+        streamed: bool,  # noqa: FBT001
     ) -> None:
         """A request is about to be answered with outputs. All times by one clock.
 

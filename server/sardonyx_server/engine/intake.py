@@ -24,6 +24,7 @@ __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
 _LOOK_UPS: Final = 3
+_NS_PER_S: Final = 1_000_000_000
 
 
 class Intake:
@@ -54,7 +55,7 @@ class Intake:
         self._given_inline: dict[Model, None] = {}
         self._given_runners: dict[Model, None] = {}
 
-    def accept(self, message: bytes, call: Call) -> bool:
+    def accept(self, message: bytes, call: Call, received_s: float | None = None) -> None:
         """Take one request in. Never blocks and never raises; the call is answered now or later, once.
 
         After some calls of it, :meth:`run_waiting` sets the models to work.
@@ -62,24 +63,23 @@ class Intake:
         Args:
             message: A serialised ``ModelInferRequest``; kept alive by views until the answer.
             call: Who waits.
-
-        Returns:
-            Whether it pays to take in further requests before :meth:`run_waiting`: they may join this one.
+            received_s: When it came, on ``time.monotonic``; None = now.
         """
-        received_ns = time.monotonic_ns() if self._tracer.on else 0
+        if received_s is None:
+            received_s = time.monotonic()
         try:
             header, id_field, payloads = self._reader.decode(message)
             trace = None
-            if received_ns:
+            if self._tracer.on:
+                received_ns = int(received_s * _NS_PER_S)
                 trace = self._tracer.begin(header.route[0], call, id_field, received_ns, self._transport)
                 if trace is not None:
                     call = TracedCall(call, trace)
-            return self._submit(header, id_field, payloads, call, len(message), trace)
+            self._submit(header, id_field, payloads, call, len(message), received_s, trace)
         except MalformedMessage as error:
             self.refuse(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"), call)
         except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
             self.refuse(error, call)
-        return False
 
     def refuse(self, error: Exception, call: Call) -> None:
         """Answer a request that belongs to no model, and count it."""
@@ -95,6 +95,12 @@ class Intake:
         while given:
             given.popitem()[0].run_waiting()
 
+    def begin(self) -> None:
+        """Wake runners whose model has been given enough for a batch already, although more may come. Never blocks."""
+        for model in [model for model in self._given_runners if model.has_enough]:
+            del self._given_runners[model]
+            model.queue.wake()
+
     def _submit(
         self,
         header: Header,
@@ -102,9 +108,10 @@ class Intake:
         payloads: list[memoryview],
         call: Call,
         message_bytes: int,
+        received_s: float,
         trace: Trace | None,
-    ) -> bool:
-        """Find the model, check the request, queue it; whether others may join it."""
+    ) -> None:
+        """Find the model, check the request, queue it."""
         watched = False
         for attempt in range(1, _LOOK_UPS + 1):
             model = self._registry.find(header.route)
@@ -118,12 +125,11 @@ class Intake:
                         call.watch()
                         watched = True
                 # What was read from shared memory waits in memory as the message does.
-                model.submit(call, plan, tensors, id_field, message_bytes + plan.region_bytes, trace)
+                model.submit(call, plan, tensors, id_field, message_bytes + plan.region_bytes, received_s, trace)
             except Exception as error:  # noqa: BLE001  # likewise
                 if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
                     continue
                 model.failures.count(error, streamed=call.streamed)
                 call.fail(error)
-                return False
-            return model.awaits_more
+            return
         raise AssertionError("bug: the last look-up neither submitted nor raised")

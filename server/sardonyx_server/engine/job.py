@@ -79,21 +79,25 @@ class Job:
         """The answer, from outputs of which this job's rows begin at ``start``."""
         return self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
 
-    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
-        """Answer from the outputs of a run, of which this job's rows begin at ``start``. Any thread; never blocks.
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> bytes | None:
+        """The answer to give, from the outputs of a run, of which this job's rows begin at ``start``. Any thread.
 
-        The answer is counted before it is given: who has it and then asks for the statistics finds it there.
+        It is counted before it is given: who has it and then asks for the statistics finds it there.
+
+        Returns:
+            What :attr:`call` shall be answered with; None where that is not this job's to do.
         """
-        message = self.render(outputs, start)
+        message = self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
         counters.answered(
-            self.rows,
-            arrived_s=self.arrived_s,
-            began_s=outputs.began_s,
-            ran_s=outputs.ran_s,
-            now_s=time.monotonic(),
-            streamed=self.call.streamed,
+            self.rows, self.arrived_s, outputs.began_s, outputs.ran_s, time.monotonic(), self.call.streamed
         )
-        self.call.reply(message)
+        return message
+
+    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
+        """Answer, as :meth:`prepare` says. Any thread; never blocks."""
+        message = self.prepare(outputs, start, counters)
+        if message is not None:
+            self.call.reply(message)
 
     def fail(self, error: Exception, failures: Failures) -> None:
         """Answer with an error. Any thread; never blocks and never raises: the rest of a batch must not suffer."""
@@ -213,8 +217,9 @@ class _Part(Job):
         self.requests = 0
         self.trace = whole.trace
 
-    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> bytes | None:
         self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)
+        return None
 
     def fail(self, error: Exception, failures: Failures) -> None:
         self._whole.fail_part(self, error, failures)

@@ -62,10 +62,8 @@ INLINE_LIMIT_S: Final = 0.0003
 """Longest batch that runs on the lane itself. A hand-over to a runner costs a third of the throughput of a tiny model;
 a batch longer than this would keep the lane's other callers waiting for more than the hand-over costs."""
 
-# The same where no core is left for a runner: lane and runner would only take turns on it (an MLP, 16 rows of 32 us:
-# 0.40 of what two cores allow with runners, 0.52 inline; 2026-11-24).
-_INLINE_LIMIT_FEW_CORES_S: Final = 0.0006
-_FEW_CORES: Final = 2
+# The same where no core is left for a runner: lane and runner would only take turns on it.
+_INLINE_LIMIT_ONE_CORE_S: Final = 0.0006
 
 # What one lane takes in, one row a request (35,000 to 45,000/s with a tiny model, 2026-11-23). Runners beyond that need
 # cut batches smaller and fight for the interpreter: two where one is enough cost an MLP a third of its throughput.
@@ -133,7 +131,7 @@ class Loader:
         probe_budget_s: float,
         max_batch_rows: int,
         kept: ResponseCache | None = None,
-        later: Callable[[Callable[[], None]], None] | None,
+        later: Callable[[Callable[[], None]], bool] | None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
         self._runtime = runtime
@@ -176,8 +174,8 @@ class Loader:
                     fixed_max_batch=opening.fixed_max_batch,
                 )
             verdict = opening.confirmed(verdict)
-            if self._later is not None and self._runtime.cores <= _FEW_CORES and opening.on_cpu and not verdict.guessed:
-                verdict = verdict.within(_INLINE_LIMIT_FEW_CORES_S)
+            if self._later is not None and self._runtime.cores == 1 and opening.on_cpu and not verdict.guessed:
+                verdict = verdict.within(_INLINE_LIMIT_ONE_CORE_S)
             config = complete(
                 spec.config,
                 spec.name,
@@ -253,7 +251,7 @@ class Loader:
             return self._asked_crew(opening, first, count or max(1, cores // (threads or 1)), threads)
         if batch_s is None:
             return _Crew(sessions=(first,), runners=cores, reason="not measured: one runner for each core")
-        inline_limit_s = _INLINE_LIMIT_FEW_CORES_S if cores <= _FEW_CORES else INLINE_LIMIT_S
+        inline_limit_s = _INLINE_LIMIT_ONE_CORE_S if cores == 1 else INLINE_LIMIT_S
         if self._later is not None and batch_s <= inline_limit_s and not verdict.guessed and policy.max_delay_s == 0:
             reason = f"inline: a full batch takes {duration_text(batch_s)}, less than a hand-over is worth"
             return _Crew(sessions=(first,), runners=0, reason=reason)

@@ -95,7 +95,7 @@ class Model:
         policy: BatchPolicy,
         budget: ByteBudget,
         facts: ModelFacts,
-        later: Callable[[Callable[[], None]], None] | None,
+        later: Callable[[Callable[[], None]], bool] | None,
         kept: ResponseCache | None = None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
@@ -153,9 +153,9 @@ class Model:
         return self.queue.requests
 
     @property
-    def awaits_more(self) -> bool:
-        """Whether it pays to take in further requests before the model is set to work on those that wait."""
-        return self._policy.joins and self.queue.rows < self._policy.piece_rows
+    def has_enough(self) -> bool:
+        """Whether what waits makes a batch that pays, so that a runner need not wait for the rest of a burst."""
+        return self.queue.rows >= self._policy.piece_rows
 
     def start(self) -> None:
         """Start the runners. Once."""
@@ -169,9 +169,12 @@ class Model:
         tensors: Sequence[Tensor],
         id_field: bytes,
         message_bytes: int,
+        received_s: float | None = None,
         trace: Trace | None = None,
     ) -> None:
         """Admit a checked request. Never blocks. The call is answered after a ``run_waiting`` or ``queue.wake``.
+
+        ``received_s`` is when it came, on ``time.monotonic``; None = now.
 
         Raises:
             Overloaded: A bound of the queue is reached; the call is not answered.
@@ -188,9 +191,9 @@ class Model:
             trace.version, trace.rows = self.version, plan.rows
         try:
             if cache is None:
-                self.queue.put(self._cut(job))
+                self.queue.put(self._cut(job), received_s)
             else:
-                cache.submit(job)  # type: ignore[arg-type]  # it is one where there is a cache
+                cache.submit(job, received_s)  # type: ignore[arg-type]  # it is one where there is a cache
         except Exception:
             if self._order is not None and ordered is not None:
                 self._order.leave(ordered)

@@ -160,8 +160,12 @@ class BatchQueue:
         """Requests that wait, or of which a part still does."""
         return sum(level.requests for level in self._levels.values())
 
-    def put(self, jobs: Sequence[Job]) -> None:
+    def put(self, jobs: Sequence[Job], arrived_s: float | None = None) -> None:
         """Admit a request: one job, or all the parts of a split one.
+
+        Args:
+            jobs: At least one.
+            arrived_s: When it came, on the queue's clock; None = now.
 
         Raises:
             Overloaded: A bound is reached; nothing was admitted.
@@ -173,13 +177,14 @@ class BatchQueue:
         level = levels.get(plan.priority) or levels[self._policy.default_level]
         rows = first.rows if len(jobs) == 1 else sum(job.rows for job in jobs)
         size = jobs[-1].message_bytes
-        now = self._clock()
-        expires = now + level.policy.wait_s(plan.timeout_s)
+        if arrived_s is None:
+            arrived_s = self._clock()
+        expires_s = arrived_s + level.policy.wait_s(plan.timeout_s)
         with self._lock:
             self._admit(level, rows, size)
             if first.trace is not None:
                 first.trace.mark(Stage.QUEUED)
-            self._append(level, jobs, now, expires)
+            self._append(level, jobs, arrived_s, expires_s)
             self.rows += rows
             self.message_bytes += size
             self._more_comes = True

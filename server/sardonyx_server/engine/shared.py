@@ -61,14 +61,17 @@ class SharedJob(Job):
     look_up_s: float
     followers: list[SharedJob]
 
-    def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
-        """Answer from the outputs of a run, and all that follow this request with it."""
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> bytes | None:
+        """Answer from the outputs of a run, and then all that follow this request with it."""
         whole, followers = self.cache.land(self, outputs, start)
         try:
-            super().finish(whole, 0, counters)
+            message = super().prepare(whole, 0, counters)
+            if message is not None:
+                self.call.reply(message)
         finally:
             for follower in followers:
                 follower.answer_with(whole, counters.failures)
+        return None
 
     def fail(self, error: Exception, failures: Failures) -> None:
         """Answer with an error. Those that follow share it, unless it is this request's own."""
@@ -121,19 +124,24 @@ class VersionCache:
         self._leaders: dict[bytes, SharedJob] = {}
         self._closed = False
 
-    def submit(self, job: SharedJob) -> None:
+    def submit(self, job: SharedJob, received_s: float | None = None) -> None:
         """Answer a request, let it wait for an equal one, or put it into the queue. Never blocks.
+
+        Args:
+            job: The request.
+            received_s: When it came, on ``time.monotonic``; None = now.
 
         Raises:
             Overloaded: A bound of the queue is reached; the call is not answered.
             QueueClosed: The version drains; likewise.
             ServerError: What is kept cannot be rendered as the request asks; likewise.
         """
-        began_s = job.arrived_s = time.monotonic()
+        began_s = time.monotonic()
+        job.arrived_s = began_s if received_s is None else received_s
         job.cache, job.followers, job.look_up_s = self, [], 0.0
         job.key = key = _key(job)
         if key is None:
-            self._queue.put(self._cut(job))
+            self._queue.put(self._cut(job), job.arrived_s)
             return
         # The queue's lock is taken within: an equal request must not follow one that the queue then refuses.
         with self._lock:
@@ -148,7 +156,7 @@ class VersionCache:
                     if job.trace is not None:
                         job.trace.mark(Stage.QUEUED)
                     return
-                self._queue.put(self._cut(job))
+                self._queue.put(self._cut(job), job.arrived_s)
                 self._leaders.setdefault(key, job)
                 return
         self.answer(job, whole)

@@ -1,9 +1,10 @@
 """grpcio's own completion queue, driven from Python. The only module that touches grpcio's private API.
 
 ``grpc.server`` spends most of a call in its Python layer: a lock, a state object, a thread hand-over and four events a
-call. gRPC's core lets a server register further completion queues and bind a method to one of them, as C++ servers do.
-This module attaches such a queue to a stock ``grpc.Server``: calls of the attached methods arrive here, all others stay
-with grpcio. Checked with grpcio 1.68 to 1.85; :func:`self_check` proves it for the installed one before it is used.
+call. gRPC's core lets a server bind a method to a completion queue, as C++ servers do. This module puts a queue of ours
+in the place of a stock ``grpc.Server``'s own: calls of the attached methods arrive here, all other events go on to
+grpcio. One queue and not two, because with two of them two threads wait for the same sockets and wake each other.
+Checked with grpcio 1.68 to 1.85; :func:`self_check` proves it for the installed one before it is used.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -11,8 +12,12 @@ with grpcio. Checked with grpcio 1.68 to 1.85; :func:`self_check` proves it for 
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -39,6 +44,7 @@ _NO_FLAGS: Final = 0
 _OK: Final = 0
 _SELF_CHECK_METHOD: Final = "/sardonyx.SelfCheck/Echo"
 _SELF_CHECK_STREAM: Final = "/sardonyx.SelfCheck/Echoes"
+_SELF_CHECK_STOCK: Final = "/sardonyx.SelfCheck/Stock"
 _SELF_CHECK_TIMEOUT_S: Final = 5.0
 
 # What a finished operation gives: a cygrpc event. Its `tag` is what was posted with the operation.
@@ -48,27 +54,34 @@ Operations = tuple[Any, ...]
 
 
 class AttachedQueue:
-    """A completion queue of ours on a stock server.
+    """A completion queue of ours in the place of a stock server's own.
 
-    Make it before ``server.start()``, call :meth:`post` after it. One thread polls; any thread may start operations on
-    the calls that arrive.
+    Make it before ``server.start()``, call :meth:`post` after it. One thread polls, from the start of the server to its
+    end, and relays what is grpcio's; any thread may start operations on the calls that arrive.
 
     Args:
         server: A ``grpc.server(...)`` that has not been started.
         methods: Full method names that shall arrive at this queue.
     """
 
-    __slots__ = ("_queue", "_server", "poll")
+    __slots__ = ("_queue", "_server", "poll", "relay")
+
+    foreign: Final = frozenset((str, FunctionType))
+    """Types of the tags that grpcio itself posts: an event with one of these goes to :attr:`relay`, and no tag of ours
+    is of them."""
 
     def __init__(self, server: grpc.Server, methods: Sequence[str]) -> None:
-        self._server = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # private API: see the module's docstring
-        self._queue = cygrpc.CompletionQueue()
+        state = server._state  # type: ignore[attr-defined]  # noqa: SLF001  # private API: see the module's docstring
+        self._server = state.server
+        self._queue = state.completion_queue = _Relayed()
         self._server.register_completion_queue(self._queue)
         for method in methods:
             self._server.register_method(method)
-        self.poll: Callable[[float | None], Event] = self._queue.poll
+        self.poll: Callable[[float | None], Event] = super(_Relayed, self._queue).poll
         """Next finished operation; its argument is the Unix time to wait until (0: look only, None: for ever). An event
         with tag None means that nothing came, or that the queue has ended (:meth:`ended`)."""
+        self.relay: Callable[[Event], None] = self._queue.events.put
+        """Hand an event to grpcio's own thread. Never blocks."""
 
     def post(self, method: str, tag: object) -> None:
         """Offer to take one more call of ``method``; its request event comes with ``tag``."""
@@ -88,10 +101,30 @@ class AttachedQueue:
         """Deliver what is still under way, then end. Once. Requires: the server is stopped."""
         self._queue.shutdown()
 
+    def relay_rest(self) -> None:
+        """Poll to the end, for grpcio alone: events of ours are dropped. Blocks until after :meth:`shutdown`."""
+        while True:
+            event = self.poll(None)
+            if type(event.tag) in self.foreign:
+                self.relay(event)
+            elif event.tag is None and self.ended(event):
+                return
+
     @staticmethod
     def ended(event: Event) -> bool:
         """Whether an event with tag None says that the queue is shut down and empty."""
         return event.completion_type == cygrpc.CompletionType.queue_shutdown  # type: ignore[no-any-return]
+
+
+class _Relayed(cygrpc.CompletionQueue):  # type: ignore[misc]  # private API has no types
+    """What the stock server takes for its queue: core posts to it, and grpcio's thread gets only what is relayed."""
+
+    def __init__(self) -> None:
+        self.events: SimpleQueue[Event] = SimpleQueue()
+
+    def poll(self, deadline: float | None = None) -> Event:  # noqa: ARG002  # grpcio's thread looks up once a second; it need not
+        """The next event that is grpcio's. Blocks."""
+        return self.events.get()
 
 
 def receive_operations() -> Operations:
@@ -155,89 +188,134 @@ def wake_operations() -> Operations:
 
 
 def self_check() -> str:
-    """Prove that the installed grpcio does what this module relies on, by two calls over a loopback socket.
+    """Prove that the installed grpcio does what this module relies on, by three calls over a loopback socket.
 
-    Blocks for some milliseconds; runs on the calling thread.
+    Blocks for some milliseconds.
 
     Returns:
         "" where all is well, else what went wrong: then use the public API.
     """
     try:
-        return _echo()
+        return _check()
     except Exception as error:  # noqa: BLE001  # private API: anything may be raised, and all of it means "do not use"
-        return f"{type(error).__name__}: {error}"
+        return _described(error)
 
 
-def _echo() -> str:
+def _check() -> str:
     server = grpc.server(ThreadPoolExecutor(max_workers=1))
-    attached = AttachedQueue(server, [_SELF_CHECK_METHOD, _SELF_CHECK_STREAM])
+    stock: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(lambda message, _context: message)
+    service, _, name = _SELF_CHECK_STOCK.strip("/").partition("/")
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: stock}),))
+    echoes = _Echoes(server, AttachedQueue(server, (_SELF_CHECK_METHOD, _SELF_CHECK_STREAM)))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    echoes.start()
     try:
-        attached.post(_SELF_CHECK_METHOD, "request")
-        attached.post(_SELF_CHECK_STREAM, "stream")
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            return _echo_once(attached, channel) or _echo_stream(attached, channel)
+            problem = _call_all(channel)
+    except grpc.RpcError as error:
+        problem = _described(error)
     finally:
         # With grace: cancelling would make core log a GOAWAY to the terminal.
-        server.stop(_SELF_CHECK_TIMEOUT_S).wait()
-        attached.shutdown()
-        while not AttachedQueue.ended(attached.poll(None)):
-            pass
+        server.stop(_SELF_CHECK_TIMEOUT_S).wait(_SELF_CHECK_TIMEOUT_S)
+        echoes.stop()
+    return echoes.problem or problem
 
 
-def _echo_once(attached: AttachedQueue, channel: grpc.Channel) -> str:
+def _call_all(channel: grpc.Channel) -> str:
+    """Call each of the three methods; "" where the echoes are right."""
+    message, messages = b"\x00sardonyx", (b"\x00one", b"", b"three")
     echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_METHOD)
-    answer = echo.future(b"\x00sardonyx", timeout=_SELF_CHECK_TIMEOUT_S, metadata=(("check", "1"),))
-    problem = _serve_one_echo(attached)
-    return problem or ("" if answer.result() == b"\x00sardonyx" else "the echo differs")
+    if echo(message, timeout=_SELF_CHECK_TIMEOUT_S, metadata=(("check", "1"),)) != message:
+        return "the echo differs"
+    stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(_SELF_CHECK_STREAM)
+    if tuple(stream(iter(messages), timeout=_SELF_CHECK_TIMEOUT_S)) != messages:
+        return "the echoes of a stream differ"
+    stock: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_STOCK)
+    same = stock(message, timeout=_SELF_CHECK_TIMEOUT_S) == message
+    return "" if same else "a call that is grpcio's own is answered wrongly"
 
 
-def _serve_one_echo(attached: AttachedQueue) -> str:
-    until = time.time() + _SELF_CHECK_TIMEOUT_S
-    call = None
-    while (event := attached.poll(until)).tag is not None:
-        if event.tag == "request":
-            call = event.call
-            if not time.time() < event.call_details.deadline < until + 1:
-                return "the deadline of a call cannot be read"
-            if ("check", "1") not in event.invocation_metadata:
-                return "the metadata of a call cannot be read"
-            call.start_server_batch(receive_operations(), "message")
-        elif event.tag == "message" and call is not None:
-            message = event.batch_operations[0].message()
-            call.start_server_batch(answer_operations(message, learn_close=True), "answer")
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class _Echoes:
+    """The server's side of the self-check: answers one call and one stream, on a thread of its own, as the lane does.
+
+    Attributes:
+        problem: What was found to be wrong; "" as long as nothing was.
+    """
+
+    def __init__(self, server: grpc.Server, attached: AttachedQueue) -> None:
+        self.problem = ""
+        self._server = server
+        self._attached = attached
+        self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
+        self._sent_one = False
+
+    def start(self) -> None:
+        """Requires: the server has been started."""
+        self._attached.post(_SELF_CHECK_METHOD, self._on_request)
+        self._attached.post(_SELF_CHECK_STREAM, self._on_stream)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Requires: the server is stopped."""
+        self._attached.shutdown()
+        self._thread.join(_SELF_CHECK_TIMEOUT_S)
+
+    def _run(self) -> None:
+        attached = self._attached
+        try:
+            while True:
+                event = attached.poll(None)
+                if event.tag is None:
+                    if attached.ended(event):
+                        return
+                elif type(event.tag) in attached.foreign:
+                    attached.relay(event)
+                else:
+                    event.tag(event)
+        except Exception as error:  # noqa: BLE001  # as in self_check
+            self.problem = _described(error)
+            self._server.stop(0)
+            attached.relay_rest()
+
+    def _on_request(self, event: Event) -> None:
+        if not event.success:
+            return  # The server is stopping and hands back what was posted.
+        left_s = event.call_details.deadline - time.time()
+        if not 0 < left_s < _SELF_CHECK_TIMEOUT_S + 1:
+            self.problem = "the deadline of a call cannot be read"
+        if ("check", "1") not in event.invocation_metadata:
+            self.problem = "the metadata of a call cannot be read"
+        event.call.start_server_batch(receive_operations(), partial(self._on_message, event.call))
+
+    def _on_message(self, call: Any, event: Event) -> None:
+        message = event.batch_operations[0].message()
+        call.start_server_batch(answer_operations(message, learn_close=True), self._on_end)
+
+    def _on_end(self, _event: Event) -> None:
+        """Nothing is left to do."""
+
+    def _on_stream(self, event: Event) -> None:
+        if not event.success:
+            return  # As above.
+        event.call.start_server_batch(close_operations(), self._on_closed)
+        event.call.start_server_batch(wake_operations(), partial(self._next, event.call))
+
+    def _next(self, call: Any, _event: Event) -> None:
+        call.start_server_batch(receive_operations(), partial(self._on_part, call))
+
+    def _on_part(self, call: Any, event: Event) -> None:
+        message = event.batch_operations[0].message()
+        if message is None:
+            call.start_server_batch(status_operations(_OK, "", None, first=not self._sent_one), self._on_end)
         else:
-            return ""
-    return "no call arrived"
+            call.start_server_batch(message_operations(message, first=not self._sent_one), partial(self._next, call))
+            self._sent_one = True
 
-
-def _echo_stream(attached: AttachedQueue, channel: grpc.Channel) -> str:
-    messages = (b"\x00one", b"", b"three")
-    echo: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(_SELF_CHECK_STREAM)
-    answers = echo(iter(messages), timeout=_SELF_CHECK_TIMEOUT_S)
-    problem = _serve_one_stream(attached)
-    return problem or ("" if tuple(answers) == messages else "the echoes of a stream differ")
-
-
-def _serve_one_stream(attached: AttachedQueue) -> str:
-    until = time.time() + _SELF_CHECK_TIMEOUT_S
-    call = None
-    first = True
-    while (event := attached.poll(until)).tag is not None:
-        if event.tag == "stream":
-            call = event.call
-            call.start_server_batch(close_operations(), "closed")
-            call.start_server_batch(wake_operations(), "awake")
-        elif event.tag == "closed":
-            return "a stream that ended well counts as cancelled" if event.batch_operations[0].cancelled() else ""
-        elif call is None or event.tag == "ended":
-            continue
-        elif event.tag in ("awake", "sent"):
-            call.start_server_batch(receive_operations(), "message")
-        elif (message := event.batch_operations[0].message()) is None:
-            call.start_server_batch(status_operations(_OK, "", None, first=first), "ended")
-        else:
-            call.start_server_batch(message_operations(message, first=first), "sent")
-            first = False
-    return "no stream arrived, or it did not end"
+    def _on_closed(self, event: Event) -> None:
+        if event.batch_operations[0].cancelled():
+            self.problem = "a stream that ended well counts as cancelled"

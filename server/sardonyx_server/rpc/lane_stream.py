@@ -108,13 +108,11 @@ class LaneStream:
             stream.complete()
             self._advance()
             return
-        # Who sends while answers are due does not wait for each: the next request may lie in the socket already.
-        more_likely = stream.is_busy
         call = StreamCall(self, message)
         if stream.take_in(call):
             # First of all the next message is asked for, so that it comes while this one is dealt with.
             self._advance()
-            self._lane.take_in(message, call, more_likely=more_likely)
+            self._lane.take_in(message, call)
 
     def _on_settled(self, call: StreamCall, _event: Event = None) -> None:
         self._stream.settle(call)

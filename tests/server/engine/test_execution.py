@@ -22,6 +22,7 @@ from tests.server.engine.requests import (
     BrokenCall,
     FakeCall,
     FakeSession,
+    asleep,
     call_of,
     doubling,
     job,
@@ -254,7 +255,7 @@ class TestHandBack:
     def test_the_first_answer_is_sent_at_once_and_the_lane_finds_the_rest(self) -> None:
         """The first one wakes it: what it shall do is there before."""
         tasks: deque[Callable[[], None]] = deque()
-        hand_back, counters = HandBack(tasks.append, Failures()), new_counters()
+        hand_back, counters = HandBack(asleep(tasks), Failures()), new_counters()
         jobs = [numbers(0, 2), numbers(10, 1), numbers(20, 3)]
         run_batch(doubling(), batch(*jobs), counters, hand_back)
         assert [call_of(one).answers for one in jobs] == [1, 0, 0]
@@ -276,14 +277,45 @@ class TestHandBack:
                 seen.append(len(tasks))
 
         first = job(signature(), message({"x": rows_of(0, 1)}), Waking())
-        run_batch(doubling(), batch(first, numbers(1, 1)), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(first, numbers(1, 1)), new_counters(), HandBack(asleep(tasks), Failures()))
         assert seen == [1]
+
+    def test_a_lane_that_is_awake_sends_all(self) -> None:
+        """The runner goes on with its next batch."""
+        tasks: deque[Callable[[], None]] = deque()
+
+        def awake(task: Callable[[], None]) -> bool:
+            tasks.append(task)
+            return True
+
+        hand_back, counters = HandBack(awake, Failures()), new_counters()
+        jobs = [numbers(0, 2), numbers(10, 1)]
+        run_batch(doubling(), batch(*jobs), counters, hand_back)
+        assert [call_of(one).answers for one in jobs] == [0, 0]
+        tasks.popleft()()
+        for one, start in zip(jobs, (0, 10), strict=True):
+            assert call_of(one).arrays[0].tolist() == (rows_of(start, one.rows) * 2).tolist()
+        assert (counters.requests, hand_back.counters.requests) == (0, 2)
+
+    def test_a_lane_that_wakes_by_itself_answers_the_first_once(self) -> None:
+        """It was told to sleep on by mistake: whoever takes the first answer gives it."""
+        counters = new_counters()
+
+        def waking(task: Callable[[], None]) -> bool:
+            task()
+            return False
+
+        hand_back = HandBack(waking, Failures())
+        jobs = [numbers(0, 2), numbers(10, 1)]
+        run_batch(doubling(), batch(*jobs), counters, hand_back)
+        assert [call_of(one).answers for one in jobs] == [1, 1]
+        assert (counters.requests, hand_back.counters.requests) == (0, 2)
 
     def test_a_request_that_ran_alone_is_answered_at_once(self) -> None:
         """There is no rest."""
         tasks: deque[Callable[[], None]] = deque()
         one = numbers(0, 1)
-        run_batch(doubling(), batch(one), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(one), new_counters(), HandBack(asleep(tasks), Failures()))
         assert call_of(one).answers == 1
         assert not tasks
 
@@ -292,16 +324,16 @@ class TestHandBack:
         tasks: deque[Callable[[], None]] = deque()
         first, last = split(numbers(0, 3), 2)
         other = numbers(10, 1)
-        run_batch(doubling(), batch(last, other), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(last, other), new_counters(), HandBack(asleep(tasks), Failures()))
         assert not tasks
         assert call_of(other).answers == 1
-        run_batch(doubling(), batch(first), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(first), new_counters(), HandBack(asleep(tasks), Failures()))
 
     def test_members_of_a_batch_that_raised_are_answered_where_they_ran(self) -> None:
         """One by one."""
         tasks: deque[Callable[[], None]] = deque()
         jobs = [numbers(0, 1), numbers(7, 1)]
         session = raising_at(7, ExecutionFailed("bad"))
-        run_batch(session, batch(*jobs), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(session, batch(*jobs), new_counters(), HandBack(asleep(tasks), Failures()))
         assert not tasks
         assert [call_of(one).answers for one in jobs] == [1, 1]

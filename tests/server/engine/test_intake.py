@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -216,12 +217,28 @@ def test_an_unforeseen_error_of_a_run_is_that_requests_answer() -> None:
     assert call.error is error
 
 
-@pytest.mark.parametrize("runners", [0, 1])
-def test_it_pays_to_read_on_only_where_requests_join(runners: int) -> None:
-    """Nor does it where the request was refused."""
-    joining, _ = served(model_of(doubling(), runners=runners))
-    alone, _ = served(model_of(doubling(), runners=runners, batching=policy(joins=False)))
-    assert joining.accept(bytes_of(), FakeCall())
-    assert not alone.accept(bytes_of(), FakeCall())
-    assert not joining.accept(b"\xff", FakeCall())
-    assert not joining.accept(bytes_of(version="2"), FakeCall())
+def test_a_runner_may_begin_with_a_burst_once_it_has_a_batch_that_pays() -> None:
+    """With less it waits for the end of the burst, which comes soon: it would only fight for the interpreter."""
+    model = model_of(doubling(), runners=1, batching=policy(max_rows=4, piece_rows=4))
+    intake, _ = served(model)
+    calls = [FakeCall() for _ in range(2)]
+    intake.accept(bytes_of(), calls[0])
+    intake.begin()
+    enough = [model.has_enough]
+    intake.accept(bytes_of(), calls[1])
+    assert [*enough, model.has_enough] == [False, True]
+    intake.begin()
+    batch = model.queue.take(wait=True)
+    assert batch is not None
+    assert [one.call for one in batch.jobs] == calls
+
+
+def test_the_wait_in_the_queue_counts_from_when_a_request_was_received() -> None:
+    """Not from when its burst had been received to the end."""
+    model = model_of(doubling())
+    intake, _ = served(model)
+    received_s = time.monotonic() - 5.0
+    intake.accept(bytes_of(), FakeCall(), received_s)
+    batch = model.queue.take(wait=False)
+    assert batch is not None
+    assert batch.jobs[0].arrived_s == received_s

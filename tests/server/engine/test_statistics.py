@@ -23,6 +23,7 @@ from tests.server.engine.requests import (
     Array,
     FakeCall,
     FakeSession,
+    asleep,
     doubling,
     facts,
     message,
@@ -338,7 +339,7 @@ class TestThreads:
             policy=policy(),
             budget=ByteBudget(10**6),
             facts=facts(runners=1),
-            later=tasks.append,
+            later=asleep(tasks),
             on_runner_lost=lost.append,
         )
         serving = Serving(model)

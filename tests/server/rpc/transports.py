@@ -54,13 +54,15 @@ class Calls:
         self._react = react
         self._arrived: queue.SimpleQueue[tuple[bytes, Call]] = queue.SimpleQueue()
 
-    def accept(self, message: bytes, call: Call) -> bool:
+    def accept(self, message: bytes, call: Call, received_s: float | None = None) -> None:
         """See ``engine.intake.Intake``."""
         if self._react is not None:
             self._react(message, call)
         else:
             self._arrived.put((message, call))
-        return False
+
+    def begin(self) -> None:
+        """See ``engine.intake.Intake``."""
 
     def refuse(self, error: Exception, call: Call) -> None:
         """See ``engine.intake.Intake``."""
