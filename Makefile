@@ -129,6 +129,14 @@ bench-report: $(VENV)/.dev-stamp ## make a page of what make bench and make benc
 bench-readme: $(VENV)/.dev-stamp ## write the README's section on performance from stored runs (RUN=FILE replaces the last of its kind)
 	$(BIN)/python -m bench.report.readme $(RUN)
 
+.PHONY: peers
+peers: $(VENV)/.dev-stamp ## install the servers that bench-peers compares with, each in an environment of its own (ARGS="triton")
+	$(BIN)/python -m bench.peers.install $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.dev-stamp ## measure beside other servers (ARGS="--only triton --models iris" for some)
+	$(BIN)/python -m bench.peers $(ARGS)
+
 # The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are
 # kept; ARGS="--upgrade" moves them. serve.lock is held to dev.lock, so that `make serve` after `make test` has nothing to
 # change. oldest.lock takes the lower end of every bound in pyproject.toml: each is tested, none is only claimed.

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey", "say"]
+__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey", "program", "say"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_TIMEOUT_S: Final = 20.0
@@ -109,16 +109,31 @@ def child(
     Raises:
         ChildFailed: It ended before it was up.
     """
-    process = subprocess.Popen(  # noqa: S603  # the harness's own module
-        [interpreter, "-m", module, *arguments],
-        cwd=root,
-        env=None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    environment = None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)}
+    with program([interpreter, "-m", module, *arguments], module, folder=root, environment=environment) as process:
+        yield process
+
+
+@contextmanager
+def program(
+    command: Sequence[str], name: str, *, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+) -> Iterator[Child]:
+    """Run any program that speaks like a child; stop it at the end.
+
+    Args:
+        command: The program and its arguments.
+        name: For messages.
+        folder: To run it in.
+        environment: None = this process's.
+
+    Raises:
+        ChildFailed: It ended before it was up.
+    """
+    process = subprocess.Popen(  # noqa: S603  # the harness's own
+        command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        yield Child(process, module)
+        yield Child(process, name)
     finally:
         if process.stdin is not None:
             process.stdin.close()

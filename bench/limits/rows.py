@@ -76,6 +76,23 @@ class Rows:
             if name not in served or not np.allclose(served[name], own, rtol=_TOLERANCE, atol=_TOLERANCE):
                 raise WrongAnswer(f"output {name!r}: expected {own}, got {served.get(name)}")
 
+    def check_bytes(self, body: bytes) -> None:
+        """The same for an answer that is the bytes of all outputs, one after the other.
+
+        Raises:
+            WrongAnswer: They differ beyond rounding.
+        """
+        results = dict(zip(self._names, self._session.run(self._names, dict(self._row)), strict=True))
+        expected_bytes = sum(own.nbytes for own in results.values())
+        if len(body) != expected_bytes:
+            raise WrongAnswer(f"expected {expected_bytes} bytes of outputs, got {len(body)}")
+        at = 0
+        for name, own in results.items():
+            served = np.frombuffer(body, own.dtype, count=own.size, offset=at).reshape(own.shape)
+            if not np.allclose(served, own, rtol=_TOLERANCE, atol=_TOLERANCE):
+                raise WrongAnswer(f"output {name!r}: expected {own}, got {served}")
+            at += own.nbytes
+
     def _run_for(self, rows: int, budget_s: float) -> tuple[float, float]:
         """Seconds and CPU seconds of one run of ``rows`` rows, both means."""
         feeds: Mapping[str, np.ndarray[Any, Any]] = {

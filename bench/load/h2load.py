@@ -1,6 +1,6 @@
 """Load by h2load, the HTTP/2 load generator of nghttp2. Knows its command line and its report.
 
-Of gRPC it knows the headers and the frame around a message, no more.
+Of gRPC it knows the headers and the frame around a message, no more; and it can send plain HTTP/1.1 instead.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["H2Load", "parse"]
 _FRAME_BYTES: Final = 5
 _SILENCE_TIMEOUT_S: Final = 30
 _HEADERS: Final = ("content-type: application/grpc", "te: trailers")
+_PLAIN_HEADERS: Final = ("content-type: application/octet-stream",)
 
 _FINISHED: Final = re.compile(r"^finished in ([\d.]+)(us|ms|s|m)\b", re.MULTILINE)
 _REQUESTS: Final = re.compile(
@@ -57,16 +58,24 @@ class H2Load:
         """Send requests. See :class:`~bench.load.result.Generator`."""
         with tempfile.TemporaryDirectory() as folder:
             body, log = Path(folder, "body"), Path(folder, "log")
-            body.write_bytes(b"\0" + len(target.request).to_bytes(4, "big") + target.request)
+            frame = b"" if target.http1 else b"\0" + len(target.request).to_bytes(4, "big")
+            body.write_bytes(frame + target.request)
             command = [self._program, f"-n{requests}", f"-c{load.connections}", f"-m{load.streams}", f"-d{body}"]
-            command += [f"-N{_SILENCE_TIMEOUT_S}", *(f"-H{header}" for header in _HEADERS)]
+            headers = _PLAIN_HEADERS if target.http1 else _HEADERS
+            command += [f"-N{_SILENCE_TIMEOUT_S}", *(f"-H{header}" for header in headers)]
+            command += ["--h1"] if target.http1 else []
+            command += [f"--rps={load.rate_per_s / load.connections}"] if load.rate_per_s else []
             command += [f"--log-file={log}"] if each else []
             report, cpu_s = _run([*command, f"http://{target.address}{target.method}"])
-            result = parse(report, cpu_s=cpu_s, requests=requests, answer_bytes=target.answer_bytes)
+            result = parse(
+                report, cpu_s=cpu_s, requests=requests, answer_bytes=target.answer_bytes, frame_bytes=len(frame)
+            )
             return _with_percentiles(result, log) if each else result
 
 
-def parse(report: str, *, cpu_s: float, requests: int, answer_bytes: int) -> LoadResult:
+def parse(
+    report: str, *, cpu_s: float, requests: int, answer_bytes: int, frame_bytes: int = _FRAME_BYTES
+) -> LoadResult:
     """Read a report.
 
     h2load does not know gRPC: a call that ends with an error status counts as a success for it. But such an answer has
@@ -77,6 +86,7 @@ def parse(report: str, *, cpu_s: float, requests: int, answer_bytes: int) -> Loa
         cpu_s: CPU seconds it took.
         requests: How many it was told to send.
         answer_bytes: Length of each answer.
+        frame_bytes: What the protocol puts before each.
 
     Raises:
         LoadFailed: Not every request was answered with a message of this length, or the report cannot be read.
@@ -87,7 +97,7 @@ def parse(report: str, *, cpu_s: float, requests: int, answer_bytes: int) -> Loa
         raise LoadFailed(f"the report of h2load cannot be read:\n{report}")
     if int(counts[1]) != requests:
         raise LoadFailed(f"{counts[2]} of {requests} requests failed")
-    expected = requests * (answer_bytes + _FRAME_BYTES)
+    expected = requests * (answer_bytes + frame_bytes)
     if int(data[1]) != expected:
         raise LoadFailed(
             f"answers of {answer_bytes} bytes to {requests} requests are {expected} bytes of data with their frames, "

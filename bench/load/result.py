@@ -19,10 +19,13 @@ class Load:
     Attributes:
         connections: HTTP/2 connections.
         streams: Requests under way on each.
+        rate_per_s: Requests a second of all connections together, each at its share in equal steps; a stream still
+            waits for its answer first. None = as fast as answers come. h2load only.
     """
 
     connections: int
     streams: int
+    rate_per_s: float | None = None
 
     @property
     def concurrency(self) -> int:
@@ -42,12 +45,14 @@ class Target:
         method: Full name of the method, with the leading slash.
         request: The serialised message; every request is the same.
         answer_bytes: Length of the serialised answer; another length fails the run.
+        http1: No gRPC: the request is the body of a POST over HTTP/1.1. h2load only.
     """
 
     address: str
     method: str
     request: bytes
     answer_bytes: int
+    http1: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,8 @@ def _limits(one: Benchmark) -> str:
             f"echo {figures['echo_per_s']:,.0f}/s; onnxruntime {figures['in_process_per_s']:,.0f} rows/s in runs of "
         )
         return found + f"{figures['in_process_rows']:.0f}, {ways}; server {figures['of_echo']:.2f} of the echo"
+    if "cpp_echo_per_s" in figures:
+        return f"echo in C++ {figures['cpp_echo_per_s']:,.0f}/s; server {figures['of_cpp_echo']:.2f} of it"
     return ", ".join(f"{name.removesuffix('_bytes_per_s')} {value / 1e9:.1f} GB/s" for name, value in figures.items())
 
 

@@ -1,0 +1,166 @@
+"""The servers that Sardonyx is compared with, and the settings that each is tried at. Installs and starts nothing.
+
+Why a setting is there, and what it means, is in README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+__all__ = ["MODELS", "MORE_MODELS", "PEERS", "Peer", "Protocol", "Setting", "peers"]
+
+MODELS: Final = ("iris", "mlp", "orientation", "magika")
+"""Models of ``bench/cases.py`` that are measured unless others are asked for."""
+
+MORE_MODELS: Final = ("forest", "batches")
+"""Others that every peer can serve: each has one input, which a body of plain bytes needs."""
+
+
+class Protocol(StrEnum):
+    """What a peer speaks."""
+
+    OIP = "gRPC"
+    """The Open Inference Protocol: it is sent the very same messages as Sardonyx."""
+    HTTP = "HTTP/1.1"
+    """Plain bytes of the row in, plain bytes of the outputs out: another protocol, for orientation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One way to set a peer up.
+
+    Attributes:
+        name: For people.
+        values: What its ``serve.py`` is given.
+    """
+
+    name: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Another server.
+
+    Attributes:
+        name: As ``Benchmark.server`` of a stored run has it, and of its folder.
+        title: For people.
+        protocol: What it speaks.
+        settings: Tried in this order; the fastest in a short closed loop is the one that is compared.
+        path: Of its HTTP endpoint.
+        least: Model -> how many times its throughput Sardonyx must reach; elsewhere more than 1.
+    """
+
+    name: str
+    title: str
+    protocol: Protocol
+    settings: tuple[Setting, ...]
+    path: str = "/predict"
+    least: Mapping[str, float] = field(default_factory=dict)
+
+
+def peers(cores: int) -> Mapping[str, Peer]:
+    """All of them, by name.
+
+    Args:
+        cores: That servers and load share: as many instances as cores are tried beside one.
+    """
+    alone: dict[str, object] = {"instances": 1, "threads": 1}
+    each: dict[str, object] = {"instances": cores, "threads": 1}
+    one = f"1 instance of {cores} threads"
+    found = (
+        Peer(
+            name="triton",
+            title="Triton (nvidia-pytriton, Python backend)",
+            protocol=Protocol.OIP,
+            settings=(
+                Setting(name="1 instance, dynamic batching", values=alone),
+                Setting(name=f"{cores} instances, dynamic batching", values=each),
+                Setting(name="1 instance, dynamic batching within 200 us", values={**alone, "max_delay_us": 200}),
+                Setting(name=f"{cores} instances, no batching", values={**each, "max_batch_size": 1}),
+            ),
+        ),
+        Peer(
+            name="mlserver",
+            title="MLServer",
+            protocol=Protocol.OIP,
+            settings=(
+                Setting(name="in its own process", values=alone),
+                Setting(
+                    name="in its own process, batches of 32 within 1 ms",
+                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
+                ),
+                Setting(name=f"{cores} parallel workers", values={**alone, "workers": cores}),
+            ),
+            least={"iris": 15.0},
+        ),
+        Peer(
+            name="kserve",
+            title="KServe SDK",
+            protocol=Protocol.OIP,
+            settings=(
+                Setting(name="on its event loop", values=alone),
+                Setting(name=f"on {cores} threads", values={**each, "inline": False}),
+                Setting(name=f"on its event loop, {one}", values={"instances": 1, "threads": cores}),
+            ),
+        ),
+        Peer(
+            name="bentoml",
+            title="BentoML",
+            protocol=Protocol.HTTP,
+            settings=(
+                Setting(name="1 worker, on its event loop", values={**alone, "workers": 1}),
+                Setting(name=f"{cores} workers, on their event loops", values={**alone, "workers": cores}),
+                Setting(name=f"1 worker, on {cores} threads", values={**each, "workers": 1, "inline": False}),
+            ),
+        ),
+        Peer(
+            name="litserve",
+            title="LitServe",
+            protocol=Protocol.HTTP,
+            settings=(
+                Setting(name="1 worker", values=alone),
+                Setting(
+                    name="1 worker, batches of 32 within 1 ms",
+                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
+                ),
+                Setting(name=f"{cores} workers", values=each),
+            ),
+        ),
+        Peer(
+            name="mosec",
+            title="mosec",
+            protocol=Protocol.HTTP,
+            path="/inference",
+            settings=(
+                Setting(name="1 worker", values=alone),
+                Setting(
+                    name="1 worker, batches of 32 within 1 ms",
+                    values={**alone, "max_batch_size": 32, "max_batch_time_ms": 1},
+                ),
+                Setting(name=f"{cores} workers", values=each),
+            ),
+        ),
+        Peer(
+            name="ray-serve",
+            title="Ray Serve",
+            protocol=Protocol.HTTP,
+            settings=(
+                Setting(name="1 replica", values=alone),
+                Setting(
+                    name="1 replica, batches of 32 within 1 ms",
+                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
+                ),
+                Setting(name=f"{cores} replicas", values=each),
+            ),
+        ),
+    )
+    return MappingProxyType({peer.name: peer for peer in found})
+
+
+PEERS: Final = tuple(peers(1))
+"""Their names."""

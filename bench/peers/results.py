@@ -1,0 +1,41 @@
+"""The stored run of a comparison with peers: made, and added to a file that is there already. Measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.peers.verdict import Measure, Verdict
+from bench.store import Benchmark, Run
+
+__all__ = ["kept", "write"]
+
+_SCENARIOS: Final = {Measure.THROUGHPUT: "closed", Measure.P99: "ladder"}
+
+
+def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) -> None:
+    """Store what was found.
+
+    Args:
+        file: Where; benchmarks of other names in it are kept.
+        verdicts: All of this run.
+        fields: Of the run, as :func:`bench.surroundings.run_fields` gives them.
+    """
+    found = [one for verdict in verdicts for one in _benchmarks(verdict, str(fields["command"]))]
+    earlier = Run.read(file).benchmarks if file.exists() else ()
+    benchmarks = [one.as_json() for one in (*kept(earlier, found), *found)]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"sardonyx": dict(fields), "benchmarks": benchmarks}, indent=1) + "\n")
+
+
+def kept(earlier: Sequence[Benchmark], found: Sequence[Benchmark]) -> list[Benchmark]:
+    """Of an earlier piece of the run, what was not measured anew."""
+    names = {one.name for one in found}
+    return [one for one in earlier if one.name not in names]
+
+
+def _benchmarks(verdict: Verdict, command: str) -> list[Benchmark]:
+    scenario = "limits" if verdict.bar is None else _SCENARIOS[verdict.measure]
+    return verdict.benchmarks(scenario=scenario, command=command)

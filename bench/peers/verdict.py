@@ -1,0 +1,204 @@
+"""What turns of two servers say: how many times better one is, how sure that is, and whether it is enough. Pure values.
+
+Better is more answers a second, or a lower p99; so every figure reads the same way, and above 1 Sardonyx is ahead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import median
+from types import MappingProxyType
+from typing import Final
+
+from bench.gate.bootstrap import Interval, ratio
+from bench.peers.duel import Pair
+from bench.store import Benchmark, Point
+
+__all__ = ["Measure", "Standing", "Verdict", "by_standing"]
+
+
+class Measure(StrEnum):
+    """What is compared."""
+
+    THROUGHPUT = "answers a second"
+    P99 = "p99"
+
+    def of(self, point: Point) -> float:
+        """Its value."""
+        return _VALUES[self](point)
+
+    def show(self, value: float) -> str:
+        """For people."""
+        return f"{value:,.0f}/s" if self is Measure.THROUGHPUT else f"{value:,.2f} ms"
+
+
+_VALUES: Final[Mapping[Measure, Callable[[Point], float]]] = MappingProxyType(
+    {
+        Measure.THROUGHPUT: lambda point: point.rate_reached_per_s,
+        Measure.P99: lambda point: point.p99_ms,
+    }
+)
+
+
+class Standing(StrEnum):
+    """How a comparison ended, the worst first."""
+
+    BEHIND = "behind"
+    """The whole interval is below 1."""
+    UNDECIDED = "undecided"
+    """The interval holds 1: no more than noise is shown."""
+    SHORT = "short"
+    """Ahead, but not by as much as the bar wants."""
+    MET = "met"
+    """The lower end of the interval is above the bar."""
+    SHOWN = "a limit"
+    """There is no bar: the other one is no server but what a server could reach at most."""
+    UNKNOWN = "not measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One comparison.
+
+    Attributes:
+        peer: Its name.
+        model: Under load.
+        question: Name of the benchmark, without its brackets.
+        wording: What was measured, for people.
+        measure: What is compared.
+        pairs: One for each turn; empty where nothing could be measured. Those in which the generator was late beside
+            either server count for nothing; where they are the most, nothing was measured.
+        bar: The lower end of the interval must be above it; None = the other one is a limit.
+        remarks: Settings and loads; or why there is nothing.
+        seed: Of the bootstrap.
+    """
+
+    peer: str
+    model: str
+    question: str
+    wording: str
+    measure: Measure
+    pairs: Sequence[Pair]
+    bar: float | None = 1.0
+    remarks: Sequence[str] = ()
+    seed: int = 0
+
+    @property
+    def advantage(self) -> Interval | None:
+        """How many times better Sardonyx is; None where requests failed, or most turns count for nothing."""
+        better = self._ours if self.measure is Measure.THROUGHPUT else self._theirs
+        worse = self._theirs if self.measure is Measure.THROUGHPUT else self._ours
+        return ratio(better, worse, seed=self.seed) if self.is_measured else None
+
+    @property
+    def standing(self) -> Standing:
+        """By the interval of the advantage."""
+        found = self.advantage
+        if found is None:
+            return Standing.UNKNOWN
+        if self.bar is None:
+            return Standing.SHOWN
+        if found.low > self.bar:
+            return Standing.MET
+        if found.low > 1:
+            return Standing.SHORT
+        return Standing.BEHIND if found.high < 1 else Standing.UNDECIDED
+
+    def cells(self) -> tuple[str, ...]:
+        """A line of the table: peer, model, what, ours, theirs, advantage, bar, standing."""
+        found = self.advantage
+        figures = ("", "", "")
+        if found is not None:
+            ours, theirs = (self.measure.show(median(values)) for values in (self._ours, self._theirs))
+            figures = (ours, theirs, f"{found.centre:.2f}  ({found.low:.2f} .. {found.high:.2f})")
+        bar = "" if self.bar is None else f"> {self.bar:g}"
+        return (self.peer, self.model, self.wording, *figures, bar, self.standing.value)
+
+    def benchmarks(self, *, scenario: str, command: str) -> list[Benchmark]:
+        """For the stored run: the peer's points with the ratio, and Sardonyx's points of the same turns.
+
+        The stored ratio is Sardonyx / peer for both measures, as everywhere in a stored run; so of a p99 it must be
+        below 1. Turns that count for nothing are left out, unless nothing was measured.
+        """
+        pairs = self._counting if self.is_measured else self.pairs
+        return [
+            Benchmark(
+                name=f"{self.question}[{self.peer}-{self.model}{suffix}]",
+                scenario=scenario,
+                question=f"{self.wording}, Sardonyx beside {self.peer}",
+                model=self.model,
+                server=server,
+                command=command,
+                points=points,
+                figures=figures,
+                remarks=[*self.remarks, *self._discarded],
+            )
+            for suffix, server, points, figures in (
+                ("", self.peer, [pair.theirs for pair in pairs], self._figures()),
+                ("-sardonyx", "sardonyx", [pair.ours for pair in pairs], {}),
+            )
+        ]
+
+    def _figures(self) -> dict[str, float]:
+        found = self.advantage
+        if found is None:
+            return {}
+        low, high = (found.low, found.high)
+        if self.measure is Measure.THROUGHPUT:
+            centre = found.centre
+        else:
+            centre, low, high = 1 / found.centre, 1 / high, 1 / low
+        if self.bar is None:
+            name = self.peer.replace("-", "_")
+            ends = {f"of_{name}_low": low, f"of_{name}_high": high}
+            return {f"{name}_per_s": median(self._theirs), f"of_{name}": centre, **ends}
+        bar = {"bar": self.bar, "met": float(self.standing is Standing.MET)}
+        return {"ratio": centre, "ratio_low": low, "ratio_high": high, **bar}
+
+    @property
+    def _discarded(self) -> list[str]:
+        """Why turns count for nothing."""
+        failed = Counter[str]()
+        for pair in self.pairs:
+            failed.update(pair.ours.failed)
+            failed.update(pair.theirs.failed)
+        if failed:
+            return [f"requests failed: {', '.join(f'{count} {status}' for status, count in sorted(failed.items()))}"]
+        late = len(self.pairs) - len(self._counting)
+        return [f"{late} of {len(self.pairs)} turns count for nothing: the generator was late"] if late else []
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether most turns count, and no request failed: a server that sheds load is not faster for it."""
+        failed = any(point.failed for pair in self.pairs for point in (pair.ours, pair.theirs))
+        return not failed and 2 * len(self._counting) > len(self.pairs)
+
+    @property
+    def _counting(self) -> list[Pair]:
+        return [
+            pair
+            for pair in self.pairs
+            if all(point.valid and self.measure.of(point) > 0 for point in (pair.ours, pair.theirs))
+        ]
+
+    @property
+    def _ours(self) -> list[float]:
+        return [self.measure.of(pair.ours) for pair in self._counting]
+
+    @property
+    def _theirs(self) -> list[float]:
+        return [self.measure.of(pair.theirs) for pair in self._counting]
+
+
+def by_standing(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Losing cases first, those that could not be measured last; within one standing the smallest advantage first."""
+    order = list(Standing)
+
+    def place(verdict: Verdict) -> tuple[int, float]:
+        found = verdict.advantage
+        return order.index(verdict.standing), 0.0 if found is None else found.low
+
+    return sorted(verdicts, key=place)

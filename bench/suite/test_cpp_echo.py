@@ -1,0 +1,44 @@
+"""What gRPC gives in C++: a limit for servers in any language, beside the echo in Python."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from bench.limits.cpp_echo.build import CppEchoMissing, build, cpp_echo
+from bench.load.result import Generator
+from bench.suite.asking import Ask, Found
+from bench.suite.closed import closed
+from bench.suite.plan import Plan
+from bench.suite.served import Served
+from bench.suite.serving import Server
+from sardonyx_server.runtime.cores import available_cores
+
+_CALLERS: Final = 64
+
+
+@pytest.mark.of_models("iris", "orientation")
+def test_rate_of_an_echo_in_cpp(serve: Served, by: Generator, plan: Plan, ask: Ask) -> None:
+    """How fast is the bare transport in C++?"""
+    try:
+        build()
+    except CppEchoMissing as missing:
+        pytest.skip(str(missing))
+
+    def run() -> Found:
+        request, size = serve.case.request, serve.answer_bytes
+        rates = {}
+        for threads in sorted({1, available_cores()}):
+            with cpp_echo(answer_bytes=size, threads=threads) as echo:
+                server = Server(address=echo.address, pid=echo.pid)
+                point = closed(by, server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
+                rates[threads] = point.rate_reached_per_s
+        ours = closed(by, serve.server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
+        best = max(rates.values())
+        return Found(
+            figures={"cpp_echo_per_s": best, "of_cpp_echo": ours.rate_reached_per_s / best},
+            remarks=[f"with {threads} polling threads: {rate:,.0f}/s" for threads, rate in rates.items()],
+        )
+
+    ask("limits", run)

@@ -1,0 +1,50 @@
+"""Turns: both servers get the same load, in alternating order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.load.result import Target
+from bench.peers.duel import CALLERS, Contender, Pair
+from bench.peers.results import kept, write
+from bench.peers.verdict import Measure, Verdict
+from bench.store import Benchmark, Load, Point, Run
+from bench.suite.serving import Server
+
+
+def test_both_protocols_have_as_many_requests_under_way() -> None:
+    """HTTP/1.1 has no streams, so it has more connections."""
+    for http1 in (False, True):
+        target = Target(address="127.0.0.1:1", method="/predict", request=b"", answer_bytes=0, http1=http1)
+        load = Contender(name="peer", server=Server(address="127.0.0.1:1", pid=1), target=target).load
+        assert load.concurrency == CALLERS
+        assert load.streams == 1 or not http1
+
+
+def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> None:
+    """And is read again as it was written; the fields of the run are the last piece's."""
+    file = tmp_path / "runs" / "peers.json"
+    for model in ("iris", "mlp"):
+        point = Point(load=Load(kind="closed", callers=CALLERS), rate_reached_per_s=2.0)
+        verdict = Verdict(
+            peer="triton",
+            model=model,
+            question="test_it",
+            wording="it",
+            measure=Measure.THROUGHPUT,
+            pairs=[Pair(ours=point, theirs=point)] * 2,
+        )
+        write(file, [verdict], {"command": f"measure {model}", "cores": 2})
+    run = Run.read(file)
+    assert (run.command, run.cores) == ("measure mlp", 2)
+    assert {(one.name, one.command) for one in run.benchmarks if one.server == "triton"} == {
+        ("test_it[triton-iris]", "measure iris"),
+        ("test_it[triton-mlp]", "measure mlp"),
+    }
+    assert all(one.points[0].rate_reached_per_s == 2.0 for one in run.benchmarks)
+
+
+def test_a_later_piece_of_a_run_keeps_what_it_does_not_measure_anew() -> None:
+    """By the names of benchmarks."""
+    earlier = [Benchmark(name=name, scenario="closed") for name in ("a", "b")]
+    assert [one.name for one in kept(earlier, [Benchmark(name="b", scenario="closed")])] == ["a"]
