@@ -25,7 +25,7 @@ from sardonyx_client._errors import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._options import TLS, Coalesce, Hedge, Retry
+from sardonyx_client._options import TLS, Coalesce, Hedge, Retry, Share
 from sardonyx_client._values import (
     CallRecord,
     Duration,
@@ -65,6 +65,7 @@ __all__ = [
     "Retry",
     "ServerFault",
     "ServerInfo",
+    "Share",
     "SharedMemoryRegion",
     "Timings",
     "Unauthenticated",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sardonyx_client._coalesce import Joinable
     from sardonyx_client._options import Coalesce
+    from sardonyx_client._room import Room
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 
@@ -92,8 +93,9 @@ class Core:
         outputs: Sequence[str] | None,
         request_id: str,
         parameters: Mapping[str, ParameterValue] | None,
+        room: Room | None = None,
     ) -> Encoded:
-        """The arguments of ``infer`` -> message.
+        """The arguments of ``infer`` -> message, large inputs in shared memory where there is ``room``.
 
         Raises:
             InvalidArgument: A value cannot be sent, or an input is given twice.
@@ -106,8 +108,25 @@ class Core:
             outputs=outputs or (),
             request_id=request_id,
             parameters=parameters or _NO_PARAMETERS,
+            room=room,
         )
         return Encoded(model, message, time.perf_counter() - began_s)
+
+    def request(
+        self,
+        model: str,
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Request:
+        """What the arguments of ``infer`` ask beside inputs and id."""
+        return Request(
+            model=model,
+            version=str(version),
+            outputs=tuple(outputs or ()),
+            parameters=parameters or _NO_PARAMETERS,
+        )
 
     def joinable(
         self,
@@ -128,22 +147,17 @@ class Core:
         """
         if options is None:
             return None
-        asks = Request(
-            model=model,
-            version=str(version),
-            outputs=tuple(outputs or ()),
-            parameters=parameters or _NO_PARAMETERS,
-        )
+        asks = self.request(model, version=version, outputs=outputs, parameters=parameters)
         given = _both(inputs, named_inputs)
         return joinable(asks, given, request_id=request_id, max_rows=options.max_rows)
 
-    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0) -> Result:
+    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None) -> Result:
         """Message of an answer -> result.
 
         Raises:
             BadResponse: It breaks the protocol.
         """
-        return self._codec.decode(answer, Timings(encode_s, call_s))
+        return self._codec.decode(answer, Timings(encode_s, call_s), room)
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """Of the next call."""

@@ -142,7 +142,9 @@ class Signature:
         parameters = read_request_parameters(header.parameters)
         output_names = self._output_names(header)
         places = read_places(header.inputs, self.model_name)
-        rendering = read_rendering(header.outputs, self._outputs, self.model_name)
+        rendering = read_rendering(
+            header.outputs, self._outputs, self.model_name, output_region=parameters.output_region
+        )
         skip = 1 if self.has_batch_axis else 0
         position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
         present = [spec for spec in self.inputs if spec.name in position]
