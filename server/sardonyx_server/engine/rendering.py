@@ -87,49 +87,61 @@ class Rendering:
         Raises:
             InvalidRequest: An output takes more bytes than its place has, or its region has become smaller.
         """
-        heads = plan.signature.output_heads(plan, tails)
         sent = list(data)
         writes: list[tuple[Region, int, bytes | memoryview]] = []
+        # What the header says of each output beside its shape: a number of classes, a place, or nothing.
+        said: list[int | Place | None] = []
         room, free = self._room, 0
-        for index, (way, head) in enumerate(zip(self._ways or (None,) * len(heads), heads, strict=True)):
+        for index, way in enumerate(self._ways or (None,) * len(sent)):
+            contents = data[index]
+            size = len(contents)
+            place: Place | None = None
             if isinstance(way, TopClasses):
-                classes, sent[index] = way.render(data[index], plan.rows)
-                batch_dim = (plan.rows,) if plan.bucket.has_batch_axis else ()
-                heads[index] = head._replace(datatype="BYTES", shape=(*batch_dim, classes))
-            elif way is not None:
-                size = len(data[index])
-                if size > way.byte_size:
-                    raise InvalidRequest(
-                        f"output '{head.name}' of model '{plan.signature.model_name}' takes {size} bytes, but its "
-                        f"place in shared memory region {quoted(way.region)} has {way.byte_size}: ask for a larger "
-                        "'shared_memory_byte_size'",
-                        field=f"outputs[{index}].parameters[shared_memory_byte_size]",
-                    )
+                classes, sent[index] = way.render(contents, plan.rows)
+                said.append(classes)
+                continue
+            if way is not None:
                 region = self._regions[index]
                 if region is None:
                     raise AssertionError("bug: the plan of a request holds no region for an output with a place")
-                writes.append((region, way.offset, data[index]))
-                sent[index] = b""
-                heads[index] = _placed(head, way.region, size, way.offset)
-            elif room is not None and _LARGE_BYTES <= len(data[index]) <= room.byte_size - free:
-                size = len(data[index])
-                writes.append((room, free, data[index]))
-                sent[index] = b""
-                heads[index] = _placed(head, room.name, size, free)
+                if size > way.byte_size:
+                    raise InvalidRequest(
+                        f"output '{plan.bucket.output_names[index]}' of model '{plan.signature.model_name}' takes "
+                        f"{size} bytes, but its place in shared memory region {quoted(way.region)} has "
+                        f"{way.byte_size}: ask for a larger 'shared_memory_byte_size'",
+                        field=f"outputs[{index}].parameters[shared_memory_byte_size]",
+                    )
+                place = Place(region=way.region, offset=way.offset, byte_size=size)
+                writes.append((region, way.offset, contents))
+            elif room is not None and _LARGE_BYTES <= size <= room.byte_size - free:
+                place = Place(region=room.name, offset=free, byte_size=size)
+                writes.append((room, free, contents))
                 free += -(-size // _ALIGNMENT) * _ALIGNMENT
-        for region, offset, contents in writes:
-            region.write(offset, contents)
-        return plan.signature.response_template(heads).fill(id_field, sent)
+            if place is not None:
+                sent[index] = b""
+            said.append(place)
+        for writes_to, offset, contents in writes:
+            writes_to.write(offset, contents)
+        template = plan.template((tails, *said), lambda: _heads(plan, tails, said))
+        return template.fill(id_field, sent)
 
 
-def _placed(head: OutputHead, region: str, byte_size: int, offset: int) -> OutputHead:
-    return head._replace(
-        parameters={
-            "shared_memory_region": region,
-            "shared_memory_byte_size": byte_size,
-            "shared_memory_offset": offset,
-        }
-    )
+def _heads(plan: Plan, tails: tuple[tuple[int, ...], ...], said: Sequence[int | Place | None]) -> Sequence[OutputHead]:
+    """What the response says of the outputs: of classes as BYTES, of places where they are."""
+    heads = plan.signature.output_heads(plan, tails)
+    batch_dim = (plan.rows,) if plan.bucket.has_batch_axis else ()
+    for index, (head, what) in enumerate(zip(heads, said, strict=True)):
+        if isinstance(what, int):
+            heads[index] = head._replace(datatype="BYTES", shape=(*batch_dim, what))
+        elif what is not None:
+            heads[index] = head._replace(
+                parameters={
+                    "shared_memory_region": what.region,
+                    "shared_memory_byte_size": what.byte_size,
+                    "shared_memory_offset": what.offset,
+                }
+            )
+    return heads
 
 
 def read_rendering(
