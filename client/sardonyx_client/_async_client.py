@@ -219,6 +219,11 @@ class AsyncClient:
         return AsyncModel(self, name, version)
 
     @property
+    def timeout_s(self) -> float | None:
+        """Of calls that name none, in seconds; None = no limit."""
+        return self._core.timeout_s(CLIENT_DEFAULT)
+
+    @property
     def repository(self) -> AsyncRepository:
         """Loads and unloads models."""
         from sardonyx_client._repository import AsyncRepository

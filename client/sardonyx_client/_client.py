@@ -277,6 +277,11 @@ class Client:
         return Model(self, name, version)
 
     @property
+    def timeout_s(self) -> float | None:
+        """Of calls that name none, in seconds; None = no limit."""
+        return self._core.timeout_s(CLIENT_DEFAULT)
+
+    @property
     def repository(self) -> Repository:
         """Loads and unloads models."""
         from sardonyx_client._repository import Repository

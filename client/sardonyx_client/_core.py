@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._coalesce import Request, joinable
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
-from sardonyx_client._timeout import TimeoutDefault
+from sardonyx_client._timeout import seconds_of
 from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
@@ -168,8 +167,7 @@ class Core:
 
     def timeout_s(self, timeout: Timeout) -> float | None:
         """What a call's argument means, in seconds; None = no limit."""
-        seconds = self._timeout_s if isinstance(timeout, TimeoutDefault) else timeout
-        return None if seconds == math.inf else seconds
+        return seconds_of(timeout, self._timeout_s)
 
     def check_open(self) -> None:
         """Raise where no call can be made.

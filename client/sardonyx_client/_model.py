@@ -8,7 +8,7 @@ import numpy as np
 
 from sardonyx_client._errors import InvalidArgument
 from sardonyx_client._inference import to_array
-from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.tensors import TensorSpec
 
@@ -102,19 +102,23 @@ class Model:
     ) -> Result:
         """Run the model once. As :meth:`Client.infer`, with arguments checked before they are sent.
 
+        The first call asks for the signature before it; ``timeout_s`` is for both together.
+
         Raises:
             InvalidArgument: An argument does not fit the signature; it names the argument.
             ClientError: Any other failure.
         """
         given = {**(inputs or {}), **named_inputs}
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(self.signature(timeout_s=deadline.left_s), given)
         return self._client.infer(
             self.name,
-            check_inputs(self.signature(timeout_s=timeout_s), given),
+            arrays,
             version=self.version,
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=timeout_s,
+            timeout_s=deadline.left_s,
         )
 
 
@@ -148,12 +152,14 @@ class AsyncModel:
     ) -> Result:
         """See :meth:`Model.infer`."""
         given = {**(inputs or {}), **named_inputs}
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(await self.signature(timeout_s=deadline.left_s), given)
         return await self._client.infer(
             self.name,
-            check_inputs(await self.signature(timeout_s=timeout_s), given),
+            arrays,
             version=self.version,
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=timeout_s,
+            timeout_s=deadline.left_s,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from enum import Enum
 from typing import Final
 
-__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault"]
+__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault", "seconds_of"]
 
 
 class TimeoutDefault(Enum):
@@ -21,6 +22,12 @@ class TimeoutDefault(Enum):
 CLIENT_DEFAULT: Final = TimeoutDefault.CLIENT_DEFAULT
 Timeout = float | None | TimeoutDefault
 """Seconds from now until the call is given up, all attempts included; None = no limit."""
+
+
+def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:
+    """What a call's argument means, in seconds; None = no limit."""
+    seconds = default_s if isinstance(timeout, TimeoutDefault) else timeout
+    return None if seconds == math.inf else seconds
 
 
 class Deadline:
