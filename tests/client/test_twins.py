@@ -154,8 +154,8 @@ def test_the_first_of_many_that_fails_raises(make: Callable[..., Any]) -> None:
         list(client.infer_many("m", ({"x": [number]} for number in range(5))))
 
 
-# gRPC sends a deadline of less than 10 s in steps of 10 ms, rounded up.
-ROUNDING_S = 0.02
+# gRPC sends a deadline of less than 10 s in steps of 100 ms, rounded up.
+ROUNDING_S = 0.15
 
 SIGNATURE = ModelMetadataResponse(
     name="m",
@@ -188,7 +188,7 @@ def test_the_first_call_of_a_handle_has_one_deadline_for_both_of_its_calls(make:
 
     def signature(_request: object, context: grpc.ServicerContext) -> ModelMetadataResponse:
         left_s.append(context.time_remaining())
-        threading.Event().wait(0.1)
+        threading.Event().wait(0.3)
         return SIGNATURE
 
     def infer(request: ModelInferRequest, context: grpc.ServicerContext) -> ModelInferResponse:
@@ -200,7 +200,7 @@ def test_the_first_call_of_a_handle_has_one_deadline_for_both_of_its_calls(make:
             client.model("m").infer(x=[[1, 2]], timeout_s=timeout_s)
             first_s, second_s = left_s
             assert first_s <= limit_s + ROUNDING_S
-            assert second_s <= limit_s - 0.1 + ROUNDING_S
+            assert second_s <= limit_s - 0.3 + ROUNDING_S
             left_s.clear()
 
 
