@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sardonyx_client._details import Details
 from sardonyx_client._errors import InvalidArgument
 from sardonyx_client._inference import to_array
 from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
@@ -38,7 +39,10 @@ def check_inputs(info: ModelInfo, inputs: Mapping[str, ArrayLike]) -> dict[str, 
     unknown = [name for name in inputs if name not in specs]
     if unknown:
         known = ", ".join(f"{spec.name!r} {spec.describe()}" for spec in info.inputs)
-        raise InvalidArgument(f"unknown input {unknown[0]!r} of model {info.name!r}: expected {known}")
+        raise InvalidArgument(
+            f"unknown input {unknown[0]!r} of model {info.name!r}: expected {known}",
+            details=Details(expected=known, got=repr(unknown[0])),
+        )
     return {name: _checked(info.name, spec, inputs[name]) for name, spec in specs.items() if name in inputs}
 
 
@@ -51,7 +55,8 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
             array = np.asarray(value, datatype.dtype)
         except (OverflowError, TypeError, ValueError) as error:
             raise InvalidArgument(
-                f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}"
+                f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}",
+                details=Details(expected=spec.describe()),
             ) from error
     found = for_dtype(array.dtype)
     # [] may be a scalar, and a shape that the graph does not declare: metadata have one word for both.
@@ -62,7 +67,8 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
     if found is None or found.name != spec.datatype or not fits:
         came = TensorSpec(name=spec.name, datatype=array.dtype.name if found is None else found.name, shape=array.shape)
         raise InvalidArgument(
-            f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}"
+            f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}",
+            details=Details(expected=spec.describe(), got=came.describe()),
         )
     return array
 

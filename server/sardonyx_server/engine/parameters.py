@@ -111,6 +111,8 @@ def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: st
         raise InvalidRequest(
             f"parameter '{_REGION}' of {what}: expected the name of a region, got {type(region).__name__}",
             field=f"{field}[{_REGION}]",
+            expected="the name of a region",
+            got=type(region).__name__,
         )
     if _BYTE_SIZE not in parameters:
         raise InvalidRequest(
@@ -140,6 +142,8 @@ def _output_region(parameters: Mapping[str, ParameterValue]) -> str:
         raise InvalidRequest(
             f"parameter '{_OUTPUT_REGION}': expected the name of a region, got {type(name).__name__}",
             field=f"parameters[{_OUTPUT_REGION}]",
+            expected="the name of a region",
+            got=type(name).__name__,
         )
     return name
 
@@ -150,10 +154,12 @@ def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
         value = parameters.get(name, 0)
         wanted = (int, str) if name == "sequence_id" else (bool, int)
         if not isinstance(value, wanted):
+            expected = "an integer or a string" if name == "sequence_id" else "a boolean"
             raise InvalidRequest(
-                f"parameter '{name}': expected {'an integer or a string' if name == 'sequence_id' else 'a boolean'}, "
-                f"got {type(value).__name__}",
+                f"parameter '{name}': expected {expected}, got {type(value).__name__}",
                 field=f"parameters[{name}]",
+                expected=expected,
+                got=type(value).__name__,
             )
         if value:
             raise InvalidRequest(
@@ -175,6 +181,9 @@ def _whole_number(
         shown = value if isinstance(value, bool | int | float) else type(value).__name__
         of = f" of {what}" if what else ""
         raise InvalidRequest(
-            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}", field=f"{field}[{name}]"
+            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}",
+            field=f"{field}[{name}]",
+            expected=f"an integer of at least {least}",
+            got=str(shown),
         )
     return value
