@@ -172,9 +172,29 @@ class Client:
         Raises:
             ClientError: One of its subclasses, by who can act.
         """
-        if self._coalescer is not None:
-            asks = self._core.joinable(
-                self._coalesce,
+        with self._core.span("ModelInfer", model):
+            if self._coalescer is not None:
+                asks = self._core.joinable(
+                    self._coalesce,
+                    model,
+                    inputs,
+                    named_inputs,
+                    version=version,
+                    outputs=outputs,
+                    request_id=request_id,
+                    parameters=parameters,
+                )
+                if asks is not None:
+                    return self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
+            sharer = self._sharer
+            if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
+                deadline = Deadline(self._core.timeout_s(timeout_s))
+                alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
+                shared = sharer.infer(alone, inputs, named_inputs, request_id, deadline)
+                if shared is not None:
+                    return shared
+                timeout_s = deadline.left_s
+            encoded = self._core.encode(
                 model,
                 inputs,
                 named_inputs,
@@ -183,34 +203,15 @@ class Client:
                 request_id=request_id,
                 parameters=parameters,
             )
-            if asks is not None:
-                return self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
-        sharer = self._sharer
-        if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
-            deadline = Deadline(self._core.timeout_s(timeout_s))
-            alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
-            shared = sharer.infer(alone, inputs, named_inputs, request_id, deadline)
-            if shared is not None:
-                return shared
-            timeout_s = deadline.left_s
-        encoded = self._core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
-        began_s = time.perf_counter()
-        try:
-            answer = self._sender.infer(model, encoded.message, timeout_s)
-        except ClientError as error:
-            error.request_id = request_id
-            raise
-        if sharer is not None:
-            sharer.sharing.learn(model, len(answer))
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+            began_s = time.perf_counter()
+            try:
+                answer = self._sender.infer(model, encoded.message, timeout_s)
+            except ClientError as error:
+                error.request_id = request_id
+                raise
+            if sharer is not None:
+                sharer.sharing.learn(model, len(answer))
+            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def infer_many(
         self,
@@ -393,4 +394,5 @@ class Client:
             return False
 
     def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
-        return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))
+        with self._core.span(operation.rpc):
+            return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))

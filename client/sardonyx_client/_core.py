@@ -13,10 +13,12 @@ from sardonyx_client._coalesce import Request, joinable
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
 from sardonyx_client._timeout import seconds_of
+from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import grpc
     from numpy.typing import ArrayLike
@@ -160,10 +162,20 @@ class Core:
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """Of the next call."""
-        if self._token is None:
-            return self._metadata
-        token = self._token if isinstance(self._token, str) else self._token()
-        return (*self._metadata, ("authorization", f"Bearer {token}"))
+        metadata = self._metadata
+        if self._token is not None:
+            token = self._token if isinstance(self._token, str) else self._token()
+            metadata = (*metadata, ("authorization", f"Bearer {token}"))
+        trace = trace_metadata()
+        if not trace:
+            return metadata
+        # What the caller says of the trace in so many words comes first.
+        said = {key for key, _ in metadata}
+        return (*metadata, *((key, value) for key, value in trace.items() if key not in said))
+
+    def span(self, rpc: str, model: str = "") -> AbstractContextManager[None]:
+        """Around one call."""
+        return span(rpc, model, self.address)
 
     def timeout_s(self, timeout: Timeout) -> float | None:
         """What a call's argument means, in seconds; None = no limit."""

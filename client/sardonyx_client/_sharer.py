@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sardonyx_client._errors import ClientError
 
@@ -64,12 +64,14 @@ class Sharer:
             step = next(steps)
             while True:
                 left_s = deadline.left_s
-                answer = b""
+                answer: Any = b""
                 try:
                     if isinstance(step, float):
                         time.sleep(step if left_s is None else min(step, left_s))
+                    elif step.rpc == "ModelInfer":
+                        answer = sender.infer(asks.model, step.message, left_s)
                     else:
-                        answer = sender.send(step.rpc, step.message, left_s, model=asks.model)
+                        answer = sender.send(step.rpc, step.message, left_s)
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
                     step = steps.throw(error)
                 else:
@@ -113,12 +115,14 @@ class AsyncSharer:
             step = next(steps)
             while True:
                 left_s = deadline.left_s
-                answer = b""
+                answer: Any = b""
                 try:
                     if isinstance(step, float):
                         await asyncio.sleep(step if left_s is None else min(step, left_s))
+                    elif step.rpc == "ModelInfer":
+                        answer = await sender.infer(asks.model, step.message, left_s)
                     else:
-                        answer = await sender.send(step.rpc, step.message, left_s, model=asks.model)
+                        answer = await sender.send(step.rpc, step.message, left_s)
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
                     step = steps.throw(error)
                 else:

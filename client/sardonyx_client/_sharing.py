@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     # A call, answered by its bytes or its ClientError; or seconds to wait.
     Step = Operation[Any] | float
-    Steps = Generator[Step, bytes, Result | None]
+    Steps = Generator[Step, Any, Result | None]
 
 __all__ = ["EXTENSION", "OUTPUT_REGION", "Sharing", "is_near"]
 
@@ -198,7 +198,7 @@ class Sharing:
         if self._pool is not None:
             self._pool.forget()
 
-    def _ask(self) -> Generator[Step, bytes, bool]:
+    def _ask(self) -> Generator[Step, Any, bool]:
         """Ask the server whether it can."""
         operation = _operations.server_metadata()
         try:
@@ -225,7 +225,7 @@ class Sharing:
         sizes = [getattr(value, "nbytes", 0) for value in values]
         return sum(aligned(size) for size in sizes if size >= self._least_bytes)
 
-    def _region(self, size_bytes: int, held: list[SharedRegion]) -> Generator[Step, bytes, SharedRegion | None]:
+    def _region(self, size_bytes: int, held: list[SharedRegion]) -> Generator[Step, Any, SharedRegion | None]:
         """One region that the server knows, added to ``held``; None where none is needed or none can be had."""
         if self._pool is None or not size_bytes:
             return None
