@@ -221,7 +221,8 @@ class _AnswerPlan:
         arrays: dict[str, NDArray[Any]] = {}
         for index, (output, datatype, size_bytes) in enumerate(self._outputs):
             try:
-                if payloads and output.contents is None:
+                # MLServer sends empty contents beside raw ones.
+                if payloads and (output.contents is None or not output.contents.ByteSize()):
                     payload = payloads[index]
                     if len(payload) == size_bytes:
                         arrays[output.name] = np.ndarray(output.shape, datatype.dtype, payload)
