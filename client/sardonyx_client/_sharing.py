@@ -19,7 +19,6 @@ import ipaddress
 import random
 import sys
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client import _operations
@@ -102,7 +101,7 @@ class Sharing:
         self._is_on = False
         self._off_until_s = -float("inf")
         self._pool: RegionPool | None = None
-        self._answers: dict[str, deque[int]] = {}
+        self._answers: dict[str, tuple[int, ...]] = {}
 
     def wants(self, model: str, inputs: Mapping[str, Any] | None, named_inputs: Mapping[str, Any]) -> bool:
         """Whether a call has large tensors, as far as one can see, and may share them. Quick where it has none."""
@@ -121,13 +120,14 @@ class Sharing:
 
     def learn(self, model: str, answer_bytes: int) -> None:
         """An answer of the model had so many bytes, wherever they were."""
-        sizes = self._answers.get(model)
-        if sizes is None:
-            if answer_bytes < self._least_bytes:
-                return
-            sizes = self._answers[model] = deque(maxlen=_REMEMBERED)
-        sizes.append(answer_bytes)
-        if max(sizes) < self._least_bytes:
+        sizes = self._answers.get(model, ())
+        if not sizes and answer_bytes < self._least_bytes:
+            return
+        # A new tuple each time: other threads may be looking at the old one.
+        sizes = (*sizes[1 - _REMEMBERED :], answer_bytes)
+        if max(sizes) >= self._least_bytes:
+            self._answers[model] = sizes
+        else:
             self._answers.pop(model, None)
 
     def infer(

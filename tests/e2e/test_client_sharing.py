@@ -40,7 +40,7 @@ def rows(first: float = 0.0) -> NDArray[np.float32]:
 
 
 def files() -> list[str]:
-    """Of clients of this project."""
+    """Of clients of this project; those of other processes are there for moments."""
     return sorted(path.name for path in FOLDER.glob("sardonyx_client_*"))
 
 
@@ -48,7 +48,7 @@ def files() -> list[str]:
 def nothing_is_left(server: Server) -> Iterator[None]:
     """No name, at any time but that of a registration; no region, once the client is closed."""
     yield
-    assert files() == []
+    eventually(lambda: files() == [], "no name is left")
     gc.collect()
     server.app._regions.forget_abandoned()
     assert regions(server) == {}
@@ -251,7 +251,7 @@ def test_nothing_is_left_of_a_client_that_is_killed(server: Server) -> None:
     with start(CALLS, server.app.address) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "called\n"
-        assert files() == []
+        eventually(lambda: files() == [], "no name is left")
         server.app._regions.forget_abandoned()
         assert regions(server)
         process.send_signal(signal.SIGKILL)
@@ -266,9 +266,9 @@ def test_a_name_that_a_killed_client_could_not_remove_is_removed_by_the_next(cli
         assert process.stdout is not None
         name = process.stdout.readline().strip()
         assert process.wait(20) == -signal.SIGKILL
-    assert files() == [name]
+    assert name in files()
     client.infer("wide", x=rows())
-    assert files() == []
+    assert name not in files()
 
 
 def test_the_server_looks_by_itself(server: Server, client: Client) -> None:
