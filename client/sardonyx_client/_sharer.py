@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sardonyx_client._errors import ClientError
+from sardonyx_client._operations import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,7 +67,7 @@ class Sharer:
                 left_s = deadline.left_s
                 answer: Any = b""
                 try:
-                    if isinstance(step, float):
+                    if not isinstance(step, Operation):
                         time.sleep(step if left_s is None else min(step, left_s))
                     elif step.rpc == "ModelInfer":
                         answer = sender.infer(asks.model, step.message, left_s)
@@ -117,7 +118,7 @@ class AsyncSharer:
                 left_s = deadline.left_s
                 answer: Any = b""
                 try:
-                    if isinstance(step, float):
+                    if not isinstance(step, Operation):
                         await asyncio.sleep(step if left_s is None else min(step, left_s))
                     elif step.rpc == "ModelInfer":
                         answer = await sender.infer(asks.model, step.message, left_s)
