@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -50,10 +51,12 @@ class _Comparison:
     Attributes:
         arms: Their names differ.
         bars: Name of the arm that the first is divided by -> bar.
+        settings: Of the server.
     """
 
     arms: Sequence[_Arm]
     bars: dict[str, Bar]
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 def _sync(callers: int) -> _Comparison:
@@ -94,6 +97,17 @@ def _large(callers: int) -> _Comparison:
     )
 
 
+def _shared(callers: int) -> _Comparison:
+    """The server allows shared memory, and the client finds that out by itself."""
+    threads = "1 thread" if callers == 1 else f"{callers} threads"
+    ways = {"shared": "sardonyx", "tritonclient": "triton", "client": "sent"}
+    return _Comparison(
+        arms=[_Arm(name=name, kind="sync", way=way, callers=callers) for name, way in ways.items()],
+        bars={"tritonclient": Bar(name=f"602 kB each way, shared, {threads}, of tritonclient's rate", target=3.0)},
+        settings={"allow_client_shm": True},
+    )
+
+
 _SMALL: Final = ("iris", ("label", "probabilities"))
 _LARGE: Final = ("identity", ("y",))
 
@@ -116,7 +130,9 @@ def _compare(plan: Plan, case: Case, outputs: Sequence[str], comparison: _Compar
         stubs.mkdir()
         _generate(stubs)
     with ExitStack() as stack:
-        server = stack.enter_context(child("bench.serve", [str(case.repository)]))
+        server = stack.enter_context(
+            child("bench.serve", [str(case.repository), "--settings", json.dumps(dict(comparison.settings))])
+        )
         Rows(case).check(answer_for(server.address, case.request))
         arms, digests = [], {}
         for arm in comparison.arms:
@@ -152,4 +168,5 @@ GROUPS: Final = {
     "async": _group(*_SMALL, _async(1), _async(16), _async(64)),
     "coalesce": _group(*_SMALL, _joined(64)),
     "large": _group(*_LARGE, _large(1), _large(4)),
+    "shared": _group(*_LARGE, _shared(1), _shared(4)),
 }

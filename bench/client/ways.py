@@ -43,16 +43,23 @@ class Job:
 
 
 @contextmanager
-def sardonyx(job: Job) -> Iterator[Callable[[], Arrays]]:
-    """This project's client."""
-    from sardonyx_client import Client
+def sardonyx(job: Job, *, share: bool = True) -> Iterator[Callable[[], Arrays]]:
+    """This project's client. ``share``: large tensors go through shared memory where the server allows it."""
+    from sardonyx_client import Client, Share
 
-    with Client(job.address) as client:
+    with Client(job.address, share=Share() if share else None) as client:
 
         def call() -> Arrays:
             result = client.infer(job.model, job.inputs)
             return {name: result[name] for name in job.outputs}
 
+        yield call
+
+
+@contextmanager
+def sent(job: Job) -> Iterator[Callable[[], Arrays]]:
+    """The same, with every tensor in the message."""
+    with sardonyx(job, share=False) as call:
         yield call
 
 
@@ -142,6 +149,7 @@ def _triton_inputs(infer_input: Any, inputs: Arrays) -> list[Any]:
 
 SYNC: Final[Mapping[str, Callable[[Job], AbstractContextManager[Callable[[], Arrays]]]]] = {
     "sardonyx": sardonyx,
+    "sent": sent,
     "triton": triton,
     "stub": stub,
 }

@@ -7,6 +7,11 @@ with Client("127.0.0.1:8001") as client:
     print(result["label"], result["probabilities"])
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from sardonyx_client._async_client import AsyncClient
 from sardonyx_client._client import Client
 from sardonyx_client._errors import (
@@ -25,7 +30,7 @@ from sardonyx_client._errors import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._options import TLS, Coalesce, Hedge, Retry
+from sardonyx_client._options import TLS, Coalesce, Hedge, Retry, Share
 from sardonyx_client._values import (
     CallRecord,
     Duration,
@@ -38,10 +43,18 @@ from sardonyx_client._values import (
     SharedMemoryRegion,
     Timings,
 )
+from sardonyx_wire.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from sardonyx_client._async_stream import AsyncStream
+    from sardonyx_client._model import AsyncModel, Model
+    from sardonyx_client._stream import Stream
 
 __all__ = [
     "TLS",
     "AsyncClient",
+    "AsyncModel",
+    "AsyncStream",
     "BadResponse",
     "CallRecord",
     "Cancelled",
@@ -54,6 +67,7 @@ __all__ = [
     "Hedge",
     "IndexEntry",
     "InvalidArgument",
+    "Model",
     "ModelChanged",
     "ModelInfo",
     "ModelStatistics",
@@ -65,9 +79,27 @@ __all__ = [
     "Retry",
     "ServerFault",
     "ServerInfo",
+    "Share",
     "SharedMemoryRegion",
+    "Stream",
+    "TensorSpec",
     "Timings",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
 ]
+
+# Named in programs for their types only, and they bring protobuf's reflection with them: see Client.__init__.
+_LATE: Final = {
+    "AsyncModel": "sardonyx_client._model",
+    "AsyncStream": "sardonyx_client._async_stream",
+    "Model": "sardonyx_client._model",
+    "Stream": "sardonyx_client._stream",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is imported late."""
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

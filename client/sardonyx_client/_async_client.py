@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry
-from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._options import Connection, Retry, Share
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
+    from sardonyx_client._sharer import AsyncSharer
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
     from sardonyx_wire.messages import ModelConfig
@@ -60,26 +61,38 @@ class AsyncClient:
         keepalive_s: float | None = None,
         hedge: Hedge | None = None,
         coalesce: Coalesce | None = None,
+        share: Share | None = Share(),  # noqa: B008 -- likewise
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
         from sardonyx_client._async_sender import AsyncSender
         from sardonyx_client._core import Core
+        from sardonyx_client._sharer import AsyncSharer
+        from sardonyx_client._sharing import Sharing, is_near
 
-        connection = Connection.to(
-            address,
-            retry=retry,
-            tls=tls,
-            compression=compression,
-            max_message_bytes=max_message_bytes,
-            keepalive_s=keepalive_s,
-        )
+        def connect(retry: Retry | None) -> Connection:
+            return Connection.to(
+                address,
+                retry=retry,
+                tls=tls,
+                compression=compression,
+                max_message_bytes=max_message_bytes,
+                keepalive_s=keepalive_s,
+            )
+
+        connection = connect(retry)
         self._operations = _operations
         self._core = Core(
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = AsyncSender(self._core, connection, hedge)
+        self._sharer: AsyncSharer | None = None
+        # A hedged call runs twice, and each server has memory of its own.
+        if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
+            self._sharer = AsyncSharer(
+                Sharing(share, self._core, retry), lambda: AsyncSender(self._core, connect(retry=None), hedge=None)
+            )
         self._coalesce = coalesce
         self._coalescer: AsyncCoalescer | None = None
         if coalesce is not None:
@@ -100,6 +113,8 @@ class AsyncClient:
     async def close(self) -> None:
         """See :meth:`Client.close`."""
         self._core.closed = True
+        if self._sharer is not None:
+            await self._sharer.close()
         await self._sender.close()
 
     async def infer(
@@ -116,9 +131,29 @@ class AsyncClient:
         **named_inputs: ArrayLike,
     ) -> Result:
         """See :meth:`Client.infer`."""
-        if self._coalescer is not None:
-            asks = self._core.joinable(
-                self._coalesce,
+        with self._core.span("ModelInfer", model):
+            if self._coalescer is not None:
+                asks = self._core.joinable(
+                    self._coalesce,
+                    model,
+                    inputs,
+                    named_inputs,
+                    version=version,
+                    outputs=outputs,
+                    request_id=request_id,
+                    parameters=parameters,
+                )
+                if asks is not None:
+                    return await self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
+            sharer = self._sharer
+            if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
+                deadline = Deadline(self._core.timeout_s(timeout_s))
+                alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
+                shared = await sharer.infer(alone, inputs, named_inputs, request_id, deadline)
+                if shared is not None:
+                    return shared
+                timeout_s = deadline.left_s
+            encoded = self._core.encode(
                 model,
                 inputs,
                 named_inputs,
@@ -127,24 +162,15 @@ class AsyncClient:
                 request_id=request_id,
                 parameters=parameters,
             )
-            if asks is not None:
-                return await self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
-        encoded = self._core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
-        began_s = time.perf_counter()
-        try:
-            answer = await self._sender.infer(model, encoded.message, timeout_s)
-        except ClientError as error:
-            error.request_id = request_id
-            raise
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+            began_s = time.perf_counter()
+            try:
+                answer = await self._sender.infer(model, encoded.message, timeout_s)
+            except ClientError as error:
+                error.request_id = request_id
+                raise
+            if sharer is not None:
+                sharer.sharing.learn(model, len(answer))
+            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     async def infer_many(
         self,
@@ -192,6 +218,11 @@ class AsyncClient:
         from sardonyx_client._model import AsyncModel
 
         return AsyncModel(self, name, version)
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Of calls that name none, in seconds; None = no limit."""
+        return self._core.timeout_s(CLIENT_DEFAULT)
 
     @property
     def repository(self) -> AsyncRepository:
@@ -264,6 +295,13 @@ class AsyncClient:
 
     async def _infer_joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
         """Send one request of several callers."""
+        sharer = self._sharer
+        if sharer is not None and sharer.sharing.wants(request.model, inputs, {}):
+            deadline = Deadline(timeout_s)
+            shared = await sharer.infer(request, inputs, {}, "", deadline)
+            if shared is not None:
+                return shared
+            timeout_s = deadline.left_s
         encoded = self._core.encode(
             request.model,
             inputs,
@@ -275,6 +313,8 @@ class AsyncClient:
         )
         began_s = time.perf_counter()
         answer = await self._sender.infer(request.model, encoded.message, timeout_s)
+        if sharer is not None:
+            sharer.sharing.learn(request.model, len(answer))
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -291,4 +331,7 @@ class AsyncClient:
             return False
 
     async def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
-        return operation.decode(await self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))
+        with self._core.span(operation.rpc):
+            return operation.decode(
+                await self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect)
+            )

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry
-from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._options import Connection, Retry, Share
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
     from sardonyx_client._repository import Repository
     from sardonyx_client._shared_memory import SharedMemory
+    from sardonyx_client._sharer import Sharer
     from sardonyx_client._stream import Stream
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
@@ -58,6 +59,7 @@ class Client:
         keepalive_s: Time without traffic after which the connection is tried; None = never.
         hedge: Make a second attempt at slow inference calls; None = never.
         coalesce: Join concurrent calls for one model into one request; None = never.
+        share: Pass large tensors through shared memory where the server is on this machine and allows it; None = never.
         on_call: Told of every finished call, on the thread that made it.
 
     Raises:
@@ -78,6 +80,7 @@ class Client:
         keepalive_s: float | None = None,
         hedge: Hedge | None = None,
         coalesce: Coalesce | None = None,
+        share: Share | None = Share(),  # noqa: B008 -- likewise
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
         # Here, not above: protobuf's reflection takes a fifth of the time that grpc and numpy take to import, and a
@@ -85,20 +88,31 @@ class Client:
         from sardonyx_client import _operations
         from sardonyx_client._core import Core
         from sardonyx_client._sender import Sender
+        from sardonyx_client._sharer import Sharer
+        from sardonyx_client._sharing import Sharing, is_near
 
-        connection = Connection.to(
-            address,
-            retry=retry,
-            tls=tls,
-            compression=compression,
-            max_message_bytes=max_message_bytes,
-            keepalive_s=keepalive_s,
-        )
+        def connect(retry: Retry | None) -> Connection:
+            return Connection.to(
+                address,
+                retry=retry,
+                tls=tls,
+                compression=compression,
+                max_message_bytes=max_message_bytes,
+                keepalive_s=keepalive_s,
+            )
+
+        connection = connect(retry)
         self._operations = _operations
         self._core = Core(
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = Sender(self._core, connection, hedge)
+        self._sharer: Sharer | None = None
+        # A hedged call runs twice, and each server has memory of its own.
+        if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
+            self._sharer = Sharer(
+                Sharing(share, self._core, retry), lambda: Sender(self._core, connect(retry=None), hedge=None)
+            )
         self._coalesce = coalesce
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
@@ -120,6 +134,8 @@ class Client:
     def close(self) -> None:
         """Cancel calls that are under way, and disconnect. From any thread; can be repeated."""
         self._core.closed = True
+        if self._sharer is not None:
+            self._sharer.close()
         self._closed.set()
         self._sender.close()
 
@@ -156,9 +172,29 @@ class Client:
         Raises:
             ClientError: One of its subclasses, by who can act.
         """
-        if self._coalescer is not None:
-            asks = self._core.joinable(
-                self._coalesce,
+        with self._core.span("ModelInfer", model):
+            if self._coalescer is not None:
+                asks = self._core.joinable(
+                    self._coalesce,
+                    model,
+                    inputs,
+                    named_inputs,
+                    version=version,
+                    outputs=outputs,
+                    request_id=request_id,
+                    parameters=parameters,
+                )
+                if asks is not None:
+                    return self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
+            sharer = self._sharer
+            if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
+                deadline = Deadline(self._core.timeout_s(timeout_s))
+                alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
+                shared = sharer.infer(alone, inputs, named_inputs, request_id, deadline)
+                if shared is not None:
+                    return shared
+                timeout_s = deadline.left_s
+            encoded = self._core.encode(
                 model,
                 inputs,
                 named_inputs,
@@ -167,24 +203,15 @@ class Client:
                 request_id=request_id,
                 parameters=parameters,
             )
-            if asks is not None:
-                return self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
-        encoded = self._core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
-        began_s = time.perf_counter()
-        try:
-            answer = self._sender.infer(model, encoded.message, timeout_s)
-        except ClientError as error:
-            error.request_id = request_id
-            raise
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+            began_s = time.perf_counter()
+            try:
+                answer = self._sender.infer(model, encoded.message, timeout_s)
+            except ClientError as error:
+                error.request_id = request_id
+                raise
+            if sharer is not None:
+                sharer.sharing.learn(model, len(answer))
+            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def infer_many(
         self,
@@ -249,6 +276,11 @@ class Client:
         from sardonyx_client._model import Model
 
         return Model(self, name, version)
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Of calls that name none, in seconds; None = no limit."""
+        return self._core.timeout_s(CLIENT_DEFAULT)
 
     @property
     def repository(self) -> Repository:
@@ -326,6 +358,13 @@ class Client:
 
     def _infer_joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
         """Send one request of several callers."""
+        sharer = self._sharer
+        if sharer is not None and sharer.sharing.wants(request.model, inputs, {}):
+            deadline = Deadline(timeout_s)
+            shared = sharer.infer(request, inputs, {}, "", deadline)
+            if shared is not None:
+                return shared
+            timeout_s = deadline.left_s
         encoded = self._core.encode(
             request.model,
             inputs,
@@ -337,6 +376,8 @@ class Client:
         )
         began_s = time.perf_counter()
         answer = self._sender.infer(request.model, encoded.message, timeout_s)
+        if sharer is not None:
+            sharer.sharing.learn(request.model, len(answer))
         return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
@@ -353,4 +394,5 @@ class Client:
             return False
 
     def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
-        return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))
+        with self._core.span(operation.rpc):
+            return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))

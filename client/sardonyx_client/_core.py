@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -13,17 +12,20 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._coalesce import Request, joinable
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
-from sardonyx_client._timeout import TimeoutDefault
+from sardonyx_client._timeout import seconds_of
+from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import grpc
     from numpy.typing import ArrayLike
 
     from sardonyx_client._coalesce import Joinable
     from sardonyx_client._options import Coalesce
+    from sardonyx_client._room import Room
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 
@@ -92,8 +94,9 @@ class Core:
         outputs: Sequence[str] | None,
         request_id: str,
         parameters: Mapping[str, ParameterValue] | None,
+        room: Room | None = None,
     ) -> Encoded:
-        """The arguments of ``infer`` -> message.
+        """The arguments of ``infer`` -> message, large inputs in shared memory where there is ``room``.
 
         Raises:
             InvalidArgument: A value cannot be sent, or an input is given twice.
@@ -106,8 +109,25 @@ class Core:
             outputs=outputs or (),
             request_id=request_id,
             parameters=parameters or _NO_PARAMETERS,
+            room=room,
         )
         return Encoded(model, message, time.perf_counter() - began_s)
+
+    def request(
+        self,
+        model: str,
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Request:
+        """What the arguments of ``infer`` ask beside inputs and id."""
+        return Request(
+            model=model,
+            version=str(version),
+            outputs=tuple(outputs or ()),
+            parameters=parameters or _NO_PARAMETERS,
+        )
 
     def joinable(
         self,
@@ -128,34 +148,38 @@ class Core:
         """
         if options is None:
             return None
-        asks = Request(
-            model=model,
-            version=str(version),
-            outputs=tuple(outputs or ()),
-            parameters=parameters or _NO_PARAMETERS,
-        )
+        asks = self.request(model, version=version, outputs=outputs, parameters=parameters)
         given = _both(inputs, named_inputs)
         return joinable(asks, given, request_id=request_id, max_rows=options.max_rows)
 
-    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0) -> Result:
+    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None) -> Result:
         """Message of an answer -> result.
 
         Raises:
             BadResponse: It breaks the protocol.
         """
-        return self._codec.decode(answer, Timings(encode_s, call_s))
+        return self._codec.decode(answer, Timings(encode_s, call_s), room)
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """Of the next call."""
-        if self._token is None:
-            return self._metadata
-        token = self._token if isinstance(self._token, str) else self._token()
-        return (*self._metadata, ("authorization", f"Bearer {token}"))
+        metadata = self._metadata
+        if self._token is not None:
+            token = self._token if isinstance(self._token, str) else self._token()
+            metadata = (*metadata, ("authorization", f"Bearer {token}"))
+        trace = trace_metadata()
+        if not trace:
+            return metadata
+        # What the caller says of the trace in so many words comes first.
+        said = {key for key, _ in metadata}
+        return (*metadata, *((key, value) for key, value in trace.items() if key not in said))
+
+    def span(self, rpc: str, model: str = "") -> AbstractContextManager[None]:
+        """Around one call."""
+        return span(rpc, model, self.address)
 
     def timeout_s(self, timeout: Timeout) -> float | None:
         """What a call's argument means, in seconds; None = no limit."""
-        seconds = self._timeout_s if isinstance(timeout, TimeoutDefault) else timeout
-        return None if seconds == math.inf else seconds
+        return seconds_of(timeout, self._timeout_s)
 
     def check_open(self) -> None:
         """Raise where no call can be made.

@@ -31,13 +31,17 @@ class Details:
 
     Attributes:
         reason: ErrorInfo.reason; "" where there is none.
-        info: ErrorInfo.metadata.
+        info: ErrorInfo.metadata, but for ``expected`` and ``got``.
+        expected: Of ErrorInfo.metadata; "" where it is not there.
+        got: Likewise.
         field: Field of the first BadRequest violation; "" where there is none.
         retry_after_s: RetryInfo.retry_delay in seconds; None where there is none.
     """
 
     reason: str = ""
     info: Mapping[str, str] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    expected: str = ""
+    got: str = ""
     field: str = ""
     retry_after_s: float | None = None
 
@@ -61,7 +65,10 @@ def read_details(status: bytes) -> Details:
 def _add(details: Details, kind: str, value: bytes) -> Details:
     if kind == "google.rpc.ErrorInfo":
         info = {_text(entry, 1): _text(entry, 2) for entry in _messages(value, 3)}
-        return dataclasses.replace(details, reason=_text(value, 1), info=MappingProxyType(info))
+        expected, got = info.pop("expected", ""), info.pop("got", "")
+        return dataclasses.replace(
+            details, reason=_text(value, 1), info=MappingProxyType(info), expected=expected, got=got
+        )
     if kind == "google.rpc.BadRequest":
         fields = [_text(violation, 1) for violation in _messages(value, 1)]
         return dataclasses.replace(details, field=fields[0] if fields else "")

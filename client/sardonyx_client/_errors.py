@@ -64,6 +64,8 @@ class ClientError(Exception):
         reason: Machine readable and stable, such as ``MODEL_UNAVAILABLE``; "" where the server gave none.
         info: What the server said beside the reason, such as an error id.
         field: Path of the request's field that is wrong, such as ``inputs[0].shape``; "" where the server named none.
+        expected: What should have been there, such as ``FP32 [-1,4]``; "" where it is no single thing.
+        got: What was there instead, such as ``FP64 [1,4]``; "" likewise.
         retry_after_s: When the server advises to try again, in seconds from now; None where it gave no advice.
         request_id: Of the inference request that failed; "" where it had none.
     """
@@ -75,6 +77,8 @@ class ClientError(Exception):
         self.reason: str = details.reason
         self.info: Mapping[str, str] = details.info
         self.field: str = details.field
+        self.expected: str = details.expected
+        self.got: str = details.got
         self.retry_after_s: float | None = details.retry_after_s
         self.request_id = ""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from sardonyx_client._errors import InvalidArgument, ModelChanged
-from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._errors import DeadlineExceeded, InvalidArgument, ModelChanged
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ class GeneratedModel(Generic[I, O]):
         request_id: str,
         parameters: Mapping[str, ParameterValue] | None,
     ) -> O:
-        """Run the model once. The first call asks for the signature before it.
+        """Run the model once. The first call asks for the signature before it, in the same time.
 
         Raises:
             ModelChanged: The server's model has another signature.
@@ -79,8 +80,9 @@ class GeneratedModel(Generic[I, O]):
             ClientError: Any other failure.
         """
         arrays = self._signature.named(self._values(inputs))
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
         if not self._checked:
-            self.check(timeout_s=timeout_s)
+            self.check(timeout_s=deadline.left_s)
         try:
             result = self._client.infer(
                 self._signature.model,
@@ -88,10 +90,11 @@ class GeneratedModel(Generic[I, O]):
                 version=self._version,
                 request_id=request_id,
                 parameters=parameters,
-                timeout_s=timeout_s,
+                timeout_s=deadline.left_s,
             )
         except InvalidArgument:
-            self.check(timeout_s=timeout_s)  # the model may have been replaced since: then that is the error
+            with suppress(DeadlineExceeded):  # the model may have been replaced since: then that is the error
+                self.check(timeout_s=deadline.left_s)
             raise
         return self._taken(result)
 
@@ -160,8 +163,9 @@ class AsyncGeneratedModel(Generic[I, O]):
     ) -> O:
         """See :meth:`GeneratedModel.infer`."""
         arrays = self._signature.named(self._values(inputs))
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
         if not self._checked:
-            await self.check(timeout_s=timeout_s)
+            await self.check(timeout_s=deadline.left_s)
         try:
             result = await self._client.infer(
                 self._signature.model,
@@ -169,10 +173,11 @@ class AsyncGeneratedModel(Generic[I, O]):
                 version=self._version,
                 request_id=request_id,
                 parameters=parameters,
-                timeout_s=timeout_s,
+                timeout_s=deadline.left_s,
             )
         except InvalidArgument:
-            await self.check(timeout_s=timeout_s)  # as in the synchronous twin
+            with suppress(DeadlineExceeded):  # as in the synchronous twin
+                await self.check(timeout_s=deadline.left_s)
             raise
         return self._taken(result)
 

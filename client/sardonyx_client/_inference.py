@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sardonyx_client._room import Room
     from sardonyx_client._values import ParameterValue, Timings
     from sardonyx_wire.datatypes import Datatype
     from sardonyx_wire.response_reader import OutputForm, ResponseHeader
 
 __all__ = ["InferenceCodec", "set_parameter", "to_array"]
+
+# (name, datatype, shape, where in shared memory: region, bytes, offset)
+_Form = tuple[str, str, tuple[int, ...], tuple[str, int, int] | None]
 
 # Bounds of the integers that a parameter can carry: int64 first, uint64 above it.
 _INT64: Final = range(-(2**63), 2**63)
@@ -42,6 +46,7 @@ _UINT64: Final = range(2**64)
 _TEMPLATES: Final = 512
 _NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
 _NO_CONTENTS: Final = InferTensorContents()
+_PLACE: Final = ("shared_memory_offset", "shared_memory_byte_size")
 
 _datatype_of = lru_cache(maxsize=256)(for_dtype)
 
@@ -82,6 +87,7 @@ class InferenceCodec:
         outputs: Sequence[str] = (),
         request_id: str = "",
         parameters: Mapping[str, ParameterValue] = _NO_PARAMETERS,
+        room: Room | None = None,
     ) -> bytes:
         """One inference request -> its message, data raw.
 
@@ -92,11 +98,12 @@ class InferenceCodec:
             outputs: Names wanted, in the order of the answer; none means all.
             request_id: Sent back in the answer.
             parameters: Of the request.
+            room: Shared memory for large inputs; None sends all.
 
         Raises:
             InvalidArgument: A value cannot be sent.
         """
-        forms: list[tuple[str, str, tuple[int, ...]]] = []
+        forms: list[_Form] = []
         data: list[bytes | memoryview] = []
         for name, value in inputs:
             array = value if type(value) is np.ndarray else to_array(name, value)
@@ -107,10 +114,13 @@ class InferenceCodec:
                     f"input {name!r}: no datatype carries {array.dtype.name}: convert it to one of {known}"
                 )
             try:
-                data.append(encode_raw(datatype, array))
+                raw = encode_raw(datatype, array)
             except WireError as error:
                 raise InvalidArgument(f"input {name!r}: {error}") from error
-            forms.append((name, datatype.name, array.shape))
+            place = None if room is None else room.put(raw)
+            if place is None:
+                data.append(raw)
+            forms.append((name, datatype.name, array.shape, place))
         # True, 1 and 1.0 are equal as keys, and differ on the wire.
         said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
         key = (model, version, tuple(outputs), said, tuple(forms))
@@ -127,8 +137,8 @@ class InferenceCodec:
                 f"the request to model {model!r} is larger than 2 GiB: send fewer rows at once"
             ) from error
 
-    def decode(self, message: bytes, timings: Timings) -> Result:
-        """Message of an inference answer -> result. Numbers are views of the message.
+    def decode(self, message: bytes, timings: Timings, room: Room | None = None) -> Result:
+        """Message of an inference answer -> result. Numbers are views of the message, or of the shared memory ``room``.
 
         Raises:
             BadResponse: The answer breaks the protocol.
@@ -144,7 +154,7 @@ class InferenceCodec:
             model_name=header.model_name,
             model_version=header.model_version,
             request_id=decode_id(id_field),
-            outputs=MappingProxyType(plan.arrays(header, payloads)),
+            outputs=MappingProxyType(plan.arrays(header, plan.placed(payloads, room) if plan.places else payloads)),
             parameters=plan.parameters,
             timings=timings,
         )
@@ -157,7 +167,7 @@ class _AnswerPlan:
         BadResponse: The header breaks the protocol.
     """
 
-    __slots__ = ("_outputs", "parameters")
+    __slots__ = ("_outputs", "parameters", "places")
 
     def __init__(self, header: ResponseHeader) -> None:
         seen: set[str] = set()
@@ -174,6 +184,31 @@ class _AnswerPlan:
             outputs.append((output, datatype, math.prod(output.shape) * datatype.itemsize if plain else None))
         self._outputs = tuple(outputs)
         self.parameters: Mapping[str, ParameterValue] = MappingProxyType(header.parameters)
+        # Index of an output in shared memory -> region, offset, bytes.
+        self.places = {
+            index: (output.parameters["shared_memory_region"], *map(output.parameters.get, _PLACE))
+            for index, output in enumerate(header.outputs)
+            if "shared_memory_region" in output.parameters
+        }
+
+    def placed(self, payloads: Sequence[memoryview], room: Room | None) -> Sequence[memoryview]:
+        """The payloads, with those that lie in shared memory in place of the empty ones of the message.
+
+        Raises:
+            BadResponse: One is not in the memory that the server was given.
+        """
+        found = list(payloads)
+        for index, (region, offset, size_bytes) in self.places.items():
+            view = None
+            if room is not None and isinstance(offset, int) and isinstance(size_bytes, int) and index < len(found):
+                view = room.view(region, offset, size_bytes)
+            if view is None:
+                raise BadResponse(
+                    f"output {self._outputs[index][0].name!r} is in shared memory region {region!r} at {offset} with "
+                    f"{size_bytes} bytes, where the call gave the server no room"
+                )
+            found[index] = view
+        return found
 
     def arrays(self, header: ResponseHeader, payloads: Sequence[memoryview]) -> dict[str, NDArray[Any]]:
         """Output name -> array.
@@ -186,7 +221,8 @@ class _AnswerPlan:
         arrays: dict[str, NDArray[Any]] = {}
         for index, (output, datatype, size_bytes) in enumerate(self._outputs):
             try:
-                if payloads and output.contents is None:
+                # MLServer sends empty contents beside raw ones.
+                if payloads and (output.contents is None or not output.contents.ByteSize()):
                     payload = payloads[index]
                     if len(payload) == size_bytes:
                         arrays[output.name] = np.ndarray(output.shape, datatype.dtype, payload)
@@ -222,15 +258,20 @@ def set_parameter(target: InferParameter, name: str, value: object) -> None:
 def _header(
     model: str,
     version: str,
-    forms: Iterable[tuple[str, str, tuple[int, ...]]],
+    forms: Iterable[_Form],
     outputs: Iterable[str],
     parameters: Mapping[str, ParameterValue],
 ) -> ModelInferRequest:
     header = ModelInferRequest(model_name=model, model_version=version)
     for name, parameter in parameters.items():
         set_parameter(header.parameters[name], name, parameter)
-    for name, datatype, shape in forms:
-        header.inputs.add(name=name, datatype=datatype, shape=shape)
+    for name, datatype, shape, place in forms:
+        tensor = header.inputs.add(name=name, datatype=datatype, shape=shape)
+        if place is not None:
+            region, size_bytes, offset = place
+            tensor.parameters["shared_memory_region"].string_param = region
+            tensor.parameters["shared_memory_byte_size"].int64_param = size_bytes
+            tensor.parameters["shared_memory_offset"].int64_param = offset
     for name in outputs:
         header.outputs.add(name=name)
     return header

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sardonyx_client._details import Details
 from sardonyx_client._errors import InvalidArgument
 from sardonyx_client._inference import to_array
-from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.tensors import TensorSpec
 
@@ -38,7 +39,10 @@ def check_inputs(info: ModelInfo, inputs: Mapping[str, ArrayLike]) -> dict[str, 
     unknown = [name for name in inputs if name not in specs]
     if unknown:
         known = ", ".join(f"{spec.name!r} {spec.describe()}" for spec in info.inputs)
-        raise InvalidArgument(f"unknown input {unknown[0]!r} of model {info.name!r}: expected {known}")
+        raise InvalidArgument(
+            f"unknown input {unknown[0]!r} of model {info.name!r}: expected {known}",
+            details=Details(expected=known, got=repr(unknown[0])),
+        )
     return {name: _checked(info.name, spec, inputs[name]) for name, spec in specs.items() if name in inputs}
 
 
@@ -51,7 +55,8 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
             array = np.asarray(value, datatype.dtype)
         except (OverflowError, TypeError, ValueError) as error:
             raise InvalidArgument(
-                f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}"
+                f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}",
+                details=Details(expected=spec.describe()),
             ) from error
     found = for_dtype(array.dtype)
     # [] may be a scalar, and a shape that the graph does not declare: metadata have one word for both.
@@ -62,7 +67,8 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
     if found is None or found.name != spec.datatype or not fits:
         came = TensorSpec(name=spec.name, datatype=array.dtype.name if found is None else found.name, shape=array.shape)
         raise InvalidArgument(
-            f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}"
+            f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}",
+            details=Details(expected=spec.describe(), got=came.describe()),
         )
     return array
 
@@ -102,19 +108,23 @@ class Model:
     ) -> Result:
         """Run the model once. As :meth:`Client.infer`, with arguments checked before they are sent.
 
+        The first call asks for the signature before it; ``timeout_s`` is for both together.
+
         Raises:
             InvalidArgument: An argument does not fit the signature; it names the argument.
             ClientError: Any other failure.
         """
         given = {**(inputs or {}), **named_inputs}
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(self.signature(timeout_s=deadline.left_s), given)
         return self._client.infer(
             self.name,
-            check_inputs(self.signature(timeout_s=timeout_s), given),
+            arrays,
             version=self.version,
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=timeout_s,
+            timeout_s=deadline.left_s,
         )
 
 
@@ -148,12 +158,14 @@ class AsyncModel:
     ) -> Result:
         """See :meth:`Model.infer`."""
         given = {**(inputs or {}), **named_inputs}
+        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(await self.signature(timeout_s=deadline.left_s), given)
         return await self._client.infer(
             self.name,
-            check_inputs(await self.signature(timeout_s=timeout_s), given),
+            arrays,
             version=self.version,
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=timeout_s,
+            timeout_s=deadline.left_s,
         )

@@ -19,7 +19,7 @@ from sardonyx_client._errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TLS", "Coalesce", "Compression", "Connection", "Hedge", "Retry", "channel_options", "target_of"]
+__all__ = ["TLS", "Coalesce", "Compression", "Connection", "Hedge", "Retry", "Share", "channel_options", "target_of"]
 
 Compression = Literal["gzip", "deflate"]
 """How messages to the server are compressed."""
@@ -104,6 +104,32 @@ class Hedge:
             raise InvalidArgument(
                 "Hedge: expected a percentile from 50 to below 100 and first_delay_s above 0, got "
                 f"{self.percentile} and {self.first_delay_s}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Large tensors go through memory that client and server share, instead of through the connection.
+
+    That happens where the server is on this machine, runs as the same user and was started with ``--allow-client-shm``;
+    the client finds out by itself, and sends the tensors where anything is in the way.
+
+    Attributes:
+        least_bytes: Of a tensor. Smaller ones are quicker by the connection.
+        most_bytes: Of memory for this client, all calls under way and all results that are kept together. What does not
+            fit is sent.
+        any_address: Try with servers on other than loopback addresses and Unix sockets too, such as one in another
+            container that has the same ``/dev/shm``. Costs one more call at the start where it is in vain.
+    """
+
+    least_bytes: int = 64 * 1024
+    most_bytes: int = 256 * 1024 * 1024
+    any_address: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_bytes <= self.most_bytes:
+            raise InvalidArgument(
+                f"Share: expected 0 < least_bytes <= most_bytes, got {self.least_bytes} and {self.most_bytes}"
             )
 
 

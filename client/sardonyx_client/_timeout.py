@@ -1,15 +1,20 @@
-"""The one thing a call can say of time beside a number of seconds: that the client's own limit holds."""
+"""What a call can say of time, and one limit for a call that takes several steps."""
 
 from __future__ import annotations
 
+import math
+import time
 from enum import Enum
 from typing import Final
 
-__all__ = ["CLIENT_DEFAULT", "Timeout", "TimeoutDefault"]
+__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault", "seconds_of"]
 
 
 class TimeoutDefault(Enum):
-    """A type of one value, so that type checkers can tell it from None, which means no limit."""
+    """That the client's own limit holds.
+
+    A type of one value, so that type checkers can tell it from None, which means no limit.
+    """
 
     CLIENT_DEFAULT = "the client's timeout_s"
 
@@ -17,3 +22,27 @@ class TimeoutDefault(Enum):
 CLIENT_DEFAULT: Final = TimeoutDefault.CLIENT_DEFAULT
 Timeout = float | None | TimeoutDefault
 """Seconds from now until the call is given up, all attempts included; None = no limit."""
+
+
+def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:
+    """What a call's argument means, in seconds; None = no limit."""
+    seconds = default_s if isinstance(timeout, TimeoutDefault) else timeout
+    return None if seconds == math.inf else seconds
+
+
+class Deadline:
+    """The end of a call that makes several: begins when it is made.
+
+    Args:
+        seconds: From now; None = no limit.
+    """
+
+    __slots__ = ("_at_s",)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._at_s = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds from now, 0 where it is over; None = no limit."""
+        return None if self._at_s is None else max(0.0, self._at_s - time.monotonic())

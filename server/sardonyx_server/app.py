@@ -264,6 +264,7 @@ class App:
             self._transport.stop()
         self._traces.stop(_MIN_GRACE_S if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
         self._http.stop()
+        self._regions.stop()
         return finished
 
     def kill(self) -> None:
@@ -387,7 +388,7 @@ def _extensions(settings: Settings, cuda: CudaRuntime) -> tuple[str, ...]:
     found: set[str] = {*EXTENSIONS}
     if settings.allow_client_shm:
         if posix_memory.usable():
-            found.add("system_shared_memory")
+            found |= {"system_shared_memory", "system_shared_memory(output_region)"}
         with contextlib.suppress(Unsupported):
             cuda.require()
             found.add("cuda_shared_memory")

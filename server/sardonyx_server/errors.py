@@ -79,13 +79,25 @@ class InvalidRequest(CallerError):
     Args:
         message: What was expected, what came, and the way out.
         field: Path in the request message, such as ``inputs[0].shape``; None where no single field is to blame.
+        expected: What the message says was expected, for programs; "" where it is no single thing.
+        got: What came instead, likewise.
     """
 
     reason = "INVALID_REQUEST"
 
-    def __init__(self, message: str, *, field: str | None = None, reason: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        reason: str | None = None,
+        expected: str = "",
+        got: str = "",
+    ) -> None:
         super().__init__(message, reason=reason)
         self.field = field
+        self.expected = expected
+        self.got = got
 
 
 class NotFound(CallerError):

@@ -20,7 +20,7 @@ class FailedCall(grpc.RpcError):
     """What grpc raises, with what the client reads of it."""
 
     def __init__(
-        self, code: grpc.StatusCode, text: str = "", trailing: tuple[tuple[str, bytes | str], ...] = ()
+        self, code: grpc.StatusCode, text: str = "", trailing: tuple[tuple[str, str | bytes], ...] = ()
     ) -> None:
         self._values = code, text, trailing
 
@@ -37,6 +37,14 @@ class FailedCall(grpc.RpcError):
         return self._values[2]
 
 
+def code_of_number(number: int) -> grpc.StatusCode:
+    """A status by its number on the wire."""
+    return next(code for code in grpc.StatusCode if code.value[0] == number)
+
+
+INFO = {"error_id": "e1", "model": "m", "expected": "FP32 [-1,4]", "got": "FP64 [1,4]"}
+
+
 def full_status() -> bytes:
     """Details as our server sends them, written by Google's own classes."""
     details = pytest.importorskip("google.rpc.error_details_pb2")
@@ -45,7 +53,7 @@ def full_status() -> bytes:
     violation = details.BadRequest.FieldViolation(field="inputs[0].shape", description="no")
     for detail in (
         details.Help(),
-        details.ErrorInfo(reason="MODEL_UNAVAILABLE", domain="sardonyx", metadata={"error_id": "e1", "model": "m"}),
+        details.ErrorInfo(reason="MODEL_UNAVAILABLE", domain="sardonyx", metadata=INFO),
         details.BadRequest(field_violations=[violation, details.BadRequest.FieldViolation(field="later")]),
         details.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2, nanos=500_000_000)),
     ):
@@ -85,6 +93,7 @@ class TestTranslate:
         assert type(error) is ERRORS[code]
         assert (error.message, str(error), error.code) == ("what was wrong", "what was wrong", code)
         assert (error.reason, dict(error.info), error.field, error.retry_after_s) == ("", {}, "", None)
+        assert (error.expected, error.got, error.request_id) == ("", "", "")
 
     def test_a_time_out_on_this_side_names_call_and_time(self) -> None:
         """Which grpc's own text does not."""
@@ -105,6 +114,7 @@ class TestTranslate:
         error = translate(FailedCall(grpc.StatusCode.UNAVAILABLE, "busy", trailing), call="c", timeout_s=1)
         assert type(error) is Unavailable
         assert (error.reason, error.field, error.retry_after_s) == ("MODEL_UNAVAILABLE", "inputs[0].shape", 2.5)
+        assert (error.expected, error.got) == ("FP32 [-1,4]", "FP64 [1,4]")
         assert error.info == {"error_id": "e1", "model": "m"}
 
 

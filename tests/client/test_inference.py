@@ -163,6 +163,13 @@ class TestDecode:
         with pytest.raises(ValueError, match=r"^output 'b': element 0 is not UTF-8: byte 0xff at offset 0$"):
             result.text("b")
 
+    def test_empty_contents_beside_raw_ones_are_none(self) -> None:
+        """As MLServer sends them."""
+        message = ModelInferResponse(raw_output_contents=[np.array([1, 2], np.float32).tobytes()])
+        message.outputs.add(name="y", datatype="FP32", shape=[2]).contents.SetInParent()
+        result = InferenceCodec().decode(message.SerializeToString(), Timings())
+        assert result["y"].tolist() == [1, 2]
+
     def test_typed_contents_are_read_too(self) -> None:
         """Other servers answer with them."""
         response = ModelInferResponse()

@@ -26,6 +26,7 @@ from sardonyx_client._model import AsyncModel, Model
 from sardonyx_client._repository import AsyncRepository, Repository
 from sardonyx_client._shared_memory import AsyncSharedMemory, SharedMemory
 from sardonyx_client._stream import Stream
+from sardonyx_client._timeout import CLIENT_DEFAULT
 from sardonyx_wire.messages import (
     ModelInferRequest,
     ModelInferResponse,
@@ -153,6 +154,9 @@ def test_the_first_of_many_that_fails_raises(make: Callable[..., Any]) -> None:
         list(client.infer_many("m", ({"x": [number]} for number in range(5))))
 
 
+# gRPC sends a deadline of less than 10 s in steps of 100 ms, rounded up.
+ROUNDING_S = 0.15
+
 SIGNATURE = ModelMetadataResponse(
     name="m",
     versions=["1"],
@@ -176,6 +180,28 @@ def test_a_handle_asks_for_the_signature_once_and_checks_arguments(make: Callabl
             model.infer(y=[1])
     methods = [call.method.rpartition("/")[2] for call in server.calls]
     assert methods == ["ModelMetadata", "ModelInfer"]
+
+
+def test_the_first_call_of_a_handle_has_one_deadline_for_both_of_its_calls(make: Callable[..., Any]) -> None:
+    """Fetching the signature takes of the time that the inference has."""
+    left_s: list[float] = []
+
+    def signature(_request: object, context: grpc.ServicerContext) -> ModelMetadataResponse:
+        left_s.append(context.time_remaining())
+        threading.Event().wait(0.3)
+        return SIGNATURE
+
+    def infer(request: ModelInferRequest, context: grpc.ServicerContext) -> ModelInferResponse:
+        left_s.append(context.time_remaining())
+        return echo(request, context)
+
+    with TinyServer(ModelInfer=infer, ModelMetadata=signature) as server, make(server.address, timeout_s=9) as client:
+        for timeout_s, limit_s in ((CLIENT_DEFAULT, 9), (5, 5)):
+            client.model("m").infer(x=[[1, 2]], timeout_s=timeout_s)
+            first_s, second_s = left_s
+            assert first_s <= limit_s + ROUNDING_S
+            assert second_s <= limit_s - 0.3 + ROUNDING_S
+            left_s.clear()
 
 
 def test_errors_carry_the_request_id(make: Callable[..., Any]) -> None:

@@ -1,4 +1,7 @@
-"""Which clients are tried, and by which tests. A new client is a new entry here. Runs nothing."""
+"""Which clients are tried, and by which tests; among them our own, with servers of others. Runs nothing.
+
+A new client is a new entry here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from tests.conformance.table import Line
-from tests.conformance.tools import GRPC_JS, KSERVE, PERF_ANALYZER, ROOT
+from tests.conformance.tools import GRPC_JS, KSERVE, MLSERVER, PERF_ANALYZER, ROOT
 
 if TYPE_CHECKING:
     from tests.conformance.tools import Tool
@@ -48,6 +51,18 @@ CLIENTS: Final = (
         ),
     ),
     Client(name="kserve", version=KSERVE.version, tests=("tests/conformance/test_kserve.py",), tool=KSERVE),
+    Client(
+        name="our client, kserve's server",
+        version=KSERVE.version,
+        tests=("tests/conformance/test_kserve_server.py",),
+        tool=KSERVE,
+    ),
+    Client(
+        name="our client, MLServer",
+        version=MLSERVER.version,
+        tests=("tests/conformance/test_mlserver.py",),
+        tool=MLSERVER,
+    ),
     Client(name="grpc_tools stubs", version=version("grpcio-tools"), tests=("tests/e2e/test_stubs.py",)),
     Client(name=GRPC_JS.name, version=GRPC_JS.version, tests=("tests/conformance/test_grpc_js.py",), tool=GRPC_JS),
     Client(

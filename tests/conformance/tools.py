@@ -1,4 +1,4 @@
-"""Clients that are no part of the locked environment: where they lie once installed, and how they are installed.
+"""Clients and servers of others that are no part of the locked environment: where they lie, and how they get there.
 
 `make conformance` installs them; the tests only look, and skip with a reason. Each lies in a folder of its own that git
 ignores.
@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-__all__ = ["GRPC_JS", "KSERVE", "PERF_ANALYZER", "TOOLS", "Tool", "ToolMissing"]
+__all__ = ["GRPC_JS", "KSERVE", "MLSERVER", "PERF_ANALYZER", "TOOLS", "Tool", "ToolMissing"]
 
 ROOT: Final = Path(__file__).parents[2]
 _STAMP: Final = ".installed"
@@ -94,6 +94,14 @@ KSERVE: Final = Tool(
     commands=_python(_KSERVE, "0.21.0", "kserve=={}"),
 )
 
+_MLSERVER: Final = ROOT / ".venv-mlserver"
+MLSERVER: Final = Tool(
+    name="MLServer",
+    version="1.7.1",
+    folder=_MLSERVER,
+    commands=_python(_MLSERVER, "1.7.1", "mlserver=={}"),
+)
+
 _PERF: Final = ROOT / ".venv-perf-analyzer"
 # The program is inside a wheel of tritonclient, the last that runs with glibc 2.36. Two libraries it needs come from a
 # wheel of NVIDIA and a package of Debian, which is only unpacked: nothing is installed beside this folder.
@@ -116,5 +124,5 @@ GRPC_JS: Final = Tool(
     commands=(("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", _NODE),),
 )
 
-TOOLS: Final = (KSERVE, GRPC_JS, PERF_ANALYZER)
+TOOLS: Final = (KSERVE, MLSERVER, GRPC_JS, PERF_ANALYZER)
 """All that can be installed."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def address() -> Iterator[str]:
     """Where the sample models are served."""
     # Nothing is measured: the documents are about answers, and measuring takes a second a model.
-    app = App(Settings(model_repository=(ROOT / "models",), grpc_port=0, metrics_port=None, probe_budget_s=0.0))
+    settings = {"grpc_port": 0, "metrics_port": None, "probe_budget_s": 0.0, "allow_client_shm": True}
+    app = App(Settings.model_validate({"model_repository": (ROOT / "models",), **settings}))
     app.start()
     yield app.address
     assert app.drain_and_stop(5.0), "a request of the tests got no answer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,11 @@ def test_the_page_names_every_error_and_option() -> None:
     ]
     missing = [name for name in [*kinds, "TLS", "Retry", "Hedge", "Coalesce"] if name not in text]
     assert missing == []
+
+
+def test_the_page_maps_every_method_of_tritonclient() -> None:
+    """So that nobody who comes from there has to search."""
+    triton = pytest.importorskip("tritonclient.grpc")
+    table = PAGE.read_text().partition("## Coming from tritonclient")[2]
+    named = set(re.findall(r"\w+", table))
+    assert [name for name in dir(triton.InferenceServerClient) if not name.startswith("_") and name not in named] == []

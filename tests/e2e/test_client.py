@@ -58,7 +58,11 @@ def test_errors_say_who_can_act(client: Client) -> None:
     assert missing.value.reason == "MODEL_NOT_FOUND"
     with pytest.raises(InvalidArgument, match=r"^input 'x' of model 'affine': expected FP32 \[-1,4\]") as wrong:
         client.infer("affine", x=np.ones((1, 5), np.float32))
-    assert wrong.value.field == "inputs[0].shape"
+    error = wrong.value
+    assert (error.field, error.expected, error.got) == ("inputs[0].shape", "FP32 [-1,4]", "FP32 [1,5]")
+    with pytest.raises(InvalidArgument) as early:
+        client.model("affine").infer(x=np.ones((1, 5), np.float32))
+    assert (early.value.expected, early.value.got) == (error.expected, error.got)
     with pytest.raises(ServerFault, match=r"^model 'huge' failed while it ran"):
         client.infer("huge", count=np.array([2**46], np.int64))
 

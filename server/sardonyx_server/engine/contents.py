@@ -89,6 +89,8 @@ def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_re
             f"raw_input_contents of the request to model '{model_name}': expected {len(payloads) - extra} entries, "
             f"one for each input without {without}, got {len(payloads)}",
             field="raw_input_contents",
+            expected=f"{len(payloads) - extra} entries",
+            got=f"{len(payloads)} entries",
         )
     return [tensors[i] for i in plan.order]
 
@@ -106,6 +108,7 @@ def _read_region(tensor: InputHeader, place: Place, find_region: FindRegion, ind
             f"[{','.join(map(str, tensor.shape))}], got {place.byte_size}",
             f"{field}[shared_memory_byte_size]",
             model_name,
+            (tensor_bytes(tensor), place.byte_size),
         )
     return _read_raw(tensor, memoryview(region.read(place.offset, place.byte_size)), field, model_name)
 
@@ -116,7 +119,9 @@ def _read_raw(tensor: InputHeader, payload: memoryview, field: str, model_name: 
             return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
         array = decode_raw(DATATYPES[tensor.datatype], tensor.shape, payload)
     except WireError as error:
-        raise _bad_data(tensor, str(error), field, model_name) from error
+        wanted = tensor_bytes(tensor)
+        sizes = (wanted, len(payload)) if wanted != len(payload) and tensor.datatype != "BYTES" else None
+        raise _bad_data(tensor, str(error), field, model_name, sizes) from error
     # A BOOL that was neither 0 nor 1 was made one of them; everything else is still the bytes that came.
     return array.tobytes() if tensor.datatype == "BOOL" else payload
 
@@ -135,5 +140,13 @@ def _read_typed(tensor: InputHeader, index: int, model_name: str, *, has_raw: bo
         raise _bad_data(tensor, str(error), field, model_name) from error
 
 
-def _bad_data(tensor: InputHeader, problem: str, field: str, model_name: str) -> InvalidRequest:
-    return InvalidRequest(f"data of input '{tensor.name}' of model '{model_name}': {problem}", field=field)
+def _bad_data(
+    tensor: InputHeader, problem: str, field: str, model_name: str, sizes: tuple[int, int] | None = None
+) -> InvalidRequest:
+    """``sizes``: bytes that were expected, and that came, where that is what is wrong."""
+    return InvalidRequest(
+        f"data of input '{tensor.name}' of model '{model_name}': {problem}",
+        field=field,
+        expected=f"{sizes[0]} bytes" if sizes else "",
+        got=f"{sizes[1]} bytes" if sizes else "",
+    )

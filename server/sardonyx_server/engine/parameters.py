@@ -24,6 +24,7 @@ _CLASSIFICATION: Final = "classification"
 _REGION: Final = "shared_memory_region"
 _BYTE_SIZE: Final = "shared_memory_byte_size"
 _OFFSET: Final = "shared_memory_offset"
+_OUTPUT_REGION: Final = "sardonyx_output_region"
 _MAX_PARAMETERS: Final = 1024
 
 
@@ -34,10 +35,12 @@ class RequestParameters:
     Attributes:
         priority: 1 is the highest; 0 means the model's default.
         timeout_s: Longest wait in the queue that the caller accepts; infinity where it says nothing.
+        output_region: Region of shared memory for large outputs, whichever they are; "" where all are sent.
     """
 
     priority: int = 0
     timeout_s: float = math.inf
+    output_region: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,9 @@ def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> Request
     _refuse_sequences(parameters)
     timeout_us = _whole_number(parameters, "timeout")
     return RequestParameters(
-        priority=_whole_number(parameters, "priority"), timeout_s=timeout_us / _US_PER_S if timeout_us else math.inf
+        priority=_whole_number(parameters, "priority"),
+        timeout_s=timeout_us / _US_PER_S if timeout_us else math.inf,
+        output_region=_output_region(parameters),
     )
 
 
@@ -106,6 +111,8 @@ def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: st
         raise InvalidRequest(
             f"parameter '{_REGION}' of {what}: expected the name of a region, got {type(region).__name__}",
             field=f"{field}[{_REGION}]",
+            expected="the name of a region",
+            got=type(region).__name__,
         )
     if _BYTE_SIZE not in parameters:
         raise InvalidRequest(
@@ -129,16 +136,30 @@ def read_class_count(parameters: Mapping[str, ParameterValue], *, what: str, fie
     return _whole_number(parameters, _CLASSIFICATION, least=1, what=what, field=field)
 
 
+def _output_region(parameters: Mapping[str, ParameterValue]) -> str:
+    name = parameters.get(_OUTPUT_REGION, "")
+    if not isinstance(name, str):
+        raise InvalidRequest(
+            f"parameter '{_OUTPUT_REGION}': expected the name of a region, got {type(name).__name__}",
+            field=f"parameters[{_OUTPUT_REGION}]",
+            expected="the name of a region",
+            got=type(name).__name__,
+        )
+    return name
+
+
 def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
     """Sequences need a model with state. Clients send id 0 or "" and false flags to say that there is none."""
     for name in _SEQUENCE:
         value = parameters.get(name, 0)
         wanted = (int, str) if name == "sequence_id" else (bool, int)
         if not isinstance(value, wanted):
+            expected = "an integer or a string" if name == "sequence_id" else "a boolean"
             raise InvalidRequest(
-                f"parameter '{name}': expected {'an integer or a string' if name == 'sequence_id' else 'a boolean'}, "
-                f"got {type(value).__name__}",
+                f"parameter '{name}': expected {expected}, got {type(value).__name__}",
                 field=f"parameters[{name}]",
+                expected=expected,
+                got=type(value).__name__,
             )
         if value:
             raise InvalidRequest(
@@ -160,6 +181,9 @@ def _whole_number(
         shown = value if isinstance(value, bool | int | float) else type(value).__name__
         of = f" of {what}" if what else ""
         raise InvalidRequest(
-            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}", field=f"{field}[{name}]"
+            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}",
+            field=f"{field}[{name}]",
+            expected=f"an integer of at least {least}",
+            got=str(shown),
         )
     return value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     import numpy as np
 
@@ -134,7 +134,7 @@ class Plan:
         self.places = places
         self.region_bytes = sum(place.byte_size for place in places if place is not None)
         self.rendering = rendering
-        self._templates: dict[tuple[tuple[int, ...], ...], ResponseTemplate] = {}
+        self._templates: dict[Hashable, ResponseTemplate] = {}
 
     def for_request(self, find_region: FindRegion) -> Plan:
         """This plan for one request: with the regions that its outputs go to, kept until it is answered.
@@ -168,13 +168,16 @@ class Plan:
             return self.rendering.response(self, id_field, tails, data)
         template = self._templates.get(tails)
         if template is None:
-            template = self._new_template(tails)
+            template = self.template(tails, lambda: self.signature.output_heads(self, tails))
         return template.fill(id_field, data)
 
-    def _new_template(self, tails: tuple[tuple[int, ...], ...]) -> ResponseTemplate:
-        template = self.signature.response_template(self.signature.output_heads(self, tails))
-        # Output shapes may depend on values (a text's length): keep the last forms only.
-        if len(self._templates) >= _MAX_TEMPLATES:
-            self._templates.clear()
-        self._templates[tails] = template
+    def template(self, form: Hashable, heads: Callable[[], Sequence[OutputHead]]) -> ResponseTemplate:
+        """A response without id and data, made once for each ``form``: equal forms must have equal heads."""
+        template = self._templates.get(form)
+        if template is None:
+            template = self.signature.response_template(heads())
+            # Output shapes may depend on values (a text's length): keep the last forms only.
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            self._templates[form] = template
         return template

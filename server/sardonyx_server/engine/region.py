@@ -22,6 +22,13 @@ __all__ = ["CudaRegion", "FindRegion", "Memory", "Region", "SystemRegion", "regi
 class Memory(Protocol):
     """What a client shares. Lets go of it when the last reference goes. Any thread."""
 
+    @property
+    def has_owner(self) -> bool:
+        """Whether the end of the process that shares it can be seen."""
+
+    def is_abandoned(self) -> bool:
+        """Whether that process has ended. Does not block."""
+
     def read(self, offset: int, count: int) -> bytes | memoryview:
         """A private copy of ``count`` bytes; the caller has checked that they are within the region.
 

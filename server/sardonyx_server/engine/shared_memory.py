@@ -1,4 +1,8 @@
-"""Regions of memory that clients share with the server, by the name they were registered under. Opens none itself."""
+"""Regions of memory that clients share with the server, by the name they were registered under. Opens none itself.
+
+A region lives until it is unregistered, or until its owner ends where the memory tells who that is: a client that was
+killed unregisters nothing.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,8 @@ __all__ = ["Cuda", "OpenSystem", "Regions"]
 # tensor of each request in flight.
 _MAX_REGIONS: Final = 4096
 _MAX_NAME_CHARACTERS: Final = 1024
+# How long the memory of a killed client is kept. A look costs two system calls for each region that has an owner.
+_LOOK_S: Final = 5.0
 
 
 OpenSystem = Callable[[str, str, int, int], Memory]
@@ -57,16 +63,20 @@ class Regions:
         allowed: Whether the operator allows it.
         open_system: Opens a POSIX shared memory object.
         cuda: Opens CUDA memory.
+        look_s: Time between two looks at whether the owners of regions are still there.
     """
 
-    __slots__ = ("_allowed", "_cuda", "_lock", "_open_system", "_regions")
+    __slots__ = ("_allowed", "_cuda", "_lock", "_look_s", "_open_system", "_regions", "_stopped", "_watching")
 
-    def __init__(self, *, allowed: bool, open_system: OpenSystem, cuda: Cuda) -> None:
+    def __init__(self, *, allowed: bool, open_system: OpenSystem, cuda: Cuda, look_s: float = _LOOK_S) -> None:
         self._allowed = allowed
         self._open_system = open_system
         self._cuda = cuda
+        self._look_s = look_s
         self._lock = threading.Lock()
         self._regions: dict[str, Region] = {}
+        self._watching = False
+        self._stopped = threading.Event()
 
     @property
     def allowed(self) -> bool:
@@ -151,6 +161,25 @@ class Regions:
             for region in gone:
                 del self._regions[region.name]
 
+    def forget_abandoned(self) -> None:
+        """Forget regions whose owners have ended. Requests in flight still use them."""
+        with self._lock:
+            for region in [each for each in self._regions.values() if each.memory.is_abandoned()]:
+                del self._regions[region.name]
+
+    def stop(self) -> None:
+        """Look after no more owners. Does not block."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        """On a thread that lives as long as there are regions with owners."""
+        while not self._stopped.wait(self._look_s):
+            self.forget_abandoned()
+            with self._lock:
+                if not any(region.memory.has_owner for region in self._regions.values()):
+                    self._watching = False
+                    return
+
     def _admit(self, name: str, byte_size: int) -> None:
         """Raise unless a region of this name may be registered."""
         if not self._allowed:
@@ -162,6 +191,8 @@ class Regions:
             )
         if not byte_size:
             raise InvalidRequest(f"{region_text(name)}: expected a size of at least 1 byte, got 0", field="byte_size")
+        # The client that comes back after a crash must not find its own regions in the way.
+        self.forget_abandoned()
         with self._lock:
             self._require_room(name)
 
@@ -169,6 +200,10 @@ class Regions:
         with self._lock:
             self._require_room(region.name)
             self._regions[region.name] = region
+            starts = region.memory.has_owner and not self._watching
+            self._watching = self._watching or starts
+        if starts:
+            threading.Thread(target=self._watch, name="regions", daemon=True).start()
 
     def _require_room(self, name: str) -> None:
         if name in self._regions:

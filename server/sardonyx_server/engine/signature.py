@@ -142,7 +142,9 @@ class Signature:
         parameters = read_request_parameters(header.parameters)
         output_names = self._output_names(header)
         places = read_places(header.inputs, self.model_name)
-        rendering = read_rendering(header.outputs, self._outputs, self.model_name)
+        rendering = read_rendering(
+            header.outputs, self._outputs, self.model_name, output_region=parameters.output_region
+        )
         skip = 1 if self.has_batch_axis else 0
         position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
         present = [spec for spec in self.inputs if spec.name in position]
@@ -213,6 +215,8 @@ class Signature:
                 raise InvalidRequest(
                     f"unknown input {quoted(tensor.name)} of model '{self.model_name}': expected {self._names()}",
                     field=f"{field}.name",
+                    expected=self._names(),
+                    got=quoted(tensor.name),
                 )
             if tensor.name in seen:
                 raise InvalidRequest(
@@ -225,6 +229,7 @@ class Signature:
             raise InvalidRequest(
                 f"input '{missing[0].name}' of model '{self.model_name}' is missing: expected {missing[0].describe()}",
                 field="inputs",
+                expected=f"'{missing[0].name}' {missing[0].describe()}",
             )
 
     def _check_form(self, tensor: InputHeader, field: str) -> None:
@@ -253,10 +258,12 @@ class Signature:
         if len(tensor.shape) > _MAX_MESSAGE_DIMS:
             dims.append(f"... {len(tensor.shape)} dimensions")
         datatype = tensor.datatype if tensor.datatype in DATATYPES else quoted(tensor.datatype)
+        got = f"{datatype} [{','.join(dims)}]"
         return InvalidRequest(
-            f"input '{tensor.name}' of model '{self.model_name}': expected {spec.describe()}, "
-            f"got {datatype} [{','.join(dims)}]{more}",
+            f"input '{tensor.name}' of model '{self.model_name}': expected {spec.describe()}, got {got}{more}",
             field=field,
+            expected=spec.describe(),
+            got=got,
         )
 
     def _rows(self, header: Header) -> int:
@@ -268,6 +275,8 @@ class Signature:
             raise InvalidRequest(
                 f"input '{first.name}' of model '{self.model_name}': a batch needs at least 1 row, got 0",
                 field="inputs[0].shape",
+                expected="at least 1 row",
+                got="0 rows",
             )
         for index, tensor in enumerate(header.inputs):
             if tensor.shape[0] != rows:
@@ -275,6 +284,8 @@ class Signature:
                     f"inputs of model '{self.model_name}' must have the same number of rows: '{first.name}' has "
                     f"{rows}, '{tensor.name}' has {tensor.shape[0]}",
                     field=f"inputs[{index}].shape",
+                    expected=f"{rows} rows",
+                    got=f"{tensor.shape[0]} rows",
                 )
         return rows
 
@@ -285,10 +296,12 @@ class Signature:
         for index, output in enumerate(header.outputs):
             field = f"outputs[{index}]"
             if output.name not in self._outputs:
+                known = ", ".join(repr(name) for name in self._outputs)
                 raise InvalidRequest(
-                    f"unknown output {quoted(output.name)} of model '{self.model_name}': expected "
-                    f"{', '.join(repr(name) for name in self._outputs)}",
+                    f"unknown output {quoted(output.name)} of model '{self.model_name}': expected {known}",
                     field=f"{field}.name",
+                    expected=known,
+                    got=quoted(output.name),
                 )
             if output.name in names:
                 raise InvalidRequest(

@@ -1,7 +1,8 @@
 """One table from domain errors to gRPC statuses, with ``google.rpc`` details. Does not send anything.
 
     error --> code, message, trailing metadata:
-                grpc-status-details-bin   google.rpc.Status: ErrorInfo, BadRequest for a field, RetryInfo for a wait
+                grpc-status-details-bin   google.rpc.Status: ErrorInfo, with what was expected and what came in its
+                                          metadata; BadRequest for a field, RetryInfo for a wait
                 grpc-retry-pushback-ms    the same delay, for the retries that grpc itself makes
 
 An exception that is no ``ServerError`` was not foreseen: the caller gets an error id, the log the id and all the rest.
@@ -65,7 +66,7 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
 """Every class of sardonyx_server.errors. A subclass made elsewhere has the code of its nearest base here."""
 
 # Peers take 8 KiB of metadata by default. The message travels three times: percent-encoded (three bytes for one at
-# worst), and twice in the details, which base64 makes a third longer: 1,024 * 3 + (2 * 1,024 + 500) * 4 / 3 < 6.5 KiB.
+# worst), and twice in the details, which base64 makes a third longer: 1,024 * 3 + (2 * 1,024 + 1,100) * 4 / 3 < 7.2 kB.
 _MESSAGE_LIMIT_BYTES: Final = 1024
 _FIELD_LIMIT_BYTES: Final = 256
 _REASON_LIMIT_BYTES: Final = 63  # google.rpc.ErrorInfo: "at most 63 characters"
@@ -95,11 +96,18 @@ def to_status(error: BaseException) -> Status:
         error: A ``ServerError`` is shown as it is; anything else is logged under a fresh id, and only the id is shown.
     """
     if isinstance(error, errors.ServerError):
-        return _status(_code(type(error)), error.message, error.reason, {}, error)
+        return _status(_code(type(error)), error.message, error.reason, _info(error), error)
     error_id = secrets.token_hex(_ERROR_ID_BYTES)
     _LOG.error("unforeseen error, the caller sees error id %s", error_id, exc_info=error, extra={"error_id": error_id})
     message = f"internal error; quote error id {error_id} to the operator"
     return _status(grpc.StatusCode.INTERNAL, message, errors.ServerError.reason, {"error_id": error_id}, None)
+
+
+def _info(error: errors.ServerError) -> Mapping[str, str]:
+    if not isinstance(error, errors.InvalidRequest):
+        return {}
+    said = {"expected": error.expected, "got": error.got}
+    return {name: one_line(text, _FIELD_LIMIT_BYTES) for name, text in said.items() if text}
 
 
 def _code(kind: type[errors.ServerError]) -> grpc.StatusCode:

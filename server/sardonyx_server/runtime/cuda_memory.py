@@ -174,6 +174,9 @@ class CudaMemory:
         byte_size: From the place that the handle stands for to the end of the allocation it is in.
     """
 
+    has_owner = False
+    """CUDA does not tell when the process that shares it ends."""
+
     __slots__ = ("__weakref__", "_device", "_libraries", "_pointer", "_what", "byte_size")
 
     def __init__(self, what: str, libraries: Libraries, handle: bytes, device: int) -> None:
@@ -201,6 +204,10 @@ class CudaMemory:
         if code or base.value is None:
             raise InvalidRequest(f"raw_handle of {what}: the size of its memory is unknown", field="raw_handle")
         self.byte_size = base.value + size.value - self._pointer
+
+    def is_abandoned(self) -> bool:
+        """Never: see ``has_owner``."""
+        return False
 
     def read(self, offset: int, count: int) -> memoryview:
         """A copy of ``count`` bytes, on the host. Blocks until they are there.

@@ -4,11 +4,15 @@ Never mapped: what maps a file that its owner then makes smaller is killed by SI
 finds less than it expects is an error of one request. Knows no names of regions but for messages.
 
 A key selects nothing but an object of this very user: no path, no link, no other kind of file, no other user's.
+
+An object may have an owner: a process that held its lock (flock(2)) when it was opened here, and holds it as long as it
+uses the object. The kernel lets go of the lock when that process ends in whatever way, so its end can be seen.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import weakref
@@ -85,15 +89,23 @@ class PosixMemory:
         what: The region, for messages.
         descriptor: Of the object, readable and writable; closed when the last reference to this goes.
         start: Where the part begins in the object.
+
+    Attributes:
+        has_owner: Whether a process held the object's lock when it was opened.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "_start", "_what")
+    __slots__ = ("__weakref__", "_descriptor", "_start", "_what", "has_owner")
 
     def __init__(self, what: str, descriptor: int, start: int) -> None:
         self._what = what
         self._descriptor = descriptor
         self._start = start
         weakref.finalize(self, os.close, descriptor)
+        self.has_owner = _is_locked(descriptor)
+
+    def is_abandoned(self) -> bool:
+        """Whether it had an owner, and has none any more."""
+        return self.has_owner and not _is_locked(self._descriptor)
 
     def read(self, offset: int, count: int) -> bytes:
         """A copy of ``count`` bytes.
@@ -146,6 +158,18 @@ class PosixMemory:
             f"{self._what} has become smaller since it was registered: its object has {size} bytes, and the request "
             f"needs {end}; unregister it and register it again"
         )
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Whether another holds the lock of the object for itself. Shared: several servers may look at once."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks: its objects have no owners
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
 
 
 def _object_name(what: str, key: str) -> bytes:

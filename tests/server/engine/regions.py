@@ -15,6 +15,12 @@ class FakeMemory:
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
         self.reads = 0
+        self.has_owner = False
+        self.abandoned = False
+
+    def is_abandoned(self) -> bool:
+        """As the test says."""
+        return self.abandoned
 
     def read(self, offset: int, count: int) -> bytes:
         """What lies there."""
@@ -31,16 +37,18 @@ class FakeMemory:
 
 
 class FakeSystem:
-    """Opens memory of the size that is asked for; keeps what it was asked."""
+    """Opens memory of the size that is asked for; keeps what it was asked. ``owned``: memory opened next has owners."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, str, int, int]] = []
         self.memories: list[FakeMemory] = []
+        self.owned = False
 
     def __call__(self, what: str, key: str, offset: int, byte_size: int) -> FakeMemory:
         """One more."""
         self.opened.append((what, key, offset, byte_size))
         self.memories.append(FakeMemory(bytes(byte_size)))
+        self.memories[-1].has_owner = self.owned
         return self.memories[-1]
 
 

@@ -197,3 +197,67 @@ def test_a_split_request_whose_output_does_not_fit_fails_once() -> None:
         parts[1].finish(outputs(np.ones((1, 3), np.int64)), 0, new_counters())
     parts[1].fail(caught.value, Failures())
     assert call.error is caught.value
+
+
+WIDE = 8192
+
+
+class TestOutputRegion:
+    """One region for all large outputs of a request, whichever they are."""
+
+    SIGNATURE = signature(
+        outputs=(spec("y", "FP32", (-1, WIDE)), spec("z", "INT64", (-1, 3)), spec("t", "BYTES", (-1,)))
+    )
+
+    def answer(self, region_bytes: int, rows: int = 1, **of_outputs: Any) -> tuple[FakeCall, Any]:
+        """Of a request with a region of so many bytes; and what lies in the region then."""
+        regions = some_regions(r=bytes(region_bytes))
+        made = request(rows, **of_outputs)
+        made.parameters["sardonyx_output_region"].string_param = "r"
+        one = job(self.SIGNATURE, made, find_region=regions.find)
+        y = np.arange(rows * WIDE, dtype=np.float32).reshape(rows, WIDE)
+        texts = np.array(["x" * 2 * WIDE * 4] * rows, object)
+        by_name: dict[str, Array] = {"y": y, "z": np.ones((rows, 3), np.int64), "t": texts}
+        one.finish(outputs(*(by_name[name] for name in one.plan.bucket.output_names)), 0, new_counters())
+        return call_of(one), regions.find("r").memory.read(0, region_bytes)
+
+    def test_large_outputs_lie_there_and_small_ones_are_sent(self) -> None:
+        """One behind the other, each where the answer says; text too."""
+        call, memory = self.answer(200_000)
+        y, z, t = call.response.outputs
+        text = encode_bytes_elements(["x" * 2 * WIDE * 4])
+        assert [len(raw) for raw in call.response.raw_output_contents] == [0, 24, 0]
+        assert not z.parameters
+        assert [output.parameters["shared_memory_offset"].int64_param for output in (y, t)] == [0, 4 * WIDE]
+        assert [output.parameters["shared_memory_byte_size"].int64_param for output in (y, t)] == [4 * WIDE, len(text)]
+        assert memory[: 4 * WIDE] == np.arange(WIDE, dtype=np.float32).tobytes()
+        assert memory[4 * WIDE : 4 * WIDE + len(text)] == text
+
+    @pytest.mark.parametrize("region_bytes", [1, 4 * WIDE - 1])
+    def test_what_does_not_fit_is_sent(self, region_bytes: int) -> None:
+        """No error, and nothing is written."""
+        call, memory = self.answer(region_bytes)
+        assert len(call.response.raw_output_contents[0]) == 4 * WIDE
+        assert memory == bytes(region_bytes)
+
+    def test_outputs_can_be_chosen_beside_it(self) -> None:
+        """In any order; a place of an output's own, or classes, come first."""
+        call, memory = self.answer(200_000, z=2, y=None)
+        assert [output.name for output in call.response.outputs] == ["z", "y"]
+        assert list(call.response.outputs[0].shape) == [1, 2]
+        assert memory[: 4 * WIDE] == np.arange(WIDE, dtype=np.float32).tobytes()
+
+    def test_a_region_that_nobody_registered_is_refused(self) -> None:
+        """Before the model runs."""
+        made = request()
+        made.parameters["sardonyx_output_region"].string_param = "s"
+        with pytest.raises(NotFound, match=r"^unknown shared memory region 's': register it first$"):
+            check(self.SIGNATURE, made, some_regions(r=bytes(8)).find)
+
+    def test_its_name_is_text(self) -> None:
+        """And nothing else."""
+        made = request()
+        made.parameters["sardonyx_output_region"].int64_param = 1
+        with pytest.raises(InvalidRequest) as caught:
+            check(self.SIGNATURE, made)
+        assert caught.value.message == "parameter 'sardonyx_output_region': expected the name of a region, got int"

@@ -17,6 +17,7 @@ from sardonyx_server.errors import (
     TryLater,
     Unsupported,
 )
+from tests.e2e.servers import eventually
 from tests.server.engine.regions import FakeCuda, FakeSystem, NoCuda, no_system_memory
 
 HANDLE = bytes(64)
@@ -179,3 +180,52 @@ def test_without_cuda_a_cuda_region_cannot_be_named(call: Callable[[Regions], No
     regions = Regions(allowed=allowed, open_system=no_system_memory, cuda=NoCuda())
     with pytest.raises(Unsupported, match=r"^no CUDA here$"):
         call(regions)
+
+
+class TestOwners:
+    """Regions whose owners can be seen to end."""
+
+    @staticmethod
+    def owned(look_s: float = 60.0) -> tuple[Regions, FakeSystem]:
+        """Region a of an owner, region b of nobody that could be seen."""
+        system = FakeSystem()
+        regions = Regions(allowed=True, open_system=system, cuda=NoCuda(), look_s=look_s)
+        system.owned = True
+        regions.register_system("a", key="/a", offset=0, byte_size=8)
+        system.owned = False
+        regions.register_system("b", key="/b", offset=0, byte_size=8)
+        return regions, system
+
+    @staticmethod
+    def names(regions: Regions) -> list[str]:
+        """Of what is registered."""
+        return [region.name for region in regions.listed(SystemRegion, "")]
+
+    def test_a_region_is_forgotten_when_its_owner_has_ended(self) -> None:
+        """Not before, and no other."""
+        regions, system = self.owned()
+        regions.forget_abandoned()
+        assert self.names(regions) == ["a", "b"]
+        system.memories[0].abandoned = True
+        regions.forget_abandoned()
+        assert self.names(regions) == ["b"]
+        regions.stop()
+
+    def test_a_client_that_comes_back_finds_its_name_free(self) -> None:
+        """Registering looks first."""
+        regions, system = self.owned()
+        system.memories[0].abandoned = True
+        regions.register_system("a", key="/a", offset=0, byte_size=8)
+        assert self.names(regions) == ["b", "a"]
+        regions.stop()
+
+    def test_nobody_needs_to_call_for_it(self) -> None:
+        """A thread looks as long as there are owners, and begins again with the next."""
+        regions, system = self.owned(look_s=0.001)
+        system.memories[0].abandoned = True
+        eventually(lambda: self.names(regions) == ["b"] and not regions._watching, "the region is forgotten")
+        system.owned = True
+        regions.register_system("c", key="/c", offset=0, byte_size=8)
+        system.memories[-1].abandoned = True
+        eventually(lambda: self.names(regions) == ["b"], "the next one too")
+        regions.stop()

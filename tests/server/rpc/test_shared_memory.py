@@ -19,7 +19,7 @@ from sardonyx_wire.messages import (
     SystemSharedMemoryStatusResponse,
     SystemSharedMemoryUnregisterRequest,
 )
-from tests.server.engine.regions import FakeCuda, FakeSystem
+from tests.server.engine.regions import FakeCuda, FakeMemory, FakeSystem
 from tests.server.rpc.doubles import Running, running
 
 SYSTEM = SystemSharedMemoryRegisterRequest(name="s", key="/key", offset=4, byte_size=2**40)
@@ -41,11 +41,13 @@ class Opened:
 
 
 class Unbacked(FakeSystem):
-    """Takes any size, and has no memory behind it."""
+    """Takes any size, and has little memory behind it."""
 
-    def __call__(self, what: str, key: str, offset: int, byte_size: int) -> Any:
+    def __call__(self, what: str, key: str, offset: int, byte_size: int) -> FakeMemory:
         """Keep what was asked."""
-        self.opened.append((what, key, offset, byte_size))
+        super().__call__(what, key, offset, 1)
+        self.opened[-1] = (what, key, offset, byte_size)
+        return self.memories[-1]
 
 
 @pytest.fixture

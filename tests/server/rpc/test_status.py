@@ -96,6 +96,15 @@ def test_an_invalid_field_is_named() -> None:
     assert detail(status, BadRequest) == BadRequest(field_violations=[violation])
 
 
+def test_what_was_expected_and_what_came_is_told_to_programs() -> None:
+    """Short, whatever the caller sent; nothing where it is no single thing."""
+    status = to_status(errors.InvalidRequest("no", expected="FP32 [-1,4]", got="x" * 1000))
+    info = detail(status, ErrorInfo).metadata
+    assert info["expected"] == "FP32 [-1,4]"
+    assert len(info["got"]) == 256
+    assert dict(detail(to_status(errors.InvalidRequest("no", expected="a")), ErrorInfo).metadata) == {"expected": "a"}
+
+
 @pytest.mark.parametrize(
     ("retry_after_s", "pushback", "seconds", "nanos"),
     [(0.25, "250", 0, 250_000_000), (2.5, "2500", 2, 500_000_000), (0.0001, "1", 0, 1_000_000), (-1.0, "0", 0, 0)],

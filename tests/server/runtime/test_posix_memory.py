@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import itertools
 import os
@@ -67,6 +68,27 @@ def test_an_object_without_a_name_is_still_there(folder: Path) -> None:
     memory = opened(folder)
     (folder / "object").unlink()
     assert memory.read(99, 1) == b"\x63"
+
+
+def test_an_object_that_nobody_has_locked_has_no_owner(folder: Path) -> None:
+    """So it is never abandoned, whoever locks it later; several servers may have it open."""
+    memory, other = opened(folder), opened(folder)
+    with (folder / "object").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not memory.has_owner
+    assert not other.has_owner
+    assert not memory.is_abandoned()
+
+
+def test_an_object_is_abandoned_when_its_lock_is_gone(folder: Path) -> None:
+    """Seen by all who have it open."""
+    with (folder / "object").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        memory, other = opened(folder), opened(folder)
+        assert memory.has_owner
+        assert not memory.is_abandoned()
+    assert memory.is_abandoned()
+    assert other.is_abandoned()
 
 
 @pytest.mark.parametrize(

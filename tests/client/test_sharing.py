@@ -1,0 +1,211 @@
+"""When the client shares memory with a server: which addresses, which calls, and what it does after a refusal."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from sardonyx_client import Client, InvalidArgument, Share, Unavailable
+from sardonyx_client._region_pool import RegionPool
+from sardonyx_client._shared_region import SharedRegion, remove_leftovers
+from sardonyx_client._sharing import EXTENSION, is_near
+from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
+from tests.client.servers import TinyServer
+from tests.client.test_client import echo, refuse, say
+
+NEEDS_MEMORY = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no POSIX shared memory")  # noqa: S108
+LARGE = np.ones(50_000, np.float32)
+KIB = 1024
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:8001", "localhost:8001", "[::1]:8001", "unix:/run/s.sock", "unix-abstract:s", "dns:///localhost:1",
+     "ipv4:127.0.0.9:8001", "dns:127.0.0.1:1"],
+)  # fmt: skip
+def test_loopback_and_unix_sockets_are_near(address: str) -> None:
+    """Whatever the scheme."""
+    assert is_near(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1:8001", "server:8001", "ipv4:127.0.0.1:1,127.0.0.1:2", "dns:///server:1", "127.0.0.1", "", "xds:///x"],
+)
+def test_all_else_is_not(address: str) -> None:
+    """Nor are several addresses."""
+    assert not is_near(address)
+
+
+@pytest.mark.parametrize(("least_bytes", "most_bytes"), [(0, 1), (2, 1)])
+def test_impossible_options_are_refused(least_bytes: int, most_bytes: int) -> None:
+    """At once."""
+    with pytest.raises(InvalidArgument) as caught:
+        Share(least_bytes=least_bytes, most_bytes=most_bytes)
+    assert caught.value.message == (
+        f"Share: expected 0 < least_bytes <= most_bytes, got {least_bytes} and {most_bytes}"
+    )
+
+
+def methods(server: TinyServer) -> list[str]:
+    """Names of the RPCs that were called."""
+    return [call.method.rpartition("/")[2] for call in server.calls]
+
+
+OFFERS = say(ServerMetadataResponse(extensions=[EXTENSION]))
+
+
+@NEEDS_MEMORY
+class TestFallback:
+    """The call is answered, whatever the server says to the memory."""
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            {},
+            {"ServerMetadata": say(ServerMetadataResponse(extensions=["system_shared_memory"]))},
+            {"ServerMetadata": say(b"\xff")},
+            {"ServerMetadata": OFFERS},
+            {
+                "ServerMetadata": OFFERS,
+                "SystemSharedMemoryRegister": refuse(grpc.StatusCode.INVALID_ARGUMENT, "another user's"),
+            },
+        ],
+        ids=["no metadata", "no extension", "no message", "no registration", "refused"],
+    )
+    def test_a_server_that_cannot_gets_messages(self, answers: dict[str, Any]) -> None:
+        """And is not asked again at every call."""
+        with TinyServer(ModelInfer=echo, **answers) as server, Client(server.address) as client:
+            for _ in range(3):
+                np.testing.assert_array_equal(client.infer("m", x=LARGE)["x"], LARGE)
+        called = methods(server)
+        assert called.count("ServerMetadata") == 1
+        assert called.count("SystemSharedMemoryRegister") <= 1
+        assert called.count("ModelInfer") == 3
+
+    def test_an_unavailable_server_is_tried_again_by_the_usual_way(self) -> None:
+        """Unless the caller wants no retries."""
+        seen: list[int] = []
+
+        def busy(request: Any, context: grpc.ServicerContext) -> Any:
+            seen.append(len(request.raw_input_contents))
+            return (
+                echo(request, context)
+                if request.raw_input_contents
+                else context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+            )
+
+        answers = {"ServerMetadata": OFFERS, "SystemSharedMemoryRegister": say(SystemSharedMemoryRegisterResponse())}
+        with TinyServer(ModelInfer=busy, **answers) as server:
+            with Client(server.address) as client:
+                np.testing.assert_array_equal(client.infer("m", x=LARGE)["x"], LARGE)
+            with Client(server.address, retry=None) as client, pytest.raises(Unavailable, match="busy"):
+                client.infer("m", x=LARGE, request_id="r")
+        assert seen == [0, 1, 0]
+
+    def test_a_server_elsewhere_is_not_asked(self) -> None:
+        """Unless the caller says so: another container may have the same memory."""
+        with TinyServer(ModelInfer=echo) as server:
+            port = server.address.rpartition(":")[2]
+            for any_address in (False, True):
+                with Client(f"0.0.0.0:{port}", share=Share(any_address=any_address)) as client:
+                    client.infer("m", x=LARGE)
+        assert methods(server) == ["ModelInfer", "ServerMetadata", "ModelInfer"]
+
+
+@NEEDS_MEMORY
+class TestPool:
+    """Regions of one client."""
+
+    def test_a_region_is_used_again_by_requests_of_about_its_size(self) -> None:
+        """Once it was given back."""
+        pool = RegionPool(1024 * KIB)
+        first = pool.take(200 * KIB)
+        assert first is not None
+        region, is_new = first
+        assert is_new
+        pool.give_back(region)
+        assert pool.take(210 * KIB) == (region, False)
+        pool.forget()
+
+    def test_one_that_a_view_lies_in_comes_back_with_the_last_view(self) -> None:
+        """Whatever was made of it."""
+        pool = RegionPool(1024 * KIB)
+        taken = pool.take(64 * KIB)
+        assert taken is not None
+        view = taken[0].view()
+        pool.give_back_with(view, taken[0])
+        array = np.frombuffer(view[100:200].data, np.float32)[::2].reshape(-1, 1)
+        del view
+        gc.collect()
+        other = pool.take(64 * KIB)
+        assert other is not None
+        assert other[0] is not taken[0]
+        del array
+        gc.collect()
+        assert pool.take(64 * KIB) == (taken[0], False)
+        pool.forget()
+
+    def test_regions_that_wait_make_place_for_others(self) -> None:
+        """Those in use do not."""
+        pool = RegionPool(256 * KIB)
+        taken = pool.take(200 * KIB)
+        assert taken is not None
+        assert pool.take(64 * KIB) is None
+        pool.give_back(taken[0])
+        assert pool.take(64 * KIB) is not None
+        assert pool.take(257 * KIB) is None
+        pool.forget()
+
+    def test_one_that_was_let_go_does_not_come_back(self) -> None:
+        """Although somebody gives it back later."""
+        pool = RegionPool(1024 * KIB)
+        taken = pool.take(64 * KIB)
+        assert taken is not None
+        pool.let_go(taken[0])
+        pool.give_back(taken[0])
+        again = pool.take(64 * KIB)
+        assert again is not None
+        assert again[1]
+        pool.forget()
+
+    def test_a_machine_without_memory_costs_no_room(self) -> None:
+        """The next try finds it all."""
+        wishes = [OSError("full"), None]
+
+        def make(size_bytes: int) -> SharedRegion:
+            if wishes and (wish := wishes.pop(0)) is not None:
+                raise wish
+            return SharedRegion(size_bytes)
+
+        pool = RegionPool(64 * KIB, make)
+        with pytest.raises(OSError, match="full"):
+            pool.take(64 * KIB)
+        assert pool.take(64 * KIB) is not None
+        pool.forget()
+
+
+@NEEDS_MEMORY
+class TestLeftovers:
+    """Names of objects whose client was killed."""
+
+    def test_only_those_that_nobody_holds_are_removed(self, tmp_path: Path) -> None:
+        """Another client may be about to register its own."""
+        (tmp_path / "sardonyx_client_dead").touch()
+        (tmp_path / "other").touch()
+        region = SharedRegion(64 * KIB, folder=tmp_path)
+        region.publish()
+        remove_leftovers(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["other", region.name]
+        region.release()
+        region.release()
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+    def test_a_folder_that_is_not_there_is_no_error(self, tmp_path: Path) -> None:
+        """There is nothing to remove."""
+        remove_leftovers(tmp_path / "nowhere")
