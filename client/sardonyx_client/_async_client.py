@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sardonyx_client._core import Encoded
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
-    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
+    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge, Transport
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
     from sardonyx_client._timeout import Timeout
@@ -61,6 +61,7 @@ class AsyncClient:
         hedge: Hedge | None = None,
         coalesce: Coalesce | None = None,
         on_call: Callable[[CallRecord], None] | None = None,
+        transport: Transport = "auto",
     ) -> None:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
@@ -74,6 +75,7 @@ class AsyncClient:
             compression=compression,
             max_message_bytes=max_message_bytes,
             keepalive_s=keepalive_s,
+            transport=transport,
         )
         self._operations = _operations
         self._core = Core(

@@ -127,7 +127,7 @@ class InferenceCodec:
                 f"the request to model {model!r} is larger than 2 GiB: send fewer rows at once"
             ) from error
 
-    def decode(self, message: bytes, timings: Timings) -> Result:
+    def decode(self, message: bytes | memoryview, timings: Timings) -> Result:
         """Message of an inference answer -> result. Numbers are views of the message.
 
         Raises:
