@@ -47,7 +47,7 @@ class BlockingLane:
         self._idle: deque[Line] = deque()
         self._lines: set[Line] = set()
         self._settings = settings
-        self._blocks = RequestBlocks(settings.target.authority, path)
+        self._blocks = RequestBlocks(settings.target.authority, path, settings.max_message_bytes)
         self._reader = FieldReader()
         self._budget = Budget(settings.retry)
         self._closed = threading.Event()
@@ -79,7 +79,7 @@ class BlockingLane:
             LaneFailure: It failed.
         """
         block = self._blocks.block(timeout_s, metadata)
-        if block is None:
+        if block is None or not self._blocks.takes(message):
             return None
         now_s = time.monotonic()
         deadline_s = None if timeout_s is None else now_s + timeout_s

@@ -39,9 +39,11 @@ class RequestBlocks:
     Args:
         authority: Of the server.
         path: Of the method.
+        max_message_bytes: Of requests; None = no limit on this side.
     """
 
-    def __init__(self, authority: str, path: str) -> None:
+    def __init__(self, authority: str, path: str, max_message_bytes: int | None = None) -> None:
+        self._max_message_bytes = max_message_bytes
         self._opening: list[Field] = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -54,6 +56,10 @@ class RequestBlocks:
         ]
         self._memo: dict[Metadata, bytes | None] = {}
         self._timeout: tuple[float | None, bytes] = (None, b"")
+
+    def takes(self, message: bytes) -> bool:
+        """Whether a request is no larger than it may be. If it is, the channel has the words for it."""
+        return self._max_message_bytes is None or len(message) <= self._max_message_bytes
 
     def block(self, timeout_s: float | None, metadata: Metadata, *, attempts_before: int = 0) -> bytes | None:
         """Of one attempt. All but the deadline is remembered.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from typing import Final
 
@@ -52,4 +54,7 @@ def tune(raw: socket.socket, keepalive_s: float | None) -> None:
 
 def connect_failure(authority: str, error: BaseException) -> LaneFailure:
     """There is no connection."""
-    return LaneFailure(grpc.StatusCode.UNAVAILABLE, f"no connection to {authority}: {error}")
+    # asyncio puts words of its own before the system's.
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number is not None and number in errno.errorcode else str(error)
+    return LaneFailure(grpc.StatusCode.UNAVAILABLE, f"no connection to {authority}: {reason}")

@@ -80,8 +80,9 @@ class TaskLine(asyncio.BufferedProtocol):
         try:
             await ended
         except asyncio.CancelledError:
+            # At once: the loop may not turn again for long, and the server should not work in vain.
             http.cancel(stream)
-            self._flush_soon()
+            self._flush()
             raise
         finally:
             if timer is not None:
@@ -134,7 +135,7 @@ class TaskLine(asyncio.BufferedProtocol):
     def _time_out(self, stream: Stream) -> None:
         self._http.cancel(stream)
         stream.answer.fail(deadline_exceeded())
-        self._flush_soon()
+        self._flush()
 
     def _flush_soon(self) -> None:
         if not self._flushing:

@@ -31,7 +31,7 @@ class TaskLane:
 
     def __init__(self, settings: LaneSettings, path: str) -> None:
         self._settings = settings
-        self._blocks = RequestBlocks(settings.target.authority, path)
+        self._blocks = RequestBlocks(settings.target.authority, path, settings.max_message_bytes)
         self._reader = FieldReader()
         self._budget = Budget(settings.retry)
         self._line: TaskLine | None = None
@@ -55,7 +55,7 @@ class TaskLane:
     async def call(self, message: bytes, timeout_s: float | None, metadata: Metadata) -> bytes | memoryview | None:
         """One call to its end, attempts included. See ``BlockingLane.call``."""
         block = self._blocks.block(timeout_s, metadata)
-        if block is None:
+        if block is None or not self._blocks.takes(message):
             return None
         loop = asyncio.get_running_loop()
         deadline_s = None if timeout_s is None else loop.time() + timeout_s
