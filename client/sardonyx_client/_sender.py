@@ -43,7 +43,6 @@ class Sender:
         )
         # No serializers: the core makes and reads the bytes, so its errors are not hidden behind a status of grpc's.
         self._calls: dict[str, Any] = {name: self._channel.unary_unary(path) for name, path in PATHS.items()}
-
         self._channel_infer = self._calls["ModelInfer"]
         self._lane: BlockingLane | None = None
         if connection.lane is not None:

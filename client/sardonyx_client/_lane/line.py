@@ -40,7 +40,7 @@ class Line:
         used_s: When the last call on it ended, on ``time.monotonic``.
     """
 
-    __slots__ = ("_broken", "_http", "_keepalive_s", "_sending", "_socket", "_timeout_s", "used_s")
+    __slots__ = ("_broken", "_delivered", "_http", "_keepalive_s", "_sending", "_socket", "_timeout_s", "used_s")
 
     def __init__(
         self, family: int, reader: FieldReader, *, max_message_bytes: int | None, keepalive_s: float | None
@@ -51,6 +51,7 @@ class Line:
         # What the socket is set to; nothing that it could be set to at first.
         self._timeout_s: float | None = -1.0
         self._sending = False
+        self._delivered = False
         self._broken = False
         self.used_s = 0.0
 
@@ -109,22 +110,28 @@ class Line:
         try:
             if timeout_s != self._timeout_s:
                 self._wait_at_most(timeout_s)
+            self._delivered = False
             self._send()
-            while True:
-                self._receive()
+            self._delivered = stream.sent
+            self._receive()
+            while not answer.ended:
                 if http.out:
                     self._send()
-                if answer.ended:
-                    break
+                    self._delivered = stream.sent
                 if deadline_s is not None:
                     self._wait_at_most(deadline_s - time.monotonic())
+                self._receive()
         except (OSError, ConnectionBroken) as error:
-            raise self._failure(error, stream, deadline_s) from error
+            if not answer.ended:
+                raise self._failure(error, stream, deadline_s) from error
+            self._broken = True
         except BaseException:
             # Such as a keyboard interrupt.
             self._give_up(reset(stream.id, ErrorCode.CANCEL))
             raise
         self.used_s = time.monotonic()
+        if http.out and not self._broken:
+            self._acknowledge()
         return answer.message()
 
     def interrupt(self) -> None:
@@ -167,6 +174,13 @@ class Line:
                 parts = _behind(parts, size)
         self._sending = False
 
+    def _acknowledge(self) -> None:
+        """Say what is left to say after an answer, which nothing that happens here takes back."""
+        try:
+            self._send()
+        except OSError:
+            self._broken = True
+
     def _failure(self, error: Exception, stream: Stream, deadline_s: float | None) -> LaneFailure:
         """What a connection that failed means for the call on it."""
         if isinstance(error, TimeoutError) and deadline_s is not None and time.monotonic() >= deadline_s:
@@ -174,7 +188,7 @@ class Line:
             return deadline_exceeded()
         self._give_up(go_away(error.code) if isinstance(error, ConnectionBroken) else b"")
         # Of a request that was not sent to its end the server has no use: it has no message.
-        return stream.answer.lost(f"the connection was lost: {error}", unprocessed=self._sending or not stream.sent)
+        return stream.answer.lost(f"the connection was lost: {error}", unprocessed=not self._delivered)
 
     def _give_up(self, last: bytes) -> None:
         """Say a last word, if that is possible at once. The connection is of no more use."""

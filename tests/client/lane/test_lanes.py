@@ -95,6 +95,18 @@ class TestConnections:
             assert [infer(client), infer(client)] == [7, 7]
             assert peer.connections == 2
 
+    def test_an_answer_counts_whatever_comes_behind_it(self, make_lane: Make) -> None:
+        """Here a frame that breaks the protocol, within the same bytes."""
+
+        def script(peer: PeerConnection) -> None:
+            peer.greet()
+            stream_id, _, message = peer.request()
+            peer.send(answer(stream_id, response(message)), frame(Kind.PING, 0, 0, b""))
+
+        with Peer(script) as peer, make_lane(peer.address, retry=None) as client:
+            assert [infer(client), infer(client)] == [7, 7]
+            assert peer.connections == 2
+
     @pytest.mark.parametrize("refusal", [GOODBYE, reset(1, 7)], ids=["goodbye", "refused"])
     def test_a_call_that_the_server_did_not_look_at_is_made_again(self, make_lane: Make, refusal: bytes) -> None:
         """Also where nothing is tried again: it is no attempt."""
