@@ -119,9 +119,12 @@ class AsyncSender:
     async def _infer(self, message: bytes, timeout_s: float | None) -> Message:
         """By the lane where that can be."""
         if self._lane is not None:
+            began_s = time.perf_counter()
             answer = await self._lane.call(message, timeout_s, self._core.metadata())
             if answer is not None:
                 return answer
+            if timeout_s is not None:
+                timeout_s -= time.perf_counter() - began_s
         return await self._call("ModelInfer", message, timeout_s)
 
     def _call(self, rpc: str, message: bytes, timeout_s: float | None, *, connect: bool = False) -> Awaitable[bytes]:

@@ -88,7 +88,8 @@ class Sender:
             if self._lane is not None:
                 answer = self._lane.call(message, timeout_s, metadata)
             if answer is None:
-                answer = self._channel_infer(message, timeout=timeout_s, metadata=metadata)
+                left_s = None if timeout_s is None else timeout_s - (time.perf_counter() - began_s)
+                answer = self._channel_infer(message, timeout=left_s, metadata=metadata)
         except (grpc.RpcError, ValueError) as error:
             raise self._failure(error, "ModelInfer", model, message, began_s, timeout_s) from error
         if core.records:

@@ -117,11 +117,11 @@ class Answer:
         )
 
     def fail(self, failure: LaneFailure) -> LaneFailure:
-        """The call is over, and this is why; returns why it was over before."""
-        if self._failure is None:
+        """The call is over, and this is why. Nothing where it was over before. Returns ``failure``."""
+        if not self.ended:
             self._failure = failure
-        self._end()
-        return self._failure
+            self._end()
+        return failure
 
     def lost(self, reason: str, *, unprocessed: bool = False) -> LaneFailure:
         """The connection is gone."""

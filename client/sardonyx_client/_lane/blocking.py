@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._lane.attempts import Budget
-from sardonyx_client._lane.failure import LaneFailure, deadline_exceeded
+from sardonyx_client._lane.failure import LaneFailure, closed, deadline_exceeded
 from sardonyx_client._lane.fields import FieldReader
 from sardonyx_client._lane.line import Line
 from sardonyx_client._lane.request import RequestBlocks
@@ -130,6 +130,8 @@ class BlockingLane:
 
     def _connect(self, now_s: float, deadline_s: float | None) -> Line | None:
         """A new connection; None where there is more than one server."""
+        if self._closed.is_set():
+            raise closed()
         target = self._settings.target
         try:
             addresses = self._addresses()

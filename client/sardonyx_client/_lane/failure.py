@@ -11,7 +11,7 @@ from sardonyx_client._lane.frames import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ConnectionBroken", "LaneFailure", "code_of_reset", "deadline_exceeded"]
+__all__ = ["ConnectionBroken", "LaneFailure", "closed", "code_of_reset", "deadline_exceeded"]
 
 # Statuses of streams that the server resets (gRPC over HTTP/2, "Errors"); all others are INTERNAL.
 _RESET_CODES: Final[dict[int, grpc.StatusCode]] = {
@@ -85,3 +85,8 @@ def code_of_reset(code: int) -> grpc.StatusCode:
 def deadline_exceeded() -> LaneFailure:
     """The time is over on this side; the text is grpc's, by which the client knows that."""
     return LaneFailure(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+def closed() -> LaneFailure:
+    """The client was closed, so nothing is sent any more."""
+    return LaneFailure(grpc.StatusCode.CANCELLED, "the client was closed")

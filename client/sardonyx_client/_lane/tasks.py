@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sardonyx_client._lane.attempts import Budget
-from sardonyx_client._lane.failure import LaneFailure, deadline_exceeded
+from sardonyx_client._lane.failure import LaneFailure, closed, deadline_exceeded
 from sardonyx_client._lane.fields import FieldReader
 from sardonyx_client._lane.request import RequestBlocks
 from sardonyx_client._lane.sockets import HANDSHAKE_S, INTERNET, connect_failure, tune
@@ -38,12 +39,12 @@ class TaskLane:
         # Those that the server is about to close, and calls still run on.
         self._draining: set[TaskLine] = set()
         self._connecting: asyncio.Task[TaskLine | OSError | None] | None = None
-        self._closed = False
+        self._closed = asyncio.Event()
         self._one_server = True
 
     async def close(self) -> None:
         """Disconnect; calls that are under way fail."""
-        self._closed = True
+        self._closed.set()
         if self._connecting is not None:
             self._connecting.cancel()
         lines = [*self._draining, *([] if self._line is None else [self._line])]
@@ -72,22 +73,29 @@ class TaskLane:
                 answer = await line.call(block, message, deadline_s)
             except LaneFailure as failure:
                 attempts = attempts or self._budget.attempts()
-                pause_s = None if self._closed else attempts.pause_s(failure)
+                pause_s = None if self._closed.is_set() else attempts.pause_s(failure)
                 if pause_s is None:
                     raise
             else:
                 self._budget.succeeded()
                 return answer
-            if deadline_s is not None:
-                pause_s = min(pause_s, deadline_s - loop.time())
-            await asyncio.sleep(max(0.0, pause_s))
-            timeout_s = None if deadline_s is None else deadline_s - loop.time()
+            timeout_s = await self._pause(pause_s, deadline_s)
             block = self._blocks.block(timeout_s, metadata, attempts_before=attempts.failed) or block
+
+    async def _pause(self, pause_s: float, deadline_s: float | None) -> float | None:
+        """Before a further attempt; returns what is left of the call's time."""
+        loop = asyncio.get_running_loop()
+        left_s = pause_s if deadline_s is None else deadline_s - loop.time()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), max(0.0, min(pause_s, left_s)))
+        return None if deadline_s is None else deadline_s - loop.time()
 
     async def _connected(self, deadline_s: float | None) -> TaskLine | None:
         """A new connection, which all share who wait for one; None where the channel must be taken."""
         if not self._one_server:
             return None
+        if self._closed.is_set():
+            raise closed()
         loop = asyncio.get_running_loop()
         task = self._connecting
         if task is None or task.done():
@@ -98,7 +106,7 @@ class TaskLane:
             raise deadline_exceeded()
         authority = self._settings.target.authority
         if task.cancelled():
-            raise connect_failure(authority, ConnectionAbortedError("the client was closed"))
+            raise closed()
         found = task.result()
         if isinstance(found, OSError):
             raise connect_failure(authority, found)
