@@ -89,7 +89,8 @@ class Sender:
                 answer = self._lane.call(message, timeout_s, metadata)
             if answer is None:
                 left_s = None if timeout_s is None else timeout_s - (time.perf_counter() - began_s)
-                answer = self._channel_infer(message, timeout=left_s, metadata=metadata)
+                by_channel: Message = self._channel_infer(message, timeout=left_s, metadata=metadata)
+                answer = by_channel
         except (grpc.RpcError, ValueError) as error:
             raise self._failure(error, "ModelInfer", model, message, began_s, timeout_s) from error
         if core.records:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -217,17 +218,26 @@ def test_more_threads_than_connections_share_a_client(transport: Any) -> None:
     assert answers == {number: number for number in range(80)}
 
 
+def test_a_client_that_nobody_closed_goes_quietly() -> None:
+    """Without a warning of sockets left open: warnings are errors here."""
+    with TinyServer(ModelInfer=echo) as server:
+        client = Client(server.address)
+        client.infer("m", x=[1])
+        del client
+        gc.collect()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_leaves_the_parents_connections_alone() -> None:
-    """Also where it closes the client that it inherited."""
+    """Also where it drops the client that it inherited, and closes its copies of the sockets."""
     with TinyServer(ModelInfer=echo) as server:
         client = Client(server.address)
         client.infer("m", x=[1])
         line = client._sender._lane._idle[0]  # type: ignore[union-attr]  # it has one
         child = os.fork()
         if not child:
-            client._sender._lane = None  # as close() does: the channel is grpc's to care for
+            client._sender._lane = None
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert client.infer("m", x=[1])["x"][0] == 1

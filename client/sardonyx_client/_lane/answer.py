@@ -163,9 +163,7 @@ class Answer:
                 self._size = int.from_bytes(self._prefix[1:])
                 self._begin(self._prefix[0], self._size)
                 if self._failure is None:
-                    # numpy's memory is not filled with zeros first.
-                    self._target = np.empty(self._size, np.uint8).data
-                    self.filled(0)
+                    self._allocate()
             return view[missing:]
         room = self.room
         if room is None:
@@ -175,6 +173,16 @@ class Answer:
         room[:taken] = view[:taken]
         self.filled(taken)
         return view[taken:]
+
+    def _allocate(self) -> None:
+        try:
+            # numpy's memory is not filled with zeros first.
+            self._target = np.empty(self._size, np.uint8).data
+        except MemoryError:
+            text = f"there is no memory for the server's answer of {self._size} bytes"
+            self.fail(LaneFailure(grpc.StatusCode.RESOURCE_EXHAUSTED, text))
+        else:
+            self.filled(0)
 
     def _begin(self, flag: int, size: int) -> None:
         """The message's prefix came."""

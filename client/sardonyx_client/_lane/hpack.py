@@ -44,8 +44,8 @@ _STATIC: Final[tuple[Field, ...]] = (
         ).split()
     ),
 )
-_INDEX: Final = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
-_NAME_INDEX: Final = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
+_INDEX: Final[dict[Field, int]] = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
+_NAME_INDEX: Final[dict[bytes, int]] = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
 
 # First bits of a field's representation (RFC 7541, section 6).
 _INDEXED: Final = 0x80
