@@ -13,6 +13,7 @@ is its slow twin, which takes every call that is not plain: see ``target.py`` an
     answer.py       one call's answer as it arrives, and how it ended
     stream.py       one call on a connection
     frame_reader.py bytes -> frames
+    outflow.py      what goes to the server, as far as its windows allow
     connection.py   one HTTP/2 connection, without I/O
     attempts.py     when a failed call is made again
     sockets.py      what both lanes want of their sockets

@@ -12,10 +12,6 @@ from sardonyx_client._lane.answer import Answer
 from sardonyx_client._lane.failure import ConnectionBroken
 from sardonyx_client._lane.frame_reader import FrameReader
 from sardonyx_client._lane.frames import (
-    DEFAULT_FRAME_BYTES,
-    DEFAULT_WINDOW_BYTES,
-    LARGEST_WINDOW_BYTES,
-    PREFACE,
     SETTING,
     ErrorCode,
     Flag,
@@ -27,6 +23,7 @@ from sardonyx_client._lane.frames import (
     window_update,
 )
 from sardonyx_client._lane.hpack import HpackError
+from sardonyx_client._lane.outflow import Outflow
 from sardonyx_client._lane.stream import Stream
 
 if TYPE_CHECKING:
@@ -39,7 +36,6 @@ __all__ = ["Connection"]
 # How much of the connection's window is used up before the server gets it back: no call ever waits for it.
 _RETURNED_BYTES: Final = 1 << 30
 _LAST_STREAM_ID: Final = 2**31 - 1
-_LARGEST_FRAME_BYTES: Final = 2**24 - 1
 _ACK: Final = int(Flag.ACK)
 _END_HEADERS: Final = int(Flag.END_HEADERS)
 _HEADERS: Final = int(Kind.HEADERS)
@@ -55,24 +51,18 @@ class Connection:
     Attributes:
         ready: The server has said its settings: it speaks HTTP/2.
         draining: The server takes no new calls on it.
-        out: What is to be sent, in order; :meth:`take` takes it.
     """
 
     def __init__(self, reader: FieldReader, max_message_bytes: int | None) -> None:
         self.ready = False
         self.draining = False
-        self.out: list[bytes | memoryview] = [PREFACE]
         self._fields = reader
         self._max_message_bytes = max_message_bytes
         self._frames = FrameReader(self)
         self._streams: dict[int, Stream] = {}
-        self._unsent: dict[int, Stream] = {}
+        self._outflow = Outflow()
         self._next_id = 1
         self._used = 0
-        # What the server allows.
-        self._window = DEFAULT_WINDOW_BYTES
-        self._initial_window = DEFAULT_WINDOW_BYTES
-        self._frame_bytes = DEFAULT_FRAME_BYTES
         self._max_streams = _LAST_STREAM_ID
         # Kinds that are not here are ignored, as the protocol wants.
         self._handlers: dict[int, Callable[[int, int, memoryview], None]] = {
@@ -88,6 +78,11 @@ class Connection:
     def usable(self) -> bool:
         """Whether a new call may begin."""
         return self.ready and not self.draining and len(self._streams) < self._max_streams
+
+    @property
+    def out(self) -> list[bytes | memoryview]:
+        """What is to be sent, in order; :meth:`take` takes it."""
+        return self._outflow.out
 
     @property
     def streams(self) -> int:
@@ -117,18 +112,16 @@ class Connection:
         stream_id = self._next_id
         self._next_id = stream_id + 2
         self.draining = self._next_id > _LAST_STREAM_ID
-        stream = Stream(stream_id, Answer(self._max_message_bytes), message, self._initial_window)
+        stream = Stream(stream_id, Answer(self._max_message_bytes), message, self._outflow.initial_window)
         self._streams[stream_id] = stream
-        self.out += (head(_HEADERS, _END_HEADERS, stream_id, len(block)), block)
-        self._send(stream)
-        if not stream.sent:
-            self._unsent[stream_id] = stream
+        self.out.extend((head(_HEADERS, _END_HEADERS, stream_id, len(block)), block))
+        self._outflow.begin(stream)
         return stream
 
     def cancel(self, stream: Stream) -> None:
         """Give a call up, and say so to the server. Nothing where it has ended."""
         if self._streams.pop(stream.id, None) is not None:
-            self._unsent.pop(stream.id, None)
+            self._outflow.drop(stream)
             self.out.append(reset(stream.id, ErrorCode.CANCEL))
 
     def lost(self, reason: str) -> None:
@@ -136,15 +129,15 @@ class Connection:
         self.draining = True
         streams = list(self._streams.values())
         self._streams.clear()
-        self._unsent.clear()
         for stream in streams:
+            self._outflow.drop(stream)
             # Of a request that was not sent to its end the server has no use: it has no message.
             stream.answer.lost(reason, unprocessed=not stream.sent)
 
     def take(self) -> list[bytes | memoryview]:
         """What is to be sent now, in order; views of messages among it."""
-        out = self.out
-        self.out = []
+        out = self._outflow.out
+        self._outflow.out = []
         return out
 
     def room(self, stream_id: int) -> memoryview | None:
@@ -211,7 +204,7 @@ class Connection:
     def _forget(self, stream: Stream) -> None:
         """The server has ended its side. It needs no more of the request, if there is more."""
         self._streams.pop(stream.id, None)
-        if self._unsent.pop(stream.id, None) is not None:
+        if self._outflow.drop(stream):
             self.out.append(reset(stream.id, ErrorCode.CANCEL))
 
     def _rst_stream(self, _flags: int, stream_id: int, body: memoryview) -> None:
@@ -219,7 +212,7 @@ class Connection:
         self._check_known(stream_id)
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
-            self._unsent.pop(stream_id, None)
+            self._outflow.drop(stream)
             stream.answer.reset(code)
 
     def _settings(self, flags: int, stream_id: int, body: memoryview) -> None:
@@ -228,24 +221,15 @@ class Connection:
         if flags & _ACK:
             return
         for name, value in SETTING.iter_unpack(body):
-            self._set(name, value)
+            if name == Setting.MAX_CONCURRENT_STREAMS:
+                self._max_streams = value
+            elif name == Setting.MAX_FRAME_SIZE:
+                self._outflow.set_frame_bytes(value)
+            elif name == Setting.INITIAL_WINDOW_SIZE:
+                self._outflow.set_initial_window(value, self._streams.values())
         self.ready = True
         self.out.append(frame(Kind.SETTINGS, _ACK, 0, b""))
-        self._send_more()
-
-    def _set(self, name: int, value: int) -> None:
-        if name == Setting.MAX_CONCURRENT_STREAMS:
-            self._max_streams = value
-        elif name == Setting.MAX_FRAME_SIZE:
-            if not DEFAULT_FRAME_BYTES <= value <= _LARGEST_FRAME_BYTES:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"the server wants frames of {value} bytes")
-            self._frame_bytes = value
-        elif name == Setting.INITIAL_WINDOW_SIZE:
-            if value > LARGEST_WINDOW_BYTES:
-                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"the server wants a window of {value} bytes")
-            for stream in self._streams.values():
-                stream.window += value - self._initial_window
-            self._initial_window = value
+        self._outflow.go_on()
 
     def _push_promise(self, _flags: int, _stream_id: int, _body: memoryview) -> None:
         raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server pushes, which was not agreed")
@@ -263,7 +247,7 @@ class Connection:
         last = _number(body[:4]) & _LAST_STREAM_ID
         for stream in [stream for stream in self._streams.values() if stream.id > last]:
             del self._streams[stream.id]
-            self._unsent.pop(stream.id, None)
+            self._outflow.drop(stream)
             stream.answer.lost("the server closes the connection", unprocessed=True)
 
     def _window_update(self, _flags: int, stream_id: int, body: memoryview) -> None:
@@ -273,27 +257,8 @@ class Connection:
             if stream is not None:
                 stream.window += size
         else:
-            self._window += size
-            if not size or self._window > LARGEST_WINDOW_BYTES:
-                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the server's window is out of bounds")
-        self._send_more()
-
-    def _send_more(self) -> None:
-        for stream in list(self._unsent.values()):
-            self._send(stream)
-            if stream.sent:
-                del self._unsent[stream.id]
-
-    def _send(self, stream: Stream) -> None:
-        """As much of a request as the windows allow."""
-        while not stream.sent:
-            room = min(self._window, stream.window, self._frame_bytes)
-            if room <= 0:
-                return
-            size, parts = stream.next_frame(room)
-            self._window -= size
-            stream.window -= size
-            self.out += parts
+            self._outflow.widen(size)
+        self._outflow.go_on()
 
 
 def _number(body: memoryview) -> int:

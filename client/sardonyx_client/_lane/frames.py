@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_WINDOW_BYTES",
     "HEAD",
     "HEAD_BYTES",
+    "LARGEST_FRAME_BYTES",
     "LARGEST_WINDOW_BYTES",
     "MAX_FRAME_BYTES",
     "PREFACE",
@@ -35,6 +36,7 @@ DEFAULT_FRAME_BYTES: Final = 16384
 """Largest frame until the peer allows more."""
 
 DEFAULT_WINDOW_BYTES: Final = 65535
+LARGEST_FRAME_BYTES: Final = 2**24 - 1
 LARGEST_WINDOW_BYTES: Final = 2**31 - 1
 MAX_FRAME_BYTES: Final = 1 << 20
 """Largest frame that the server may send: a picture comes in one."""
