@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import grpc
 
 from sardonyx_client._errors import InvalidArgument
-from sardonyx_client._lane.target import LaneSettings, lane_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sardonyx_client._lane.target import LaneSettings
 
 __all__ = [
     "TLS",
@@ -217,6 +218,9 @@ def _lane(
     """
     if transport not in get_args(Transport):
         raise InvalidArgument(f"transport: expected 'auto' or 'grpcio', got {transport!r}")
+    # Here, not above: a program that only imports the client does not wait for the lane.
+    from sardonyx_client._lane.target import LaneSettings, lane_target
+
     server = lane_target(target) if plain and transport == "auto" else None
     if server is None:
         return None
