@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sardonyx_client._core import Encoded
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
-    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge
+    from sardonyx_client._options import TLS, Coalesce, Compression, Hedge, Transport
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
     from sardonyx_client._sharer import AsyncSharer
@@ -63,6 +63,7 @@ class AsyncClient:
         coalesce: Coalesce | None = None,
         share: Share | None = Share(),  # noqa: B008 -- likewise
         on_call: Callable[[CallRecord], None] | None = None,
+        transport: Transport = "auto",
     ) -> None:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
@@ -79,6 +80,7 @@ class AsyncClient:
                 compression=compression,
                 max_message_bytes=max_message_bytes,
                 keepalive_s=keepalive_s,
+                transport=transport,
             )
 
         connection = connect(retry)

@@ -1,10 +1,10 @@
-"""Calls on a channel of grpc.aio: the twin of _sender.py."""
+"""Calls on the lane or on a channel of grpc.aio: the twin of _sender.py."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
@@ -12,11 +12,18 @@ from sardonyx_client._hedging import Delays
 from sardonyx_client._operations import PATHS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from sardonyx_client._core import Core
+    from sardonyx_client._lane.tasks import TaskLane
     from sardonyx_client._options import Connection, Hedge
     from sardonyx_client._timeout import Timeout
 
+    Message = bytes | memoryview
+
 __all__ = ["AsyncSender"]
+
+T = TypeVar("T", bound="Message")
 
 
 class AsyncSender:
@@ -29,9 +36,16 @@ class AsyncSender:
         # Made when it is first used: a channel takes the event loop it finds.
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
+        self._lane: TaskLane | None = None
+        if connection.lane is not None:
+            from sardonyx_client._lane.tasks import TaskLane
+
+            self._lane = TaskLane(connection.lane, PATHS["ModelInfer"])
 
     async def close(self) -> None:
         """See ``Sender.close``."""
+        if self._lane is not None and not self._core.forked:
+            await self._lane.close()
         if self._channel is not None:
             await self._channel.close()
 
@@ -40,20 +54,20 @@ class AsyncSender:
         self._core.check_open()
         return self._connected().stream_stream(PATHS["ModelStreamInfer"])
 
-    async def infer(self, model: str, message: bytes, limit: Timeout) -> bytes:
+    async def infer(self, model: str, message: bytes, limit: Timeout) -> Message:
         """See ``Sender.infer``."""
         delays = self._delays
         if delays is None:
-            return await self.send("ModelInfer", message, limit, model=model)
+            return await self._infer_once(model, message, limit)
         core = self._core
         timeout_s = core.timeout_s(limit)
         began_s = time.perf_counter()
-        attempts = [asyncio.ensure_future(self.send("ModelInfer", message, timeout_s, model=model))]
+        attempts = [asyncio.ensure_future(self._infer_once(model, message, timeout_s))]
         try:
             await asyncio.wait(attempts, timeout=delays.delay_s(model))
             if not attempts[0].done():
                 left_s = None if timeout_s is None else max(0.0, timeout_s - (time.perf_counter() - began_s))
-                attempts.append(asyncio.ensure_future(self.send("ModelInfer", message, left_s, model=model)))
+                attempts.append(asyncio.ensure_future(self._infer_once(model, message, left_s)))
             waiting = set(attempts)
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -77,32 +91,63 @@ class AsyncSender:
             self._calls = {name: self._channel.unary_unary(path) for name, path in PATHS.items()}
         return self._channel
 
-    async def send(self, rpc: str, message: bytes, limit: Timeout, *, model: str = "", connect: bool = False) -> bytes:
+    async def send(self, rpc: str, message: bytes, limit: Timeout, *, connect: bool = False) -> bytes:
         """See ``Sender.send``."""
         core = self._core
         core.check_open()
-        self._connected()
         timeout_s = core.timeout_s(limit)
         began_s = time.perf_counter()
-        call = self._calls[rpc](message, timeout=timeout_s, metadata=core.metadata(), wait_for_ready=connect or None)
-        return await self._answer(call, rpc, model, message, began_s, timeout_s)
+        call = self._call(rpc, message, timeout_s, connect=connect)
+        return await self._ended(call, rpc, "", message, began_s, timeout_s)
 
-    def start(self, message: bytes, timeout_s: float | None) -> Any:
+    async def _infer_once(self, model: str, message: bytes, limit: Timeout) -> Message:
+        """One inference call to its end."""
+        core = self._core
+        core.check_open()
+        timeout_s = core.timeout_s(limit)
+        began_s = time.perf_counter()
+        return await self._ended(self._infer(message, timeout_s), "ModelInfer", model, message, began_s, timeout_s)
+
+    def start(self, message: bytes, timeout_s: float | None) -> asyncio.Future[Message]:
         """See ``Sender.start``."""
         self._core.check_open()
+        call = asyncio.ensure_future(self._infer(message, timeout_s))
+        # What nobody waits for any more fails in silence.
+        call.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return call
+
+    async def _infer(self, message: bytes, timeout_s: float | None) -> Message:
+        """By the lane where that can be."""
+        if self._lane is not None:
+            began_s = time.perf_counter()
+            answer = await self._lane.call(message, timeout_s, self._core.metadata())
+            if answer is not None:
+                return answer
+            if timeout_s is not None:
+                timeout_s -= time.perf_counter() - began_s
+        return await self._call("ModelInfer", message, timeout_s)
+
+    def _call(self, rpc: str, message: bytes, timeout_s: float | None, *, connect: bool = False) -> Awaitable[bytes]:
+        """By the channel."""
         self._connected()
-        return self._calls["ModelInfer"](message, timeout=timeout_s, metadata=self._core.metadata())
+        call: Awaitable[bytes] = self._calls[rpc](
+            message, timeout=timeout_s, metadata=self._core.metadata(), wait_for_ready=connect or None
+        )
+        return call
 
-    async def answer(self, call: Any, model: str, message: bytes, began_s: float, timeout_s: float | None) -> bytes:
+    async def answer(
+        self, call: Awaitable[Message], model: str, message: bytes, began_s: float, timeout_s: float | None
+    ) -> Message:
         """See ``Sender.answer``."""
-        return await self._answer(call, "ModelInfer", model, message, began_s, timeout_s)
+        return await self._ended(call, "ModelInfer", model, message, began_s, timeout_s)
 
-    async def _answer(
-        self, call: Any, rpc: str, model: str, message: bytes, began_s: float, timeout_s: float | None
-    ) -> bytes:
+    async def _ended(
+        self, call: Awaitable[T], rpc: str, model: str, message: bytes, began_s: float, timeout_s: float | None
+    ) -> T:
+        """Wait for a call, translate its failure, and tell the hook."""
         core = self._core
         try:
-            answer: bytes = await call
+            answer = await call
         except (grpc.RpcError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and not self._closed_under_way():
                 raise

@@ -152,7 +152,9 @@ class Core:
         given = _both(inputs, named_inputs)
         return joinable(asks, given, request_id=request_id, max_rows=options.max_rows)
 
-    def decode(self, answer: bytes, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None) -> Result:
+    def decode(
+        self, answer: bytes | memoryview, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None
+    ) -> Result:
         """Message of an answer -> result.
 
         Raises:
@@ -189,8 +191,13 @@ class Core:
         """
         if self.closed:
             raise ClientClosed(_CLOSED)
-        if os.getpid() != self._process:
+        if self.forked:
             raise ClientClosed(_FORKED)
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that made the client: what connections there are belong to that."""
+        return os.getpid() != self._process
 
     def failure(self, error: BaseException, rpc: str, timeout_s: float | None) -> ClientError:
         """What a failed call means to the caller. ``error`` is what grpc raised."""

@@ -137,7 +137,7 @@ class InferenceCodec:
                 f"the request to model {model!r} is larger than 2 GiB: send fewer rows at once"
             ) from error
 
-    def decode(self, message: bytes, timings: Timings, room: Room | None = None) -> Result:
+    def decode(self, message: bytes | memoryview, timings: Timings, room: Room | None = None) -> Result:
         """Message of an inference answer -> result. Numbers are views of the message, or of the shared memory ``room``.
 
         Raises:

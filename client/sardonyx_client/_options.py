@@ -10,7 +10,7 @@ import ipaddress
 import json
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import grpc
 
@@ -19,10 +19,26 @@ from sardonyx_client._errors import InvalidArgument
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["TLS", "Coalesce", "Compression", "Connection", "Hedge", "Retry", "Share", "channel_options", "target_of"]
+    from sardonyx_client._lane.target import LaneSettings
+
+__all__ = [
+    "TLS",
+    "Coalesce",
+    "Compression",
+    "Connection",
+    "Hedge",
+    "Retry",
+    "Share",
+    "Transport",
+    "channel_options",
+    "target_of",
+]
 
 Compression = Literal["gzip", "deflate"]
 """How messages to the server are compressed."""
+
+Transport = Literal["auto", "grpcio"]
+"""What carries inference calls: ``auto`` = the lane where it can, else grpcio's channel; ``grpcio`` = always that."""
 
 _SERVICE: Final = "inference.GRPCInferenceService"
 # Loading and unloading are not repeated: the first attempt may have done its work before the connection was lost. Nor
@@ -163,12 +179,14 @@ class Connection:
         options: Of the channel.
         credentials: None = not encrypted.
         compression: Of what is sent.
+        lane: For the calls that need no channel; None = all need it.
     """
 
     target: str
     options: tuple[tuple[str, str | int], ...]
     credentials: grpc.ChannelCredentials | None
     compression: grpc.Compression
+    lane: LaneSettings | None
 
     @classmethod
     def to(
@@ -180,6 +198,7 @@ class Connection:
         compression: Compression | None,
         max_message_bytes: int | None,
         keepalive_s: float | None,
+        transport: Transport,
     ) -> Connection:
         """From the arguments of a client.
 
@@ -193,12 +212,46 @@ class Connection:
             max_message_bytes=max_message_bytes,
             keepalive_s=keepalive_s,
         )
+        target = target_of(address)
         return cls(
-            target=target_of(address),
+            target=target,
             options=tuple(options),
             credentials=None if tls is None else grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate),
             compression=_compression_of(compression),
+            lane=_lane(
+                target,
+                plain=tls is None and compression is None,
+                retry=retry,
+                max_message_bytes=max_message_bytes,
+                keepalive_s=keepalive_s,
+                transport=transport,
+            ),
         )
+
+
+def _lane(
+    target: str,
+    *,
+    plain: bool,
+    retry: Retry | None,
+    max_message_bytes: int | None,
+    keepalive_s: float | None,
+    transport: Transport,
+) -> LaneSettings | None:
+    """What carries calls beside the channel; None where nothing does.
+
+    Raises:
+        InvalidArgument: There is no such transport.
+    """
+    if transport not in get_args(Transport):
+        raise InvalidArgument(f"transport: expected 'auto' or 'grpcio', got {transport!r}")
+    # Here, not above: a program that only imports the client does not wait for the lane.
+    from sardonyx_client._lane.target import LaneSettings, lane_target
+
+    server = lane_target(target) if plain and transport == "auto" else None
+    if server is None:
+        return None
+    return LaneSettings(target=server, retry=retry, max_message_bytes=max_message_bytes, keepalive_s=keepalive_s)
 
 
 def target_of(addresses: str | Sequence[str]) -> str:

@@ -28,11 +28,13 @@ ID_TAG: Final = tag(3)
 """Tag of ``id``, which is field 3 of requests and of responses."""
 
 
-def split(message: bytes, *, header_tags: frozenset[int], raw_tag: int) -> tuple[bytes, bytes, list[memoryview]] | None:
+def split(
+    message: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int
+) -> tuple[bytes, bytes, list[memoryview]] | None:
     """Cut a message into what repeats and what does not.
 
     Args:
-        message: Serialised.
+        message: Serialised; a memoryview must be one of single bytes.
         header_tags: Tags of the top-level fields that repeat.
         raw_tag: Tag of the payloads, which come last.
 
@@ -71,6 +73,8 @@ def split(message: bytes, *, header_tags: frozenset[int], raw_tag: int) -> tuple
             position = end
     except (IndexError, UnicodeDecodeError):
         return None
+    if not isinstance(message, bytes):
+        message = bytes(view[:header_stop])
     header = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
     return header, message[id_start:id_stop], payloads
 
@@ -120,7 +124,7 @@ def encode_length(value: int) -> bytes:
     return bytes(groups)
 
 
-def _long_length(message: bytes, start: int) -> tuple[int, int]:
+def _long_length(message: bytes | memoryview, start: int) -> tuple[int, int]:
     """Varint at ``start`` -> (value, position after it). Raises IndexError where it does not end in time."""
     value = 0
     for index in range(_LENGTH_BYTES):

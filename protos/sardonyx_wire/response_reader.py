@@ -97,18 +97,19 @@ class ResponseReader:
     def __init__(self) -> None:
         self._memo: dict[bytes, ResponseHeader] = {}
 
-    def decode(self, message: bytes) -> DecodedResponse:
+    def decode(self, message: bytes | memoryview) -> DecodedResponse:
         """Read one message.
 
         Args:
-            message: A serialised ``ModelInferResponse``. The payloads returned are views into it.
+            message: A serialised ``ModelInferResponse``; a memoryview must be one of single bytes, and read-only. The
+                payloads returned are views into it.
 
         Raises:
             MalformedMessage: The bytes cannot be parsed.
         """
         parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
         if parts is None:
-            return decode_response_with_protobuf(message)
+            return decode_response_with_protobuf(bytes(message))
         key, id_field, payloads = parts
         header = self._memo.get(key)
         if header is None:

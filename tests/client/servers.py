@@ -22,6 +22,7 @@ class TinyServer:
 
     Args:
         port: 0 = any that is free.
+        place: Where to listen instead, such as ``unix:/path``.
         credentials: For TLS; None = not encrypted.
         **answers: Name of an RPC -> function from (request message, context) to the response message or its bytes.
 
@@ -30,11 +31,13 @@ class TinyServer:
         calls: Method and metadata of every call so far.
     """
 
-    def __init__(self, *, port: int = 0, credentials: grpc.ServerCredentials | None = None, **answers: Answer) -> None:
+    def __init__(
+        self, *, port: int = 0, place: str = "", credentials: grpc.ServerCredentials | None = None, **answers: Answer
+    ) -> None:
         self.calls: list[grpc.HandlerCallDetails] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         self._server.add_generic_rpc_handlers([_Service(self, answers)])
-        place = f"127.0.0.1:{port}"
+        place = place or f"127.0.0.1:{port}"
         bound = (
             self._server.add_insecure_port(place)
             if credentials is None

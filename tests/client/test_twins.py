@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import grpc
 import numpy as np
@@ -23,6 +24,7 @@ from sardonyx_client import (
 )
 from sardonyx_client._async_stream import AsyncStream
 from sardonyx_client._model import AsyncModel, Model
+from sardonyx_client._options import Transport
 from sardonyx_client._repository import AsyncRepository, Repository
 from sardonyx_client._shared_memory import AsyncSharedMemory, SharedMemory
 from sardonyx_client._stream import Stream
@@ -86,6 +88,10 @@ class _Blocking:
     def __getattr__(self, name: str) -> Any:
         return _blocking(getattr(self._client, name), self._runner)
 
+    def close_from_outside(self) -> None:
+        """While another thread is in a call."""
+        asyncio.run_coroutine_threadsafe(self._client.close(), self._runner.get_loop())
+
 
 def _blocking(member: Any, runner: asyncio.Runner) -> Any:
     if not callable(member):
@@ -112,11 +118,27 @@ def _blocking(member: Any, runner: asyncio.Runner) -> Any:
     return call
 
 
-@pytest.fixture(params=[Client, _Blocking], ids=["sync", "async"])
+class _Threaded(Client):
+    """A Client that can be closed as an _Blocking can."""
+
+    def close_from_outside(self) -> None:
+        self.close()
+
+
+FRONTS = {"sync": _Threaded, "async": _Blocking}
+
+
+@pytest.fixture(params=[f"{front} {transport}" for front in FRONTS for transport in get_args(Transport)])
 def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Makes a client, of each kind."""
-    kind: Callable[..., Any] = request.param
-    return kind
+    """Makes a client, of each kind and on each transport: the lane where it fits, or the channel."""
+    front, transport = request.param.split()
+    return partial(FRONTS[front], transport=transport)
+
+
+@pytest.fixture(params=FRONTS)
+def make_lane(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Makes a client that takes the lane, of each kind."""
+    return FRONTS[request.param]
 
 
 def test_inference_gives_arrays(make: Callable[..., Any]) -> None:

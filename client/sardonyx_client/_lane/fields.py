@@ -1,0 +1,127 @@
+"""A header block of the server -> what gRPC says in it. Blocks repeat from call to call, so they are remembered."""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+import grpc
+
+from sardonyx_client._lane.hpack import decode_block
+
+if TYPE_CHECKING:
+    from sardonyx_client._lane.hpack import Field
+
+__all__ = ["HTTP_OK", "FieldReader", "Section"]
+
+# A server whose blocks all differ, with an id in each say, must not fill the memory of its callers.
+_MEMO_ENTRIES: Final = 64
+_MEMO_KEY_BYTES: Final = 1024
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+# Status of a call whose server, or a proxy before it, speaks HTTP but not gRPC (gRPC's http-grpc-status-mapping.md).
+_HTTP_CODES: Final = {
+    400: grpc.StatusCode.INTERNAL,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.UNIMPLEMENTED,
+    429: grpc.StatusCode.UNAVAILABLE,
+    502: grpc.StatusCode.UNAVAILABLE,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.UNAVAILABLE,
+}
+_INFORMATIONAL: Final = range(100, 200)
+HTTP_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """The fields of one block.
+
+    Attributes:
+        http_status: None in trailers.
+        code: ``grpc-status``; None where there is none. A number that gRPC does not know is UNKNOWN.
+        text: ``grpc-message``, decoded.
+        encoding: ``grpc-encoding``: how compressed messages are.
+        pushback_ms: ``grpc-retry-pushback-ms``: below 0 = do not try again; None = the server says nothing of it.
+        metadata: All that is not gRPC's own, and ``grpc-status-details-bin``.
+    """
+
+    http_status: int | None
+    code: grpc.StatusCode | None
+    text: str
+    encoding: str
+    pushback_ms: int | None
+    metadata: tuple[tuple[str, str | bytes], ...]
+
+    @property
+    def informational(self) -> bool:
+        """Whether the real header is still to come."""
+        return self.http_status in _INFORMATIONAL
+
+    @property
+    def http_code(self) -> grpc.StatusCode:
+        """The status of a call that ended without one of gRPC's."""
+        if self.http_status is None or self.http_status == HTTP_OK:
+            return grpc.StatusCode.UNKNOWN
+        return _HTTP_CODES.get(self.http_status, grpc.StatusCode.UNKNOWN)
+
+
+class FieldReader:
+    """Reads blocks. Threads may share one."""
+
+    __slots__ = ("_memo",)
+
+    def __init__(self) -> None:
+        self._memo: dict[bytes, Section] = {}
+
+    def read(self, block: bytes) -> Section:
+        """Block -> what it says.
+
+        Raises:
+            HpackError: It is damaged.
+        """
+        section = self._memo.get(block)
+        if section is None:
+            section = _section(decode_block(block))
+            if len(block) <= _MEMO_KEY_BYTES:
+                if len(self._memo) >= _MEMO_ENTRIES:
+                    self._memo.clear()
+                self._memo[block] = section
+        return section
+
+
+def _section(fields: list[Field]) -> Section:
+    values = dict(fields)
+    code = values.get(b"grpc-status")
+    pushback = values.get(b"grpc-retry-pushback-ms")
+    return Section(
+        http_status=_number(values.get(b":status"), None),
+        code=None if code is None else _CODES.get(_number(code, -1) or 0, grpc.StatusCode.UNKNOWN),
+        text=unquote_to_bytes(values.get(b"grpc-message", b"")).decode(errors="replace"),
+        encoding=values.get(b"grpc-encoding", b"identity").decode("latin-1"),
+        # What is no number means no (gRPC's proposal A6).
+        pushback_ms=None if pushback is None else _number(pushback, -1),
+        metadata=tuple(_metadata(name, value) for name, value in fields if _is_metadata(name)),
+    )
+
+
+def _number(text: bytes | None, otherwise: int | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() and len(text) < 10 else otherwise
+
+
+def _is_metadata(name: bytes) -> bool:
+    return name == b"grpc-status-details-bin" or not name.startswith((b":", b"grpc-"))
+
+
+def _metadata(name: bytes, value: bytes) -> tuple[str, str | bytes]:
+    """As grpc gives it: values of ``-bin`` names decoded; one that is no base64 is left as it came."""
+    if name.endswith(b"-bin"):
+        try:
+            return name.decode("latin-1"), binascii.a2b_base64(value + b"=" * (-len(value) % 4))
+        except binascii.Error:
+            return name.decode("latin-1"), value
+    return name.decode("latin-1"), value.decode("latin-1")

@@ -1,0 +1,137 @@
+"""Frames of HTTP/2 (RFC 9113) that a client of unary calls writes and reads: their numbers and their bytes."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum, IntFlag
+from typing import Final
+
+__all__ = [
+    "DEFAULT_FRAME_BYTES",
+    "DEFAULT_WINDOW_BYTES",
+    "HEAD",
+    "HEAD_BYTES",
+    "LARGEST_FRAME_BYTES",
+    "LARGEST_WINDOW_BYTES",
+    "MAX_FRAME_BYTES",
+    "PREFACE",
+    "SETTING",
+    "ErrorCode",
+    "Flag",
+    "Kind",
+    "Setting",
+    "frame",
+    "go_away",
+    "head",
+    "reset",
+    "window_update",
+]
+
+HEAD: Final = struct.Struct(">HBBBL")
+"""Head of a frame: length in two parts, kind, flags, stream. The stream's first bit is reserved."""
+
+HEAD_BYTES: Final = HEAD.size
+SETTING: Final = struct.Struct(">HL")
+DEFAULT_FRAME_BYTES: Final = 16384
+"""Largest frame until the peer allows more."""
+
+DEFAULT_WINDOW_BYTES: Final = 65535
+LARGEST_FRAME_BYTES: Final = 2**24 - 1
+LARGEST_WINDOW_BYTES: Final = 2**31 - 1
+MAX_FRAME_BYTES: Final = 1 << 20
+"""Largest frame that the server may send: a picture comes in one."""
+
+
+class Kind(IntEnum):
+    """What a frame is (section 6)."""
+
+    DATA = 0
+    HEADERS = 1
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+class Flag(IntFlag):
+    """Flags of frames; ACK is of SETTINGS and PING."""
+
+    END_STREAM = 0x1
+    ACK = 0x1
+    END_HEADERS = 0x4
+    PADDED = 0x8
+    PRIORITY = 0x20
+
+
+class Setting(IntEnum):
+    """Settings of one side (section 6.5.2)."""
+
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+
+
+class ErrorCode(IntEnum):
+    """Why a stream or a connection ends (section 7)."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
+    INADEQUATE_SECURITY = 12
+
+
+def head(kind: int, flags: int, stream_id: int, length: int) -> bytes:
+    """Head of a frame."""
+    return HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """A whole frame."""
+    return head(kind, flags, stream_id, len(payload)) + payload
+
+
+def window_update(stream_id: int, size_bytes: int) -> bytes:
+    """Allow the peer to send more; stream 0 is the connection."""
+    return frame(Kind.WINDOW_UPDATE, 0, stream_id, size_bytes.to_bytes(4))
+
+
+def reset(stream_id: int, code: int) -> bytes:
+    """End a stream."""
+    return frame(Kind.RST_STREAM, 0, stream_id, code.to_bytes(4))
+
+
+def go_away(code: int) -> bytes:
+    """Say why this side ends the connection. The server has opened no streams."""
+    return frame(Kind.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4))
+
+
+def _settings(settings: dict[Setting, int]) -> bytes:
+    return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in settings.items()))
+
+
+# Windows are as wide as they can be: one call's answer is read by its caller at once, and what is asked for must fit in
+# memory anyway. Answers are limited by the client's max_message_bytes.
+PREFACE: Final = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    + _settings(
+        {
+            Setting.HEADER_TABLE_SIZE: 0,
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES,
+            Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+        }
+    )
+    + window_update(0, LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+)
+"""What a client says first."""

@@ -1,0 +1,160 @@
+"""Header blocks of HTTP/2 (HPACK, RFC 7541) without their dynamic table: every block says the same wherever it stands.
+
+Requests are written with the static table and with literals that are not indexed. Of the server we ask for the same by
+SETTINGS_HEADER_TABLE_SIZE 0, so an answer that refers to the dynamic table breaks the protocol. The package ``hpack``
+would be one more dependency of everybody who installs the client, for a state that the lane does not want: that blocks
+are stateless is what lets it remember what they mean. Tests hold this module equal to that package.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_client._lane.huffman import HuffmanError, decode_huffman
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Field", "HpackError", "decode_block", "encode_block"]
+
+Field = tuple[bytes, bytes]
+"""Name, in lower case, and value."""
+
+# RFC 7541, appendix A: names in order, with the values of those entries that have one.
+_STATIC: Final[tuple[Field, ...]] = (
+    (b":authority", b""),
+    (b":method", b"GET"),
+    (b":method", b"POST"),
+    (b":path", b"/"),
+    (b":path", b"/index.html"),
+    (b":scheme", b"http"),
+    (b":scheme", b"https"),
+    *((b":status", code) for code in (b"200", b"204", b"206", b"304", b"400", b"404", b"500")),
+    (b"accept-charset", b""),
+    (b"accept-encoding", b"gzip, deflate"),
+    *(
+        (name, b"")
+        for name in (
+            b"accept-language accept-ranges accept access-control-allow-origin age allow authorization cache-control "
+            b"content-disposition content-encoding content-language content-length content-location content-range "
+            b"content-type cookie date etag expect expires from host if-match if-modified-since if-none-match "
+            b"if-range if-unmodified-since last-modified link location max-forwards proxy-authenticate "
+            b"proxy-authorization range referer refresh retry-after server set-cookie strict-transport-security "
+            b"transfer-encoding user-agent vary via www-authenticate"
+        ).split()
+    ),
+)
+_INDEX: Final[dict[Field, int]] = {field: index for index, field in reversed(list(enumerate(_STATIC, 1)))}
+_NAME_INDEX: Final[dict[bytes, int]] = {name: index for index, (name, _) in reversed(list(enumerate(_STATIC, 1)))}
+
+# First bits of a field's representation (RFC 7541, section 6).
+_INDEXED: Final = 0x80
+_LITERAL_INDEXED: Final = 0x40
+_TABLE_SIZE: Final = 0x20
+_NEVER_INDEXED: Final = 0x10
+_HUFFMAN: Final = 0x80
+# Lengths and indices beyond this many bits are an attack, not a header.
+_INTEGER_BITS: Final = 28
+
+_SECRETS: Final = frozenset({b"authorization", b"cookie"})
+
+
+class HpackError(ValueError):
+    """The bytes are no header block, or need a dynamic table."""
+
+
+def encode_block(fields: Iterable[Field]) -> bytes:
+    """Fields -> block. Secrets are marked as never to be indexed on the way (RFC 7541, section 7.1.3)."""
+    block = bytearray()
+    for name, value in fields:
+        index = _INDEX.get((name, value))
+        if index is not None and value:
+            block += _integer(index, 7, _INDEXED)
+            continue
+        kind = _NEVER_INDEXED if name in _SECRETS else 0
+        index = _NAME_INDEX.get(name)
+        block += _integer(index or 0, 4, kind)
+        if index is None:
+            block += _integer(len(name), 7, 0) + name
+        block += _integer(len(value), 7, 0) + value
+    return bytes(block)
+
+
+def decode_block(block: bytes) -> list[Field]:
+    """Block -> fields, in order.
+
+    Raises:
+        HpackError: It is damaged, or refers to the dynamic table.
+    """
+    fields: list[Field] = []
+    position = 0
+    try:
+        while position < len(block):
+            first = block[position]
+            if first & _INDEXED:
+                index, position = _read_integer(block, position, 7)
+                fields.append(_entry(index))
+            elif first & (_LITERAL_INDEXED | _TABLE_SIZE) == _TABLE_SIZE:
+                size, position = _read_integer(block, position, 5)
+                if size or fields:
+                    raise HpackError("the server's header table is larger than the 0 bytes that were agreed")
+            else:
+                index, position = _read_integer(block, position, 6 if first & _LITERAL_INDEXED else 4)
+                if index:
+                    name = _entry(index)[0]
+                else:
+                    name, position = _read_string(block, position)
+                value, position = _read_string(block, position)
+                fields.append((name, value))
+    except IndexError:
+        raise HpackError("a header block ends within a field") from None
+    except HuffmanError as error:
+        raise HpackError(str(error)) from error
+    return fields
+
+
+def _entry(index: int) -> Field:
+    if not 0 < index <= len(_STATIC):
+        raise HpackError(f"a header refers to entry {index} of a table that has {len(_STATIC)}")
+    return _STATIC[index - 1]
+
+
+def _integer(value: int, bits: int, kind: int) -> bytes:
+    """With a prefix of so many bits (RFC 7541, section 5.1)."""
+    most = (1 << bits) - 1
+    if value < most:
+        return bytes((kind | value,))
+    encoded = bytearray((kind | most,))
+    value -= most
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
+    """(value, position behind it). Raises IndexError where the block ends within."""
+    most = (1 << bits) - 1
+    value = block[position] & most
+    position += 1
+    if value < most:
+        return value, position
+    for shift in range(0, _INTEGER_BITS, 7):
+        byte = block[position]
+        position += 1
+        value += (byte & 0x7F) << shift
+        if not byte & 0x80:
+            return value, position
+    raise HpackError("a number in a header is too large")
+
+
+def _read_string(block: bytes, position: int) -> tuple[bytes, int]:
+    """(string, position behind it). Raises IndexError where the block ends within."""
+    coded = block[position] & _HUFFMAN
+    length, position = _read_integer(block, position, 7)
+    end = position + length
+    if end > len(block):
+        raise IndexError(end)
+    string = block[position:end]
+    return decode_huffman(string) if coded else string, end

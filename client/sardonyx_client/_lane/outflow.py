@@ -1,0 +1,99 @@
+"""What goes to the server, as far as its windows allow (RFC 9113, section 5.2). No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sardonyx_client._lane.failure import ConnectionBroken
+from sardonyx_client._lane.frames import (
+    DEFAULT_FRAME_BYTES,
+    DEFAULT_WINDOW_BYTES,
+    LARGEST_FRAME_BYTES,
+    LARGEST_WINDOW_BYTES,
+    PREFACE,
+    ErrorCode,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sardonyx_client._lane.stream import Stream
+
+__all__ = ["Outflow"]
+
+
+class Outflow:
+    """Of one connection.
+
+    Attributes:
+        out: What is to be sent, in order.
+        initial_window: Of a stream that begins now, in bytes.
+    """
+
+    __slots__ = ("_frame_bytes", "_unsent", "_window", "initial_window", "out")
+
+    def __init__(self) -> None:
+        self.out: list[bytes | memoryview] = [PREFACE]
+        self.initial_window = DEFAULT_WINDOW_BYTES
+        self._window = DEFAULT_WINDOW_BYTES
+        self._frame_bytes = DEFAULT_FRAME_BYTES
+        self._unsent: dict[int, Stream] = {}
+
+    def begin(self, stream: Stream) -> None:
+        """Send a request, or as much as may be sent; the rest follows when it may."""
+        self._send(stream)
+        if not stream.sent:
+            self._unsent[stream.id] = stream
+
+    def drop(self, stream: Stream) -> bool:
+        """Send no more of a request; whether there was more."""
+        return self._unsent.pop(stream.id, None) is not None
+
+    def widen(self, size: int) -> None:
+        """The server takes so many more bytes on the connection.
+
+        Raises:
+            ConnectionBroken: That is more than it can say.
+        """
+        self._window += size
+        if not size or self._window > LARGEST_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the server's window is out of bounds")
+
+    def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+        """The server takes so many bytes on each stream; those that are open are moved along, below 0 if need be.
+
+        Raises:
+            ConnectionBroken: That is more than it can say.
+        """
+        if size > LARGEST_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"the server wants a window of {size} bytes")
+        for stream in streams:
+            stream.window += size - self.initial_window
+        self.initial_window = size
+
+    def set_frame_bytes(self, size: int) -> None:
+        """The server takes frames up to this size.
+
+        Raises:
+            ConnectionBroken: It may not say so.
+        """
+        if not DEFAULT_FRAME_BYTES <= size <= LARGEST_FRAME_BYTES:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"the server wants frames of {size} bytes")
+        self._frame_bytes = size
+
+    def go_on(self) -> None:
+        """Send what may be sent now."""
+        for stream in list(self._unsent.values()):
+            self._send(stream)
+            if stream.sent:
+                del self._unsent[stream.id]
+
+    def _send(self, stream: Stream) -> None:
+        while not stream.sent:
+            room = min(self._window, stream.window, self._frame_bytes)
+            if room <= 0:
+                return
+            size, parts = stream.next_frame(room)
+            self._window -= size
+            stream.window -= size
+            self.out += parts

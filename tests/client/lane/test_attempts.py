@@ -1,0 +1,82 @@
+"""When a failed call is made again: gRPC's rules (its proposal A6)."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from sardonyx_client import Retry
+from sardonyx_client._lane.attempts import Attempts, Budget
+from sardonyx_client._lane.failure import LaneFailure
+
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+POLICY = Retry(attempts=4, first_pause_s=0.1, longest_pause_s=0.3, factor=2.0)
+
+
+def begin(retry: Retry | None = POLICY) -> Attempts:
+    """Of one call; no pause is longer or shorter than on average."""
+    return Attempts(Budget(retry), retry, jitter=lambda: 0.5)
+
+
+def busy(*, pushback_ms: int | None = None, unprocessed: bool = False, committed: bool = False) -> LaneFailure:
+    """A failure that can be tried again."""
+    return LaneFailure(UNAVAILABLE, "busy", pushback_ms=pushback_ms, unprocessed=unprocessed, committed=committed)
+
+
+def test_pauses_grow_until_the_attempts_are_used_up() -> None:
+    """The first attempt counts."""
+    attempts = begin()
+    assert [attempts.pause_s(busy()) for _ in range(4)] == pytest.approx([0.1, 0.2, 0.3, None])
+    assert attempts.failed == 4
+
+
+def test_pauses_jitter_by_a_fifth() -> None:
+    """So that clients that failed together do not come back together."""
+    budget = Budget(POLICY)
+    assert Attempts(budget, POLICY, jitter=lambda: 0.0).pause_s(busy()) == pytest.approx(0.08)
+    assert Attempts(budget, POLICY, jitter=lambda: 1.0).pause_s(busy()) == pytest.approx(0.12)
+
+
+def test_the_servers_advice_comes_first() -> None:
+    """And the pauses begin anew behind it; below zero means no."""
+    attempts = begin()
+    said = [attempts.pause_s(failure) for failure in (busy(), busy(pushback_ms=700), busy())]
+    assert said == pytest.approx([0.1, 0.7, 0.1])
+    assert begin().pause_s(busy(pushback_ms=-1)) is None
+
+
+@pytest.mark.parametrize(
+    ("retry", "failure"),
+    [
+        (None, busy()),
+        (POLICY, busy(committed=True)),
+        (POLICY, LaneFailure(grpc.StatusCode.INTERNAL, "broken")),
+        (POLICY, LaneFailure(grpc.StatusCode.DEADLINE_EXCEEDED, "late")),
+    ],
+)
+def test_there_is_no_other_attempt(retry: Retry | None, failure: LaneFailure) -> None:
+    """Where nobody asked for it, where the answer had begun, and for all but UNAVAILABLE."""
+    assert begin(retry).pause_s(failure) is None
+
+
+@pytest.mark.parametrize("retry", [None, POLICY])
+def test_what_the_server_did_not_look_at_is_sent_again_at_once(retry: Retry | None) -> None:
+    """Once, and it is no attempt."""
+    attempts = begin(retry)
+    assert attempts.pause_s(busy(unprocessed=True)) == 0.0
+    assert attempts.failed == 0
+    assert attempts.pause_s(busy(unprocessed=True)) == (None if retry is None else pytest.approx(0.1))
+
+
+def test_many_failures_end_all_retries_until_calls_succeed_again() -> None:
+    """Half of the budget is left for that."""
+    retry = Retry(budget=4, tokens_per_success=0.5)
+    budget = Budget(retry)
+    assert [budget.attempts().pause_s(busy()) is None for _ in range(4)] == [False, True, True, True]
+    for _ in range(4):
+        budget.succeeded()
+    assert budget.attempts().pause_s(busy()) is None
+    for _ in range(100):
+        budget.succeeded()
+    assert [budget.attempts().pause_s(busy()) is None for _ in range(2)] == [False, True]
+    Budget(None).succeeded()
