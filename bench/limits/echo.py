@@ -15,18 +15,25 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
-
-import grpc
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.control import obey
-from sardonyx_server.rpc.completion_queue import (
+from sardonyx_server.rpc.polling import poll_on_own_thread
+
+# As the server's: before gRPC is imported, or the limit would be a lower one than what it limits.
+poll_on_own_thread()
+
+import grpc  # noqa: E402  # see above
+
+from sardonyx_server.rpc.completion_queue import (  # noqa: E402  # likewise
     AttachedQueue,
-    Event,
     answer_operations,
     receive_operations,
 )
-from sardonyx_wire.messages import METHODS
+from sardonyx_wire.messages import METHODS  # noqa: E402  # likewise
+
+if TYPE_CHECKING:
+    from sardonyx_server.rpc.completion_queue import Event
 
 __all__: list[str] = []
 
