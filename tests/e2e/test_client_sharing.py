@@ -50,8 +50,12 @@ def nothing_is_left(server: Server) -> Iterator[None]:
     yield
     eventually(lambda: files() == [], "no name is left")
     gc.collect()
-    server.app._regions.forget_abandoned()
-    assert regions(server) == {}
+
+    def forgotten() -> bool:
+        server.app._regions.forget_abandoned()
+        return regions(server) == {}
+
+    eventually(forgotten, "no region is left")
     server.assert_well()
 
 

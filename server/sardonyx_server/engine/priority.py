@@ -11,8 +11,8 @@ from typing import Final
 
 __all__ = ["lower_priority", "normal_priority"]
 
-# Where SCHED_IDLE is not allowed. It is far worse: a thread at nice 10 still gets a tenth of what one at nice 0 gets, in
-# turns of some milliseconds, and p99 beside a model that was being measured was 169 ms in place of 4.6 (2026-11-26).
+# Where SCHED_IDLE is not allowed. It is far worse: a thread at nice 10 still gets a tenth of what one at nice 0 gets,
+# in turns of some milliseconds, and p99 beside a model that was being measured was 169 ms in place of 4.6 (2026-11-26).
 _NICE: Final = 10
 
 
