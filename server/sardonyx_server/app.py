@@ -134,8 +134,8 @@ class App:
         )
         cuda = CudaRuntime()
         self._regions = Regions(allowed=settings.allow_client_shm, open_system=posix_memory.open_memory, cuda=cuda)
-        self._transport = self._make_transport()
         machine = Machine(requested=settings.providers, cores=settings.cores)
+        self._transport = self._make_transport(machine.cores)
         self._loader = Loader(
             machine,
             queue_rows=settings.max_queue_rows_per_model,
@@ -273,7 +273,7 @@ class App:
         self._transport.hurry()
         self._server.stop(0)
 
-    def _make_transport(self) -> Lane | PublicApi:
+    def _make_transport(self, cores: int) -> Lane | PublicApi:
         wanted = self._settings.transport
         problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
@@ -283,6 +283,7 @@ class App:
                 stream_method=_STREAM,
                 intake=self._make_intake(Lane.name),
                 authorise=self._authorise,
+                cores=cores,
                 on_lost=self._lost,
             )
         if wanted == "lane":

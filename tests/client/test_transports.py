@@ -99,7 +99,7 @@ def test_a_status_arrives_alike(make: Make) -> None:
         with pytest.raises(Exception, match="größer als 100 %\n東京") as raised:
             client.infer("m")
         cause: Any = raised.value.__cause__
-        trailing = dict(cause.trailing_metadata())
+        trailing = dict(tuple(cause.trailing_metadata()))
     assert trailing["grpc-status-details-bin"] == bytes(range(256))
 
 

@@ -219,7 +219,9 @@ class Model:
         """Run all that waits, on the calling thread: an inline model's batches. Blocks while the model runs."""
         with self._inline_lock:
             while self.queue.rows and (batch := self.queue.take(wait=False)) is not None:
+                began_s = time.monotonic()
                 run_batch(self._sessions[0], batch, self.counters[0])
+                self.queue.took(time.monotonic() - began_s)
 
     def drain(self, timeout_s: float) -> bool:
         """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on any thread but a runner's.
@@ -257,7 +259,9 @@ class Model:
         counters = self.counters[index]
         try:
             while (batch := self.queue.take(wait=True)) is not None:
+                began_s = time.monotonic()
                 run_batch(session, batch, counters, self._hand_back)
+                self.queue.took(time.monotonic() - began_s)
                 del batch  # A batch in this variable while the runner waits would keep its messages in memory.
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
             _LOG.exception("bug: the loop of a runner failed")

@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.failures import Failures
+from sardonyx_server.engine.run_times import RunTimes
 from sardonyx_server.engine.tracing import Stage
 from sardonyx_server.errors import (
     Cancelled,
@@ -148,6 +149,7 @@ class BatchQueue:
         self._levels = {number: _Level(level) for number, level in policy.levels.items()}
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._run_times = RunTimes()
         self._idle = 0
         self._closed = False
         # Whether the thread that puts is still reading requests of the same burst.
@@ -245,6 +247,11 @@ class BatchQueue:
                 job.fail(error, self._failures)
             if batch is not None:
                 return batch
+
+    def took(self, seconds: float) -> None:
+        """A batch that was taken here is over, after so long: what cannot be ready by its deadline is not given out."""
+        with self._lock:
+            self._run_times.took(seconds, self._clock())
 
     def close(self) -> None:
         """Admit nothing more; what waits is still given out, without delay."""
@@ -369,6 +376,7 @@ class BatchQueue:
     ) -> Batch:
         """Take jobs of a bucket, highest priority first, until the limit. The first job is taken whatever its size."""
         jobs: list[Job] = []
+        ready_s = now + self._run_times.needed_s(now)
         rows = removed_rows = removed_bytes = 0
         full = False
         for level in self._levels.values():
@@ -388,7 +396,7 @@ class BatchQueue:
                 level.requests -= job.requests
                 removed_rows += job.rows
                 removed_bytes += job.message_bytes
-                reason = self._drop_reason(job, now)
+                reason = self._drop_reason(job, now, ready_s)
                 if reason is None:
                     jobs.append(job)
                     rows += job.rows
@@ -404,7 +412,7 @@ class BatchQueue:
         self._account(removed_rows, removed_bytes)
         return Batch(jobs, rows, "drained" if closed_by == "full" and not full else closed_by)
 
-    def _drop_reason(self, job: Job, now: float) -> ServerError | None:
+    def _drop_reason(self, job: Job, now: float, ready_s: float) -> ServerError | None:
         # First of all: a call whose deadline has passed may already count as cancelled.
         if job.deadline_s <= now:
             return DeadlineExceeded(
@@ -413,6 +421,11 @@ class BatchQueue:
             )
         if job.call.cancelled:
             return Cancelled("the caller cancelled the request before it ran")
+        if job.deadline_s <= ready_s:
+            return DeadlineExceeded(
+                f"after {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}' the deadline is in "
+                f"{job.deadline_s - now:.3f} s and a run takes {ready_s - now:.3f} s; the model did not run"
+            )
         if job.expires_s <= now:
             return QueueTimeout(
                 f"the request waited {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}', "

@@ -315,6 +315,23 @@ class TestTimeouts:
 class TestDropping:
     """Who nobody waits for never runs."""
 
+    def test_a_request_that_cannot_be_ready_by_its_deadline_does_not_run(self) -> None:
+        """Its caller would be gone; the next one may be served in that time."""
+        clock = HandClock()
+        queue = queue_of(clock=clock)
+        queue.took(1.0)
+        vain, good = MAKE.job(deadline_s=clock.now_s + 1.25), MAKE.job(deadline_s=clock.now_s + 1.75)
+        put_all(queue, [vain, good])
+        clock.now_s += 0.25
+        assert take(queue).jobs == [good]
+        error = call_of(vain).error
+        assert isinstance(error, DeadlineExceeded)
+        assert error.message == (
+            "after 0.250 s in the queue of model 'm' the deadline is in 1.000 s and a run takes 1.200 s; "
+            "the model did not run"
+        )
+        assert is_idle(queue)
+
     def test_a_request_past_its_deadline_does_not_run(self) -> None:
         """It gets DEADLINE_EXCEEDED; the others of its batch run."""
         clock = HandClock()

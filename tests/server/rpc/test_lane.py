@@ -173,6 +173,18 @@ def test_a_caller_that_never_sends_its_message_keeps_nobody_waiting() -> None:
     lane.stop()
 
 
+def test_a_lane_that_looks_before_it_sleeps_misses_nothing() -> None:
+    """With a core to spare it does so as long as one call follows upon the other; then it sleeps as ever."""
+    with opened("lane", react=lambda message, call: call.reply(message), cores=2) as transport:
+        lane: Lane = transport.serving
+        for round_ in range(3):
+            assert [transport.send(b"%d" % k).result() for k in range(100)] == [b"%d" % k for k in range(100)]
+            done = threading.Event()
+            if not lane.later(done.set):
+                assert transport.send(b"wake").result() == b"wake"
+            assert done.wait(BOUND_S), round_
+
+
 def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
     """A runner hands over all but one of its answers."""
     with opened("lane") as transport:
