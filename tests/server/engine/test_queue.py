@@ -320,14 +320,14 @@ class TestDropping:
         clock = HandClock()
         queue = queue_of(clock=clock)
         queue.took(1.0)
-        vain, good = MAKE.job(deadline_s=clock.now_s + 1.25), MAKE.job(deadline_s=clock.now_s + 1.75)
+        vain, good = MAKE.job(deadline_s=clock.now_s + 1.25), MAKE.job(deadline_s=clock.now_s + 2.0)
         put_all(queue, [vain, good])
         clock.now_s += 0.25
         assert take(queue).jobs == [good]
         error = call_of(vain).error
         assert isinstance(error, DeadlineExceeded)
         assert error.message == (
-            "after 0.250 s in the queue of model 'm' the deadline is in 1.000 s and a run takes 1.200 s; "
+            "after 0.250 s in the queue of model 'm' the deadline is in 1.000 s and a run takes 1.500 s; "
             "the model did not run"
         )
         assert is_idle(queue)
