@@ -424,7 +424,7 @@ class BatchQueue:
         if job.deadline_s <= ready_s:
             return DeadlineExceeded(
                 f"after {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}' the deadline is in "
-                f"{job.deadline_s - now:.3f} s and a run takes {ready_s - now:.3f} s; the model did not run"
+                f"{job.deadline_s - now:.3f} s and a run may take {ready_s - now:.3f} s; the model did not run"
             )
         if job.expires_s <= now:
             return QueueTimeout(

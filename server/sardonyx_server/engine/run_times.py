@@ -9,8 +9,8 @@ __all__ = ["RunTimes"]
 
 # The middle of five: one run that was held up says nothing of the next, three of them do.
 _REMEMBERED: Final = 5
-# Runs differ, and the answer has a way to go: with 1.2 goodput under five times the load was 0.6 of its peak, with 1.6 and
-# with 2.2 all of it (magika, 2026-11-26).
+# Runs differ, and the answer has a way to go: with 1.2 goodput under five times the load was 0.6 of its peak, with 1.6
+# and with 2.2 all of it (magika, 2026-11-26).
 _MARGIN: Final = 1.5
 
 

@@ -327,7 +327,7 @@ class TestDropping:
         error = call_of(vain).error
         assert isinstance(error, DeadlineExceeded)
         assert error.message == (
-            "after 0.250 s in the queue of model 'm' the deadline is in 1.000 s and a run takes 1.500 s; "
+            "after 0.250 s in the queue of model 'm' the deadline is in 1.000 s and a run may take 1.500 s; "
             "the model did not run"
         )
         assert is_idle(queue)
