@@ -32,13 +32,13 @@ from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
-from sardonyx_server.rpc import completion_queue
 from sardonyx_server.rpc.introspection import EXTENSIONS, Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.model_repository import ModelRepository
 from sardonyx_server.rpc.public_api import PublicApi
+from sardonyx_server.rpc.self_check import self_check
 from sardonyx_server.rpc.shared_memory import SharedMemory
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_server.rpc.trace_settings import Destination
@@ -107,7 +107,7 @@ class App:
         *,
         on_progress: Callable[[Progress], None] | None = None,
         on_lost: Callable[[Exception], None] | None = None,
-        self_check: Callable[[], str] = completion_queue.self_check,
+        self_check: Callable[[], str] = self_check,
         authorise: Authorise | None = None,
     ) -> None:
         self._self_check = self_check

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 
 from sardonyx_server.app import App
-from sardonyx_server.rpc import completion_queue
+from sardonyx_server.rpc.self_check import self_check
 from sardonyx_server.settings import MIB, Settings
 from sardonyx_wire.messages import METHODS
 from tests.e2e.gates import Gate, GatedRuntime
@@ -98,7 +98,7 @@ class Server:
         repository: Path,
         transport: Any,
         *,
-        self_check: Callable[[], str] = completion_queue.self_check,
+        self_check: Callable[[], str] = self_check,
         authorise: Authorise | None = None,
         **settings: Any,
     ) -> None:

@@ -4,7 +4,7 @@
 call. gRPC's core lets a server bind a method to a completion queue, as C++ servers do. This module puts a queue of ours
 in the place of a stock ``grpc.Server``'s own: calls of the attached methods arrive here, all other events go on to
 grpcio. One queue and not two, because with two of them two threads wait for the same sockets and wake each other.
-Checked with grpcio 1.68 to 1.85; :func:`self_check` proves it for the installed one before it is used.
+Checked with grpcio 1.68 to 1.85; self_check.py proves it for the installed one before it is used.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -12,19 +12,16 @@ Checked with grpcio 1.68 to 1.85; :func:`self_check` proves it for the installed
 
 from __future__ import annotations
 
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from queue import SimpleQueue
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import grpc
 
 __all__ = [
     "AttachedQueue",
@@ -35,17 +32,12 @@ __all__ = [
     "failure_operations",
     "message_operations",
     "receive_operations",
-    "self_check",
     "status_operations",
     "wake_operations",
 ]
 
 _NO_FLAGS: Final = 0
 _OK: Final = 0
-_SELF_CHECK_METHOD: Final = "/sardonyx.SelfCheck/Echo"
-_SELF_CHECK_STREAM: Final = "/sardonyx.SelfCheck/Echoes"
-_SELF_CHECK_STOCK: Final = "/sardonyx.SelfCheck/Stock"
-_SELF_CHECK_TIMEOUT_S: Final = 5.0
 
 # What a finished operation gives: a cygrpc event. Its `tag` is what was posted with the operation.
 Event = Any
@@ -185,137 +177,3 @@ def status_operations(
 def wake_operations() -> Operations:
     """Nothing: its event comes at once, so it carries a tag from any thread to the one that polls."""
     return ()
-
-
-def self_check() -> str:
-    """Prove that the installed grpcio does what this module relies on, by three calls over a loopback socket.
-
-    Blocks for some milliseconds.
-
-    Returns:
-        "" where all is well, else what went wrong: then use the public API.
-    """
-    try:
-        return _check()
-    except Exception as error:  # noqa: BLE001  # private API: anything may be raised, and all of it means "do not use"
-        return _described(error)
-
-
-def _check() -> str:
-    server = grpc.server(ThreadPoolExecutor(max_workers=1))
-    stock: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(lambda message, _context: message)
-    service, _, name = _SELF_CHECK_STOCK.strip("/").partition("/")
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: stock}),))
-    echoes = _Echoes(server, AttachedQueue(server, (_SELF_CHECK_METHOD, _SELF_CHECK_STREAM)))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    echoes.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            problem = _call_all(channel)
-    except grpc.RpcError as error:
-        problem = _described(error)
-    finally:
-        # With grace: cancelling would make core log a GOAWAY to the terminal.
-        server.stop(_SELF_CHECK_TIMEOUT_S).wait(_SELF_CHECK_TIMEOUT_S)
-        echoes.stop()
-    return echoes.problem or problem
-
-
-def _call_all(channel: grpc.Channel) -> str:
-    """Call each of the three methods; "" where the echoes are right."""
-    message, messages = b"\x00sardonyx", (b"\x00one", b"", b"three")
-    echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_METHOD)
-    if echo(message, timeout=_SELF_CHECK_TIMEOUT_S, metadata=(("check", "1"),)) != message:
-        return "the echo differs"
-    stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(_SELF_CHECK_STREAM)
-    if tuple(stream(iter(messages), timeout=_SELF_CHECK_TIMEOUT_S)) != messages:
-        return "the echoes of a stream differ"
-    stock: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_SELF_CHECK_STOCK)
-    same = stock(message, timeout=_SELF_CHECK_TIMEOUT_S) == message
-    return "" if same else "a call that is grpcio's own is answered wrongly"
-
-
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-class _Echoes:
-    """The server's side of the self-check: answers one call and one stream, on a thread of its own, as the lane does.
-
-    Attributes:
-        problem: What was found to be wrong; "" as long as nothing was.
-    """
-
-    def __init__(self, server: grpc.Server, attached: AttachedQueue) -> None:
-        self.problem = ""
-        self._server = server
-        self._attached = attached
-        self._thread = threading.Thread(target=self._run, name="self-check", daemon=True)
-        self._sent_one = False
-
-    def start(self) -> None:
-        """Requires: the server has been started."""
-        self._attached.post(_SELF_CHECK_METHOD, self._on_request)
-        self._attached.post(_SELF_CHECK_STREAM, self._on_stream)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Requires: the server is stopped."""
-        self._attached.shutdown()
-        self._thread.join(_SELF_CHECK_TIMEOUT_S)
-
-    def _run(self) -> None:
-        attached = self._attached
-        try:
-            while True:
-                event = attached.poll(None)
-                if event.tag is None:
-                    if attached.ended(event):
-                        return
-                elif type(event.tag) in attached.foreign:
-                    attached.relay(event)
-                else:
-                    event.tag(event)
-        except Exception as error:  # noqa: BLE001  # as in self_check
-            self.problem = _described(error)
-            self._server.stop(0)
-            attached.relay_rest()
-
-    def _on_request(self, event: Event) -> None:
-        if not event.success:
-            return  # The server is stopping and hands back what was posted.
-        left_s = event.call_details.deadline - time.time()
-        if not 0 < left_s < _SELF_CHECK_TIMEOUT_S + 1:
-            self.problem = "the deadline of a call cannot be read"
-        if ("check", "1") not in event.invocation_metadata:
-            self.problem = "the metadata of a call cannot be read"
-        event.call.start_server_batch(receive_operations(), partial(self._on_message, event.call))
-
-    def _on_message(self, call: Any, event: Event) -> None:
-        message = event.batch_operations[0].message()
-        call.start_server_batch(answer_operations(message, learn_close=True), self._on_end)
-
-    def _on_end(self, _event: Event) -> None:
-        """Nothing is left to do."""
-
-    def _on_stream(self, event: Event) -> None:
-        if not event.success:
-            return  # As above.
-        event.call.start_server_batch(close_operations(), self._on_closed)
-        event.call.start_server_batch(wake_operations(), partial(self._next, event.call))
-
-    def _next(self, call: Any, _event: Event) -> None:
-        call.start_server_batch(receive_operations(), partial(self._on_part, call))
-
-    def _on_part(self, call: Any, event: Event) -> None:
-        message = event.batch_operations[0].message()
-        if message is None:
-            call.start_server_batch(status_operations(_OK, "", None, first=not self._sent_one), self._on_end)
-        else:
-            call.start_server_batch(message_operations(message, first=not self._sent_one), partial(self._next, call))
-            self._sent_one = True
-
-    def _on_closed(self, event: Event) -> None:
-        if event.batch_operations[0].cancelled():
-            self.problem = "a stream that ended well counts as cancelled"

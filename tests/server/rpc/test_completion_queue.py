@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 
-from sardonyx_server.rpc import completion_queue
 from sardonyx_server.rpc.completion_queue import (
     AttachedQueue,
     answer_operations,
@@ -17,32 +16,12 @@ from sardonyx_server.rpc.completion_queue import (
     failure_operations,
     message_operations,
     receive_operations,
-    self_check,
     status_operations,
     wake_operations,
 )
 
 ATTACHED = "/test.Service/Attached"
 BOUND_S = 20.0
-
-
-def test_the_self_check_passes_with_the_installed_grpcio() -> None:
-    """If not, this grpcio needs work: the fallback is several times slower."""
-    assert self_check() == ""
-
-
-def test_the_self_check_leaves_nothing_behind_and_can_be_repeated() -> None:
-    """It starts and stops a server of its own."""
-    assert [self_check() for _ in range(3)] == ["", "", ""]
-
-
-def test_the_self_check_reports_what_it_meets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A grpcio without the private parts: any exception means "do not use"."""
-    private: Any = vars(completion_queue)["cygrpc"]
-    monkeypatch.delattr(private, "ReceiveCloseOnServerOperation")
-    problem = self_check()
-    assert problem.startswith("AttributeError: ")
-    assert "ReceiveCloseOnServerOperation" in problem
 
 
 class Tag:
