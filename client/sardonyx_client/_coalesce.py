@@ -140,6 +140,12 @@ class Forms:
         parameters: Mapping[str, ParameterValue] | None,
     ) -> tuple[Form, int] | None:
         """Form and rows of a call that says what none has said before."""
+        if len(self._forms) >= _FORMS:
+            self._forms.clear()
+            self._seen.clear()
+        elif len(self._seen) >= _FORMS:
+            # Calls that differ in rows, or in the width of text, go on joining.
+            self._seen.clear()
         found = None
         sizes = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
         if len(sizes) == 1 and 0 < (rows := sizes.pop()) < self._max_rows:
@@ -152,9 +158,6 @@ class Forms:
                 parameters=MappingProxyType({**(parameters or {})}),
             )
             found = self._forms.setdefault((model, version, outputs, key[3], parts), Form(request)), rows
-        if len(self._seen) >= _FORMS:
-            self._seen.clear()
-            self._forms.clear()
         self._seen[key] = found
         return found
 

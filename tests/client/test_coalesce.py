@@ -125,6 +125,13 @@ def test_shapes_that_never_repeat_do_not_fill_the_memory() -> None:
     assert len(forms._forms) <= 512
 
 
+def test_text_of_ever_new_width_goes_on_joining() -> None:
+    """What is forgotten of it is only how it was said."""
+    forms = Forms(MAX_ROWS)
+    assert len({form(forms, {"t": np.empty(1, f"U{width}")}) for width in range(1, 2000)}) == 1
+    assert len(forms._seen) <= 512
+
+
 def test_a_value_that_is_no_array_is_named() -> None:
     """By the input."""
     with pytest.raises(InvalidArgument, match=r"^input 'x': numpy cannot make an array of it: "):
