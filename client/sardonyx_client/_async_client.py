@@ -95,7 +95,6 @@ class AsyncClient:
             self._sharer = AsyncSharer(
                 Sharing(share, self._core, retry), lambda: AsyncSender(self._core, connect(retry=None), hedge=None)
             )
-        self._coalesce = coalesce
         self._coalescer: AsyncCoalescer | None = None
         if coalesce is not None:
             from sardonyx_client._async_coalescer import AsyncCoalescer
@@ -134,9 +133,10 @@ class AsyncClient:
     ) -> Result:
         """See :meth:`Client.infer`."""
         with self._core.span("ModelInfer", model):
-            if self._coalescer is not None:
+            coalescer = self._coalescer
+            if coalescer is not None:
                 asks = self._core.joinable(
-                    self._coalesce,
+                    coalescer.forms,
                     model,
                     inputs,
                     named_inputs,
@@ -146,7 +146,7 @@ class AsyncClient:
                     parameters=parameters,
                 )
                 if asks is not None:
-                    return await self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
+                    return await coalescer.infer(asks, self._core.timeout_s(timeout_s))
             sharer = self._sharer
             if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
                 deadline = Deadline(self._core.timeout_s(timeout_s))

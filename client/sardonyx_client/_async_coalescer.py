@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
-from sardonyx_client._coalesce import BLAMED_ON_ONE, Group, cut, join
+from sardonyx_client._coalesce import BLAMED_ON_ONE, Forms, Group, cut, join
 from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
+from sardonyx_client._patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Joinable, Request
+    from sardonyx_client._coalesce import Form, Joinable, Request
     from sardonyx_client._options import Coalesce
     from sardonyx_client._values import Result
 
@@ -23,14 +25,17 @@ __all__ = ["AsyncCoalescer"]
 
 
 class _Call:
-    """One caller."""
+    """One caller. ``gives_up_s`` is infinite where it waits for ever."""
 
-    __slots__ = ("answer", "asks", "gives_up_s")
+    __slots__ = ("answer", "asks", "gives_up_s", "timeout_s")
 
-    def __init__(self, asks: Joinable, gives_up_s: float | None) -> None:
+    def __init__(
+        self, asks: Joinable, answer: asyncio.Future[Result], gives_up_s: float, timeout_s: float | None
+    ) -> None:
         self.asks = asks
+        self.answer = answer
         self.gives_up_s = gives_up_s
-        self.answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.timeout_s = timeout_s
 
 
 class AsyncCoalescer:
@@ -39,12 +44,17 @@ class AsyncCoalescer:
     Args:
         options: How many.
         send: (request, inputs, seconds or None) -> result: one call to the server.
+
+    Attributes:
+        forms: Of the calls it takes.
     """
 
     def __init__(self, options: Coalesce, send: Send) -> None:
         self._options = options
         self._send = send
-        self._groups: dict[object, Group[_Call]] = {}
+        self.forms = Forms(options.max_rows)
+        self._groups: dict[Form, Group[_Call]] = {}
+        self._patience: Patience[_Call] = Patience(_give_up)
         # A task nobody holds may be collected.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,41 +66,39 @@ class AsyncCoalescer:
             ClientError: The request failed, and failed for this caller alone too where a member may be to blame.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(asks, None if timeout_s is None else loop.time() + timeout_s)
-        group = self._groups.get(asks.key)
+        now_s = loop.time()
+        call = _Call(asks, loop.create_future(), math.inf if timeout_s is None else now_s + timeout_s, timeout_s)
+        group = self._groups.get(asks.form)
         if group is None:
-            group = self._groups[asks.key] = Group()
+            group = self._groups[asks.form] = Group()
         group.waiting.append(call)
         if group.in_flight < self._options.in_flight:
             group.in_flight += 1
-            task = loop.create_task(self._work(asks.key, group))
+            task = loop.create_task(self._work(asks.form, group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if timeout_s is None:
-            return await call.answer
-        # asyncio.timeout would cost three times as much.
-        timer = loop.call_later(timeout_s, _give_up, call, timeout_s)
+        self._patience.begin(call)
         try:
             return await call.answer
         finally:
-            timer.cancel()
+            self._patience.end(call)
 
-    async def _work(self, key: object, group: Group[_Call]) -> None:
+    async def _work(self, form: Form, group: Group[_Call]) -> None:
         """Send what waits until nothing does."""
         # All that the loop has ready in this turn comes along.
         await asyncio.sleep(0)
         while group.waiting:
             calls = [call for call in group.take(self._options.max_rows) if not call.answer.done()]
             if calls:
-                await self._send_joined(group, calls)
+                await self._send_joined(calls)
         group.in_flight -= 1
-        if not group.in_flight and not group.alone:
-            self._groups.pop(key, None)
+        if not group.in_flight:
+            self._groups.pop(form, None)
 
-    async def _send_joined(self, group: Group[_Call], calls: list[_Call]) -> None:
+    async def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]
         try:
-            result = await self._send(asks[0].request, join(asks), self._latest(calls))
+            result = await self._send(asks[0].form.request, join(asks), self._latest(calls))
             results = cut(result, asks)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it belongs to the callers
             if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
@@ -100,7 +108,7 @@ class AsyncCoalescer:
                 _fail(call, error)
             return
         if results is None and len(calls) > 1:
-            group.alone = True
+            asks[0].form.alone = True
             await self._send_singly(calls)
             return
         for call, own in zip(calls, results or [result], strict=True):
@@ -112,7 +120,7 @@ class AsyncCoalescer:
             if call.answer.done():
                 continue
             try:
-                result = await self._send(call.asks.request, join([call.asks]), self._latest([call]))
+                result = await self._send(call.asks.form.request, join([call.asks]), self._latest([call]))
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- likewise
                 _fail(call, error)
             else:
@@ -123,15 +131,16 @@ class AsyncCoalescer:
     def _latest(self, calls: list[_Call]) -> float | None:
         """Seconds until the last of the callers gives up."""
         now_s = asyncio.get_running_loop().time()
-        ends = [call.gives_up_s for call in calls]
-        return None if None in ends else max(0.0, max(end for end in ends if end is not None) - now_s)
+        end_s = max(call.gives_up_s for call in calls)
+        return None if end_s == math.inf else max(0.0, end_s - now_s)
 
 
-def _give_up(call: _Call, timeout_s: float) -> None:
+def _give_up(call: _Call) -> None:
     """This caller's time is over."""
     if not call.answer.done():
+        model = call.asks.form.request.model
         call.answer.set_exception(
-            DeadlineExceeded(f"ModelInfer of model {call.asks.request.model!r} gave no answer within {timeout_s:g} s")
+            DeadlineExceeded(f"ModelInfer of model {model!r} gave no answer within {call.timeout_s:g} s")
         )
 
 

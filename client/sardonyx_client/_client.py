@@ -117,7 +117,6 @@ class Client:
             self._sharer = Sharer(
                 Sharing(share, self._core, retry), lambda: Sender(self._core, connect(retry=None), hedge=None)
             )
-        self._coalesce = coalesce
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
             from sardonyx_client._coalescer import Coalescer
@@ -177,9 +176,10 @@ class Client:
             ClientError: One of its subclasses, by who can act.
         """
         with self._core.span("ModelInfer", model):
-            if self._coalescer is not None:
+            coalescer = self._coalescer
+            if coalescer is not None:
                 asks = self._core.joinable(
-                    self._coalesce,
+                    coalescer.forms,
                     model,
                     inputs,
                     named_inputs,
@@ -189,7 +189,7 @@ class Client:
                     parameters=parameters,
                 )
                 if asks is not None:
-                    return self._coalescer.infer(asks, self._core.timeout_s(timeout_s))
+                    return coalescer.infer(asks, self._core.timeout_s(timeout_s))
             sharer = self._sharer
             if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
                 deadline = Deadline(self._core.timeout_s(timeout_s))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,16 +19,19 @@ from sardonyx_client._inference import to_array
 from sardonyx_client._values import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from sardonyx_client._values import ParameterValue
 
-__all__ = ["BLAMED_ON_ONE", "Group", "Joinable", "Request", "cut", "join", "joinable"]
+__all__ = ["BLAMED_ON_ONE", "Form", "Forms", "Group", "Joinable", "Request", "cut", "join"]
 
 BLAMED_ON_ONE = (BadResponse, InvalidArgument, ResourceExhausted, ServerFault)
 """Failures of a joined request that one member may have caused: its members are sent singly."""
+
+# As in _inference.py: one whose shapes never repeat must not fill the program's memory.
+_FORMS: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,39 +51,115 @@ class Request:
     parameters: Mapping[str, ParameterValue]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joinable:
-    """One call that may join others.
+@dataclass(slots=True, eq=False)
+class Form:
+    """What calls that may join have in common. An object for each kind: two are equal where they are one.
 
     Attributes:
-        key: Equal keys may join.
-        request: What it asks.
+        request: What they ask.
+        alone: Set once the model gave an answer that cannot be cut into rows: its calls join no more.
+    """
+
+    request: Request
+    alone: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Joinable:
+    """One call that may join others. Not frozen, for that costs a microsecond; nobody changes it.
+
+    Attributes:
+        form: Calls of the same may join.
         inputs: Name -> array [rows, ...].
         rows: At least 1.
         request_id: Of the caller; comes back in its own result only.
     """
 
-    key: object
-    request: Request
+    form: Form
     inputs: Mapping[str, NDArray[Any]]
     rows: int
     request_id: str
 
 
-def joinable(request: Request, inputs: Mapping[str, ArrayLike], *, request_id: str, max_rows: int) -> Joinable | None:
-    """A call as one that may join others; None where it must go alone.
+class Forms:
+    """Which calls may join. What follows from names, datatypes and shapes is concluded once. Thread-safe.
 
-    Raises:
-        InvalidArgument: A value is no array.
+    Args:
+        max_rows: Of a joined request.
     """
-    arrays = {name: to_array(name, value) for name, value in inputs.items()}
-    sizes = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
-    if len(sizes) != 1 or not 0 < (rows := sizes.pop()) < max_rows:
-        return None
-    forms = tuple((name, _kind(array), array.shape[1:]) for name, array in arrays.items())
-    said = tuple((name, type(value), str(value)) for name, value in request.parameters.items())
-    key = (request.model, request.version, request.outputs, said, forms)
-    return Joinable(key=key, request=request, inputs=arrays, rows=rows, request_id=request_id)
+
+    __slots__ = ("_forms", "_max_rows", "_seen")
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
+        # All that a call says but its data -> form and rows; None where it must go alone.
+        self._seen: dict[tuple[object, ...], tuple[Form, int] | None] = {}
+        # The same without its rows -> form.
+        self._forms: dict[tuple[object, ...], Form] = {}
+
+    def joinable(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> Joinable | None:
+        """A call as one that may join others; None where it must go alone.
+
+        Raises:
+            InvalidArgument: A value is no array.
+        """
+        arrays: dict[str, NDArray[Any]] = {}
+        # True, 1 and 1.0 are equal as keys, and differ on the wire.
+        said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
+        version = version if type(version) is str else str(version)
+        wanted = tuple(outputs) if outputs else ()
+        key: tuple[object, ...] = (model, version, wanted, said)
+        for name, value in inputs.items():
+            array = value if type(value) is np.ndarray else to_array(name, value)
+            arrays[name] = array
+            key += (name, array.dtype, array.shape)
+        try:
+            found = self._seen[key]
+        except KeyError:
+            found = self._learn(key, arrays, model, version, wanted, parameters)
+        if found is None or found[0].alone:
+            return None
+        return Joinable(found[0], arrays, found[1], request_id)
+
+    def _learn(
+        self,
+        key: tuple[object, ...],
+        arrays: Mapping[str, NDArray[Any]],
+        model: str,
+        version: str,
+        outputs: tuple[str, ...],
+        parameters: Mapping[str, ParameterValue] | None,
+    ) -> tuple[Form, int] | None:
+        """Form and rows of a call that says what none has said before."""
+        if len(self._forms) >= _FORMS:
+            self._forms.clear()
+            self._seen.clear()
+        elif len(self._seen) >= _FORMS:
+            # Calls that differ in rows, or in the width of text, go on joining.
+            self._seen.clear()
+        found = None
+        sizes = {array.shape[0] if array.ndim else 0 for array in arrays.values()}
+        if len(sizes) == 1 and 0 < (rows := sizes.pop()) < self._max_rows:
+            parts = tuple((name, _kind(array), array.shape[1:]) for name, array in arrays.items())
+            # A copy: the caller may change its own later.
+            request = Request(
+                model=model,
+                version=version,
+                outputs=outputs,
+                parameters=MappingProxyType({**(parameters or {})}),
+            )
+            found = self._forms.setdefault((model, version, outputs, key[3], parts), Form(request)), rows
+        self._seen[key] = found
+        return found
 
 
 class _Waits(Protocol):
@@ -99,21 +178,20 @@ class Group(Generic[M]):
     Attributes:
         waiting: In the order in which they came.
         in_flight: Requests under way.
-        alone: Set once the model gave an answer that cannot be cut into rows: its calls join no more.
     """
 
-    __slots__ = ("alone", "in_flight", "waiting")
+    __slots__ = ("in_flight", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[M] = deque()
         self.in_flight = 0
-        self.alone = False
 
     def take(self, max_rows: int) -> list[M]:
         """The calls of the next request, at least one. Requires: some wait."""
         taken = [self.waiting.popleft()]
         rows = taken[0].asks.rows
-        while not self.alone and self.waiting and rows + self.waiting[0].asks.rows <= max_rows:
+        alone = taken[0].asks.form.alone
+        while not alone and self.waiting and rows + self.waiting[0].asks.rows <= max_rows:
             taken.append(self.waiting.popleft())
             rows += taken[-1].asks.rows
         return taken
@@ -126,24 +204,25 @@ def join(calls: Sequence[Joinable]) -> dict[str, NDArray[Any]]:
     return {name: np.concatenate([call.inputs[name] for call in calls]) for name in calls[0].inputs}
 
 
-def cut(result: Result, calls: Iterable[Joinable]) -> list[Result] | None:
+def cut(result: Result, calls: Sequence[Joinable]) -> list[Result] | None:
     """The result of a joined request -> that of each call, as views; None where an output does not count rows."""
-    calls = list(calls)
+    arrays = list(result.items())
     rows = sum(call.rows for call in calls)
-    if any(not array.ndim or array.shape[0] != rows for array in result.values()):
+    if any(not array.ndim or array.shape[0] != rows for _, array in arrays):
         return None
+    name, version, parameters, timings = result.model_name, result.model_version, result.parameters, result.timings
     results: list[Result] = []
     start = 0
     for call in calls:
         stop = start + call.rows
         results.append(
             Result(
-                model_name=result.model_name,
-                model_version=result.model_version,
+                model_name=name,
+                model_version=version,
                 request_id=call.request_id,
-                outputs=MappingProxyType({name: array[start:stop] for name, array in result.items()}),
-                parameters=result.parameters,
-                timings=result.timings,
+                outputs=MappingProxyType({output: array[start:stop] for output, array in arrays}),
+                parameters=parameters,
+                timings=timings,
             )
         )
         start = stop

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sardonyx_client._coalesce import BLAMED_ON_ONE, Group, cut, join
+from sardonyx_client._coalesce import BLAMED_ON_ONE, Forms, Group, cut, join
 from sardonyx_client._errors import Cancelled, ClientError, DeadlineExceeded, copy_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Joinable, Request
+    from sardonyx_client._coalesce import Form, Joinable, Request
     from sardonyx_client._options import Coalesce
     from sardonyx_client._values import Result
 
@@ -59,13 +59,17 @@ class Coalescer:
     Args:
         options: How many.
         send: (request, inputs, seconds or None) -> result: one call to the server. Blocks.
+
+    Attributes:
+        forms: Of the calls it takes.
     """
 
     def __init__(self, options: Coalesce, send: Send) -> None:
         self._options = options
         self._send = send
+        self.forms = Forms(options.max_rows)
         self._lock = threading.Lock()
-        self._groups: dict[object, Group[_Call]] = {}
+        self._groups: dict[Form, Group[_Call]] = {}
 
     def infer(self, asks: Joinable, timeout_s: float | None) -> Result:
         """One caller's part of a joined request. Blocks.
@@ -76,9 +80,9 @@ class Coalescer:
         """
         call = _Call(asks, None if timeout_s is None else time.monotonic() + timeout_s)
         with self._lock:
-            group = self._groups.get(asks.key)
+            group = self._groups.get(asks.form)
             if group is None:
-                group = self._groups[asks.key] = Group()
+                group = self._groups[asks.form] = Group()
             group.waiting.append(call)
             if group.in_flight < self._options.in_flight:
                 group.in_flight += 1
@@ -86,7 +90,7 @@ class Coalescer:
         while call.answer is None:
             if not call.woken.wait(_left_s(call)) and self._leave(group, call):
                 raise DeadlineExceeded(
-                    f"ModelInfer of model {asks.request.model!r} gave no answer within {timeout_s:g} s"
+                    f"ModelInfer of model {asks.form.request.model!r} gave no answer within {timeout_s:g} s"
                 )
             if call.leads is not None:
                 self._lead(group, call, call.leads)
@@ -115,7 +119,7 @@ class Coalescer:
         leader.leads = None
         leader.woken.clear()
         try:
-            self._send_joined(group, [call for call in calls if not call.gone])
+            self._send_joined([call for call in calls if not call.gone])
         except BaseException:
             # Such as a keyboard interrupt of the thread that leads: nothing the others did.
             for call in calls:
@@ -128,13 +132,13 @@ class Coalescer:
                     self._appoint(group)
                 else:
                     group.in_flight -= 1
-                    if not group.in_flight and not group.alone:
-                        self._groups.pop(leader.asks.key, None)
+                    if not group.in_flight:
+                        self._groups.pop(leader.asks.form, None)
 
-    def _send_joined(self, group: Group[_Call], calls: list[_Call]) -> None:
+    def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]
         try:
-            result = self._send(asks[0].request, join(asks), _latest_s(calls))
+            result = self._send(asks[0].form.request, join(asks), _latest_s(calls))
             results = cut(result, asks)
         except Exception as error:  # noqa: BLE001 -- it belongs to the callers
             if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
@@ -144,7 +148,7 @@ class Coalescer:
                 call.finish(error)
             return
         if results is None and len(calls) > 1:
-            group.alone = True
+            asks[0].form.alone = True
             self._send_singly(calls)
             return
         for call, own in zip(calls, results or [result], strict=True):
@@ -153,7 +157,7 @@ class Coalescer:
     def _send_singly(self, calls: list[_Call]) -> None:
         for call in calls:
             try:
-                result = self._send(call.asks.request, join([call.asks]), _left_s(call))
+                result = self._send(call.asks.form.request, join([call.asks]), _left_s(call))
             except Exception as error:  # noqa: BLE001 -- likewise
                 call.finish(error)
             else:

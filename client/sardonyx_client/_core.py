@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._coalesce import Request, joinable
+from sardonyx_client._coalesce import Request
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
 from sardonyx_client._timeout import seconds_of
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import grpc
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Joinable
-    from sardonyx_client._options import Coalesce
+    from sardonyx_client._coalesce import Forms, Joinable
     from sardonyx_client._room import Room
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
@@ -131,7 +130,7 @@ class Core:
 
     def joinable(
         self,
-        options: Coalesce | None,
+        forms: Forms,
         model: str,
         inputs: Mapping[str, ArrayLike] | None,
         named_inputs: Mapping[str, ArrayLike],
@@ -146,11 +145,14 @@ class Core:
         Raises:
             InvalidArgument: A value is no array, or an input is given twice.
         """
-        if options is None:
-            return None
-        asks = self.request(model, version=version, outputs=outputs, parameters=parameters)
-        given = _both(inputs, named_inputs)
-        return joinable(asks, given, request_id=request_id, max_rows=options.max_rows)
+        return forms.joinable(
+            model,
+            _both(inputs, named_inputs),
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
+        )
 
     def decode(
         self, answer: bytes | memoryview, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None
@@ -245,6 +247,8 @@ def _both(inputs: Mapping[str, ArrayLike] | None, named_inputs: Mapping[str, Arr
     """
     if not inputs:
         return named_inputs
+    if not named_inputs:
+        return inputs
     repeated = inputs.keys() & named_inputs.keys()
     if repeated:
         raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")

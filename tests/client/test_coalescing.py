@@ -199,6 +199,30 @@ def test_a_caller_whose_time_is_over_leaves_and_the_others_stay(run: Any) -> Non
     assert [result["x"].tolist() for result in results] == [[[0]], [[1]]]
 
 
+def test_tasks_that_wait_for_one_request_have_deadlines_of_their_own() -> None:
+    """Each is told its own limit; who has more time gets the answer that they all waited for."""
+    gate = Gate()
+
+    async def run(address: str) -> None:
+        async with AsyncClient(address, coalesce=Coalesce()) as client:
+            calls = [
+                asyncio.create_task(client.infer("m", x=[[number]], timeout_s=timeout_s, request_id=f"r{number}"))
+                for number, timeout_s in enumerate((0.02, BOUND_S, 0.01, None))
+            ]
+            for number, text in ((2, r"0\.01"), (0, r"0\.02")):
+                with pytest.raises(DeadlineExceeded, match=rf"ModelInfer of model 'm' gave no answer within {text} s"):
+                    await calls[number]
+            gate.opened.set()
+            for number in (1, 3):
+                result = await calls[number]
+                assert result["x"].tolist() == [[number]]
+                assert result.request_id == f"r{number}"
+
+    with TinyServer(ModelInfer=gate) as server:
+        asyncio.run(run(server.address))
+    assert gate.rows == [4]
+
+
 def test_a_cancelled_task_leaves_and_the_others_stay() -> None:
     """Its future is done, so its rows are not sent."""
     gate = Gate()
