@@ -2,11 +2,11 @@
 
 One step for all calls of a burst before the next step for any of them: receive, read and check, run, answer. To
 dispatch on the first message would give batches of one although the rest are already in the socket; and to go back and
-forth between core's code and ours for each call finds cold caches each time: a call of a burst of 64 took 30 us, and 24
+forth between core's code and ours for each call finds cold caches each time: a call of a burst of 64 took 30 us, and 27
 us in steps (2026-11-26). The burst is over when two looks in a row find nothing: core forgets to look at its sockets
 once when it has just finished something by itself.
 
-Cheap models run on this thread. Slow models have runner threads, which send one answer and hand the others back.
+Cheap models run on this thread. Slow models have runner threads, which hand their answers back.
 """
 
 from __future__ import annotations
