@@ -18,6 +18,7 @@ import contextlib
 import ipaddress
 import random
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,6 +101,7 @@ class Sharing:
         self._clock = clock
         self._is_on = False
         self._off_until_s = -float("inf")
+        self._making = threading.Lock()
         self._pool: RegionPool | None = None
         self._answers: dict[str, tuple[int, ...]] = {}
 
@@ -211,12 +213,14 @@ class Sharing:
         if not offered or sys.platform != "linux":
             self._turn_off()
             return False
-        if self._pool is None:
-            from sardonyx_client._region_pool import RegionPool
-            from sardonyx_client._shared_region import remove_leftovers
+        # Threads may make their first calls at once, and what a second pool holds nobody would let go of.
+        with self._making:
+            if self._pool is None:
+                from sardonyx_client._region_pool import RegionPool
+                from sardonyx_client._shared_region import remove_leftovers
 
-            remove_leftovers()
-            self._pool = RegionPool(self._most_bytes)
+                remove_leftovers()
+                self._pool = RegionPool(self._most_bytes)
         self._is_on = True
         return True
 
