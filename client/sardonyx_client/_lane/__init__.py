@@ -1,13 +1,11 @@
 """The lane: ModelInfer over a small HTTP/2 of our own, where it is certain to do what grpc's channel does.
 
 grpcio's cost is in its Python layer: some 200 us of CPU for a call that the lane makes in a third of that. The channel
-is its slow twin, which takes every call that is not plain: see ``target.py`` and ``request.py`` for what is.
+is its slow twin, which takes every call that is not plain: see ``target.py`` and ``request.py`` for what is. Frames and
+header blocks are sardonyx_wire.http2's.
 
     target.py       which addresses the lane can go to
     request.py      metadata and deadline -> the header block of a request
-    huffman.py      RFC 7541's code for strings
-    hpack.py        header blocks <-> fields
-    frames.py       the frames of HTTP/2
     fields.py       a header block of the server -> what gRPC says in it
     failure.py      how a call fails
     answer.py       one call's answer as it arrives, and how it ended

@@ -10,7 +10,7 @@ import numpy as np
 
 from sardonyx_client._lane.failure import LaneFailure, code_of_reset
 from sardonyx_client._lane.fields import HTTP_OK
-from sardonyx_client._lane.frames import LARGEST_WINDOW_BYTES, ErrorCode
+from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

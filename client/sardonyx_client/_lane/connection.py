@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._lane.answer import Answer
 from sardonyx_client._lane.failure import ConnectionBroken
 from sardonyx_client._lane.frame_reader import FrameReader
-from sardonyx_client._lane.frames import (
+from sardonyx_client._lane.outflow import Outflow
+from sardonyx_client._lane.stream import Stream
+from sardonyx_wire.http2.frames import (
     SETTING,
     ErrorCode,
     Flag,
@@ -22,9 +24,7 @@ from sardonyx_client._lane.frames import (
     reset,
     window_update,
 )
-from sardonyx_client._lane.hpack import HpackError
-from sardonyx_client._lane.outflow import Outflow
-from sardonyx_client._lane.stream import Stream
+from sardonyx_wire.http2.hpack import HpackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

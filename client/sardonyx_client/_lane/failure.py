@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_client._lane.frames import ErrorCode
+from sardonyx_wire.http2.frames import ErrorCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,16 +9,19 @@ from urllib.parse import unquote_to_bytes
 
 import grpc
 
-from sardonyx_client._lane.hpack import decode_block
+from sardonyx_wire.http2.hpack import FieldTable, decode_block
 
 if TYPE_CHECKING:
-    from sardonyx_client._lane.hpack import Field
+    from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["HTTP_OK", "FieldReader", "Section"]
 
 # A server whose blocks all differ, with an id in each say, must not fill the memory of its callers.
 _MEMO_ENTRIES: Final = 64
 _MEMO_KEY_BYTES: Final = 1024
+# Blocks are stateless, as was asked for by SETTINGS_HEADER_TABLE_SIZE 0, so their fields cannot be much longer than the
+# block, which is limited.
+_MAX_FIELDS_BYTES: Final = 1 << 24
 
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -86,7 +89,7 @@ class FieldReader:
         """
         section = self._memo.get(block)
         if section is None:
-            section = _section(decode_block(block))
+            section = _section(decode_block(block, FieldTable(0), most_bytes=_MAX_FIELDS_BYTES))
             if len(block) <= _MEMO_KEY_BYTES:
                 if len(self._memo) >= _MEMO_ENTRIES:
                     self._memo.clear()

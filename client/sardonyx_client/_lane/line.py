@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.failure import ConnectionBroken, LaneFailure, deadline_exceeded
-from sardonyx_client._lane.frames import ErrorCode, go_away, reset
 from sardonyx_client._lane.sockets import tune
+from sardonyx_wire.http2.frames import ErrorCode, go_away, reset
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._lane.failure import ConnectionBroken
-from sardonyx_client._lane.frames import (
+from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,
     LARGEST_FRAME_BYTES,
     LARGEST_WINDOW_BYTES,
+    MAX_FRAME_BYTES,
     PREFACE,
     ErrorCode,
+    Setting,
+    settings,
+    window_update,
 )
 
 if TYPE_CHECKING:
@@ -19,7 +23,23 @@ if TYPE_CHECKING:
 
     from sardonyx_client._lane.stream import Stream
 
-__all__ = ["Outflow"]
+__all__ = ["OPENING", "Outflow"]
+
+# Windows are as wide as they can be: one call's answer is read by its caller at once, and what is asked for must fit in
+# memory anyway. Answers are limited by the client's max_message_bytes.
+OPENING: Final = (
+    PREFACE
+    + settings(
+        {
+            Setting.HEADER_TABLE_SIZE: 0,
+            Setting.ENABLE_PUSH: 0,
+            Setting.INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES,
+            Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+        }
+    )
+    + window_update(0, LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+)
+"""What the client says first."""
 
 
 class Outflow:
@@ -33,7 +53,7 @@ class Outflow:
     __slots__ = ("_frame_bytes", "_unsent", "_window", "initial_window", "out")
 
     def __init__(self) -> None:
-        self.out: list[bytes | memoryview] = [PREFACE]
+        self.out: list[bytes | memoryview] = [OPENING]
         self.initial_window = DEFAULT_WINDOW_BYTES
         self._window = DEFAULT_WINDOW_BYTES
         self._frame_bytes = DEFAULT_FRAME_BYTES

@@ -7,10 +7,10 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.hpack import encode_block
+from sardonyx_wire.http2.hpack import encode_block
 
 if TYPE_CHECKING:
-    from sardonyx_client._lane.hpack import Field
+    from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["Metadata", "RequestBlocks", "encode_timeout"]
 

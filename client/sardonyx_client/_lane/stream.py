@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.frames import Flag, Kind, head
+from sardonyx_wire.http2.frames import Flag, Kind, head
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.answer import Answer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.failure import ConnectionBroken, deadline_exceeded
-from sardonyx_client._lane.frames import go_away
+from sardonyx_wire.http2.frames import go_away
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sardonyx_client._lane import outflow
 from sardonyx_client._lane.failure import ConnectionBroken, LaneFailure
-from sardonyx_client._lane.frames import PREFACE, Flag, Kind, frame, reset, window_update
+from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
 from tests.client.lane.wire import (
     OPENING,
     TRAILERS,
@@ -50,7 +51,7 @@ class TestRequests:
         assert connection.usable
         fresh = type(connection)(connection._fields, None)
         assert not fresh.usable
-        assert b"".join(fresh.take()) == PREFACE
+        assert b"".join(fresh.take()) == outflow.OPENING
         feed(fresh, settings(MAX_FRAME_SIZE=1 << 20))
         assert list(frames_of(b"".join(fresh.take()))) == [(Kind.SETTINGS, Flag.ACK, 0, b"")]
 

@@ -19,7 +19,7 @@ from sardonyx_client import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_client._lane.frames import Flag, Kind, frame, reset, window_update
+from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from tests.client.lane.peers import BOUND_S, Peer, PeerConnection
 from tests.client.lane.wire import OPENING, answer, data, headers, prefixed, settings

@@ -8,7 +8,7 @@ from hpack import Encoder
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.fields import FieldReader
-from sardonyx_client._lane.frames import HEAD, HEAD_BYTES, SETTING, Flag, Kind, frame
+from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, SETTING, Flag, Kind, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -63,7 +63,7 @@ def answer(stream_id: int, message: bytes) -> bytes:
 
 def settings(**values: int) -> bytes:
     """Settings by their names in ``Setting``."""
-    from sardonyx_client._lane.frames import Setting
+    from sardonyx_wire.http2.frames import Setting
 
     return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(Setting[name], value) for name, value in values.items()))
 

@@ -1,21 +1,23 @@
-"""Header blocks of HTTP/2 (HPACK, RFC 7541) without their dynamic table: every block says the same wherever it stands.
+"""Header blocks of HTTP/2 (HPACK, RFC 7541).
 
-Requests are written with the static table and with literals that are not indexed. Of the server we ask for the same by
-SETTINGS_HEADER_TABLE_SIZE 0, so an answer that refers to the dynamic table breaks the protocol. The package ``hpack``
-would be one more dependency of everybody who installs the client, for a state that the lane does not want: that blocks
-are stateless is what lets it remember what they mean. Tests hold this module equal to that package.
+Blocks are written with the static table and with literals that are not indexed, so that they say the same wherever they
+stand. What is read may use a dynamic table: the server lets its callers have one, since they send before they hear what
+it allows; the client asks for none, by SETTINGS_HEADER_TABLE_SIZE 0. The package ``hpack`` would be one more dependency
+of everybody who installs the client, and does not tell when a block may be remembered. Tests hold this module equal to
+that package.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.huffman import HuffmanError, decode_huffman
+from sardonyx_wire.http2.huffman import HuffmanError, decode_huffman
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Field", "HpackError", "decode_block", "encode_block"]
+__all__ = ["Field", "FieldTable", "HeaderTooLarge", "HpackError", "decode_block", "encode_block"]
 
 Field = tuple[bytes, bytes]
 """Name, in lower case, and value."""
@@ -59,8 +61,76 @@ _INTEGER_BITS: Final = 28
 _SECRETS: Final = frozenset({b"authorization", b"cookie"})
 
 
+# What a field counts beside its bytes, in tables and lists (RFC 7541, section 4.1; RFC 9113, section 10.5.1).
+_FIELD_BYTES: Final = 32
+
+
 class HpackError(ValueError):
-    """The bytes are no header block, or need a dynamic table."""
+    """The bytes are no header block, or need a larger dynamic table than there is."""
+
+
+class HeaderTooLarge(HpackError):
+    """The fields of a block are longer than is accepted: some bytes may say the same long field again and again."""
+
+
+class FieldTable:
+    """The dynamic table of what one side sends (RFC 7541, section 2.3.2).
+
+    Args:
+        limit_bytes: What SETTINGS_HEADER_TABLE_SIZE allows; the table begins with this size.
+
+    Attributes:
+        changes: How often it has changed: as long as it has not, equal blocks say the same.
+    """
+
+    __slots__ = ("_entries", "_limit_bytes", "_most_bytes", "_used_bytes", "changes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = self._most_bytes = limit_bytes
+        self._used_bytes = 0
+        # Newest first.
+        self._entries: deque[Field] = deque()
+        self.changes = 0
+
+    def resize(self, most_bytes: int) -> None:
+        """The other side chose another size.
+
+        Raises:
+            HpackError: It is larger than was agreed.
+        """
+        if most_bytes > self._limit_bytes:
+            raise HpackError(
+                f"a header table of {most_bytes} bytes is larger than the {self._limit_bytes} bytes that were agreed"
+            )
+        self.changes += 1
+        self._most_bytes = most_bytes
+        self._evict()
+
+    def add(self, field: Field) -> None:
+        """Put a field first; the oldest go where room is needed, and even the new one where it is too large."""
+        self.changes += 1
+        self._entries.appendleft(field)
+        self._used_bytes += _size(field)
+        self._evict()
+
+    def entry(self, index: int) -> Field:
+        """By its number, static entries first.
+
+        Raises:
+            HpackError: There is none.
+        """
+        if 0 < index <= len(_STATIC):
+            return _STATIC[index - 1]
+        position = index - len(_STATIC) - 1
+        if not 0 <= position < len(self._entries):
+            raise HpackError(
+                f"a header refers to entry {index} of a table that has {len(_STATIC) + len(self._entries)}"
+            )
+        return self._entries[position]
+
+    def _evict(self) -> None:
+        while self._used_bytes > self._most_bytes:
+            self._used_bytes -= _size(self._entries.pop())
 
 
 def encode_block(fields: Iterable[Field]) -> bytes:
@@ -80,11 +150,17 @@ def encode_block(fields: Iterable[Field]) -> bytes:
     return bytes(block)
 
 
-def decode_block(block: bytes) -> list[Field]:
+def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Field]:
     """Block -> fields, in order.
 
+    Args:
+        block: A whole one.
+        table: Of the side that sent it; changed as the block says. After an error it is of no use any more.
+        most_bytes: That all fields may have together, counted as the protocol counts them: 32 for each, and its bytes.
+
     Raises:
-        HpackError: It is damaged, or refers to the dynamic table.
+        HeaderTooLarge: The fields are longer than that.
+        HpackError: It is damaged, or refers to what is not in the table.
     """
     fields: list[Field] = []
     position = 0
@@ -93,19 +169,28 @@ def decode_block(block: bytes) -> list[Field]:
             first = block[position]
             if first & _INDEXED:
                 index, position = _read_integer(block, position, 7)
-                fields.append(_entry(index))
+                field = table.entry(index)
             elif first & (_LITERAL_INDEXED | _TABLE_SIZE) == _TABLE_SIZE:
+                if fields:
+                    raise HpackError("the size of a header table changes within a header")
                 size, position = _read_integer(block, position, 5)
-                if size or fields:
-                    raise HpackError("the server's header table is larger than the 0 bytes that were agreed")
+                table.resize(size)
+                continue
             else:
-                index, position = _read_integer(block, position, 6 if first & _LITERAL_INDEXED else 4)
+                indexed = first & _LITERAL_INDEXED
+                index, position = _read_integer(block, position, 6 if indexed else 4)
                 if index:
-                    name = _entry(index)[0]
+                    name = table.entry(index)[0]
                 else:
                     name, position = _read_string(block, position)
                 value, position = _read_string(block, position)
-                fields.append((name, value))
+                field = name, value
+                if indexed:
+                    table.add(field)
+            fields.append(field)
+            most_bytes -= _size(field)
+            if most_bytes < 0:
+                raise HeaderTooLarge("the fields of a header are longer than is accepted")
     except IndexError:
         raise HpackError("a header block ends within a field") from None
     except HuffmanError as error:
@@ -113,10 +198,8 @@ def decode_block(block: bytes) -> list[Field]:
     return fields
 
 
-def _entry(index: int) -> Field:
-    if not 0 < index <= len(_STATIC):
-        raise HpackError(f"a header refers to entry {index} of a table that has {len(_STATIC)}")
-    return _STATIC[index - 1]
+def _size(field: Field) -> int:
+    return len(field[0]) + len(field[1]) + _FIELD_BYTES
 
 
 def _integer(value: int, bits: int, kind: int) -> bytes:

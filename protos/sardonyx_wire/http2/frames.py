@@ -1,10 +1,13 @@
-"""Frames of HTTP/2 (RFC 9113) that a client of unary calls writes and reads: their numbers and their bytes."""
+"""Frames of HTTP/2 (RFC 9113): their numbers and their bytes."""
 
 from __future__ import annotations
 
 import struct
 from enum import IntEnum, IntFlag
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "DEFAULT_FRAME_BYTES",
@@ -24,6 +27,7 @@ __all__ = [
     "go_away",
     "head",
     "reset",
+    "settings",
     "window_update",
 ]
 
@@ -39,7 +43,10 @@ DEFAULT_WINDOW_BYTES: Final = 65535
 LARGEST_FRAME_BYTES: Final = 2**24 - 1
 LARGEST_WINDOW_BYTES: Final = 2**31 - 1
 MAX_FRAME_BYTES: Final = 1 << 20
-"""Largest frame that the server may send: a picture comes in one."""
+"""Largest frame that the other side may send: a picture comes in one."""
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client says first, before its settings."""
 
 
 class Kind(IntEnum):
@@ -74,6 +81,7 @@ class Setting(IntEnum):
     MAX_CONCURRENT_STREAMS = 3
     INITIAL_WINDOW_SIZE = 4
     MAX_FRAME_SIZE = 5
+    MAX_HEADER_LIST_SIZE = 6
 
 
 class ErrorCode(IntEnum):
@@ -83,6 +91,7 @@ class ErrorCode(IntEnum):
     PROTOCOL_ERROR = 1
     INTERNAL_ERROR = 2
     FLOW_CONTROL_ERROR = 3
+    STREAM_CLOSED = 5
     FRAME_SIZE_ERROR = 6
     REFUSED_STREAM = 7
     CANCEL = 8
@@ -111,27 +120,11 @@ def reset(stream_id: int, code: int) -> bytes:
     return frame(Kind.RST_STREAM, 0, stream_id, code.to_bytes(4))
 
 
-def go_away(code: int) -> bytes:
-    """Say why this side ends the connection. The server has opened no streams."""
-    return frame(Kind.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4))
+def go_away(code: int, *, last_id: int = 0) -> bytes:
+    """Say why this side ends the connection, and the last stream of the other side that it deals with."""
+    return frame(Kind.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4))
 
 
-def _settings(settings: dict[Setting, int]) -> bytes:
-    return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in settings.items()))
-
-
-# Windows are as wide as they can be: one call's answer is read by its caller at once, and what is asked for must fit in
-# memory anyway. Answers are limited by the client's max_message_bytes.
-PREFACE: Final = (
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    + _settings(
-        {
-            Setting.HEADER_TABLE_SIZE: 0,
-            Setting.ENABLE_PUSH: 0,
-            Setting.INITIAL_WINDOW_SIZE: LARGEST_WINDOW_BYTES,
-            Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
-        }
-    )
-    + window_update(0, LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
-)
-"""What a client says first."""
+def settings(values: Mapping[Setting, int]) -> bytes:
+    """What this side asks for."""
+    return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in values.items()))

@@ -1,0 +1,8 @@
+"""What client and server share of HTTP/2: bytes and numbers, no connection and no I/O.
+
+huffman.py   RFC 7541's code for strings
+hpack.py     header blocks <-> fields
+frames.py    the frames of RFC 9113
+"""
+
+__all__: list[str] = []
