@@ -131,7 +131,7 @@ class RequestReader:
     def __init__(self) -> None:
         self._memo: dict[bytes, Header] = {}
 
-    def decode(self, message: bytes) -> Decoded:
+    def decode(self, message: bytes | memoryview) -> Decoded:
         """Read one message.
 
         Args:
@@ -146,7 +146,7 @@ class RequestReader:
         """
         parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
         if parts is None:
-            return decode_with_protobuf(message)
+            return decode_with_protobuf(bytes(message))
         key, id_field, payloads = parts
         header = self._memo.get(key)
         if header is None:

@@ -25,13 +25,14 @@ from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.sampling import Sampling, TraceSettings
 from sardonyx_server.engine.shared_memory import Regions
 from sardonyx_server.engine.statistics import snapshots
-from sardonyx_server.errors import CannotListen, SettingsError, Unsupported
+from sardonyx_server.errors import SettingsError, Unsupported
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
+from sardonyx_server.rpc.direct.lane import DirectLane, Limits, why_not_direct
 from sardonyx_server.rpc.introspection import EXTENSIONS, Introspection, ServerInfo
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.log_settings import LogSettings
@@ -207,7 +208,7 @@ class App:
 
     @property
     def transport(self) -> str:
-        """``lane`` or ``grpcio``: what serves ModelInfer."""
+        """``direct``, ``lane`` or ``grpcio``: what serves ModelInfer."""
         return self._transport.name
 
     @property
@@ -222,7 +223,8 @@ class App:
             CannotListen: The address is taken or not ours.
         """
         settings = self._settings
-        self.address = self._listen(settings.host, settings.grpc_port)
+        place = f"[{settings.host}]" if ":" in settings.host and not settings.host.startswith("[") else settings.host
+        self.address = f"{place}:{self._transport.listen(settings.host, settings.grpc_port)}"
         self._traces.start()
         self._server.start()
         self._transport.start()
@@ -255,7 +257,7 @@ class App:
             self._transport.wait_idle(timeout_s)
         grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
         self._published.close()
-        self._server.stop(grace_s).wait()
+        self._transport.stop_server(grace_s).wait()
         self._published.free_threads()
         finished = self._lifecycle.stop(0.0 if self._hurry.is_set() else grace_s)
         # The last answers may be on their way through the lane.
@@ -271,9 +273,35 @@ class App:
         """Drop what is in flight, so that :meth:`drain_and_stop` returns soon. Does not block."""
         self._hurry.set()
         self._transport.hurry()
-        self._server.stop(0)
+        self._transport.stop_server(0)
 
-    def _make_transport(self, cores: int) -> Lane | PublicApi:
+    def _make_transport(self, cores: int) -> DirectLane | Lane | PublicApi:
+        settings = self._settings
+        on_grpc = self._make_grpc_transport(cores)
+        if settings.transport not in {"auto", "direct"}:
+            return on_grpc
+        problem = why_not_direct(compresses=settings.grpc_infer_response_compression_level != "none")
+        if not problem:
+            return DirectLane(
+                self._server,
+                behind=on_grpc,
+                method=_INFER,
+                intake=self._make_intake(DirectLane.name),
+                authorise=self._authorise,
+                cores=cores,
+                limits=Limits(
+                    max_message_bytes=settings.max_message_bytes,
+                    unfinished_bytes=settings.max_queue_bytes,
+                    min_ping_interval_s=settings.keepalive_min_ping_interval_s / 2,
+                ),
+                on_lost=self._lost,
+            )
+        if settings.transport == "direct":
+            raise SettingsError(f"transport: 'direct' does not work here ({problem}); leave it to 'auto'")
+        return on_grpc
+
+    def _make_grpc_transport(self, cores: int) -> Lane | PublicApi:
+        """What takes inference from gRPC's core."""
         wanted = self._settings.transport
         problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
@@ -292,7 +320,7 @@ class App:
                 "another version, or leave it to 'auto', which then serves on grpcio's public API"
             )
         _LOG.warning(
-            "ModelInfer is served on grpcio's public API, several times slower than on the lane",
+            "inference that gRPC's core takes is served on grpcio's public API, several times slower than on the lane",
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
         return PublicApi(
@@ -305,17 +333,6 @@ class App:
 
     def _make_intake(self, transport: str) -> Intake:
         return Intake(self.registry, find_region=self._regions.find, tracer=self._sampling, transport=transport)
-
-    def _listen(self, host: str, port: int) -> str:
-        place = f"[{host}]" if ":" in host and not host.startswith("[") else host
-        try:
-            bound = self._server.add_insecure_port(f"{place}:{port}")
-        except RuntimeError as error:
-            raise CannotListen(
-                f"cannot listen on {place}:{port}: the port is in use or the address is not this machine's; choose "
-                "another with --grpc-port or --host"
-            ) from error
-        return f"{place}:{bound}"
 
     def _look(self) -> Mapping[str, ModelSpec | BrokenModel]:
         """What lies on disk and shall be served."""

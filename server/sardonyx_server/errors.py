@@ -7,6 +7,7 @@
     |   |-- AlreadyExists             the name is taken
     |   |-- DeadlineExceeded          the caller's time is up
     |   |-- Cancelled                 the caller went away
+    |   |-- MessageTooLarge           more bytes than the server takes or sends at a time
     |   |-- Unauthenticated           no or wrong credentials
     |   `-- Forbidden                 known, but not allowed
     |-- TryLater                      the same request may succeed later
@@ -36,6 +37,7 @@ __all__ = [
     "Forbidden",
     "InvalidRequest",
     "LoadFailed",
+    "MessageTooLarge",
     "ModelUnavailable",
     "NotFound",
     "Overloaded",
@@ -122,6 +124,12 @@ class Cancelled(CallerError):
     """The caller went away before the model ran for it."""
 
     reason = "CANCELLED"
+
+
+class MessageTooLarge(CallerError):
+    """A message has more bytes than the server takes or sends at a time."""
+
+    reason = "MESSAGE_TOO_LARGE"
 
 
 class Unauthenticated(CallerError):

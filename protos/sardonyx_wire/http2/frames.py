@@ -120,9 +120,9 @@ def reset(stream_id: int, code: int) -> bytes:
     return frame(Kind.RST_STREAM, 0, stream_id, code.to_bytes(4))
 
 
-def go_away(code: int, *, last_id: int = 0) -> bytes:
+def go_away(code: int, *, last_id: int = 0, text: str = "") -> bytes:
     """Say why this side ends the connection, and the last stream of the other side that it deals with."""
-    return frame(Kind.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4))
+    return frame(Kind.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4) + text.encode())
 
 
 def settings(values: Mapping[Setting, int]) -> bytes:

@@ -17,7 +17,7 @@ from sardonyx_wire.http2.huffman import HuffmanError, decode_huffman
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Field", "FieldTable", "HeaderTooLarge", "HpackError", "decode_block", "encode_block"]
+__all__ = ["Field", "FieldTable", "HeaderTooLarge", "HpackError", "decode_block", "encode_block", "fields_bytes"]
 
 Field = tuple[bytes, bytes]
 """Name, in lower case, and value."""
@@ -196,6 +196,11 @@ def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Fi
     except HuffmanError as error:
         raise HpackError(str(error)) from error
     return fields
+
+
+def fields_bytes(fields: Iterable[Field]) -> int:
+    """Size of a header's fields, as the protocol counts them."""
+    return sum(map(_size, fields))
 
 
 def _size(field: Field) -> int:

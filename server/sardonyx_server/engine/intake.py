@@ -55,7 +55,7 @@ class Intake:
         self._given_inline: dict[Model, None] = {}
         self._given_runners: dict[Model, None] = {}
 
-    def accept(self, message: bytes, call: Call, received_s: float | None = None) -> None:
+    def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None) -> None:
         """Take one request in. Never blocks and never raises; the call is answered now or later, once.
 
         After some calls of it, :meth:`run_waiting` sets the models to work.

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest
+from sardonyx_server.rpc.forwarded import peer_of
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Entry:
     def authorise(self, context: grpc.ServicerContext) -> None:
         """Raise where this call is not allowed."""
         if self._authorise is not None:
-            self._authorise(self.path, context.invocation_metadata(), context.peer())
+            metadata = context.invocation_metadata()
+            self._authorise(self.path, metadata, peer_of(metadata, context.peer()))
 
     def parse(self, message: bytes) -> Any:
         """The request message.

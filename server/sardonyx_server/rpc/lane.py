@@ -22,6 +22,7 @@ from sardonyx_server.rpc.completion_queue import AttachedQueue, Event, receive_o
 from sardonyx_server.rpc.lag import Away
 from sardonyx_server.rpc.lane_call import LaneCall
 from sardonyx_server.rpc.lane_stream import LaneStream
+from sardonyx_server.rpc.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,7 @@ class Lane:
         cores: int = 1,
         on_lost: Callable[[Exception], None],
     ) -> None:
+        self._server = server
         self._queue = AttachedQueue(server, (method, stream_method))
         self._method = method
         self._stream_method = stream_method
@@ -125,6 +127,14 @@ class Lane:
         self._tasks.append(task)
         return not self._asleep
 
+    def listen(self, host: str, port: int) -> int:
+        """Bind the address. Returns the port.
+
+        Raises:
+            CannotListen: It is taken or not ours.
+        """
+        return listen(self._server, host, port)
+
     def start(self) -> None:
         """Take calls. Requires: the server has been started. Once."""
         for _ in range(_POSTED_CALLS):
@@ -160,6 +170,14 @@ class Lane:
         """End :meth:`wait_idle`."""
         if self._idle is not None:
             self._idle.set()
+
+    def stop_server(self, grace_s: float | None) -> threading.Event:
+        """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
+
+        Returns:
+            Set when that is over.
+        """
+        return self._server.stop(grace_s)
 
     def stop(self) -> None:
         """End the thread. Requires: the server is stopped and every call has been answered. Once; blocks shortly."""

@@ -12,6 +12,7 @@ from sardonyx_server.rpc.completion_queue import (
     close_operations,
     failure_operations,
 )
+from sardonyx_server.rpc.forwarded import peer_of
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LaneCall:
     def peer(self) -> str:
         """Address of the caller."""
         peer: bytes | str = self._call.peer()
-        return peer.decode(errors="replace") if isinstance(peer, bytes) else peer
+        return peer_of(self.metadata, peer.decode(errors="replace") if isinstance(peer, bytes) else peer)
 
     def watch(self) -> None:
         """Keep :attr:`cancelled` up to date from now on."""

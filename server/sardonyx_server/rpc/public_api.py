@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sardonyx_server.rpc.forwarded import peer_of
+from sardonyx_server.rpc.listening import listen
 from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams, abort
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class PublicApi:
         authorise: Authorise | None,
         max_streams: int = MAX_STREAMS,
     ) -> None:
+        self._server = server
         self._method = method
         self._make_intake = make_intake
         self._authorise = authorise
@@ -76,6 +79,14 @@ class PublicApi:
         for path, handler in handlers:
             _, service, name = path.split("/")
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+
+    def listen(self, host: str, port: int) -> int:
+        """Bind the address. Returns the port.
+
+        Raises:
+            CannotListen: It is taken or not ours.
+        """
+        return listen(self._server, host, port)
 
     def start(self) -> None:
         """Nothing to do: the stock server takes the calls."""
@@ -109,6 +120,14 @@ class PublicApi:
         with self._changed:
             self._hurried = True
             self._changed.notify_all()
+
+    def stop_server(self, grace_s: float | None) -> threading.Event:
+        """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
+
+        Returns:
+            Set when that is over.
+        """
+        return self._server.stop(grace_s)
 
     def stop(self) -> None:
         """Nothing to do."""
@@ -164,7 +183,7 @@ class PublicCall:
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._context.peer()
+        return peer_of(self.metadata, self._context.peer())
 
     def watch(self) -> None:
         """Keep :attr:`cancelled` up to date from now on."""

@@ -48,6 +48,7 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
     errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.MessageTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     errors.TryLater: grpc.StatusCode.UNAVAILABLE,

@@ -258,7 +258,7 @@ def test_what_was_accepted_before_a_stop_is_answered(transport: Transport) -> No
     """A stop with grace waits for it; calls that come later are refused."""
     sent = [transport.send(bytes((k,))) for k in range(10)]
     taken = [transport.calls.take() for _ in sent]
-    stopped = transport.server.stop(BOUND_S)
+    stopped = transport.serving.stop_server(BOUND_S)
     late = transport.send()
     # CANCELLED where core had read the call before it knew of the stop.
     assert failed(late) in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
@@ -274,8 +274,8 @@ def test_a_second_stop_hurries(transport: Transport) -> None:
     sent = transport.send()
     _, call = transport.calls.take()
     call.watch()
-    stopped = transport.server.stop(BOUND_S)
-    transport.server.stop(0)
+    stopped = transport.serving.stop_server(BOUND_S)
+    transport.serving.stop_server(0)
     assert failed(sent) in {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
     until(lambda: call.cancelled)
     call.reply(b"too late")
@@ -315,7 +315,7 @@ def test_a_stop_under_load_loses_no_accepted_call(name: str) -> None:
             warm.wait(BOUND_S)
             # Core may keep a call that arrives at the very moment of the stop until the grace is over (seen once in
             # some hundred runs of grpcio 1.85): so the grace ends before the patience of the test.
-            assert transport.server.stop(BOUND_S / 10).wait(BOUND_S)
+            assert transport.serving.stop_server(BOUND_S / 10).wait(BOUND_S)
             codes = set().union(*(end.result() for end in ends))
         # grpc cancels what it had read from the socket and not handed over yet.
         assert codes <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}

@@ -22,6 +22,7 @@ EXPECTED = {
     "AlreadyExists": "ALREADY_EXISTS",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Cancelled": "CANCELLED",
+    "MessageTooLarge": "RESOURCE_EXHAUSTED",
     "Unauthenticated": "UNAUTHENTICATED",
     "Forbidden": "PERMISSION_DENIED",
     "TryLater": "UNAVAILABLE",

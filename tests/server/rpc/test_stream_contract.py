@@ -417,7 +417,7 @@ def test_a_stop_without_grace_cancels_streams(transport: Transport) -> None:
         busy.send(request())
         _, call = transport.calls.take()
         until(lambda: transport.serving.open_calls == 2)
-        transport.server.stop(0)
+        transport.serving.stop_server(0)
         assert idle.rest() == busy.rest() == []
         assert {idle.code(), busy.code()} <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
         until(lambda: call.cancelled)

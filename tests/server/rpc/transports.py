@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sardonyx_server.rpc.direct.lane import DirectLane, Limits
 from sardonyx_server.rpc.lane import Lane
 from sardonyx_server.rpc.public_api import PublicApi
 
@@ -24,7 +25,7 @@ __all__ = ["METHOD", "STREAM_METHOD", "TRANSPORTS", "Calls", "Transport", "opene
 
 METHOD: Final = "/test.Service/Infer"
 STREAM_METHOD: Final = "/test.Service/StreamInfer"
-TRANSPORTS: Final = ("lane", "grpcio")
+TRANSPORTS: Final = ("direct", "lane", "grpcio")
 BOUND_S: Final = 20.0
 # On the public API each open call holds a thread.
 THREADS: Final = 64
@@ -88,7 +89,6 @@ class Transport:
     name: str
     address: str
     serving: Any
-    server: grpc.Server
     channel: Any  # a grpc.Channel, whose stubs want serializers
     calls: Calls
     lost: list[Exception]
@@ -115,18 +115,8 @@ def opened(
     calls: Any = Calls(react)
     lost: list[Exception] = []
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
-    serving: Lane | PublicApi
-    if name == "lane":
-        serving = Lane(
-            server,
-            method=METHOD,
-            stream_method=STREAM_METHOD,
-            intake=calls,
-            authorise=authorise,
-            on_lost=lost.append,
-            **more,
-        )
-    else:
+    serving: DirectLane | Lane | PublicApi
+    if name == "grpcio":
         serving = PublicApi(
             server,
             method=METHOD,
@@ -135,17 +125,40 @@ def opened(
             authorise=authorise,
             **more,
         )
-    port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        serving = Lane(
+            server,
+            method=METHOD,
+            stream_method=STREAM_METHOD,
+            intake=calls,
+            authorise=authorise,
+            on_lost=lost.append,
+            **({} if name == "direct" else more),
+        )
+    if name == "direct":
+        serving = DirectLane(
+            server,
+            behind=serving,
+            method=METHOD,
+            intake=calls,
+            authorise=authorise,
+            limits=Limits(
+                max_message_bytes=dict(options).get("grpc.max_receive_message_length", 1 << 30) % (1 << 31),
+                unfinished_bytes=1 << 30,
+                min_ping_interval_s=0.0,
+            ),
+            on_lost=lost.append,
+            **{"cores": 1, **more},
+        )
+    port = serving.listen("127.0.0.1", 0)
     server.start()
     serving.start()
     try:
         address = f"127.0.0.1:{port}"
         with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
-            yield Transport(
-                name=name, address=address, serving=serving, server=server, channel=channel, calls=calls, lost=lost
-            )
+            yield Transport(name=name, address=address, serving=serving, channel=channel, calls=calls, lost=lost)
         until(lambda: not serving.open_calls)
     finally:
-        server.stop(None).wait()
+        assert serving.stop_server(None).wait(BOUND_S)
         serving.stop()
     assert not lost

@@ -1,0 +1,73 @@
+"""Answers and failures of unary calls -> frames of HTTP/2."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from sardonyx_server.rpc.direct.message import PREFIX_BYTES
+from sardonyx_server.rpc.status import to_status
+from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Flag, Kind, frame, head
+from sardonyx_wire.http2.hpack import encode_block
+
+if TYPE_CHECKING:
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = ["OPENING", "WELL", "answer_frames", "failure_block", "header_frames"]
+
+_BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+OPENING: Final = encode_block(_BEGINNING)
+"""Header block in front of a message."""
+
+WELL: Final = encode_block([(b"grpc-status", b"0")])
+"""Header block behind a message: all went well."""
+
+# Of a message these stay as they are (gRPC over HTTP/2, "Percent-Byte-Unencoded").
+_UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_END_STREAM: Final = int(Flag.END_STREAM)
+_END_HEADERS: Final = int(Flag.END_HEADERS)
+
+
+def failure_block(error: Exception) -> bytes:
+    """Header block that is the whole answer of a call that fails."""
+    status = to_status(error)
+    fields: list[Field] = [
+        *_BEGINNING,
+        (b"grpc-status", b"%d" % status.code),
+        (b"grpc-message", quote(status.message, safe=_UNQUOTED).encode()),
+    ]
+    for name, value in status.trailing:
+        text = base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1")
+        fields.append((name.encode("latin-1"), text))
+    return encode_block(fields)
+
+
+def header_frames(stream_id: int, block: bytes, *, end: bool, most_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
+    """A header in as many frames as it needs."""
+    flags = _END_STREAM if end else 0
+    if len(block) <= most_bytes:
+        return head(Kind.HEADERS, flags | _END_HEADERS, stream_id, len(block)) + block
+    pieces = [block[start : start + most_bytes] for start in range(0, len(block), most_bytes)]
+    frames = [frame(Kind.HEADERS, flags, stream_id, pieces[0])]
+    frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    frames.append(frame(Kind.CONTINUATION, _END_HEADERS, stream_id, pieces[-1]))
+    return b"".join(frames)
+
+
+# Head of a header without its stream; head of the data and prefix of the message in one.
+_OPENING_HEAD: Final = header_frames(0, OPENING, end=False)[:5]
+_WELL_HEAD: Final = header_frames(0, WELL, end=True)[:5]
+_STREAM_ID: Final = struct.Struct(">L")
+_MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
+_DATA: Final = int(Kind.DATA)
+
+
+def answer_frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
+    """All of an answer but its message: what stands before it, and behind it. The message is sent in one frame."""
+    length = len(message)
+    size = length + PREFIX_BYTES
+    number = _STREAM_ID.pack(stream_id)
+    message_head = _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)
+    return _OPENING_HEAD + number + OPENING + message_head, _WELL_HEAD + number + WELL

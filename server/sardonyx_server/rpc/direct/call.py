@@ -1,0 +1,191 @@
+"""One ModelInfer on the direct lane, and its stream of HTTP/2. See :class:`~sardonyx_server.engine.call.Call`."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sardonyx_server.errors import InvalidRequest, ServerError
+from sardonyx_server.rpc.direct.message import PREFIX_BYTES, Assembly
+from sardonyx_wire.http2.frames import window_update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sardonyx_server.engine.queue import ByteBudget
+    from sardonyx_server.rpc.direct.connection import Connection
+    from sardonyx_server.rpc.direct.request import Request
+
+__all__ = ["STREAM_WINDOW_BYTES", "DirectCall", "Host"]
+
+STREAM_WINDOW_BYTES: Final = 1 << 20
+"""What a caller may send on a stream before it hears more: a picture. A larger message is given its room at once."""
+
+
+class Host(Protocol):
+    """What calls want of the lane. All of it on the lane's thread, but for :meth:`later`."""
+
+    max_message_bytes: int
+    unfinished: ByteBudget
+
+    def is_current_thread(self) -> bool:
+        """Whether this is the lane's thread."""
+        ...
+
+    def later(self, task: Callable[[], None]) -> bool:
+        """Have a task run on the lane's thread. Any thread; never blocks."""
+        ...
+
+    def take_in(self, message: bytes | memoryview, call: DirectCall) -> None:
+        """A message is whole."""
+
+    def refuse(self, error: Exception, call: DirectCall) -> None:
+        """A call cannot go on: answer it."""
+
+    def ended(self) -> None:
+        """A call that began is over."""
+
+
+class DirectCall:
+    """A call.
+
+    Args:
+        host: The lane.
+        connection: Where it came.
+        stream_id: Its number there.
+        request: Its header.
+
+    Attributes:
+        id: Number of the stream.
+        cancelled: Whether the caller has gone away.
+        deadline_s: When the caller gives up, on ``time.monotonic``.
+        half_closed: Whether the caller has sent all it will.
+        widened: How much more than at the beginning the caller takes on this stream, in bytes.
+    """
+
+    __slots__ = (
+        "_assembly", "_connection", "_host", "_request", "_taken", "cancelled", "deadline_s", "half_closed", "id",
+        "widened",
+    )  # fmt: skip
+
+    streamed = False
+
+    def __init__(self, host: Host, connection: Connection, stream_id: int, request: Request) -> None:
+        self._host = host
+        self._connection = connection
+        self._request = request
+        # Whether it has been handed on, so that it will be answered.
+        self._taken = False
+        # Of its message, where that comes in pieces.
+        self._assembly: Assembly | None = None
+        self.id = stream_id
+        self.cancelled = False
+        self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
+        self.half_closed = False
+        self.widened = 0
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the caller says beside gRPC, in the order sent."""
+        return self._request.metadata
+
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self._connection.peer
+
+    def watch(self) -> None:
+        """Nothing to do: :attr:`cancelled` is always up to date."""
+
+    def reply(self, message: bytes) -> None:
+        """Answer. Any thread; never blocks."""
+        if self._host.is_current_thread():
+            self._connection.answer(self, message)
+        else:
+            self._host.later(partial(self._connection.answer, self, message))
+
+    def fail(self, error: Exception) -> None:
+        """Answer with the status of an error. Any thread; never blocks."""
+        if self._host.is_current_thread():
+            self._connection.fail(self, error)
+        else:
+            self._host.later(partial(self._connection.fail, self, error))
+
+    # What comes of the caller, on the lane's thread.
+
+    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+        """Data came, between two positions; ``ends``: and they were the last."""
+        size = end - begin - PREFIX_BYTES
+        if (
+            not self._taken
+            and self._assembly is None
+            # The prefix of a message that is not compressed is its length in five bytes.
+            and 0 <= size == int.from_bytes(data[begin : begin + PREFIX_BYTES]) <= self._host.max_message_bytes
+        ):
+            # The whole message in one frame, as nearly always.
+            self._taken = True
+            self.half_closed = ends
+            self._host.take_in(data[begin + PREFIX_BYTES : end], self)
+            return
+        if not self._taken:
+            self._piece(memoryview(data)[begin:end])
+        if ends:
+            self.half_close()
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
+        return None if self._assembly is None else self._assembly.room
+
+    def filled(self, size: int, *, ends: bool) -> None:
+        """So many bytes were put into :attr:`room`."""
+        if self._assembly is not None:
+            self._see_whole(self._assembly.filled(size))
+        if ends:
+            self.half_close()
+
+    def half_close(self) -> None:
+        """The caller has sent all it will."""
+        self.half_closed = True
+        if not self._taken:
+            self.refuse(InvalidRequest("the call ended without a request message", reason="NO_MESSAGE"))
+
+    def refuse(self, error: Exception) -> None:
+        """It cannot go on."""
+        self._hand_on()
+        self._host.refuse(error, self)
+
+    def drop(self) -> None:
+        """The caller has gone away."""
+        self.cancelled = True
+        if not self._taken:
+            self._hand_on()
+            self._host.ended()
+
+    def _piece(self, piece: memoryview) -> None:
+        """A piece of the message."""
+        assembly = self._assembly
+        if assembly is None:
+            assembly = self._assembly = Assembly(self._host.max_message_bytes, self._host.unfinished)
+        was_known = assembly.size >= 0
+        try:
+            message = assembly.add(piece)
+        except ServerError as error:
+            self.refuse(error)
+            return
+        missing = assembly.size + PREFIX_BYTES - STREAM_WINDOW_BYTES
+        if missing > 0 and not was_known:
+            self._connection.put(window_update(self.id, missing))
+        self._see_whole(message)
+
+    def _see_whole(self, message: memoryview | None) -> None:
+        if message is not None:
+            self._hand_on()
+            self._host.take_in(message, self)
+
+    def _hand_on(self) -> None:
+        self._taken = True
+        if self._assembly is not None:
+            self._assembly.drop()
+            self._assembly = None

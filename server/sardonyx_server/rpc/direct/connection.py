@@ -1,0 +1,460 @@
+"""One caller's connection: its streams and its windows (RFC 9113). No I/O; all of it on the lane's thread.
+
+A ModelInfer that is not compressed is a DirectCall. Every other stream goes on to the stock server: see relay.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sardonyx_server.errors import MessageTooLarge
+from sardonyx_server.rpc.direct import call as calls
+from sardonyx_server.rpc.direct.answers import OPENING, WELL, answer_frames, failure_block, header_frames
+from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_server.rpc.direct.call import STREAM_WINDOW_BYTES, DirectCall
+from sardonyx_server.rpc.direct.frame_reader import FrameReader
+from sardonyx_server.rpc.direct.message import PREFIX_BYTES
+from sardonyx_server.rpc.direct.outflow import Flow, Outflow
+from sardonyx_server.rpc.direct.relay import Relayed
+from sardonyx_server.rpc.direct.request import MAX_FIELDS_BYTES, RequestReader
+from sardonyx_wire.http2.frames import (
+    DEFAULT_WINDOW_BYTES,
+    LARGEST_WINDOW_BYTES,
+    MAX_FRAME_BYTES,
+    SETTING,
+    ErrorCode,
+    Flag,
+    Kind,
+    Setting,
+    frame,
+    go_away,
+    reset,
+    settings,
+    window_update,
+)
+from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.direct.relay import Relay
+    from sardonyx_server.rpc.direct.request import Request
+
+__all__ = ["Connection", "Host"]
+
+_MAX_STREAMS: Final = 1 << 16
+# How much of the connection's window is used up before the caller gets it back: no call ever waits for it.
+_RETURNED_BYTES: Final = 1 << 28
+# Likewise of a relayed stream.
+_STREAM_RETURNED_BYTES: Final = 1 << 16
+# Answers up to this size are put together with their frames; larger ones are written from where they lie.
+_COPIED_BYTES: Final = 32 * 1024
+# The stock server keeps to the windows of the streams by itself.
+_NO_WINDOW: Final = 1 << 60
+# gRPC's core cuts a caller off after so many pings that come too soon after each other.
+_PING_STRIKES: Final = 2
+_LAST_ID: Final = 2**31 - 1
+_ACK: Final = int(Flag.ACK)
+_PING_BYTES: Final = 8
+_WORD_BYTES: Final = 4
+# "The header table has no entries from now on": the beginning of a header block.
+_NO_TABLE: Final = b"\x20"
+
+_GREETING: Final = settings(
+    {
+        Setting.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
+        Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+        Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
+        Setting.MAX_HEADER_LIST_SIZE: MAX_FIELDS_BYTES,
+    }
+) + window_update(0, LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+
+
+class Host(calls.Host, Protocol):
+    """What a connection wants of the lane.
+
+    Attributes:
+        method: Full name of the method that is the lane's own.
+        min_ping_interval_s: Callers that ping more often are cut off.
+    """
+
+    method: bytes
+    min_ping_interval_s: float
+
+    def begun(self, call: DirectCall) -> None:
+        """A call came.
+
+        Raises:
+            ServerError: It is not allowed.
+        """
+
+    def touch(self, connection: Connection) -> None:
+        """A connection has something to be written."""
+
+    def relay(self, connection: Connection) -> Relay | None:
+        """A way to the stock server; None where it takes no more."""
+
+
+class Connection:
+    """See the module.
+
+    Args:
+        host: The lane.
+        peer: Address of the caller, in gRPC's form.
+
+    Attributes:
+        peer: As given.
+        outflow: What goes to the caller.
+        receive: Takes bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`.
+    """
+
+    __slots__ = (
+        "_broken", "_frames", "_going", "_host", "_last_id", "_pinged_s", "_relay", "_requests", "_resized", "_streams",
+        "_strikes", "_used", "outflow", "peer", "receive",
+    )  # fmt: skip
+
+    def __init__(self, host: Host, peer: str) -> None:
+        self._host = host
+        self.peer = peer
+        self.outflow = Outflow()
+        self._frames = FrameReader(self)
+        self.receive: Callable[[bytes], None] = self._frames.receive
+        self._requests = RequestReader()
+        self._streams: dict[int, DirectCall | Relayed] = {}
+        self._relay: Relay | None = None
+        self._last_id = 0
+        # It takes no more calls; it broke the protocol.
+        self._going = self._broken = False
+        self._used = 0
+        # The caller allows another header table than before: the next header says that we use none.
+        self._resized = False
+        self._strikes = 0
+        self._pinged_s = 0.0
+        self.put(_GREETING)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be said, once all is written."""
+        return self._broken or (self._going and not self._streams)
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes of the caller may be put, told by :meth:`filled`; None where they go to receive()."""
+        left = self._frames.left
+        if not left:
+            return None
+        call = self._streams.get(self._frames.left_id)
+        room = call.room if isinstance(call, DirectCall) else None
+        return None if room is None else room[:left]
+
+    def filled(self, size: int) -> None:
+        """So many bytes were put into :attr:`room`."""
+        frames = self._frames
+        frames.filled(size)
+        call = self._streams[frames.left_id]
+        if isinstance(call, DirectCall):
+            call.filled(size, ends=frames.left_ends and not frames.left)
+
+    def answer(self, call: DirectCall, message: bytes) -> None:
+        """A call has its answer. The caller may have gone away; then it is swallowed."""
+        self._host.ended()
+        if call.id not in self._streams:
+            return
+        self._strikes = 0
+        outflow = self.outflow
+        size = len(message) + PREFIX_BYTES
+        if (
+            size > outflow.window
+            or size > outflow.initial_window + call.widened
+            or size > outflow.frame_bytes
+            or self._resized
+            or not call.half_closed
+        ):
+            self._answer_slowly(call, message)
+            return
+        del self._streams[call.id]
+        outflow.window -= size
+        out = outflow.out
+        if not out:
+            self._host.touch(self)
+        before, behind = answer_frames(call.id, message)
+        if size <= _COPIED_BYTES:
+            out.append(before + message + behind)
+        else:
+            out += (before, message, behind)
+
+    def fail(self, call: DirectCall, error: Exception) -> None:
+        """A call fails. Likewise."""
+        self._host.ended()
+        if self._streams.pop(call.id, None) is not None:
+            self._put_failure(call, error)
+
+    def put(self, frames: bytes) -> None:
+        """Send frames as they are."""
+        out = self.outflow.out
+        if not out:
+            self._host.touch(self)
+        out.append(frames)
+
+    def break_off(self, error: ConnectionBroken) -> None:
+        """The caller broke the protocol: say so. What is under way on the connection is lost."""
+        self._broken = True
+        # gRPC's clients know "too_many_pings", and ping half as often from then on.
+        self.put(go_away(error.code, last_id=self._last_id, text=str(error)))
+
+    def say_goodbye(self) -> None:
+        """Take no more calls: those that come are for another server."""
+        if not self._going:
+            self._going = True
+            self.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
+
+    def cancel_all(self) -> None:
+        """End what is under way here. What is relayed the stock server ends."""
+        for stream_id in [stream_id for stream_id, call in self._streams.items() if isinstance(call, DirectCall)]:
+            self._drop(stream_id)
+            self.put(reset(stream_id, ErrorCode.CANCEL))
+
+    def lost(self) -> None:
+        """The connection is gone, and so are its calls."""
+        for stream_id in list(self._streams):
+            self._drop(stream_id)
+        if self._relay is not None:
+            self._relay.give_up()
+
+    def _put_failure(self, call: DirectCall, error: Exception) -> None:
+        self.put(header_frames(call.id, self._opened(failure_block(error)), end=True) + _last(call))
+
+    def _opened(self, block: bytes) -> bytes:
+        """A header block, after the change of the header table that has to come first, if one has to."""
+        if self._resized:
+            self._resized = False
+            return _NO_TABLE + block
+        return block
+
+    def _answer_slowly(self, call: DirectCall, message: bytes) -> None:
+        """Where windows or frames are too small for the whole answer, or more is to be said."""
+        limit = self._host.max_message_bytes
+        if len(message) > limit:
+            del self._streams[call.id]
+            text = f"the answer is larger than max_message_bytes: it has {len(message)} bytes, {limit} are sent"
+            self._put_failure(
+                call, MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")
+            )
+            return
+        self.put(header_frames(call.id, self._opened(OPENING), end=False))
+        flow = Flow(call.id, self.outflow.initial_window + call.widened)
+        prefix = len(message).to_bytes(PREFIX_BYTES)
+        if len(message) <= _COPIED_BYTES:
+            flow.parts.append(memoryview(prefix + message))
+        else:
+            flow.parts += (memoryview(prefix), memoryview(message))
+        flow.parts.append(header_frames(call.id, WELL, end=True) + _last(call))
+        self.outflow.send(flow)
+        if not flow.parts:
+            del self._streams[call.id]
+
+    # What the caller sends: see frame_reader.py.
+
+    def used(self, size: int) -> None:
+        """Data took so much of the connection's window."""
+        self._used += size
+        if self._used >= _RETURNED_BYTES:
+            self.put(window_update(0, self._used))
+            self._used = 0
+
+    def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+        """Data of a stream came."""
+        call = self._streams.get(stream_id)
+        if call is None:
+            self._check_known(stream_id)
+        elif isinstance(call, DirectCall):
+            call.data(data, begin, end, ends=ends)
+        else:
+            call.relay.data(call, data[begin:end], end=ends)
+
+    def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        """A whole header came."""
+        try:
+            request = self._requests.read(block)
+        except HeaderTooLarge as error:
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
+        except HpackError as error:
+            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+        if stream_id <= self._last_id or not stream_id & 1:
+            self._trailers(stream_id, ends=ends)
+            return
+        self._last_id = stream_id
+        if self._going or len(self._streams) >= _MAX_STREAMS:
+            self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+        elif request.is_plain and request.path == self._host.method:
+            self._open(stream_id, request, ends=ends)
+        else:
+            self._open_relayed(stream_id, request, ends=ends)
+
+    def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """Any other frame came; kinds that are not known are ignored, as the protocol wants."""
+        if kind == Kind.RST_STREAM:
+            self._on_reset(stream_id, body)
+        elif kind == Kind.SETTINGS:
+            self._on_settings(flags, stream_id, body)
+        elif kind == Kind.PING:
+            self._on_ping(flags, stream_id, body)
+        elif kind == Kind.WINDOW_UPDATE:
+            self._on_window_update(stream_id, body)
+        elif kind == Kind.PUSH_PROMISE or (kind == Kind.GOAWAY and stream_id):
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a caller may not send a frame of kind {kind} there")
+
+    def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
+        call = DirectCall(self._host, self, stream_id, request)
+        self._streams[stream_id] = call
+        try:
+            self._host.begun(call)
+        except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
+            call.refuse(error)
+            return
+        if request.fields_bytes > MAX_FIELDS_BYTES:
+            text = (
+                f"the metadata is larger than max: it has {request.fields_bytes} bytes, {MAX_FIELDS_BYTES} are accepted"
+            )
+            call.refuse(MessageTooLarge(f"{text}; send less of it"))
+        elif ends:
+            call.half_close()
+
+    def _open_relayed(self, stream_id: int, request: Request, *, ends: bool) -> None:
+        relay = self._relay
+        if relay is None or not relay.usable:
+            relay = self._relay = self._host.relay(self)
+        if relay is None:
+            self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+        else:
+            self._streams[stream_id] = relay.open(stream_id, request.fields, end=ends)
+
+    def _trailers(self, stream_id: int, *, ends: bool) -> None:
+        """A second header of a stream: gRPC has no use for it, but it ends the stream."""
+        self._check_known(stream_id)
+        if not ends:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a second header")
+        call = self._streams.get(stream_id)
+        if isinstance(call, DirectCall):
+            call.half_close()
+        elif call is not None:
+            call.relay.data(call, b"", end=True)
+
+    def _check_known(self, stream_id: int) -> None:
+        """Frames of streams that are over are ignored; there must have been such a stream."""
+        if stream_id > self._last_id or not stream_id & 1:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
+
+    def _drop(self, stream_id: int) -> None:
+        """Nobody waits for a stream any more."""
+        call = self._streams.pop(stream_id, None)
+        self.outflow.drop(stream_id)
+        if isinstance(call, DirectCall):
+            call.drop()
+
+    def _on_reset(self, stream_id: int, body: bytes) -> None:
+        code = _word(body)
+        self._check_known(stream_id)
+        call = self._streams.get(stream_id)
+        self._drop(stream_id)
+        if isinstance(call, Relayed):
+            call.relay.reset(call, code)
+
+    def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
+        if stream_id or len(body) % SETTING.size or (flags & _ACK and body):
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
+        if flags & _ACK:
+            return
+        for name, value in SETTING.iter_unpack(body):
+            if name == Setting.MAX_FRAME_SIZE:
+                self.outflow.set_frame_bytes(value)
+            elif name == Setting.INITIAL_WINDOW_SIZE:
+                self.outflow.set_initial_window(value)
+                if self._relay is not None:
+                    self._relay.set_initial_window(value)
+            elif name == Setting.HEADER_TABLE_SIZE:
+                self._resized = True
+        self.put(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self._go_on()
+
+    def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
+        if stream_id or len(body) != _PING_BYTES:
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a ping is damaged")
+        if flags & _ACK:
+            return
+        now_s = time.monotonic()
+        if now_s - self._pinged_s < self._host.min_ping_interval_s:
+            self._strikes += 1
+            if self._strikes > _PING_STRIKES:
+                raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+        self._pinged_s = now_s
+        self.put(frame(Kind.PING, _ACK, 0, body))
+
+    def _on_window_update(self, stream_id: int, body: bytes) -> None:
+        size = _word(body) & _LAST_ID
+        if not stream_id:
+            self.outflow.widen(size)
+            self._go_on()
+            return
+        self._check_known(stream_id)
+        call = self._streams.get(stream_id)
+        if isinstance(call, Relayed):
+            call.relay.widen(call, size)
+        elif call is not None:
+            self._widen(call, size)
+
+    def _widen(self, call: DirectCall, size: int) -> None:
+        """The caller takes more of an answer."""
+        call.widened += size
+        flow = self.outflow.flow(call.id)
+        if not size or (self.outflow.initial_window + call.widened > LARGEST_WINDOW_BYTES and flow is None):
+            self._drop(call.id)
+            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR if size else ErrorCode.PROTOCOL_ERROR))
+        elif flow is not None:
+            flow.window += size
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Windows have changed: send what may be sent."""
+        was_empty = not self.outflow.out
+        for stream_id in self.outflow.go_on():
+            if isinstance(self._streams.get(stream_id), DirectCall):
+                del self._streams[stream_id]
+        if was_empty and self.outflow.out:
+            self._host.touch(self)
+
+    # What the stock server sends: see relay.py.
+
+    def relayed(self, stream: Relayed, part: memoryview | bytes) -> None:
+        """Data (a view) or frames of a relayed stream, in order."""
+        self._strikes = 0
+        was_empty = not self.outflow.out
+        flow = self.outflow.flow(stream.id) or Flow(stream.id, _NO_WINDOW, stream.relay.returned)
+        flow.parts.append(part)
+        self.outflow.send(flow)
+        if was_empty and self.outflow.out:
+            self._host.touch(self)
+
+    def relayed_ended(self, stream: Relayed) -> None:
+        """A relayed stream is over for both sides."""
+        self._streams.pop(stream.id, None)
+
+    def relayed_used(self, stream: Relayed, size: int) -> None:
+        """So many bytes of a relayed stream went on: the caller may send more."""
+        stream.used += size
+        if stream.used >= _STREAM_RETURNED_BYTES and not stream.caller_ended:
+            self.put(window_update(stream.id, stream.used))
+            stream.used = 0
+
+
+def _last(call: DirectCall) -> bytes:
+    """Where a call is answered before the caller has sent all: it need not."""
+    return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
+
+
+def _word(body: bytes) -> int:
+    """Four bytes."""
+    if len(body) != _WORD_BYTES:
+        raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes where 4 are due")
+    return int.from_bytes(body)

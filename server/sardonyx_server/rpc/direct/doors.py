@@ -1,0 +1,147 @@
+"""Where callers come in: listening sockets, and what happens where no more connections can be taken."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import CannotListen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Doors", "peer_name"]
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+_BACKLOG: Final = 4096
+_ACCEPTED_AT_ONCE: Final = 64
+# Where the process has no file descriptors left: how long to wait for some.
+_PAUSE_S: Final = 0.1
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Doors:
+    """The listening sockets of one lane.
+
+    Args:
+        epoll: Where they are watched.
+        on_connected: Takes a connected socket.
+    """
+
+    def __init__(self, epoll: select.epoll, on_connected: Callable[[socket.socket], None]) -> None:
+        self._epoll = epoll
+        self._on_connected = on_connected
+        self._listeners: dict[int, socket.socket] = {}
+        self._again_s: float | None = None
+
+    def open(self, host: str, port: int) -> int:
+        """Listen on all addresses of a host, on one port.
+
+        Args:
+            host: Name or address.
+            port: 0 = any that is free.
+
+        Returns:
+            The port.
+
+        Raises:
+            CannotListen: One of them is taken or not ours.
+        """
+        place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(
+                host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            ):
+                listener = socket.socket(family, socket.SOCK_STREAM)
+                self._listeners[listener.fileno()] = listener
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    # The wildcard is both families', and an address is one's.
+                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+                listener.bind((address[0], port, *address[2:]))
+                listener.listen(_BACKLOG)
+                listener.setblocking(False)  # noqa: FBT003  # its only argument
+                port = listener.getsockname()[1]
+        except OSError as error:
+            for listener in self._listeners.values():
+                listener.close()
+            self._listeners.clear()
+            raise CannotListen(
+                f"cannot listen on {place}:{port}: the port is in use or the address is not this machine's; choose "
+                "another with --grpc-port or --host"
+            ) from error
+        self._watch()
+        return port
+
+    def on_event(self, fd: int) -> None:
+        """Somebody comes in at a door; nothing where ``fd`` is none."""
+        listener = self._listeners.get(fd)
+        if listener is not None:
+            for _ in range(_ACCEPTED_AT_ONCE):
+                if not self._accept(listener):
+                    return
+
+    def patience_s(self) -> float:
+        """How long the thread may sleep before it must ask again; below 0 = for ever."""
+        if self._again_s is None:
+            return -1
+        left_s = self._again_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        self._again_s = None
+        self._watch()
+        return 0
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        for fd, listener in self._listeners.items():
+            if self._again_s is None:
+                self._epoll.unregister(fd)
+            listener.close()
+        self._again_s = None
+        self._listeners.clear()
+
+    def _watch(self) -> None:
+        for fd in self._listeners:
+            self._epoll.register(fd, select.EPOLLIN)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take a connection; whether there may be more."""
+        try:
+            connected, _ = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS:
+                return True  # The caller has gone away already.
+            if self._again_s is None:
+                _LOG.warning("cannot take a connection for now", extra={"reason": str(error)})
+                self._again_s = time.monotonic() + _PAUSE_S
+                for fd in self._listeners:
+                    self._epoll.unregister(fd)
+            return False
+        try:
+            connected.setblocking(False)  # noqa: FBT003  # its only argument
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._on_connected(connected)
+        except OSError:
+            connected.close()
+        return True
+
+
+def peer_name(connected: socket.socket) -> str:
+    """Address of the other side in gRPC's form, such as ``ipv4:127.0.0.1:53312``.
+
+    Raises:
+        OSError: It has gone away already.
+    """
+    address = connected.getpeername()
+    if connected.family == socket.AF_INET6:
+        return f"ipv6:%5B{address[0]}%5D:{address[1]}"
+    return f"ipv4:{address[0]}:{address[1]}"

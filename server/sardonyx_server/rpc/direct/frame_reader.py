@@ -1,0 +1,200 @@
+"""Bytes of a caller -> frames of HTTP/2: where they begin and end, padding, headers in several frames. No I/O.
+
+DATA is handed on as it comes. Everything else waits until its frame is whole, and a header until its last frame is.
+The client has its like (sardonyx_client/_lane/frame_reader.py), which reads into a buffer of its own. Here one buffer
+for each of ten thousand connections would be too many, and most messages are short: they are cut out of what was read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode, Flag, Kind
+
+if TYPE_CHECKING:
+
+    class Sink(Protocol):
+        """Is told what came."""
+
+        def used(self, size: int) -> None:
+            """Data took so much of the connection's window."""
+
+        def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+            """Data came, between two positions; ``ends``: and they were the stream's last."""
+
+        def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+            """A whole header block came."""
+
+        def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+            """Any other frame came."""
+
+
+__all__ = ["FrameReader"]
+
+# A header of more than this is an attack.
+_MAX_BLOCK_BYTES: Final = 64 * 1024
+_PRIORITY_BYTES: Final = 5
+_STREAM_BITS: Final = 2**31 - 1
+# As plain numbers: an IntFlag is made anew by each `&`, which takes half a microsecond.
+_DATA: Final = int(Kind.DATA)
+_HEADERS: Final = int(Kind.HEADERS)
+_SETTINGS: Final = int(Kind.SETTINGS)
+_CONTINUATION: Final = int(Kind.CONTINUATION)
+_END_STREAM: Final = int(Flag.END_STREAM)
+_END_HEADERS: Final = int(Flag.END_HEADERS)
+_PADDED: Final = int(Flag.PADDED)
+_PADDED_OR_PRIORITY: Final = int(Flag.PADDED | Flag.PRIORITY)
+_PRIORITY: Final = int(Flag.PRIORITY)
+_ACK: Final = int(Flag.ACK)
+
+
+class FrameReader:
+    """Reads one connection.
+
+    Args:
+        sink: Is told what came.
+
+    Attributes:
+        left: Bytes of a DATA frame that are still to come.
+        left_id: Its stream.
+        left_ends: Whether it is the stream's last.
+    """
+
+    __slots__ = (
+        "_block", "_block_ends", "_block_frames", "_block_id", "_greeted", "_regular", "_rest", "_sink", "left",
+        "left_ends", "left_id",
+    )  # fmt: skip
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._greeted = False
+        # The caller has sent its settings and is not within a header: any frame may come.
+        self._regular = False
+        # What was read and is not a whole frame yet; of DATA only the head waits here.
+        self._rest = b""
+        self.left = self.left_id = 0
+        self.left_ends = False
+        # A header that goes on in the next frame.
+        self._block: bytearray | None = None
+        self._block_id = self._block_frames = 0
+        self._block_ends = False
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the caller.
+
+        Raises:
+            ConnectionBroken: It broke the protocol.
+        """
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        position, stop = 0, len(data)
+        if not self._greeted:
+            if data[: len(PREFACE)] != PREFACE[:stop]:
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "this server speaks HTTP/2 without TLS")
+            if stop < len(PREFACE):
+                self._rest = data
+                return
+            self._greeted = True
+            position = len(PREFACE)
+        if self.left:
+            position = self._rest_of_data(data, stop)
+        unpack, sink = HEAD.unpack_from, self._sink
+        while stop - position >= HEAD_BYTES:
+            high, low, kind, flags, stream_id = unpack(data, position)
+            begin = position + HEAD_BYTES
+            position = begin + (high << 8 | low)
+            if kind == _DATA and position <= stop and not flags & _PADDED and self._regular:
+                sink.used(position - begin)
+                sink.data(stream_id & _STREAM_BITS, data, begin, position, ends=flags & _END_STREAM != 0)
+            elif kind == _HEADERS and position <= stop and flags & _END_HEADERS and self._is_plain(flags):
+                sink.header(stream_id & _STREAM_BITS, data[begin:position], ends=flags & _END_STREAM != 0)
+            elif position <= stop:
+                self._frame(kind, flags, stream_id & _STREAM_BITS, data[begin:position])
+            else:
+                self._cut_off(kind, flags, stream_id & _STREAM_BITS, data, begin, position)
+                return
+        self._rest = data[position:]
+
+    def filled(self, size: int) -> None:
+        """So many bytes of the DATA frame were read by somebody else."""
+        self.left -= size
+        self._sink.used(size)
+
+    def _is_plain(self, flags: int) -> bool:
+        return self._regular and not flags & _PADDED_OR_PRIORITY
+
+    def _rest_of_data(self, data: bytes, stop: int) -> int:
+        """Hand on what belongs to a frame that began earlier; returns where the next begins."""
+        size = min(self.left, stop)
+        self.filled(size)
+        self._sink.data(self.left_id, data, 0, size, ends=self.left_ends and not self.left)
+        return size
+
+    def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
+        """A frame that is not whole yet."""
+        if end - begin > MAX_FRAME_BYTES:
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {end - begin} bytes")
+        if kind != _DATA or flags & _PADDED or not self._regular:
+            self._rest = data[begin - HEAD_BYTES :]
+            return
+        stop = len(data)
+        self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & _END_STREAM != 0
+        if begin < stop:
+            self._sink.used(stop - begin)
+            self._sink.data(stream_id, data, begin, stop, ends=False)
+
+    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """A whole frame that is not the usual."""
+        if len(body) > MAX_FRAME_BYTES:
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes")
+        if not self._regular:
+            if self._block is None and (kind != _SETTINGS or flags & _ACK):
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
+            if self._block is not None and kind != _CONTINUATION:
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+            self._regular = self._block is None
+        if kind == _CONTINUATION:
+            self._go_on(flags, stream_id, body)
+        elif kind in {_DATA, _HEADERS}:
+            self._padded_or_split(kind, flags, stream_id, body)
+        else:
+            self._sink.control(kind, flags, stream_id, body)
+
+    def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """A header or data with padding, or a header that is only begun."""
+        if kind == _DATA:
+            self._sink.used(len(body))
+        if flags & _PADDED:
+            if not body or body[0] >= len(body):
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
+            body = body[1 : len(body) - body[0]]
+        if kind == _DATA:
+            self._sink.data(stream_id, body, 0, len(body), ends=flags & _END_STREAM != 0)
+            return
+        if flags & _PRIORITY:
+            if len(body) < _PRIORITY_BYTES:
+                raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
+            body = body[_PRIORITY_BYTES:]
+        if flags & _END_HEADERS:
+            self._sink.header(stream_id, body, ends=flags & _END_STREAM != 0)
+            return
+        self._block, self._block_id, self._block_frames = bytearray(body), stream_id, 1
+        self._block_ends = flags & _END_STREAM != 0
+        self._regular = False
+
+    def _go_on(self, flags: int, stream_id: int, body: bytes) -> None:
+        """A header goes on."""
+        block = self._block
+        if block is None or stream_id != self._block_id:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+        block += body
+        self._block_frames += 1
+        # A frame counts as well: empty ones could go on for ever.
+        if len(block) + self._block_frames * HEAD_BYTES > _MAX_BLOCK_BYTES:
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {_MAX_BLOCK_BYTES} bytes")
+        if flags & _END_HEADERS:
+            self._block = None
+            self._regular = True
+            self._sink.header(stream_id, bytes(block), ends=self._block_ends)

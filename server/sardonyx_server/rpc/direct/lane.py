@@ -1,0 +1,399 @@
+"""The thread of the direct lane: waits for all sockets, reads what is there, runs it, and writes what came of it.
+
+All that the sockets hold is read before any model runs: to dispatch on the first message would give batches of one
+although the rest are already there. Cheap models run on this thread. Slow models have runner threads, which hand their
+answers back. What belongs to neither method goes on to the stock server, which listens on a socket of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import select
+import socket
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.queue import ByteBudget
+from sardonyx_server.rpc.direct.connection import Connection
+from sardonyx_server.rpc.direct.doors import Doors, peer_name
+from sardonyx_server.rpc.direct.relay import Relay
+from sardonyx_server.rpc.direct.wire import Wire
+from sardonyx_server.rpc.lag import Away
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import grpc
+
+    from sardonyx_server.engine.intake import Intake
+    from sardonyx_server.rpc.direct.call import DirectCall
+    from sardonyx_server.rpc.direct.wire import Owner
+    from sardonyx_server.rpc.lag import LaneLag
+    from sardonyx_server.rpc.lane import Lane
+    from sardonyx_server.rpc.methods import Authorise
+    from sardonyx_server.rpc.public_api import PublicApi
+
+__all__ = ["DirectLane", "Limits", "why_not_direct"]
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+# How long the thread looks for the next event before it sleeps, where pauses have been shorter than that: to wake up
+# takes longer, and finds cold caches. A caller that sends a request upon each answer pauses for some 30 us.
+_SPIN_S: Final = 60e-6
+_LONG_PAUSE_S: Final = 1e-3
+_PAUSE_GAIN: Final = 0.2
+# Messages that make a step of their own: enough for a runner that is free to begin with.
+_STEP: Final = 16
+# A steady stream of messages must not keep the models waiting: dispatch at least this often.
+_MAX_BURST: Final = 256
+_EVENTS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What callers may do.
+
+    Attributes:
+        max_message_bytes: Largest message that is accepted or sent.
+        unfinished_bytes: Most bytes of messages that are not whole yet.
+        min_ping_interval_s: Callers that ping more often are cut off.
+    """
+
+    max_message_bytes: int
+    unfinished_bytes: int
+    min_ping_interval_s: float
+
+
+class DirectLane:
+    """Takes one method from the sockets and answers it through an intake.
+
+    Args:
+        server: A stock server that has not been started; takes all other methods.
+        behind: What serves the hot methods on that server, where they do not come directly.
+        method: Full name of the unary method.
+        intake: Where requests go; used by the lane's thread only.
+        authorise: Raises where a call is not allowed; None allows all.
+        cores: That this process may use.
+        limits: Of what callers may do.
+        on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
+    """
+
+    name = "direct"
+
+    def __init__(
+        self,
+        server: grpc.Server,
+        *,
+        behind: Lane | PublicApi,
+        method: str,
+        intake: Intake,
+        authorise: Authorise | None,
+        cores: int,
+        limits: Limits,
+        on_lost: Callable[[Exception], None],
+    ) -> None:
+        self._server = server
+        self._behind = behind
+        self._path = method
+        self._intake = intake
+        self._authorise = authorise
+        self._on_lost = on_lost
+        self.method = method.encode()
+        self.max_message_bytes = limits.max_message_bytes
+        self.unfinished = ByteBudget(limits.unfinished_bytes)
+        self.min_ping_interval_s = limits.min_ping_interval_s
+        # Linux's abstract name: no file that could be left behind, and a name that nobody guesses.
+        self._back_door = f"sardonyx-{secrets.token_hex(16)}"
+        self._epoll = select.epoll()
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._waker, select.EPOLLIN)
+        self._doors = Doors(self._epoll, self._on_connected)
+        self._wires: dict[int, Wire] = {}
+        self._wire_of: dict[Owner, Wire] = {}
+        # Those who have something to be written.
+        self._touched: list[Owner] = []
+        self._burst: list[tuple[bytes | memoryview, DirectCall, float]] = []
+        self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
+        self._received = 0
+        self._ended = 0
+        # Each set when no call is open, or when there is no time left to wait for that.
+        self._waiters: list[threading.Event] = []
+        self._closing = False
+        self._over = False
+        self._away = Away(time.monotonic)
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._asleep = False
+        # On one core the caller could do nothing meanwhile.
+        self._spin_s = _SPIN_S if cores > 1 else 0.0
+        self._pause_s = _LONG_PAUSE_S
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that were taken and are not over yet."""
+        return self._received - self._ended + self._behind.open_calls
+
+    @property
+    def open_streams(self) -> int:
+        """Those of them that are streams."""
+        return self._behind.open_streams
+
+    @property
+    def lag(self) -> LaneLag:
+        """How late the thread got to its events so far."""
+        return self._away.snapshot()
+
+    def later(self, task: Callable[[], None]) -> bool:
+        """Have a task run on the lane's thread. Any thread; never blocks. Returns True: it is run soon."""
+        self._tasks.append(task)
+        if self._asleep:
+            os.eventfd_write(self._waker, 1)
+        return True
+
+    def listen(self, host: str, port: int) -> int:
+        """Bind the address. Returns the port.
+
+        Raises:
+            CannotListen: It is taken or not ours.
+        """
+        self._server.add_insecure_port(f"unix-abstract:{self._back_door}")
+        return self._doors.open(host, port)
+
+    def start(self) -> None:
+        """Take calls. Requires: the server has been started. Once."""
+        self._behind.start()
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Refuse new streams, end those that are idle. Calls of the unary method are taken as before."""
+        self._behind.drain()
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
+
+        Returns:
+            Whether that came about.
+        """
+        until_s = time.monotonic() + timeout_s
+        self._wait_idle(timeout_s)
+        self._behind.wait_idle(max(0.0, until_s - time.monotonic()))
+        return not self.open_calls
+
+    def hurry(self) -> None:
+        """End :meth:`wait_idle`."""
+        self._hurry()
+        self._behind.hurry()
+
+    def stop_server(self, grace_s: float | None) -> threading.Event:
+        """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
+
+        Returns:
+            Set when that is over. What was answered may still be on its way to slow callers.
+        """
+        stopped, over = self._behind.stop_server(grace_s), threading.Event()
+        self.later(self._close_doors)
+        if not grace_s:
+            self._hurry()
+        threading.Thread(target=self._await_stop, args=(grace_s or 0.0, stopped, over), daemon=True).start()
+        return over
+
+    def stop(self) -> None:
+        """End the thread. Requires: the server is stopped and every call has been answered. Once; blocks shortly."""
+        self.later(self._end)
+        self._thread.join()
+        # Here, where nobody can be about to wake the thread.
+        os.close(self._waker)
+        self._epoll.close()
+        self._behind.stop()
+
+    # What connections want.
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller is on the lane's thread."""
+        return threading.get_ident() == self._thread.ident
+
+    def begun(self, call: DirectCall) -> None:
+        """A call came. Raises where it is not allowed."""
+        self._received += 1
+        if self._authorise is not None:
+            self._authorise(self._path, call.metadata, call.peer())
+
+    def take_in(self, message: bytes | memoryview, call: DirectCall) -> None:
+        """A message is whole: it is dealt with at the end of its burst."""
+        self._burst.append((message, call, time.monotonic()))
+
+    def refuse(self, error: Exception, call: DirectCall) -> None:
+        """A call cannot go on: answer it."""
+        self._intake.refuse(error, call)
+
+    def ended(self) -> None:
+        """A call that began is over."""
+        self._ended += 1
+        if self._waiters and self._ended == self._received:
+            self._hurry()
+
+    def touch(self, owner: Owner) -> None:
+        """Somebody has something to be written."""
+        self._touched.append(owner)
+
+    def relay(self, connection: Connection) -> Relay | None:
+        """A way to the stock server; None where it takes no more."""
+        back = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        back.setblocking(False)  # noqa: FBT003  # its only argument
+        try:
+            back.connect(f"\0{self._back_door}")
+        except OSError as error:
+            _LOG.warning("the stock server behind the lane takes no connection", extra={"reason": str(error)})
+            back.close()
+            return None
+        relay = Relay(connection, self.touch)
+        self._keep(back, relay)
+        return relay
+
+    def _run(self) -> None:
+        """Body of the lane's thread."""
+        try:
+            self._take_events()
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the lane's loop failed")
+            self._on_lost(error)
+        for wire in list(self._wires.values()):
+            wire.close()
+
+    def _take_events(self) -> None:
+        poll, wires, tasks, burst, doing = self._epoll.poll, self._wires, self._tasks, self._burst, self._away.doing
+        # Whether a burst is being received of which the intake has some already.
+        begun = 0
+        while not self._over:
+            events = poll(0, _EVENTS) if burst or begun else self._await_events()
+            for fd, mask in events:
+                wire = wires.get(fd)
+                if wire is not None:
+                    wire.on_events(mask)
+                elif fd == self._waker:
+                    os.eventfd_read(fd)
+                else:
+                    self._doors.on_event(fd)
+            while tasks:
+                doing(tasks.popleft())
+            if len(burst) >= _STEP and events and begun < _MAX_BURST:
+                begun += len(burst)
+                doing(self._take_in_step)
+            elif (burst or begun) and (not events or begun + len(burst) >= _MAX_BURST):
+                begun = 0
+                doing(self._dispatch)
+            if self._touched:
+                self._flush()
+
+    def _await_events(self) -> list[tuple[int, int]]:
+        """The next events; none where there is a task to do."""
+        poll, tasks = self._epoll.poll, self._tasks
+        events = poll(0, _EVENTS)
+        if events or tasks:
+            return events
+        began_s = now_s = time.monotonic()
+        if self._pause_s < self._spin_s:
+            until_s = began_s + self._spin_s
+            while now_s < until_s:
+                events = poll(0, _EVENTS)
+                now_s = time.monotonic()
+                if events or tasks:
+                    break
+        if not events and not tasks:
+            # First this, then the look: a task that is added in between is either seen or wakes the thread.
+            self._asleep = True
+            events = poll(0 if tasks else self._doors.patience_s(), _EVENTS)
+            self._asleep = False
+            now_s = time.monotonic()
+        self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN
+        return events
+
+    def _take_in_step(self) -> None:
+        """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
+        self._accept_all()
+        self._intake.begin()
+
+    def _dispatch(self) -> None:
+        """Set all models to work on the burst. Blocks while inline models run."""
+        self._accept_all()
+        self._intake.run_waiting()
+
+    def _accept_all(self) -> None:
+        accept, burst = self._intake.accept, self._burst
+        for message, call, received_s in burst:
+            accept(message, call, received_s)
+        burst.clear()
+
+    def _flush(self) -> None:
+        """Write what there is to say."""
+        touched, wire_of = self._touched, self._wire_of
+        while touched:
+            wire = wire_of.get(touched.pop())
+            if wire is not None:
+                wire.flush()
+        if self._closing:
+            for wire in list(wire_of.values()):
+                wire.close_if_finished()
+
+    def _on_connected(self, connected: socket.socket) -> None:
+        """A caller came in."""
+        self._keep(connected, Connection(self, peer_name(connected)))
+
+    def _keep(self, connected: socket.socket, owner: Owner) -> None:
+        self._wire_of[owner] = self._wires[connected.fileno()] = Wire(connected, owner, self._epoll, self._forget)
+
+    def _forget(self, wire: Wire) -> None:
+        del self._wires[wire.fd]
+        del self._wire_of[wire.owner]
+
+    def _close_doors(self) -> None:
+        """Take no more connections and calls."""
+        self._closing = True
+        self._doors.close()
+        for connection in self._connections():
+            connection.say_goodbye()
+
+    def _connections(self) -> list[Connection]:
+        return [owner for owner in self._wire_of if isinstance(owner, Connection)]
+
+    def _cancel_all(self) -> None:
+        for connection in self._connections():
+            connection.cancel_all()
+
+    def _end(self) -> None:
+        self._over = True
+
+    def _await_stop(self, grace_s: float, stopped: threading.Event, over: threading.Event) -> None:
+        """Body of a thread: tell when the calls under way are over, or have had their time."""
+        if not self._wait_idle(grace_s):
+            self.later(self._cancel_all)
+        stopped.wait()
+        over.set()
+
+    def _wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no call of the lane itself is open; whether that came about."""
+        waiter = threading.Event()
+        self._waiters.append(waiter)
+        if self._received != self._ended:
+            waiter.wait(timeout_s)
+        self._waiters.remove(waiter)
+        return self._received == self._ended
+
+    def _hurry(self) -> None:
+        for waiter in list(self._waiters):
+            waiter.set()
+
+
+def why_not_direct(*, compresses: bool) -> str:
+    """Why the direct lane cannot be used, or "" where it can.
+
+    Args:
+        compresses: Whether answers shall be compressed.
+    """
+    if not hasattr(select, "epoll"):
+        return "it needs Linux"
+    return "answers shall be compressed, which gRPC's core does" if compresses else ""

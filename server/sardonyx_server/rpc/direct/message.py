@@ -1,0 +1,116 @@
+"""The message of a unary request, put together from pieces. A message that comes in one piece needs none of this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sardonyx_server.errors import InvalidRequest, MessageTooLarge, QueueBytesFull
+
+if TYPE_CHECKING:
+    from sardonyx_server.engine.queue import ByteBudget
+
+__all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
+
+PREFIX_BYTES: Final = 5
+"""Before each message: whether it is compressed, and its length (gRPC over HTTP/2)."""
+
+_RETRY_AFTER_S: Final = 0.1
+
+
+def checked_size(prefix: bytes | memoryview, most_bytes: int) -> int:
+    """Size of the message behind a prefix.
+
+    Args:
+        prefix: Begins with the five bytes.
+        most_bytes: What is accepted.
+
+    Raises:
+        InvalidRequest: The message is compressed, and the header of the request does not say how.
+        MessageTooLarge: It is.
+    """
+    if prefix[0]:
+        text = f"the message begins with {prefix[0]}, so it is compressed, but grpc-encoding does not say how"
+        raise InvalidRequest(text, reason="MALFORMED_MESSAGE")
+    size = int.from_bytes(prefix[1:PREFIX_BYTES])
+    if size > most_bytes:
+        text = f"the message is larger than max_message_bytes: it has {size} bytes, {most_bytes} are accepted"
+        raise MessageTooLarge(f"{text}; send less at a time, or have the server's limit raised")
+    return size
+
+
+class Assembly:
+    """Collects a message.
+
+    Args:
+        most_bytes: What is accepted of one message.
+        budget: Bounds the bytes of all messages that are not whole yet.
+    """
+
+    __slots__ = ("_budget", "_filled", "_most_bytes", "_prefix", "_target", "size")
+
+    def __init__(self, most_bytes: int, budget: ByteBudget) -> None:
+        self._most_bytes = most_bytes
+        self._budget = budget
+        self._prefix = b""
+        self._target: memoryview | None = None
+        self._filled = 0
+        self.size = -1
+        """Of the whole message in bytes; -1 until its prefix has come."""
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes may be put directly, told by :meth:`filled`; None where they must be :meth:`add`-ed."""
+        return None if self._target is None else self._target[self._filled :]
+
+    def add(self, piece: memoryview) -> memoryview | None:
+        """Take a piece.
+
+        Returns:
+            The message, read-only, once it is whole; what is behind it is dropped.
+
+        Raises:
+            InvalidRequest: It is compressed in a way that was not said.
+            MessageTooLarge: It is larger than is accepted.
+            QueueBytesFull: Too many bytes of unfinished messages wait already.
+        """
+        if self.size < 0:
+            missing = PREFIX_BYTES - len(self._prefix)
+            self._prefix += bytes(piece[:missing])
+            if len(self._prefix) < PREFIX_BYTES:
+                return None
+            piece = piece[missing:]
+            self._begin(checked_size(self._prefix, self._most_bytes))
+        room = self.room
+        if room is None:
+            return None
+        taken = min(len(room), len(piece))
+        room[:taken] = piece[:taken]
+        return self.filled(taken)
+
+    def filled(self, size: int) -> memoryview | None:
+        """So many bytes were put into :attr:`room`. Returns the message once it is whole."""
+        self._filled += size
+        target = self._target
+        if target is None or self._filled < self.size:
+            return None
+        self.drop()
+        return target.toreadonly()
+
+    def drop(self) -> None:
+        """What has come is of no use any more, or somebody else's now."""
+        if self._target is not None:
+            self._target = None
+            self._budget.give(self.size)
+
+    def _begin(self, size: int) -> None:
+        if not self._budget.take(size):
+            raise QueueBytesFull(
+                f"at most {self._budget.limit_bytes} bytes of unfinished messages may wait, "
+                f"{self._budget.used_bytes} do and this one has {size}; retry later",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self.size = size
+        # numpy's memory is not filled with zeros first, and begins where kernels want it to.
+        self._target = np.empty(size, np.uint8).data

@@ -1,0 +1,143 @@
+"""What goes to one peer, as far as its windows allow (RFC 9113, section 5.2). No I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_wire.http2.frames import (
+    DEFAULT_FRAME_BYTES,
+    DEFAULT_WINDOW_BYTES,
+    LARGEST_FRAME_BYTES,
+    LARGEST_WINDOW_BYTES,
+    ErrorCode,
+    Kind,
+    head,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Flow", "Outflow"]
+
+_DATA: Final = int(Kind.DATA)
+
+
+class Flow:
+    """What one stream has still to send.
+
+    Args:
+        stream_id: Its number.
+        window: How much the peer takes on it now, in bytes.
+        on_sent: Told how many bytes of data went on, each time; None = nobody wants to know.
+
+    Attributes:
+        parts: In order: views are data, which windows hold back; bytes are frames as they are.
+        window: It can be below 0.
+    """
+
+    __slots__ = ("id", "on_sent", "parts", "window")
+
+    def __init__(self, stream_id: int, window: int, on_sent: Callable[[int], None] | None = None) -> None:
+        self.id = stream_id
+        self.window = window
+        self.parts: deque[memoryview | bytes] = deque()
+        self.on_sent = on_sent
+
+
+class Outflow:
+    """Of one connection.
+
+    Attributes:
+        out: What is to be written, in order.
+        window: How much the peer takes on the connection now, in bytes.
+        initial_window: Of a stream that begins now.
+        frame_bytes: Largest frame that the peer takes.
+    """
+
+    __slots__ = ("_flows", "frame_bytes", "initial_window", "out", "window")
+
+    def __init__(self) -> None:
+        self.out: list[bytes | memoryview] = []
+        self.window = DEFAULT_WINDOW_BYTES
+        self.initial_window = DEFAULT_WINDOW_BYTES
+        self.frame_bytes = DEFAULT_FRAME_BYTES
+        self._flows: dict[int, Flow] = {}
+
+    def send(self, flow: Flow) -> None:
+        """Send what a stream has, or as much as may be sent; the rest follows when it may."""
+        self._send(flow)
+        if flow.parts:
+            self._flows[flow.id] = flow
+
+    def flow(self, stream_id: int) -> Flow | None:
+        """What a stream has still to send; None where that is nothing."""
+        return self._flows.get(stream_id)
+
+    def drop(self, stream_id: int) -> Flow | None:
+        """Send no more of a stream. Returns what it had."""
+        return self._flows.pop(stream_id, None)
+
+    def widen(self, size: int) -> None:
+        """The peer takes so many more bytes on the connection.
+
+        Raises:
+            ConnectionBroken: That is more than it can say.
+        """
+        self.window += size
+        if not size or self.window > LARGEST_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is out of bounds")
+
+    def set_initial_window(self, size: int) -> None:
+        """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.
+
+        Raises:
+            ConnectionBroken: That is more than it can say.
+        """
+        if size > LARGEST_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {size} bytes is out of bounds")
+        for flow in self._flows.values():
+            flow.window += size - self.initial_window
+        self.initial_window = size
+
+    def set_frame_bytes(self, size: int) -> None:
+        """The peer takes frames up to this size.
+
+        Raises:
+            ConnectionBroken: It may not say so.
+        """
+        if not DEFAULT_FRAME_BYTES <= size <= LARGEST_FRAME_BYTES:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"frames of {size} bytes are out of bounds")
+        self.frame_bytes = size
+
+    def go_on(self) -> list[int]:
+        """Send what may be sent now. Returns the streams that have sent all they had."""
+        done = []
+        for flow in list(self._flows.values()):
+            self._send(flow)
+            if not flow.parts:
+                del self._flows[flow.id]
+                done.append(flow.id)
+        return done
+
+    def _send(self, flow: Flow) -> None:
+        parts, out = flow.parts, self.out
+        while parts:
+            part = parts[0]
+            if isinstance(part, bytes):
+                out.append(parts.popleft())
+                continue
+            size = min(len(part), self.window, flow.window, self.frame_bytes)
+            if size <= 0 < len(part):
+                return
+            out.append(head(_DATA, 0, flow.id, size))
+            out.append(part[:size])
+            self.window -= size
+            flow.window -= size
+            if size == len(part):
+                parts.popleft()
+            else:
+                parts[0] = part[size:]
+            if flow.on_sent is not None:
+                flow.on_sent(size)

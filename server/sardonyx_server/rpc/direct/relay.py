@@ -1,0 +1,308 @@
+"""The streams of one connection that are not the lane's: they go on to the stock server behind, frame by frame.
+
+Streams keep their numbers. Headers of requests are decoded and written anew, because the caller's header table is one
+for all its streams; of the stock server we ask for headers without a table, and those go on as they are. Each side's
+windows hold back what goes to it, and what is held back holds back the other side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.direct.answers import header_frames
+from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_server.rpc.direct.outflow import Flow, Outflow
+from sardonyx_server.rpc.forwarded import PEER_KEY
+from sardonyx_wire.http2.frames import (
+    DEFAULT_WINDOW_BYTES,
+    HEAD,
+    HEAD_BYTES,
+    PREFACE,
+    SETTING,
+    ErrorCode,
+    Flag,
+    Kind,
+    Setting,
+    frame,
+    reset,
+    settings,
+    window_update,
+)
+from sardonyx_wire.http2.hpack import encode_block
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.direct.connection import Connection
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = ["Relay", "Relayed"]
+
+# What the stock server may send ahead of a caller that reads slowly.
+_WINDOW_BYTES: Final = 1 << 20
+_RETURNED_BYTES: Final = 1 << 18
+_PEER_KEY: Final = PEER_KEY.encode()
+_END_STREAM: Final = int(Flag.END_STREAM)
+_END_HEADERS: Final = int(Flag.END_HEADERS)
+_ACK: Final = int(Flag.ACK)
+
+
+class Relayed:
+    """One relayed stream.
+
+    Attributes:
+        id: Its number.
+        relay: That it goes by.
+        flow: What goes to the stock server.
+        caller_ended: The caller has sent all it will.
+        used: Bytes that went on and that the caller has not been given back yet.
+        answered: The stock server has begun to answer.
+        server_ended: It has sent all it will.
+    """
+
+    __slots__ = ("answered", "caller_ended", "flow", "id", "relay", "server_ended", "used")
+
+    def __init__(self, stream_id: int, relay: Relay, window: int) -> None:
+        self.id = stream_id
+        self.relay = relay
+        self.caller_ended = False
+        self.answered = self.server_ended = False
+        self.used = 0
+        self.flow = Flow(stream_id, window, self._sent)
+
+    def _sent(self, size: int) -> None:
+        self.relay.sent(self, size)
+
+
+class Relay:
+    """A connection to the stock server, for one caller's.
+
+    Args:
+        connection: The caller's.
+        touch: Called with this relay when it has something to be written.
+
+    Attributes:
+        outflow: What goes to the stock server.
+        usable: The stock server takes new streams on it.
+        finished: It is of no use any more.
+    """
+
+    __slots__ = (
+        "_block", "_block_ends", "_connection", "_rest", "_returned", "_streams", "_touch", "finished", "outflow",
+        "usable",
+    )  # fmt: skip
+
+    room = None
+
+    def __init__(self, connection: Connection, touch: Callable[[Relay], None]) -> None:
+        self._connection = connection
+        self._touch = touch
+        self._streams: dict[int, Relayed] = {}
+        self._rest = b""
+        self._block = b""
+        self._block_ends = False
+        self._returned = 0
+        self.usable = True
+        self.finished = False
+        self.outflow = Outflow()
+        self._put(
+            PREFACE
+            + settings(
+                {
+                    Setting.HEADER_TABLE_SIZE: 0,
+                    Setting.ENABLE_PUSH: 0,
+                    Setting.INITIAL_WINDOW_SIZE: connection.outflow.initial_window,
+                }
+            )
+            + window_update(0, _WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
+        )
+
+    # What comes of the caller.
+
+    def open(self, stream_id: int, fields: list[Field], *, end: bool) -> Relayed:
+        """A stream begins. Requires: :attr:`usable`."""
+        stream = Relayed(stream_id, self, self.outflow.initial_window)
+        stream.caller_ended = end
+        self._streams[stream_id] = stream
+        own = [field for field in fields if field[0] != _PEER_KEY]
+        own.append((_PEER_KEY, self._connection.peer.encode()))
+        self._put(header_frames(stream_id, encode_block(own), end=end))
+        return stream
+
+    def data(self, stream: Relayed, data: bytes, *, end: bool) -> None:
+        """Data of a stream."""
+        flow = stream.flow
+        if data:
+            flow.parts.append(memoryview(data))
+        if end:
+            stream.caller_ended = True
+            flow.parts.append(frame(Kind.DATA, _END_STREAM, stream.id, b""))
+        self._send(flow)
+        self._see_end(stream)
+
+    def reset(self, stream: Relayed, code: int) -> None:
+        """The caller ended a stream."""
+        self._forget(stream)
+        self._put(reset(stream.id, code))
+
+    def widen(self, stream: Relayed, size: int) -> None:
+        """The caller takes more of a stream."""
+        self._put(window_update(stream.id, size))
+
+    def set_initial_window(self, size: int) -> None:
+        """The caller takes so much on each stream."""
+        self._put(settings({Setting.INITIAL_WINDOW_SIZE: size}))
+
+    def returned(self, size: int) -> None:
+        """So many bytes went on to the caller: the stock server may send more."""
+        self._returned += size
+        if self._returned >= _RETURNED_BYTES:
+            self._put(window_update(0, self._returned))
+            self._returned = 0
+
+    def sent(self, stream: Relayed, size: int) -> None:
+        """So many bytes of a stream went on to the stock server."""
+        self._connection.relayed_used(stream, size)
+
+    def give_up(self) -> None:
+        """The caller is gone."""
+        self.finished = True
+        self._streams.clear()
+        self._touch(self)
+
+    # What comes of the stock server.
+
+    def filled(self, size: int) -> None:
+        """Never: there is no :attr:`room`."""
+        raise AssertionError(f"bug: {size} bytes were put into no room")
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the stock server.
+
+        Raises:
+            ConnectionBroken: It broke the protocol.
+        """
+        if self._rest:
+            data = self._rest + data
+        position, stop = 0, len(data)
+        while stop - position >= HEAD_BYTES:
+            high, low, kind, flags, stream_id = HEAD.unpack_from(data, position)
+            begin = position + HEAD_BYTES
+            end = begin + (high << 8 | low)
+            if end > stop:
+                break
+            self._frame(kind, flags, stream_id, data[begin:end])
+            position = end
+        self._rest = data[position:]
+
+    def break_off(self, error: ConnectionBroken) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
+        """It broke the protocol."""
+        self.lost()
+
+    def lost(self) -> None:
+        """The connection to the stock server is gone, and so are the streams."""
+        self.usable = False
+        self.finished = True
+        for stream in list(self._streams.values()):
+            # What was not begun may safely be tried again.
+            self._end(stream, ErrorCode.CANCEL if stream.answered else ErrorCode.REFUSED_STREAM)
+
+    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        stream = self._streams.get(stream_id)
+        if kind == Kind.DATA:
+            self._on_data(stream, flags, body)
+        elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
+            self._on_header(stream, kind, flags, body)
+        elif kind == Kind.WINDOW_UPDATE:
+            self._on_window_update(stream, stream_id, int.from_bytes(body))
+        elif kind == Kind.RST_STREAM and stream is not None:
+            self._end(stream, int.from_bytes(body))
+        elif kind == Kind.SETTINGS and not flags & _ACK:
+            self._on_settings(body)
+        elif kind == Kind.PING and not flags & _ACK:
+            self._put(frame(Kind.PING, _ACK, 0, body))
+        elif kind == Kind.GOAWAY:
+            self._on_goaway(int.from_bytes(body[:4]))
+
+    def _on_data(self, stream: Relayed | None, flags: int, body: bytes) -> None:
+        if stream is None:
+            self.returned(len(body))  # The caller has gone away.
+            return
+        if body:
+            self._connection.relayed(stream, memoryview(body))
+        if flags & _END_STREAM:
+            self._connection.relayed(stream, frame(Kind.DATA, _END_STREAM, stream.id, b""))
+            stream.server_ended = True
+            self._see_end(stream)
+
+    def _on_header(self, stream: Relayed | None, kind: int, flags: int, body: bytes) -> None:
+        if kind == Kind.HEADERS:
+            self._block_ends = flags & _END_STREAM != 0
+        self._block += body
+        if not flags & _END_HEADERS:
+            return
+        block, self._block = self._block, b""
+        if stream is not None:
+            stream.answered = True
+            self._connection.relayed(stream, header_frames(stream.id, block, end=self._block_ends))
+            stream.server_ended = self._block_ends
+            self._see_end(stream)
+
+    def _on_settings(self, body: bytes) -> None:
+        outflow = self.outflow
+        for name, value in SETTING.iter_unpack(body):
+            if name == Setting.MAX_FRAME_SIZE:
+                outflow.set_frame_bytes(value)
+            elif name == Setting.INITIAL_WINDOW_SIZE:
+                change = value - outflow.initial_window
+                for stream in self._streams.values():
+                    if outflow.flow(stream.id) is None:
+                        stream.flow.window += change
+                outflow.set_initial_window(value)
+        self._put(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self._go_on()
+
+    def _on_window_update(self, stream: Relayed | None, stream_id: int, size: int) -> None:
+        if not stream_id:
+            self.outflow.widen(size)
+        elif stream is not None:
+            stream.flow.window += size
+        self._go_on()
+
+    def _on_goaway(self, last_id: int) -> None:
+        self.usable = False
+        for stream in [stream for stream in self._streams.values() if stream.id > last_id]:
+            self._end(stream, ErrorCode.REFUSED_STREAM)
+
+    def _see_end(self, stream: Relayed) -> None:
+        """Whether both sides have ended a stream. Where only the stock server has, it resets the stream as well."""
+        if stream.server_ended and stream.caller_ended:
+            self._forget(stream)
+            self._connection.relayed_ended(stream)
+
+    def _end(self, stream: Relayed, code: int) -> None:
+        """The stock server wants no more of a stream, or is gone."""
+        self._forget(stream)
+        self._connection.relayed(stream, reset(stream.id, code))
+        self._connection.relayed_ended(stream)
+
+    def _forget(self, stream: Relayed) -> None:
+        self._streams.pop(stream.id, None)
+        self.outflow.drop(stream.id)
+
+    def _send(self, flow: Flow) -> None:
+        was_empty = not self.outflow.out
+        self.outflow.send(flow)
+        if was_empty and self.outflow.out:
+            self._touch(self)
+
+    def _go_on(self) -> None:
+        was_empty = not self.outflow.out
+        self.outflow.go_on()
+        if was_empty and self.outflow.out:
+            self._touch(self)
+
+    def _put(self, frames: bytes) -> None:
+        if not self.outflow.out:
+            self._touch(self)
+        self.outflow.out.append(frames)

@@ -1,0 +1,130 @@
+"""Header block of a request -> what it asks for. A caller's blocks repeat, so they are remembered."""
+
+from __future__ import annotations
+
+import binascii
+import math
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_wire.http2.hpack import FieldTable, decode_block, fields_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = ["HEADER_TABLE_BYTES", "MAX_FIELDS_BYTES", "Request", "RequestReader"]
+
+HEADER_TABLE_BYTES: Final = 4096
+"""What HTTP/2 lets a caller use before it has heard otherwise."""
+
+MAX_FIELDS_BYTES: Final = 16 * 1024
+"""Longest header of a request, counted as HTTP/2 does. gRPC's core has the same limit."""
+
+# What is longer than that is refused as a call, and what is longer than this as a connection.
+_MOST_FIELDS_BYTES: Final = 64 * 1024
+
+# The caller chooses the keys: 64 x 1 KiB for a connection at most.
+_MEMO_ENTRIES: Final = 64
+_MEMO_KEY_BYTES: Final = 1024
+
+_UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_TIMEOUT_DIGITS: Final = 8
+_PLAIN: Final = frozenset({b"", b"identity"})
+# What belongs to HTTP and to gRPC itself is no metadata.
+_NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
+
+
+class Request:
+    """The header of a request. Shared by all requests of a connection that have the same one: never changed.
+
+    Attributes:
+        fields: In the order sent.
+        fields_bytes: Their size.
+        path: Full name of the method.
+        is_plain: Whether it is a gRPC call whose message is not compressed.
+        timeout_s: How long the caller waits; infinity where it does not say.
+    """
+
+    __slots__ = ("fields", "fields_bytes", "is_plain", "path", "timeout_s")
+
+    def __init__(self, fields: list[Field]) -> None:
+        values = dict(fields)
+        self.fields = fields
+        self.fields_bytes = fields_bytes(fields)
+        self.path = values.get(b":path", b"")
+        self.is_plain = (
+            values.get(b":method") == b"POST"
+            and _is_grpc(values.get(b"content-type", b""))
+            and values.get(b"grpc-encoding", b"") in _PLAIN
+        )
+        self.timeout_s = _seconds(values.get(b"grpc-timeout"))
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the caller says beside gRPC, in the order sent; values of ``-bin`` names are bytes."""
+        return tuple(pair for name, value in self.fields if _is_metadata(name) for pair in _metadata(name, value))
+
+
+class RequestReader:
+    """Reads the header blocks of one connection."""
+
+    __slots__ = ("_changes", "_memo", "_table")
+
+    def __init__(self) -> None:
+        self._table = FieldTable(HEADER_TABLE_BYTES)
+        self._changes = 0
+        self._memo: dict[bytes, Request] = {}
+
+    def read(self, block: bytes) -> Request:
+        """Block -> request. Every block of the connection must come here, in order.
+
+        Raises:
+            HpackError: It is damaged or too large. The connection is of no use any more.
+        """
+        return self._memo.get(block) or self._read(block)
+
+    def _read(self, block: bytes) -> Request:
+        request = Request(decode_block(block, self._table, most_bytes=_MOST_FIELDS_BYTES))
+        if self._changes != self._table.changes:
+            # What was remembered may say something else from now on, and this block would, too.
+            self._changes = self._table.changes
+            self._memo.clear()
+        elif len(block) <= _MEMO_KEY_BYTES:
+            if len(self._memo) >= _MEMO_ENTRIES:
+                self._memo.clear()
+            self._memo[block] = request
+        return request
+
+
+def _is_grpc(content_type: bytes) -> bool:
+    """``application/grpc``, with a ``+proto`` or a ``;charset`` behind it; not ``application/grpc-web``."""
+    return content_type.startswith(b"application/grpc") and content_type[16:17] in b"+;"
+
+
+def _seconds(timeout: bytes | None) -> float:
+    """``grpc-timeout`` in seconds. What is none is no limit."""
+    if timeout is None:
+        return math.inf
+    digits, unit = timeout[:-1], timeout[-1:]
+    if not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS or unit not in _UNITS_S:
+        return math.inf
+    return int(digits) * _UNITS_S[unit]
+
+
+def _is_metadata(name: bytes) -> bool:
+    return (not name.startswith((b":", b"grpc-")) and name not in _NO_METADATA) or name.endswith(b"-bin")
+
+
+def _metadata(name: bytes, value: bytes) -> list[tuple[str, str | bytes]]:
+    """As grpc gives it. Several values of a ``-bin`` name may come in one field; one that is no base64 is dropped."""
+    key = name.decode("latin-1")
+    if not name.endswith(b"-bin"):
+        return [(key, value.decode("latin-1"))]
+    pairs: list[tuple[str, str | bytes]] = []
+    for part in value.split(b","):
+        try:
+            pairs.append((key, binascii.a2b_base64(part + b"=" * (-len(part) % 4))))
+        except binascii.Error:
+            continue
+    return pairs

@@ -1,0 +1,227 @@
+"""A connected socket of the direct lane: reading, and writing what does not fit at once."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections import deque
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sardonyx_server.rpc.direct.broken import ConnectionBroken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.direct.outflow import Outflow
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+__all__ = ["Owner", "Wire"]
+
+_READ_BYTES: Final = 64 * 1024
+# While a message of many frames comes.
+_LARGE_READ_BYTES: Final = 256 * 1024
+# More than this is written from where it lies.
+_JOINED_BYTES: Final = 128 * 1024
+_BUFFERS: Final = 256
+# Who does not read its answers is not read either, once so much waits for it.
+_MOST_WAITING_BYTES: Final = 4 << 20
+_READ: Final = select.EPOLLIN | select.EPOLLRDHUP
+
+
+class Owner(Protocol):
+    """Whose bytes go over a wire.
+
+    Attributes:
+        outflow: What is to be written.
+    """
+
+    outflow: Outflow
+
+    @property
+    def receive(self) -> Callable[[bytes], None]:
+        """Takes what was read. It raises ConnectionBroken."""
+        ...
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes may be read to directly, told by :meth:`filled`."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be said, once all is written."""
+        ...
+
+    def filled(self, size: int) -> None:
+        """So many bytes were read into :attr:`room`."""
+
+    def break_off(self, error: ConnectionBroken) -> None:
+        """The other side broke the protocol."""
+
+    def lost(self) -> None:
+        """The wire is closed."""
+
+
+class Wire:
+    """A connected socket. Used on the lane's thread only.
+
+    Args:
+        connected: Not blocking; closed with the wire.
+        owner: Is told what comes, and says what goes.
+        epoll: Where it is watched.
+        on_closed: Called once, when it is closed.
+    """
+
+    __slots__ = (
+        "_epoll", "_events", "_on_closed", "_read_bytes", "_said_all", "_socket", "_waiting", "_waiting_bytes", "fd",
+        "owner",
+    )  # fmt: skip
+
+    def __init__(
+        self, connected: socket.socket, owner: Owner, epoll: select.epoll, on_closed: Callable[[Wire], None]
+    ) -> None:
+        self._socket = connected
+        self.owner = owner
+        self._epoll = epoll
+        self._on_closed = on_closed
+        self.fd = connected.fileno()
+        self._read_bytes = _READ_BYTES
+        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting_bytes = 0
+        self._said_all = False
+        self._events = _READ
+        epoll.register(self.fd, _READ)
+
+    def on_events(self, events: int) -> None:
+        """The socket is ready."""
+        if events & select.EPOLLOUT:
+            self._write_on()
+        if events & ~select.EPOLLOUT and self.fd >= 0:
+            self._read()
+
+    def flush(self) -> None:
+        """Write what the owner has, or as much as the socket takes."""
+        out = self.owner.outflow.out
+        if self.fd < 0:
+            out.clear()
+            return
+        if self._waiting:
+            self._waiting.extend(out)
+            self._waiting_bytes += sum(map(len, out))
+            out.clear()
+            self._watch()
+            return
+        size = sum(map(len, out))
+        if size <= _JOINED_BYTES:
+            data = b"".join(out)
+            out.clear()
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.close()
+                return
+            if sent < size:
+                self._waiting.append(memoryview(data)[sent:])
+        else:
+            self._waiting.extend(out)
+            out.clear()
+        if self._waiting:
+            self._waiting_bytes = sum(map(len, self._waiting))
+            self._write_on()
+        elif self.owner.finished:
+            self._say_all()
+
+    def close(self) -> None:
+        """Close it now, and tell the owner."""
+        if self.fd < 0:
+            return
+        with suppress(OSError):
+            self._epoll.unregister(self.fd)
+        self._on_closed(self)
+        self.fd = -1
+        self._socket.close()
+        self._waiting.clear()
+        self.owner.lost()
+
+    def close_if_finished(self) -> None:
+        """Close it where nothing more is to be said."""
+        if self.fd >= 0 and self.owner.finished and not self._waiting and not self.owner.outflow.out:
+            self._say_all()
+
+    def _read(self) -> None:
+        owner = self.owner
+        try:
+            room = owner.room
+            if room is not None:
+                size = self._socket.recv_into(room)
+                if size:
+                    owner.filled(size)
+                else:
+                    self.close()
+                return
+            data = self._socket.recv(self._read_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self.close()
+            return
+        self._read_bytes = _LARGE_READ_BYTES if len(data) >= _READ_BYTES else _READ_BYTES
+        if self._said_all:
+            return
+        try:
+            owner.receive(data)
+        except ConnectionBroken as error:
+            owner.break_off(error)
+        except Exception:  # noqa: BLE001  # one connection must not end all others
+            _LOG.exception("bug: a connection failed")
+            self.close()
+
+    def _write_on(self) -> None:
+        """Write what waits."""
+        waiting = self._waiting
+        try:
+            while waiting:
+                sent = self._socket.sendmsg(list(islice(waiting, _BUFFERS)))
+                self._waiting_bytes -= sent
+                while waiting and sent >= len(waiting[0]):
+                    sent -= len(waiting.popleft())
+                if sent:
+                    waiting[0] = memoryview(waiting[0])[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if not waiting and self.owner.finished and not self.owner.outflow.out:
+            self._say_all()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        events = _READ if self._waiting_bytes <= _MOST_WAITING_BYTES else 0
+        if self._waiting:
+            events |= select.EPOLLOUT
+        if events != self._events:
+            self._events = events
+            self._epoll.modify(self.fd, events)
+
+    def _say_all(self) -> None:
+        """Nothing more is said.
+
+        What the peer still says is read and dropped: to close with that unread would take back what was sent last.
+        """
+        if not self._said_all:
+            self._said_all = True
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                self.close()
