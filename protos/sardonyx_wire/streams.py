@@ -53,7 +53,7 @@ def error_frame(text: str, id_text: str) -> bytes:
     return ModelStreamInferResponse(error_message=text).SerializeToString() + answer_frame(encode_id(id_text))
 
 
-def request_id(message: bytes) -> str:
+def request_id(message: bytes | memoryview) -> str:
     """The id of a request that failed, without reading the rest of it.
 
     Args:
@@ -71,7 +71,7 @@ def request_id(message: bytes) -> str:
             if kind == _DELIMITED:
                 length, position = _varint(message, position)
                 if field == ID_TAG:
-                    found = message[position : position + length]
+                    found = bytes(message[position : position + length])
                 position += length
             elif kind == _VARINT:
                 _, position = _varint(message, position)
@@ -82,7 +82,7 @@ def request_id(message: bytes) -> str:
         return ""
 
 
-def _varint(message: bytes, position: int) -> tuple[int, int]:
+def _varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
     """(value, position after it). Raises IndexError where it does not end in time."""
     value = shift = 0
     while True:

@@ -285,7 +285,7 @@ class App:
             return DirectLane(
                 self._server,
                 behind=on_grpc,
-                method=_INFER,
+                methods=(_INFER, _STREAM),
                 intake=self._make_intake(DirectLane.name),
                 authorise=self._authorise,
                 cores=cores,

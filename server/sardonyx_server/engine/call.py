@@ -9,13 +9,26 @@ if TYPE_CHECKING:
 
     from sardonyx_server.errors import ServerError
 
-__all__ = ["Call"]
+__all__ = ["Call", "Refused"]
 
 
-class Call(Protocol):
+class Refused(Protocol):
+    """Who can be told that nothing comes of a call."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether it is one request of a stream: its answer is counted as a response, too."""
+        ...
+
+    def fail(self, error: ServerError | Exception) -> None:
+        """Answer with the status of ``error``; anything but a ServerError becomes an INTERNAL that shows nothing."""
+        ...
+
+
+class Call(Refused, Protocol):
     """One call. Exactly one of :meth:`reply` and :meth:`fail` is called, once, from any thread; neither blocks.
 
-    Two implementations pass one contract suite: the lane's, and one on grpcio's public API.
+    Each transport has one, and all pass one contract suite.
     """
 
     @property
@@ -26,11 +39,6 @@ class Call(Protocol):
     @property
     def cancelled(self) -> bool:
         """Whether the caller has gone away. Only kept up to date after :meth:`watch`."""
-        ...
-
-    @property
-    def streamed(self) -> bool:
-        """Whether it is one request of a stream: its answer is counted as a response, too."""
         ...
 
     @property
@@ -48,8 +56,4 @@ class Call(Protocol):
 
     def reply(self, message: bytes) -> None:
         """Answer with a serialised ``ModelInferResponse``. The call owns the bytes afterwards."""
-        ...
-
-    def fail(self, error: ServerError | Exception) -> None:
-        """Answer with the status of ``error``; anything but a ServerError becomes an INTERNAL that shows nothing."""
         ...

@@ -13,7 +13,7 @@ from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.engine.model import Model
     from sardonyx_server.engine.region import FindRegion
     from sardonyx_server.engine.registry import Registry
@@ -81,7 +81,7 @@ class Intake:
         except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
             self.refuse(error, call)
 
-    def refuse(self, error: Exception, call: Call) -> None:
+    def refuse(self, error: Exception, call: Refused) -> None:
         """Answer a request that belongs to no model, and count it."""
         self._registry.refusals.count(error, streamed=call.streamed)
         call.fail(error)

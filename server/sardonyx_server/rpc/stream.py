@@ -74,10 +74,10 @@ class StreamCall:
 
     streamed = True
 
-    def __init__(self, carrier: Carrier, message: bytes) -> None:
+    def __init__(self, carrier: Carrier, message: bytes | memoryview) -> None:
         self._carrier = carrier
         # For its id, which an error is sent with. The engine keeps it as long, for the tensors in it.
-        self._message = message
+        self._message: bytes | memoryview = message
         self.frame: bytes | None = None
         self.failure: Status | None = None
         self.held_bytes = len(message)

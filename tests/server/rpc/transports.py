@@ -139,7 +139,7 @@ def opened(
         serving = DirectLane(
             server,
             behind=serving,
-            method=METHOD,
+            methods=(METHOD, STREAM_METHOD),
             intake=calls,
             authorise=authorise,
             limits=Limits(

@@ -13,9 +13,10 @@ from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Flag, Kind, frame, h
 from sardonyx_wire.http2.hpack import encode_block
 
 if TYPE_CHECKING:
+    from sardonyx_server.rpc.status import Status
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["OPENING", "WELL", "answer_frames", "failure_block", "header_frames"]
+__all__ = ["OPENING", "WELL", "answer_frames", "failure_block", "header_frames", "message_head", "status_block"]
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 OPENING: Final = encode_block(_BEGINNING)
@@ -32,16 +33,22 @@ _END_HEADERS: Final = int(Flag.END_HEADERS)
 
 def failure_block(error: Exception) -> bytes:
     """Header block that is the whole answer of a call that fails."""
-    status = to_status(error)
+    return status_block(to_status(error), first=True)
+
+
+def status_block(status: Status | None, *, first: bool) -> bytes:
+    """Header block that ends an answer; None = well. ``first``: nothing was sent before it."""
+    beginning = OPENING if first else b""
+    if status is None:
+        return beginning + WELL
     fields: list[Field] = [
-        *_BEGINNING,
         (b"grpc-status", b"%d" % status.code),
         (b"grpc-message", quote(status.message, safe=_UNQUOTED).encode()),
     ]
     for name, value in status.trailing:
         text = base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1")
         fields.append((name.encode("latin-1"), text))
-    return encode_block(fields)
+    return beginning + encode_block(fields)
 
 
 def header_frames(stream_id: int, block: bytes, *, end: bool, most_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
@@ -66,8 +73,11 @@ _DATA: Final = int(Kind.DATA)
 
 def answer_frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
     """All of an answer but its message: what stands before it, and behind it. The message is sent in one frame."""
-    length = len(message)
-    size = length + PREFIX_BYTES
     number = _STREAM_ID.pack(stream_id)
-    message_head = _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)
-    return _OPENING_HEAD + number + OPENING + message_head, _WELL_HEAD + number + WELL
+    return _OPENING_HEAD + number + OPENING + message_head(stream_id, len(message)), _WELL_HEAD + number + WELL
+
+
+def message_head(stream_id: int, length: int) -> bytes:
+    """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
+    size = length + PREFIX_BYTES
+    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)

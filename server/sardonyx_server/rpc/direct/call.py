@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.queue import ByteBudget
     from sardonyx_server.rpc.direct.connection import Connection
     from sardonyx_server.rpc.direct.request import Request
+    from sardonyx_server.rpc.direct.stream import DirectStream
+    from sardonyx_server.rpc.stream import StreamCall
 
 __all__ = ["STREAM_WINDOW_BYTES", "DirectCall", "Host"]
 
@@ -38,10 +40,10 @@ class Host(Protocol):
         """Have a task run on the lane's thread. Any thread; never blocks."""
         ...
 
-    def take_in(self, message: bytes | memoryview, call: DirectCall) -> None:
+    def take_in(self, message: bytes | memoryview, call: DirectCall | StreamCall) -> None:
         """A message is whole."""
 
-    def refuse(self, error: Exception, call: DirectCall) -> None:
+    def refuse(self, error: Exception, call: DirectCall | DirectStream) -> None:
         """A call cannot go on: answer it."""
 
     def ended(self) -> None:
@@ -155,6 +157,10 @@ class DirectCall:
         """It cannot go on."""
         self._hand_on()
         self._host.refuse(error, self)
+
+    def all_sent(self) -> None:
+        """What windows held back has been sent: its answer."""
+        self._connection.forget(self.id)
 
     def drop(self) -> None:
         """The caller has gone away."""

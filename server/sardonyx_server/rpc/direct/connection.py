@@ -1,6 +1,7 @@
 """One caller's connection: its streams and its windows (RFC 9113). No I/O; all of it on the lane's thread.
 
-A ModelInfer that is not compressed is a DirectCall. Every other stream goes on to the stock server: see relay.py.
+A ModelInfer that is not compressed is a DirectCall, a ModelStreamInfer a DirectStream. Every other stream of HTTP/2
+goes on to the stock server: see relay.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.errors import MessageTooLarge
 from sardonyx_server.rpc.direct import call as calls
-from sardonyx_server.rpc.direct.answers import OPENING, WELL, answer_frames, failure_block, header_frames
+from sardonyx_server.rpc.direct.answers import (
+    OPENING,
+    WELL,
+    answer_frames,
+    failure_block,
+    header_frames,
+    message_head,
+    status_block,
+)
 from sardonyx_server.rpc.direct.broken import ConnectionBroken
 from sardonyx_server.rpc.direct.call import STREAM_WINDOW_BYTES, DirectCall
 from sardonyx_server.rpc.direct.frame_reader import FrameReader
@@ -36,10 +45,12 @@ from sardonyx_wire.http2.frames import (
 from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sardonyx_server.rpc.direct.relay import Relay
     from sardonyx_server.rpc.direct.request import Request
+    from sardonyx_server.rpc.direct.stream import DirectStream
+    from sardonyx_server.rpc.status import Status
 
 __all__ = ["Connection", "Host"]
 
@@ -75,19 +86,22 @@ class Host(calls.Host, Protocol):
     """What a connection wants of the lane.
 
     Attributes:
-        method: Full name of the method that is the lane's own.
+        methods: Full names of those that are the lane's own.
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 
-    method: bytes
+    methods: Mapping[bytes, type[DirectCall | DirectStream]]
     min_ping_interval_s: float
 
-    def begun(self, call: DirectCall) -> None:
+    def begun(self, call: DirectCall | DirectStream, method: str) -> None:
         """A call came.
 
         Raises:
             ServerError: It is not allowed.
         """
+
+    def stream_ended(self, stream: DirectStream) -> None:
+        """A stream that began is over, and the engine has nothing of it any more."""
 
     def touch(self, connection: Connection) -> None:
         """A connection has something to be written."""
@@ -121,7 +135,7 @@ class Connection:
         self._frames = FrameReader(self)
         self.receive: Callable[[bytes], None] = self._frames.receive
         self._requests = RequestReader()
-        self._streams: dict[int, DirectCall | Relayed] = {}
+        self._streams: dict[int, DirectCall | DirectStream | Relayed] = {}
         self._relay: Relay | None = None
         self._last_id = 0
         # It takes no more calls; it broke the protocol.
@@ -145,7 +159,7 @@ class Connection:
         if not left:
             return None
         call = self._streams.get(self._frames.left_id)
-        room = call.room if isinstance(call, DirectCall) else None
+        room = None if call is None or isinstance(call, Relayed) else call.room
         return None if room is None else room[:left]
 
     def filled(self, size: int) -> None:
@@ -153,7 +167,7 @@ class Connection:
         frames = self._frames
         frames.filled(size)
         call = self._streams[frames.left_id]
-        if isinstance(call, DirectCall):
+        if not isinstance(call, Relayed):
             call.filled(size, ends=frames.left_ends and not frames.left)
 
     def answer(self, call: DirectCall, message: bytes) -> None:
@@ -190,6 +204,39 @@ class Connection:
         if self._streams.pop(call.id, None) is not None:
             self._put_failure(call, error)
 
+    def send_message(self, stream: DirectStream, message: bytes, *, first: bool) -> bool:
+        """Send an answer of a stream; ``first``: nothing was sent before it.
+
+        Returns:
+            Whether that is done; where windows hold it back, ``stream.all_sent()`` tells later.
+        """
+        self._strikes = 0
+        outflow = self.outflow
+        opening = header_frames(stream.id, self._opened(OPENING), end=False) if first else b""
+        size = len(message) + PREFIX_BYTES
+        window = outflow.initial_window + stream.widened
+        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES):
+            outflow.window -= size
+            stream.widened -= size
+            self.put(opening + message_head(stream.id, len(message)) + message)
+            return True
+        self.put(opening)
+        flow = Flow(stream.id, window)
+        flow.parts += (memoryview(len(message).to_bytes(PREFIX_BYTES)), memoryview(message))
+        outflow.send(flow)
+        stream.widened = flow.window - outflow.initial_window
+        return not flow.parts
+
+    def end_stream(self, stream: DirectStream, failure: Status | None, *, first: bool) -> None:
+        """End a stream; None = well. ``first``: nothing was sent before."""
+        if self._streams.pop(stream.id, None) is not None:
+            block = status_block(failure, first=first)
+            self.put(header_frames(stream.id, self._opened(block) if first else block, end=True) + _last(stream))
+
+    def forget(self, stream_id: int) -> None:
+        """A call has sent its answer."""
+        del self._streams[stream_id]
+
     def put(self, frames: bytes) -> None:
         """Send frames as they are."""
         out = self.outflow.out
@@ -211,7 +258,7 @@ class Connection:
 
     def cancel_all(self) -> None:
         """End what is under way here. What is relayed the stock server ends."""
-        for stream_id in [stream_id for stream_id, call in self._streams.items() if isinstance(call, DirectCall)]:
+        for stream_id in [stream_id for stream_id, call in self._streams.items() if not isinstance(call, Relayed)]:
             self._drop(stream_id)
             self.put(reset(stream_id, ErrorCode.CANCEL))
 
@@ -268,10 +315,10 @@ class Connection:
         call = self._streams.get(stream_id)
         if call is None:
             self._check_known(stream_id)
-        elif isinstance(call, DirectCall):
-            call.data(data, begin, end, ends=ends)
-        else:
+        elif isinstance(call, Relayed):
             call.relay.data(call, data[begin:end], end=ends)
+        else:
+            call.data(data, begin, end, ends=ends)
 
     def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         """A whole header came."""
@@ -287,7 +334,7 @@ class Connection:
         self._last_id = stream_id
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
-        elif request.is_plain and request.path == self._host.method:
+        elif request.is_plain and request.path in self._host.methods:
             self._open(stream_id, request, ends=ends)
         else:
             self._open_relayed(stream_id, request, ends=ends)
@@ -306,10 +353,10 @@ class Connection:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a caller may not send a frame of kind {kind} there")
 
     def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
-        call = DirectCall(self._host, self, stream_id, request)
+        call = self._host.methods[request.path](self._host, self, stream_id, request)
         self._streams[stream_id] = call
         try:
-            self._host.begun(call)
+            self._host.begun(call, request.path.decode())
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
             call.refuse(error)
             return
@@ -336,10 +383,10 @@ class Connection:
         if not ends:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a second header")
         call = self._streams.get(stream_id)
-        if isinstance(call, DirectCall):
-            call.half_close()
-        elif call is not None:
+        if isinstance(call, Relayed):
             call.relay.data(call, b"", end=True)
+        elif call is not None:
+            call.half_close()
 
     def _check_known(self, stream_id: int) -> None:
         """Frames of streams that are over are ignored; there must have been such a stream."""
@@ -350,7 +397,7 @@ class Connection:
         """Nobody waits for a stream any more."""
         call = self._streams.pop(stream_id, None)
         self.outflow.drop(stream_id)
-        if isinstance(call, DirectCall):
+        if call is not None and not isinstance(call, Relayed):
             call.drop()
 
     def _on_reset(self, stream_id: int, body: bytes) -> None:
@@ -404,23 +451,27 @@ class Connection:
         elif call is not None:
             self._widen(call, size)
 
-    def _widen(self, call: DirectCall, size: int) -> None:
+    def _widen(self, call: DirectCall | DirectStream, size: int) -> None:
         """The caller takes more of an answer."""
-        call.widened += size
         flow = self.outflow.flow(call.id)
-        if not size or (self.outflow.initial_window + call.widened > LARGEST_WINDOW_BYTES and flow is None):
+        window = self.outflow.initial_window + call.widened if flow is None else flow.window
+        if not size or window + size > LARGEST_WINDOW_BYTES:
             self._drop(call.id)
             self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR if size else ErrorCode.PROTOCOL_ERROR))
-        elif flow is not None:
+        elif flow is None:
+            call.widened += size
+        else:
             flow.window += size
             self._go_on()
 
     def _go_on(self) -> None:
         """Windows have changed: send what may be sent."""
         was_empty = not self.outflow.out
-        for stream_id in self.outflow.go_on():
-            if isinstance(self._streams.get(stream_id), DirectCall):
-                del self._streams[stream_id]
+        for flow in self.outflow.go_on():
+            call = self._streams.get(flow.id)
+            if call is not None and not isinstance(call, Relayed):
+                call.widened = flow.window - self.outflow.initial_window
+                call.all_sent()
         if was_empty and self.outflow.out:
             self._host.touch(self)
 
@@ -448,7 +499,7 @@ class Connection:
             stream.used = 0
 
 
-def _last(call: DirectCall) -> bytes:
+def _last(call: DirectCall | DirectStream) -> bytes:
     """Where a call is answered before the caller has sent all: it need not."""
     return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
 

@@ -111,14 +111,14 @@ class Outflow:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"frames of {size} bytes are out of bounds")
         self.frame_bytes = size
 
-    def go_on(self) -> list[int]:
-        """Send what may be sent now. Returns the streams that have sent all they had."""
+    def go_on(self) -> list[Flow]:
+        """Send what may be sent now. Returns those that have sent all they had."""
         done = []
         for flow in list(self._flows.values()):
             self._send(flow)
             if not flow.parts:
                 del self._flows[flow.id]
-                done.append(flow.id)
+                done.append(flow)
         return done
 
     def _send(self, flow: Flow) -> None:

@@ -1,0 +1,270 @@
+"""One ModelStreamInfer on the direct lane, and its stream of HTTP/2. See :class:`~sardonyx_server.rpc.stream.Stream`.
+
+An idle one is two objects. All of it happens on the lane's thread, so nothing is locked.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import DeadlineExceeded, ServerError
+from sardonyx_server.rpc.direct.call import STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.direct.message import PREFIX_BYTES, Assembly, checked_size
+from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.stream import Stream, StreamCall
+from sardonyx_wire.http2.frames import window_update
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sardonyx_server.rpc.direct.connection import Connection, Host
+    from sardonyx_server.rpc.direct.request import Request
+
+__all__ = ["DirectStream"]
+
+# A message that is longer is collected as it comes; shorter ones wait as they are until they are whole.
+_COLLECTED_BYTES: Final = 64 * 1024
+# The caller gets its window back once it has used so much of it.
+_RETURNED_BYTES: Final = STREAM_WINDOW_BYTES // 4
+
+
+class DirectStream:
+    """A stream.
+
+    Args:
+        host: The lane.
+        connection: Where it came.
+        stream_id: Its number there.
+        request: Its header.
+
+    Attributes:
+        id: Number of the stream.
+        deadline_s: When the caller gives it up, on ``time.monotonic``.
+        ended: Whether it is over for the caller; the engine may still have something of it.
+        half_closed: Whether the caller has sent all it will.
+        widened: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
+    """
+
+    __slots__ = (
+        "__weakref__", "_assembly", "_begun", "_connection", "_host", "_over", "_position", "_request", "_stream",
+        "_unread", "_used", "deadline_s", "ended", "half_closed", "id", "widened",
+    )  # fmt: skip
+
+    streamed = False
+    """As the call that it is; its requests are calls of their own."""
+
+    def __init__(self, host: Host, connection: Connection, stream_id: int, request: Request) -> None:
+        self._host = host
+        self._connection = connection
+        self._request = request
+        self._stream = Stream(request.metadata)
+        # What has come and was not taken in yet, from a position on.
+        self._unread = b""
+        self._position = 0
+        self._assembly: Assembly | None = None
+        self._used = 0
+        self._begun = False
+        self._over = False
+        self.ended = False
+        self.id = stream_id
+        self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
+        self.half_closed = False
+        self.widened = 0
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for answers any more."""
+        return self._stream.cancelled
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Of the call."""
+        return self._request.metadata
+
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self._connection.peer
+
+    def settled(self, call: StreamCall) -> None:
+        """A request has its answer. Any thread; never blocks."""
+        if self._host.is_current_thread():
+            self._on_settled(call)
+        else:
+            self._host.later(partial(self._on_settled, call))
+
+    def refuse(self, error: Exception) -> None:
+        """It cannot begin."""
+        self._host.refuse(error, self)
+
+    def fail(self, error: Exception) -> None:
+        """End it with the status of an error. What is in flight is not answered any more."""
+        if not self._stream.cancelled:
+            self._stream.failure = to_status(error)
+            self._stream.abandon()
+        self._advance()
+
+    def drain(self) -> None:
+        """Take no more requests; end when what is in flight is answered."""
+        self._stream.drain()
+        self._advance()
+
+    def expire(self) -> None:
+        """The caller's time is up."""
+        if not self.ended:
+            self.fail(DeadlineExceeded("the deadline of the stream passed"))
+
+    # What comes of the caller.
+
+    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+        """Data came, between two positions; ``ends``: and they were the last."""
+        if not self._stream.takes_messages:
+            self.half_closed = self.half_closed or ends
+            return
+        if self._assembly is not None:
+            self._add(memoryview(data)[begin:end])
+        elif self._position < len(self._unread):
+            self._unread = self._unread[self._position :] + data[begin:end]
+            self._position = 0
+        else:
+            self._unread, self._position = data[begin:end], 0
+        self.half_closed = ends
+        self._advance()
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
+        return None if self._assembly is None else self._assembly.room
+
+    def filled(self, size: int, *, ends: bool) -> None:
+        """So many bytes were put into :attr:`room`."""
+        if self._assembly is not None:
+            self._see_whole(self._assembly.filled(size))
+        self.half_closed = ends
+        self._advance()
+
+    def half_close(self) -> None:
+        """The caller has sent all it will."""
+        self.half_closed = True
+        self._advance()
+
+    def drop(self) -> None:
+        """The caller has gone away."""
+        self._stream.abandon()
+        self._end()
+
+    def all_sent(self) -> None:
+        """What windows held back has been sent."""
+        if not self.ended:
+            self._stream.sent()
+            self._advance()
+
+    def _on_settled(self, call: StreamCall) -> None:
+        self._stream.settle(call)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Do what may be done now: take requests in, send answers, end."""
+        stream, connection = self._stream, self._connection
+        if self.ended:
+            self._see_over()
+            return
+        self._take_in()
+        while (frame := stream.next_frame()) is not None:
+            first, self._begun = not self._begun, True
+            if not connection.send_message(self, frame, first=first):
+                return
+            stream.sent()
+        if stream.wants_message:
+            self._take_in()
+        if stream.is_over and not self.ended:
+            connection.end_stream(self, stream.failure, first=not self._begun)
+            self._end()
+
+    def _take_in(self) -> None:
+        """Take in the requests that have come, as many as may be in flight."""
+        stream = self._stream
+        try:
+            while stream.wants_message and (message := self._next_message()) is not None:
+                self._hand_on(message)
+        except ServerError as error:
+            stream.failure = to_status(error)
+            stream.abandon()
+            return
+        if self.half_closed and stream.takes_messages and self._assembly is None and not self._whole_message_waits():
+            stream.complete()
+
+    def _whole_message_waits(self) -> bool:
+        left = len(self._unread) - self._position - PREFIX_BYTES
+        return left >= 0 and left >= int.from_bytes(self._unread[self._position + 1 : self._position + PREFIX_BYTES])
+
+    def _next_message(self) -> bytes | None:
+        """The next message that has come; None where none is whole."""
+        position = self._position
+        left = len(self._unread) - position
+        if left < PREFIX_BYTES:
+            return None
+        size = checked_size(self._unread[position : position + PREFIX_BYTES], self._host.max_message_bytes)
+        end = position + PREFIX_BYTES + size
+        if end > len(self._unread):
+            if size > _COLLECTED_BYTES and self._assembly is None:
+                assembly = self._assembly = Assembly(self._host.max_message_bytes, self._host.unfinished)
+                # All of it may come at once.
+                self._return(PREFIX_BYTES + size, at_once=True)
+                rest = memoryview(self._unread)[position:]
+                self._unread, self._position = b"", 0
+                self._see_whole(assembly.add(rest))
+            return None
+        message = self._unread[position + PREFIX_BYTES : end]
+        self._position = end
+        if end == len(self._unread):
+            self._unread, self._position = b"", 0
+        self._return(PREFIX_BYTES + size, at_once=False)
+        return message
+
+    def _add(self, piece: memoryview) -> None:
+        """A piece of a message that is collected, and what is behind it."""
+        assembly = self._assembly
+        room = None if assembly is None else assembly.room
+        if assembly is None or room is None:
+            raise AssertionError("bug: no message is collected")
+        missing = len(room)
+        if len(piece) > missing:
+            self._unread, self._position = bytes(piece[missing:]), 0
+        self._see_whole(assembly.add(piece[:missing]))
+
+    def _see_whole(self, message: memoryview | None) -> None:
+        if message is not None:
+            self._assembly = None
+            self._hand_on(message)
+
+    def _hand_on(self, message: bytes | memoryview) -> None:
+        """A request has come."""
+        call = StreamCall(self, message)
+        if self._stream.take_in(call):
+            self._host.take_in(message, call)
+
+    def _return(self, size: int, *, at_once: bool) -> None:
+        """So much of the window was used: the caller may send more."""
+        self._used += size
+        if at_once or self._used >= _RETURNED_BYTES:
+            self._connection.put(window_update(self.id, self._used))
+            self._used = 0
+
+    def _end(self) -> None:
+        """It is over for its caller."""
+        if not self.ended:
+            self.ended = True
+            self._unread, self._position = b"", 0
+            if self._assembly is not None:
+                self._assembly.drop()
+                self._assembly = None
+            self._see_over()
+
+    def _see_over(self) -> None:
+        """Whether what the engine had of it has come back, too."""
+        if not self._stream.unanswered and not self._over:
+            self._over = True
+            self._host.stream_ended(self)
