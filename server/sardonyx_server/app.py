@@ -46,6 +46,7 @@ from sardonyx_server.rpc.trace_settings import Destination
 from sardonyx_server.rpc.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.runtime import posix_memory
 from sardonyx_server.runtime.cuda_memory import CudaRuntime
+from sardonyx_server.runtime.heap import keep_freed_memory
 from sardonyx_server.runtime.machine import Machine
 from sardonyx_wire.messages import METHODS
 
@@ -384,8 +385,9 @@ def tune_process() -> None:
 
     Switch interval: a runner that has finished waits for the interpreter at most this long while the lane works; the
     default of 5 ms would be most of a p99. Garbage: a request leaves no cycles, so a collection finds nothing and only
-    costs; what is there now is exempt, the rest is looked at rarely.
+    costs; what is there now is exempt, the rest is looked at rarely. Memory: see ``keep_freed_memory``.
     """
+    keep_freed_memory()
     sys.setswitchinterval(0.00005)
     gc.collect()
     gc.freeze()

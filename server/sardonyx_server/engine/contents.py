@@ -96,7 +96,7 @@ def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_re
 
 
 def _read_region(tensor: InputHeader, place: Place, find_region: FindRegion, index: int, model_name: str) -> Tensor:
-    """A private copy of what lies there now: what the client does to the region afterwards changes nothing."""
+    """What lies there. Numbers are read when the model runs; what must be looked at first is copied now."""
     field = f"inputs[{index}].parameters"
     region = find_region(place.region)
     itemsize = DATATYPES[tensor.datatype].itemsize
@@ -110,7 +110,9 @@ def _read_region(tensor: InputHeader, place: Place, find_region: FindRegion, ind
             model_name,
             (tensor_bytes(tensor), place.byte_size),
         )
-    return _read_raw(tensor, memoryview(region.read(place.offset, place.byte_size)), field, model_name)
+    if itemsize and tensor.datatype != "BOOL":
+        return region.part(place.offset, place.byte_size)
+    return _read_raw(tensor, region.read(place.offset, place.byte_size), field, model_name)
 
 
 def _read_raw(tensor: InputHeader, payload: memoryview, field: str, model_name: str) -> Tensor:

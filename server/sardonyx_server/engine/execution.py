@@ -11,6 +11,7 @@ import numpy as np
 
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.outputs import BatchOutputs
+from sardonyx_server.engine.region import Unread
 from sardonyx_server.engine.tracing import Stage, mark_all
 from sardonyx_server.errors import ExecutionFailed, ServerError
 
@@ -129,8 +130,26 @@ def gather(feed: Feed, tensors: Sequence[Tensor], rows: int, *, has_batch_axis: 
             array[start : start + len(strings)] = strings
             start += len(strings)
         return array.reshape(shape)
-    data = _aligned(tensors[0]) if len(tensors) == 1 else b"".join(tensors)  # type: ignore[arg-type]  # no strings
+    try:
+        data = _aligned(tensors[0]) if len(tensors) == 1 else b"".join(tensors)  # type: ignore[arg-type]  # no strings
+    except TypeError:  # not bytes yet, which is found out here for nothing
+        return _read(feed, tensors, shape)
     return np.ndarray(shape, feed.dtype, data)
+
+
+def _read(feed: Feed, tensors: Sequence[Tensor], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """The same, where the bytes of some are still to be read from shared memory. Raises InvalidRequest as they do."""
+    array = np.empty(shape, feed.dtype)
+    target = array.reshape(-1).view(np.uint8).data
+    start = 0
+    for tensor in tensors:
+        stop = start + len(tensor)
+        if isinstance(tensor, Unread):
+            tensor.read(target[start:stop])
+        else:
+            target[start:stop] = tensor  # type: ignore[assignment]  # no strings
+        start = stop
+    return array
 
 
 def _aligned(data: Tensor) -> bytes | memoryview:
@@ -139,6 +158,8 @@ def _aligned(data: Tensor) -> bytes | memoryview:
     Kernels that sum go by address: the first elements up to such an address are summed apart. 50 of ONNX's node tests
     gave other last bits at another offset in the message, that is, with an id of another length (2026-11-24).
     """
+    if isinstance(data, Unread):
+        raise TypeError
     if not isinstance(data, memoryview):
         return data  # type: ignore[return-value]  # bytes, which Python allocates so; strings do not come here
     if data.nbytes > _COPIED_BYTES and np.frombuffer(data, np.uint8).ctypes.data % _ALIGNMENT_BYTES == 0:

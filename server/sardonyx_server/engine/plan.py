@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import hashlib
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sardonyx_server.engine.parameters import Place, RequestParameters
-    from sardonyx_server.engine.region import FindRegion
+    from sardonyx_server.engine.region import FindRegion, Unread
     from sardonyx_server.engine.rendering import Rendering
     from sardonyx_wire.responses import OutputHead, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 
-# A tensor as it waits in a queue: little-endian numbers as bytes, strings as a list of `str`.
-Tensor = bytes | memoryview | list[str]
+# A tensor as it waits in a queue: little-endian numbers as bytes, or where those are; strings as a list of `str`.
+Tensor: TypeAlias = "bytes | memoryview | Unread | list[str]"
 
 _MAX_TEMPLATES: Final = 8
 

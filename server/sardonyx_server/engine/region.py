@@ -10,13 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+import numpy as np
+
 from sardonyx_server.errors import Forbidden, InvalidRequest
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ["CudaRegion", "FindRegion", "Memory", "Region", "SystemRegion", "region_text", "shared_memory_is_off"]
+__all__ = [
+    "CudaRegion",
+    "FindRegion",
+    "Memory",
+    "Region",
+    "SystemRegion",
+    "Unread",
+    "region_text",
+    "shared_memory_is_off",
+]
 
 
 class Memory(Protocol):
@@ -29,8 +40,8 @@ class Memory(Protocol):
     def is_abandoned(self) -> bool:
         """Whether that process has ended. Does not block."""
 
-    def read(self, offset: int, count: int) -> bytes | memoryview:
-        """A private copy of ``count`` bytes; the caller has checked that they are within the region.
+    def read(self, offset: int, target: memoryview) -> None:
+        """Fill ``target``; the caller has checked that so many bytes are within the region.
 
         Raises:
             InvalidRequest: They are there no more.
@@ -42,6 +53,47 @@ class Memory(Protocol):
         Raises:
             InvalidRequest: There is no room any more.
         """
+
+
+class Unread:
+    """Bytes of a region that are read when the model runs, straight into the memory it runs on.
+
+    A copy at once, and its copy into a batch of 5 MB, took 85 us for a picture of 602 kB; this takes 38 (2026-11-26).
+
+    Args:
+        memory: Kept until they are read.
+        offset: Where they begin.
+        size: How many they are.
+    """
+
+    __slots__ = ("_memory", "_offset", "_size")
+
+    def __init__(self, memory: Memory, offset: int, size: int) -> None:
+        self._memory = memory
+        self._offset = offset
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> Unread:
+        """Some of the bytes; a slice without a step."""
+        start, stop, _ = part.indices(self._size)
+        return Unread(self._memory, self._offset + start, stop - start)
+
+    def read(self, target: memoryview) -> None:
+        """Fill ``target``, which has their size.
+
+        Raises:
+            InvalidRequest: The client has made its memory smaller.
+        """
+        self._memory.read(self._offset, target)
+
+    def copy(self) -> memoryview:
+        """Read them now. Raises as :meth:`read`."""
+        data = np.empty(self._size, np.uint8)
+        self.read(data.data)
+        return data.data.toreadonly()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,14 +122,22 @@ class Region:
                 "end"
             )
 
-    def read(self, offset: int, count: int) -> bytes | memoryview:
+    def read(self, offset: int, count: int) -> memoryview:
         """A private copy of bytes of the region.
 
         Raises:
             InvalidRequest: They are not within the region, or the client has made its memory smaller.
         """
+        return self.part(offset, count).copy()
+
+    def part(self, offset: int, count: int) -> Unread:
+        """Bytes of the region that shall be read later.
+
+        Raises:
+            InvalidRequest: They are not within the region.
+        """
         self.check(offset, count)
-        return self.memory.read(offset, count)
+        return Unread(self.memory, offset, count)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes into the region.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.outputs import WholeOutputs
+from sardonyx_server.engine.region import Unread
 from sardonyx_server.engine.tracing import Stage
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, QueueTimeout, ServerError
 from sardonyx_wire.tensors import encode_bytes_elements
@@ -236,7 +237,9 @@ def _key(job: Job) -> bytes | None:
         return None
     digest = (bucket.digest or _begin(bucket)).copy()
     digest.update(job.rows.to_bytes(8))
-    for tensor in job.tensors:
+    # What the key says is what runs: it is read now, whatever the client does to its memory afterwards.
+    job.tensors = tensors = [tensor.copy() if isinstance(tensor, Unread) else tensor for tensor in job.tensors]
+    for tensor in tensors:
         data = encode_bytes_elements(tensor) if isinstance(tensor, list) else tensor
         # Each with its length, so that no two lists of inputs are the same bytes.
         digest.update(len(data).to_bytes(8))

@@ -209,15 +209,14 @@ class CudaMemory:
         """Never: see ``has_owner``."""
         return False
 
-    def read(self, offset: int, count: int) -> memoryview:
-        """A copy of ``count`` bytes, on the host. Blocks until they are there.
+    def read(self, offset: int, target: memoryview) -> None:
+        """Fill ``target``, on the host. Blocks until that is done.
 
         Raises:
             ExecutionFailed: CUDA could not copy them.
         """
-        data = np.empty(count, np.uint8)
-        self._copy(data.ctypes.data, self._pointer + offset, count, _DEVICE_TO_HOST)
-        return data.data.toreadonly()
+        host = np.frombuffer(target, np.uint8)
+        self._copy(host.ctypes.data, self._pointer + offset, host.size, _DEVICE_TO_HOST)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Copy bytes there. Blocks until they are.

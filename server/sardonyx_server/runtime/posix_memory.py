@@ -107,25 +107,22 @@ class PosixMemory:
         """Whether it had an owner, and has none any more."""
         return self.has_owner and not _is_locked(self._descriptor)
 
-    def read(self, offset: int, count: int) -> bytes:
-        """A copy of ``count`` bytes.
+    def read(self, offset: int, target: memoryview) -> None:
+        """Fill ``target`` with the bytes from ``offset`` on.
 
         Raises:
             InvalidRequest: The object has become smaller.
         """
         start = self._start + offset
-        self._require(start + count)
-        data = os.pread(self._descriptor, count, start)
-        # One call reads 2 GiB at most (read(2)).
-        pieces = [data]
-        done = len(data)
-        while data and done < count:
-            data = os.pread(self._descriptor, count - done, start + done)
-            pieces.append(data)
-            done += len(data)
-        if done < count:
-            raise self._smaller(start + done, start + count)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        end = start + len(target)
+        self._require(end)
+        while target:
+            # One call reads 2 GiB at most (read(2)).
+            done = os.preadv(self._descriptor, (target,), start)
+            if not done:
+                raise self._smaller(start, end)
+            target = target[done:]
+            start += done
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes there. Writes nothing where the object has become smaller: that would make it larger again.

@@ -44,7 +44,7 @@ def test_a_system_region_is_opened_by_its_key_and_found_by_its_name() -> None:
     assert system.opened == [("shared memory region 's'", "/key", 4, 8)]
     region = regions.find("s")
     region.write(2, b"abc")
-    assert region.read(1, 5) == b"\0abc\0"
+    assert bytes(region.read(1, 5)) == b"\0abc\0"
     assert system.memories[0].data == b"\0\0abc\0\0\0"
 
 
@@ -54,7 +54,7 @@ def test_a_cuda_region_is_opened_by_its_handle() -> None:
     regions = Regions(allowed=True, open_system=no_system_memory, cuda=cuda)
     regions.register_cuda("c", handle=HANDLE, device=1, byte_size=16)
     assert cuda.opened == [("shared memory region 'c'", HANDLE, 1, 16)]
-    assert regions.find("c").read(0, 16) == bytes(16)
+    assert bytes(regions.find("c").read(0, 16)) == bytes(16)
 
 
 def test_each_kind_is_listed_by_itself() -> None:

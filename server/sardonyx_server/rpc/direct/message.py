@@ -16,6 +16,7 @@ __all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
 PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed, and its length (gRPC over HTTP/2)."""
 
+_ALIGNMENT_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 0.1
 
 
@@ -112,5 +113,8 @@ class Assembly:
                 retry_after_s=_RETRY_AFTER_S,
             )
         self.size = size
-        # numpy's memory is not filled with zeros first, and begins where kernels want it to.
-        self._target = np.empty(size, np.uint8).data
+        # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at such an
+        # address, it mostly begins at one, and needs no copy to be where kernels want it (engine/execution.py).
+        memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
+        start = -(memory.ctypes.data + size) % _ALIGNMENT_BYTES
+        self._target = memory.data[start : start + size]
