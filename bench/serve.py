@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from bench.control import obey
 from sardonyx_server.engine.statistics import snapshot
-from sardonyx_server.rpc.polling import poll_on_own_thread
 from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="as JSON; metrics are off by default")
     given = parser.parse_args()
     settings = {"grpc_port": 0, "metrics_port": None, **given.settings, "model_repository": (given.repository,)}
-    poll_on_own_thread()
     from sardonyx_server.app import App, tune_process
 
     app = App(Settings.model_validate(settings))

@@ -18,14 +18,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.control import obey
-from sardonyx_server.rpc.polling import poll_on_own_thread
+from bench.limits.polling import poll_on_own_thread
 
 # As the server's: before gRPC is imported, or the limit would be a lower one than what it limits.
 poll_on_own_thread()
 
 import grpc  # noqa: E402  # see above
 
-from sardonyx_server.rpc.completion_queue import (  # noqa: E402  # likewise
+from bench.limits.completion_queue import (  # noqa: E402  # likewise
     AttachedQueue,
     answer_operations,
     receive_operations,
@@ -33,7 +33,7 @@ from sardonyx_server.rpc.completion_queue import (  # noqa: E402  # likewise
 from sardonyx_wire.messages import METHODS  # noqa: E402  # likewise
 
 if TYPE_CHECKING:
-    from sardonyx_server.rpc.completion_queue import Event
+    from bench.limits.completion_queue import Event
 
 __all__: list[str] = []
 

@@ -32,9 +32,8 @@ from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
 from sardonyx_server.repository.watch import Watch
-from sardonyx_server.rpc.direct.lane import DirectLane, Limits, why_not_direct
 from sardonyx_server.rpc.introspection import EXTENSIONS, Introspection, ServerInfo
-from sardonyx_server.rpc.lane import Lane
+from sardonyx_server.rpc.lane.lane import Lane, Limits
 from sardonyx_server.rpc.log_settings import LogSettings
 from sardonyx_server.rpc.methods import Services, add_services
 from sardonyx_server.rpc.model_repository import ModelRepository
@@ -209,7 +208,7 @@ class App:
 
     @property
     def transport(self) -> str:
-        """``direct``, ``lane`` or ``grpcio``: what serves ModelInfer."""
+        """``lane`` or ``grpcio``: what serves ModelInfer."""
         return self._transport.name
 
     @property
@@ -276,20 +275,18 @@ class App:
         self._transport.hurry()
         self._transport.stop_server(0)
 
-    def _make_transport(self, cores: int) -> DirectLane | Lane | PublicApi:
+    def _make_transport(self, cores: int) -> Lane | PublicApi:
         settings = self._settings
-        on_grpc = self._make_grpc_transport(cores)
-        if settings.transport not in {"auto", "direct"}:
-            return on_grpc
-        problem = why_not_direct(compresses=settings.grpc_infer_response_compression_level != "none")
+        wanted = settings.transport
+        problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
         if not problem:
-            return DirectLane(
+            return Lane(
                 self._server,
-                behind=on_grpc,
                 methods=(_INFER, _STREAM),
-                intake=self._make_intake(DirectLane.name),
+                intake=self._make_intake(Lane.name),
                 authorise=self._authorise,
                 cores=cores,
+                compression=settings.grpc_infer_response_compression_level,
                 limits=Limits(
                     max_message_bytes=settings.max_message_bytes,
                     unfinished_bytes=settings.max_queue_bytes,
@@ -297,31 +294,13 @@ class App:
                 ),
                 on_lost=self._lost,
             )
-        if settings.transport == "direct":
-            raise SettingsError(f"transport: 'direct' does not work here ({problem}); leave it to 'auto'")
-        return on_grpc
-
-    def _make_grpc_transport(self, cores: int) -> Lane | PublicApi:
-        """What takes inference from gRPC's core."""
-        wanted = self._settings.transport
-        problem = "--transport grpcio asks for it" if wanted == "grpcio" else self._self_check()
-        if not problem:
-            return Lane(
-                self._server,
-                method=_INFER,
-                stream_method=_STREAM,
-                intake=self._make_intake(Lane.name),
-                authorise=self._authorise,
-                cores=cores,
-                on_lost=self._lost,
-            )
         if wanted == "lane":
             raise SettingsError(
-                f"transport: 'lane' does not work with the installed grpcio {grpc.__version__} ({problem}); install "
-                "another version, or leave it to 'auto', which then serves on grpcio's public API"
+                f"transport: 'lane' does not work here with grpcio {grpc.__version__} ({problem}); install another "
+                "version, or leave it to 'auto', which then serves on grpcio's public API"
             )
         _LOG.warning(
-            "inference that gRPC's core takes is served on grpcio's public API, several times slower than on the lane",
+            "ModelInfer is served on grpcio's public API, many times slower than on the lane",
             extra={"grpcio": grpc.__version__, "reason": problem},
         )
         return PublicApi(

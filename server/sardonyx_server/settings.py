@@ -195,10 +195,10 @@ class Settings(BaseModel):
         description="Execution providers in order of preference, such as cuda,cpu. auto takes the best that is there; "
         "one that is named and missing is an error, never a silent fall to CPU.",
     )
-    transport: Annotated[Literal["auto", "direct", "lane", "grpcio"], AnyCase] = Field(
+    transport: Annotated[Literal["auto", "lane", "grpcio"], AnyCase] = Field(
         default="auto",
-        description="direct serves ModelInfer from the sockets, lane from gRPC's core, grpcio on grpcio's public API; "
-        "auto takes the first of them that works.",
+        description="lane is the fast path, grpcio its slower twin on public API; auto takes the lane if its "
+        "self-check passes.",
     )
     cores: Whole = Field(
         default=0,

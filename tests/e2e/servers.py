@@ -44,7 +44,7 @@ __all__ = [
     "eventually",
 ]
 
-TRANSPORTS: Final = ("direct", "lane", "grpcio")
+TRANSPORTS: Final = ("lane", "grpcio")
 INFER: Final = METHODS["ModelInfer"].path
 CALL_TIMEOUT_S: Final = 30.0
 MESSAGE_LIMIT_BYTES: Final = 48 * MIB
@@ -87,7 +87,7 @@ class Server:
 
     Args:
         repository: What it serves.
-        transport: ``direct``, ``lane`` or ``grpcio``.
+        transport: ``lane`` or ``grpcio``.
         self_check: Whether the lane works here.
         authorise: Asked first in every call; None allows all.
         **settings: More of them.

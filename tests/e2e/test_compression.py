@@ -80,8 +80,7 @@ def level(request: pytest.FixtureRequest) -> str:
     return value
 
 
-# The direct lane leaves it to gRPC's core to compress.
-@pytest.fixture(scope="module", params=[name for name in TRANSPORTS if name != "direct"])
+@pytest.fixture(scope="module", params=TRANSPORTS)
 def compressing(request: pytest.FixtureRequest, models: Path, level: str) -> Iterator[Server]:
     """A server with that setting."""
     settings = {**ONLY_ONE, "grpc_infer_response_compression_level": level}

@@ -165,7 +165,7 @@ def test_the_transport_is_shown(measured: Server) -> None:
     """And the lag of the lane, where there is one."""
     series = scrape(measured)
     assert series[f'sardonyx_transport_info{{transport="{measured.transport}"}}'] == 1
-    assert ("sardonyx_lane_lag_seconds_count" in series) == (measured.transport != "grpcio")
+    assert ("sardonyx_lane_lag_seconds_count" in series) == (measured.transport == "lane")
 
 
 def test_promtool_objects_to_names_of_triton_only(measured: Server) -> None:

@@ -210,7 +210,7 @@ def test_a_full_queue_is_told_within_the_stream(models: Path, server: Server) ->
 
 def test_idle_streams_keep_nobody_waiting(server: Server) -> None:
     """As many as the transport takes: health, metadata, ModelInfer and another stream go on."""
-    many = 64 if server.transport == "grpcio" else 300
+    many = 300 if server.transport == "lane" else 64
     server.assert_well()
     streams = [open_stream(server, timeout=120.0) for _ in range(many)]
     eventually(lambda: server.gauges()["open calls"] == many, "all streams are open")

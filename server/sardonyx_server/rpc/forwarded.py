@@ -1,4 +1,4 @@
-"""Who called, where the call came by way of the direct lane: the stock server itself only sees the lane."""
+"""Who called, where the call came by way of the lane: the stock server itself only sees the lane."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["PEER_KEY", "peer_of"]
 
 PEER_KEY: Final = "sardonyx-peer"
-"""Metadata that the direct lane adds to what it relays; what a caller sends by this name is dropped there."""
+"""Metadata that the lane adds to what it relays; what a caller sends by this name is dropped there."""
 
 
 def peer_of(metadata: Iterable[tuple[str, str | bytes]], peer: str) -> str:

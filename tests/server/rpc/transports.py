@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_server.rpc.direct.lane import DirectLane, Limits
-from sardonyx_server.rpc.lane import Lane
+from sardonyx_server.rpc.lane.lane import Lane, Limits
 from sardonyx_server.rpc.public_api import PublicApi
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ __all__ = ["METHOD", "STREAM_METHOD", "TRANSPORTS", "Calls", "Transport", "opene
 
 METHOD: Final = "/test.Service/Infer"
 STREAM_METHOD: Final = "/test.Service/StreamInfer"
-TRANSPORTS: Final = ("direct", "lane", "grpcio")
+TRANSPORTS: Final = ("lane", "grpcio")
 BOUND_S: Final = 20.0
 # On the public API each open call holds a thread.
 THREADS: Final = 64
@@ -115,8 +114,21 @@ def opened(
     calls: Any = Calls(react)
     lost: list[Exception] = []
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
-    serving: DirectLane | Lane | PublicApi
-    if name == "grpcio":
+    serving: Lane | PublicApi
+    if name == "lane":
+        limit = dict(options).get("grpc.max_receive_message_length", -1)
+        serving = Lane(
+            server,
+            methods=(METHOD, STREAM_METHOD),
+            intake=calls,
+            authorise=authorise,
+            limits=Limits(
+                max_message_bytes=1 << 30 if limit < 0 else limit, unfinished_bytes=1 << 30, min_ping_interval_s=0.0
+            ),
+            on_lost=lost.append,
+            **more,
+        )
+    else:
         serving = PublicApi(
             server,
             method=METHOD,
@@ -124,31 +136,6 @@ def opened(
             make_intake=lambda: calls,
             authorise=authorise,
             **more,
-        )
-    else:
-        serving = Lane(
-            server,
-            method=METHOD,
-            stream_method=STREAM_METHOD,
-            intake=calls,
-            authorise=authorise,
-            on_lost=lost.append,
-            **({} if name == "direct" else more),
-        )
-    if name == "direct":
-        serving = DirectLane(
-            server,
-            behind=serving,
-            methods=(METHOD, STREAM_METHOD),
-            intake=calls,
-            authorise=authorise,
-            limits=Limits(
-                max_message_bytes=dict(options).get("grpc.max_receive_message_length", 1 << 30) % (1 << 31),
-                unfinished_bytes=1 << 30,
-                min_ping_interval_s=0.0,
-            ),
-            on_lost=lost.append,
-            **{"cores": 1, **more},
         )
     port = serving.listen("127.0.0.1", 0)
     server.start()

@@ -1,4 +1,4 @@
-"""The thread of the direct lane: waits for all sockets, reads what is there, runs it, and writes what came of it.
+"""The thread of the lane: waits for all sockets, reads what is there, runs it, and writes what came of it.
 
 All that the sockets hold is read before any model runs: to dispatch on the first message would give batches of one
 although the rest are already there. Cheap models run on this thread. Slow models have runner threads, which hand their
@@ -17,33 +17,32 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.engine.queue import ByteBudget
 from sardonyx_server.errors import ShuttingDown
-from sardonyx_server.rpc.direct.call import DirectCall
-from sardonyx_server.rpc.direct.connection import Connection
-from sardonyx_server.rpc.direct.deadlines import Deadlines
-from sardonyx_server.rpc.direct.doors import Doors, peer_name
-from sardonyx_server.rpc.direct.relay import Relay
-from sardonyx_server.rpc.direct.stream import DirectStream
-from sardonyx_server.rpc.direct.wire import Wire
 from sardonyx_server.rpc.lag import Away
+from sardonyx_server.rpc.lane.call import LaneCall
+from sardonyx_server.rpc.lane.connection import Connection
+from sardonyx_server.rpc.lane.deadlines import Deadlines
+from sardonyx_server.rpc.lane.doors import Doors, peer_name
+from sardonyx_server.rpc.lane.relay import Relay
+from sardonyx_server.rpc.lane.stream import LaneStream
+from sardonyx_server.rpc.lane.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import grpc
 
-    from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.direct.wire import Owner
+    from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.rpc.lag import LaneLag
-    from sardonyx_server.rpc.lane import Lane
+    from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.wire import Owner
     from sardonyx_server.rpc.methods import Authorise
-    from sardonyx_server.rpc.public_api import PublicApi
     from sardonyx_server.rpc.stream import StreamCall
 
-__all__ = ["DirectLane", "Limits", "why_not_direct"]
+__all__ = ["Lane", "Limits"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
@@ -58,6 +57,22 @@ _STEP: Final = 16
 # A steady stream of messages must not keep the models waiting: dispatch at least this often.
 _MAX_BURST: Final = 256
 _EVENTS: Final = 256
+
+
+class Requests(Protocol):
+    """Where requests go: :class:`~sardonyx_server.engine.intake.Intake`, or what stands in for it."""
+
+    def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
+        """Take one request in."""
+
+    def refuse(self, error: Exception, call: Refused, /) -> None:
+        """Answer a request that belongs to no model."""
+
+    def begin(self) -> None:
+        """Wake runners that have enough to do."""
+
+    def run_waiting(self) -> None:
+        """Set the models to work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,47 +90,47 @@ class Limits:
     min_ping_interval_s: float
 
 
-class DirectLane:
+class Lane:
     """Takes one method from the sockets and answers it through an intake.
 
     Args:
         server: A stock server that has not been started; takes all other methods.
-        behind: What serves the hot methods on that server, where they do not come directly.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         intake: Where requests go; used by the lane's thread only.
         authorise: Raises where a call is not allowed; None allows all.
         cores: That this process may use.
+        compression: How much work goes into compressing answers, for callers that accept it.
         limits: Of what callers may do.
         on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
     """
 
-    name = "direct"
+    name = "lane"
 
     def __init__(
         self,
         server: grpc.Server,
         *,
-        behind: Lane | PublicApi,
         methods: tuple[str, str],
-        intake: Intake,
+        intake: Requests,
         authorise: Authorise | None,
-        cores: int,
+        cores: int = 1,
+        compression: Level = "none",
         limits: Limits,
         on_lost: Callable[[Exception], None],
     ) -> None:
         self._server = server
-        self._behind = behind
         self._intake = intake
         self._authorise = authorise
         self._on_lost = on_lost
         unary, streamed = methods
-        self.methods: Mapping[bytes, type[DirectCall | DirectStream]] = {
-            unary.encode(): DirectCall,
-            streamed.encode(): DirectStream,
+        self.methods: Mapping[bytes, type[LaneCall | LaneStream]] = {
+            unary.encode(): LaneCall,
+            streamed.encode(): LaneStream,
         }
         self.max_message_bytes = limits.max_message_bytes
         self.unfinished = ByteBudget(limits.unfinished_bytes)
         self.min_ping_interval_s = limits.min_ping_interval_s
+        self.compression: Level = compression
         # Linux's abstract name: no file that could be left behind, and a name that nobody guesses.
         self._back_door = f"sardonyx-{secrets.token_hex(16)}"
         self._epoll = select.epoll()
@@ -126,8 +141,8 @@ class DirectLane:
         self._wire_of: dict[Owner, Wire] = {}
         # Those who have something to be written.
         self._touched: list[Owner] = []
-        self._burst: list[tuple[bytes | memoryview, DirectCall | StreamCall, float]] = []
-        self._streams: set[DirectStream] = set()
+        self._burst: list[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = []
+        self._streams: set[LaneStream] = set()
         self._deadlines = Deadlines()
         self._draining = False
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
@@ -147,12 +162,12 @@ class DirectLane:
     @property
     def open_calls(self) -> int:
         """Calls that were taken and are not over yet."""
-        return self._received - self._ended + self._behind.open_calls
+        return self._received - self._ended
 
     @property
     def open_streams(self) -> int:
         """Those of them that are streams."""
-        return len(self._streams) + self._behind.open_streams
+        return len(self._streams)
 
     @property
     def lag(self) -> LaneLag:
@@ -177,7 +192,6 @@ class DirectLane:
 
     def start(self) -> None:
         """Take calls. Requires: the server has been started. Once."""
-        self._behind.start()
         self._thread.start()
 
     def drain(self) -> None:
@@ -186,7 +200,6 @@ class DirectLane:
         Calls of the unary method are taken as before. Any thread; does not block.
         """
         self.later(self._drain_streams)
-        self._behind.drain()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
@@ -194,15 +207,17 @@ class DirectLane:
         Returns:
             Whether that came about.
         """
-        until_s = time.monotonic() + timeout_s
-        self._wait_idle(timeout_s)
-        self._behind.wait_idle(max(0.0, until_s - time.monotonic()))
+        waiter = threading.Event()
+        self._waiters.append(waiter)
+        if self.open_calls:
+            waiter.wait(timeout_s)
+        self._waiters.remove(waiter)
         return not self.open_calls
 
     def hurry(self) -> None:
         """End :meth:`wait_idle`."""
-        self._hurry()
-        self._behind.hurry()
+        for waiter in list(self._waiters):
+            waiter.set()
 
     def stop_server(self, grace_s: float | None) -> threading.Event:
         """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
@@ -210,10 +225,10 @@ class DirectLane:
         Returns:
             Set when that is over. What was answered may still be on its way to slow callers.
         """
-        stopped, over = self._behind.stop_server(grace_s), threading.Event()
+        stopped, over = self._server.stop(grace_s), threading.Event()
         self.later(self._close_doors)
         if not grace_s:
-            self._hurry()
+            self.hurry()
         threading.Thread(target=self._await_stop, args=(grace_s or 0.0, stopped, over), daemon=True).start()
         return over
 
@@ -224,7 +239,6 @@ class DirectLane:
         # Here, where nobody can be about to wake the thread.
         os.close(self._waker)
         self._epoll.close()
-        self._behind.stop()
 
     # What connections want.
 
@@ -232,35 +246,40 @@ class DirectLane:
         """Whether the caller is on the lane's thread."""
         return threading.get_ident() == self._thread.ident
 
-    def begun(self, call: DirectCall | DirectStream, method: str) -> None:
+    def begun(self, call: LaneCall | LaneStream, method: str) -> None:
         """A call came. Raises where it is not allowed."""
         self._received += 1
-        if isinstance(call, DirectStream):
+        if isinstance(call, LaneStream):
             self._streams.add(call)
             self._deadlines.add(call)
         if self._authorise is not None:
             self._authorise(method, call.metadata, call.peer())
-        if self._draining and isinstance(call, DirectStream):
+        if self._draining and isinstance(call, LaneStream):
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 
-    def stream_ended(self, stream: DirectStream) -> None:
+    def stream_ended(self, stream: LaneStream) -> None:
         """A stream that began is over, and the engine has nothing of it any more."""
         self._streams.discard(stream)
         self.ended()
 
-    def take_in(self, message: bytes | memoryview, call: DirectCall | StreamCall) -> None:
+    def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message is whole: it is dealt with at the end of its burst."""
         self._burst.append((message, call, time.monotonic()))
 
-    def refuse(self, error: Exception, call: DirectCall | DirectStream) -> None:
+    def take_in_now(self, message: bytes, call: LaneCall | StreamCall) -> None:
+        """A message was compressed: it is admitted or refused at once."""
+        self.take_in(message, call)
+        self._accept_all()
+
+    def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
         """A call cannot go on: answer it."""
         self._intake.refuse(error, call)
 
     def ended(self) -> None:
         """A call that began is over."""
         self._ended += 1
-        if self._waiters and self._ended == self._received:
-            self._hurry()
+        if self._waiters and not self.open_calls:
+            self.hurry()
 
     def touch(self, owner: Owner) -> None:
         """Somebody has something to be written."""
@@ -287,6 +306,8 @@ class DirectLane:
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
             _LOG.exception("bug: the lane's loop failed")
             self._on_lost(error)
+            # Nobody must be kept waiting.
+            self._doors.close()
         for wire in list(self._wires.values()):
             wire.close()
 
@@ -406,31 +427,7 @@ class DirectLane:
 
     def _await_stop(self, grace_s: float, stopped: threading.Event, over: threading.Event) -> None:
         """Body of a thread: tell when the calls under way are over, or have had their time."""
-        if not self._wait_idle(grace_s):
+        if not self.wait_idle(grace_s):
             self.later(self._cancel_all)
         stopped.wait()
         over.set()
-
-    def _wait_idle(self, timeout_s: float) -> bool:
-        """Wait until no call of the lane itself is open; whether that came about."""
-        waiter = threading.Event()
-        self._waiters.append(waiter)
-        if self._received != self._ended:
-            waiter.wait(timeout_s)
-        self._waiters.remove(waiter)
-        return self._received == self._ended
-
-    def _hurry(self) -> None:
-        for waiter in list(self._waiters):
-            waiter.set()
-
-
-def why_not_direct(*, compresses: bool) -> str:
-    """Why the direct lane cannot be used, or "" where it can.
-
-    Args:
-        compresses: Whether answers shall be compressed.
-    """
-    if not hasattr(select, "epoll"):
-        return "it needs Linux"
-    return "answers shall be compressed, which gRPC's core does" if compresses else ""

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from sardonyx_server.rpc.completion_queue import (
+from bench.limits.completion_queue import (
     AttachedQueue,
     answer_operations,
     close_operations,

@@ -1,4 +1,4 @@
-"""One ModelStreamInfer on the direct lane, and its stream of HTTP/2. See :class:`~sardonyx_server.rpc.stream.Stream`.
+"""One ModelStreamInfer on the lane, and its stream of HTTP/2. See :class:`~sardonyx_server.rpc.stream.Stream`.
 
 An idle one is two objects. All of it happens on the lane's thread, so nothing is locked.
 """
@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import DeadlineExceeded, ServerError
-from sardonyx_server.rpc.direct.call import STREAM_WINDOW_BYTES
-from sardonyx_server.rpc.direct.message import PREFIX_BYTES, Assembly, checked_size
+from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.compression import choose, decompress
+from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
 from sardonyx_server.rpc.status import to_status
 from sardonyx_server.rpc.stream import Stream, StreamCall
 from sardonyx_wire.http2.frames import window_update
@@ -20,10 +21,10 @@ from sardonyx_wire.http2.frames import window_update
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_server.rpc.direct.connection import Connection, Host
-    from sardonyx_server.rpc.direct.request import Request
+    from sardonyx_server.rpc.lane.connection import Connection, Host
+    from sardonyx_server.rpc.lane.request import Request
 
-__all__ = ["DirectStream"]
+__all__ = ["LaneStream"]
 
 # A message that is longer is collected as it comes; shorter ones wait as they are until they are whole.
 _COLLECTED_BYTES: Final = 64 * 1024
@@ -31,7 +32,7 @@ _COLLECTED_BYTES: Final = 64 * 1024
 _RETURNED_BYTES: Final = STREAM_WINDOW_BYTES // 4
 
 
-class DirectStream:
+class LaneStream:
     """A stream.
 
     Args:
@@ -43,6 +44,7 @@ class DirectStream:
     Attributes:
         id: Number of the stream.
         deadline_s: When the caller gives it up, on ``time.monotonic``.
+        encoding: How its answers may be compressed; b"" for not at all.
         ended: Whether it is over for the caller; the engine may still have something of it.
         half_closed: Whether the caller has sent all it will.
         widened: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
@@ -50,7 +52,7 @@ class DirectStream:
 
     __slots__ = (
         "__weakref__", "_assembly", "_begun", "_connection", "_host", "_over", "_position", "_request", "_stream",
-        "_unread", "_used", "deadline_s", "ended", "half_closed", "id", "widened",
+        "_unread", "_used", "deadline_s", "encoding", "ended", "half_closed", "id", "widened",
     )  # fmt: skip
 
     streamed = False
@@ -71,6 +73,7 @@ class DirectStream:
         self.ended = False
         self.id = stream_id
         self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
+        self.encoding = choose(host.compression, request.accepted)
         self.half_closed = False
         self.widened = 0
 
@@ -188,7 +191,7 @@ class DirectStream:
         stream = self._stream
         try:
             while stream.wants_message and (message := self._next_message()) is not None:
-                self._hand_on(message)
+                self._hand_on(*message)
         except ServerError as error:
             stream.failure = to_status(error)
             stream.abandon()
@@ -200,17 +203,20 @@ class DirectStream:
         left = len(self._unread) - self._position - PREFIX_BYTES
         return left >= 0 and left >= int.from_bytes(self._unread[self._position + 1 : self._position + PREFIX_BYTES])
 
-    def _next_message(self) -> bytes | None:
-        """The next message that has come; None where none is whole."""
+    def _next_message(self) -> tuple[bytes, bool] | None:
+        """(the next message that has come, whether it is compressed); None where none is whole."""
         position = self._position
         left = len(self._unread) - position
         if left < PREFIX_BYTES:
             return None
-        size = checked_size(self._unread[position : position + PREFIX_BYTES], self._host.max_message_bytes)
+        prefix = self._unread[position : position + PREFIX_BYTES]
+        size = checked_size(prefix, self._host.max_message_bytes, self._request.encoding)
         end = position + PREFIX_BYTES + size
         if end > len(self._unread):
             if size > _COLLECTED_BYTES and self._assembly is None:
-                assembly = self._assembly = Assembly(self._host.max_message_bytes, self._host.unfinished)
+                assembly = self._assembly = Assembly(
+                    self._host.max_message_bytes, self._host.unfinished, self._request.encoding
+                )
                 # All of it may come at once.
                 self._return(PREFIX_BYTES + size, at_once=True)
                 rest = memoryview(self._unread)[position:]
@@ -222,7 +228,7 @@ class DirectStream:
         if end == len(self._unread):
             self._unread, self._position = b"", 0
         self._return(PREFIX_BYTES + size, at_once=False)
-        return message
+        return message, prefix[0] == 1
 
     def _add(self, piece: memoryview) -> None:
         """A piece of a message that is collected, and what is behind it."""
@@ -236,12 +242,19 @@ class DirectStream:
         self._see_whole(assembly.add(piece[:missing]))
 
     def _see_whole(self, message: memoryview | None) -> None:
-        if message is not None:
+        if message is not None and self._assembly is not None:
+            is_packed = self._assembly.is_packed
             self._assembly = None
-            self._hand_on(message)
+            self._hand_on(message, is_packed)
 
-    def _hand_on(self, message: bytes | memoryview) -> None:
-        """A request has come."""
+    def _hand_on(self, message: bytes | memoryview, is_packed: bool) -> None:  # noqa: FBT001  # as it came
+        """A request has come. Raises ServerError where it cannot be decompressed."""
+        if is_packed:
+            unpacked = decompress(message, self._request.encoding, self._host.max_message_bytes)
+            call = StreamCall(self, unpacked)
+            if self._stream.take_in(call):
+                self._host.take_in_now(unpacked, call)
+            return
         call = StreamCall(self, message)
         if self._stream.take_in(call):
             self._host.take_in(message, call)

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from sardonyx_server.rpc.direct.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Flag, Kind, frame, head
 from sardonyx_wire.http2.hpack import encode_block
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.status import Status
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["OPENING", "WELL", "answer_frames", "failure_block", "header_frames", "message_head", "status_block"]
+__all__ = [
+    "OPENING",
+    "WELL",
+    "answer_frames",
+    "failure_block",
+    "header_frames",
+    "message_head",
+    "opening_block",
+    "status_block",
+]
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 OPENING: Final = encode_block(_BEGINNING)
@@ -29,6 +38,11 @@ WELL: Final = encode_block([(b"grpc-status", b"0")])
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _END_STREAM: Final = int(Flag.END_STREAM)
 _END_HEADERS: Final = int(Flag.END_HEADERS)
+
+
+def opening_block(encoding: bytes) -> bytes:
+    """Header block in front of messages that may be compressed; b"" where they are not."""
+    return OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else OPENING
 
 
 def failure_block(error: Exception) -> bytes:
@@ -77,7 +91,7 @@ def answer_frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
     return _OPENING_HEAD + number + OPENING + message_head(stream_id, len(message)), _WELL_HEAD + number + WELL
 
 
-def message_head(stream_id: int, length: int) -> bytes:
+def message_head(stream_id: int, length: int, *, packed: bool = False) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
-    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)
+    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, packed, length)

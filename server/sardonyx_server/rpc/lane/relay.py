@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.direct.answers import header_frames
-from sardonyx_server.rpc.direct.broken import ConnectionBroken
-from sardonyx_server.rpc.direct.outflow import Flow, Outflow
 from sardonyx_server.rpc.forwarded import PEER_KEY
+from sardonyx_server.rpc.lane.answers import header_frames
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.outflow import Flow, Outflow
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     HEAD,
@@ -33,7 +33,7 @@ from sardonyx_wire.http2.hpack import encode_block
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.direct.connection import Connection
+    from sardonyx_server.rpc.lane.connection import Connection
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["Relay", "Relayed"]

@@ -20,18 +20,19 @@ _ALIGNMENT_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 0.1
 
 
-def checked_size(prefix: bytes | memoryview, most_bytes: int) -> int:
+def checked_size(prefix: bytes | memoryview, most_bytes: int, encoding: bytes) -> int:
     """Size of the message behind a prefix.
 
     Args:
         prefix: Begins with the five bytes.
         most_bytes: What is accepted.
+        encoding: Of compressed messages; b"" where there may be none.
 
     Raises:
         InvalidRequest: The message is compressed, and the header of the request does not say how.
         MessageTooLarge: It is.
     """
-    if prefix[0]:
+    if prefix[0] > (1 if encoding else 0):
         text = f"the message begins with {prefix[0]}, so it is compressed, but grpc-encoding does not say how"
         raise InvalidRequest(text, reason="MALFORMED_MESSAGE")
     size = int.from_bytes(prefix[1:PREFIX_BYTES])
@@ -47,18 +48,25 @@ class Assembly:
     Args:
         most_bytes: What is accepted of one message.
         budget: Bounds the bytes of all messages that are not whole yet.
+        encoding: Of compressed messages; b"" where there may be none.
     """
 
-    __slots__ = ("_budget", "_filled", "_most_bytes", "_prefix", "_target", "size")
+    __slots__ = ("_budget", "_encoding", "_filled", "_most_bytes", "_prefix", "_target", "size")
 
-    def __init__(self, most_bytes: int, budget: ByteBudget) -> None:
+    def __init__(self, most_bytes: int, budget: ByteBudget, encoding: bytes) -> None:
         self._most_bytes = most_bytes
+        self._encoding = encoding
         self._budget = budget
         self._prefix = b""
         self._target: memoryview | None = None
         self._filled = 0
         self.size = -1
         """Of the whole message in bytes; -1 until its prefix has come."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the message is compressed, once :attr:`size` is known."""
+        return self._prefix[0] == 1
 
     @property
     def room(self) -> memoryview | None:
@@ -82,7 +90,7 @@ class Assembly:
             if len(self._prefix) < PREFIX_BYTES:
                 return None
             piece = piece[missing:]
-            self._begin(checked_size(self._prefix, self._most_bytes))
+            self._begin(checked_size(self._prefix, self._most_bytes, self._encoding))
         room = self.room
         if room is None:
             return None

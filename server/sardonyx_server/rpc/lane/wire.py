@@ -1,4 +1,4 @@
-"""A connected socket of the direct lane: reading, and writing what does not fit at once."""
+"""A connected socket of the lane: reading, and writing what does not fit at once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.direct.outflow import Outflow
+    from sardonyx_server.rpc.lane.outflow import Outflow
 
 _LOG = logging.getLogger("sardonyx.lane")
 

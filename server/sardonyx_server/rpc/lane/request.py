@@ -6,6 +6,7 @@ import binascii
 import math
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.rpc.lane.compression import ENCODINGS
 from sardonyx_wire.http2.hpack import FieldTable, decode_block, fields_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _MEMO_KEY_BYTES: Final = 1024
 
 _UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _TIMEOUT_DIGITS: Final = 8
-_PLAIN: Final = frozenset({b"", b"identity"})
+_READABLE: Final = frozenset({b"identity", *ENCODINGS})
 # What belongs to HTTP and to gRPC itself is no metadata.
 _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
@@ -42,21 +43,24 @@ class Request:
         fields: In the order sent.
         fields_bytes: Their size.
         path: Full name of the method.
-        is_plain: Whether it is a gRPC call whose message is not compressed.
+        encoding: How compressed messages of the caller are compressed; b"" where there may be none.
+        accepted: How answers may be.
+        is_grpc: Whether it is a gRPC call whose messages can be read.
         timeout_s: How long the caller waits; infinity where it does not say.
     """
 
-    __slots__ = ("fields", "fields_bytes", "is_plain", "path", "timeout_s")
+    __slots__ = ("accepted", "encoding", "fields", "fields_bytes", "is_grpc", "path", "timeout_s")
 
     def __init__(self, fields: list[Field]) -> None:
         values = dict(fields)
         self.fields = fields
         self.fields_bytes = fields_bytes(fields)
         self.path = values.get(b":path", b"")
-        self.is_plain = (
-            values.get(b":method") == b"POST"
-            and _is_grpc(values.get(b"content-type", b""))
-            and values.get(b"grpc-encoding", b"") in _PLAIN
+        encoding = values.get(b"grpc-encoding", b"identity")
+        self.encoding = encoding if encoding in ENCODINGS else b""
+        self.accepted = values.get(b"grpc-accept-encoding", b"")
+        self.is_grpc = (
+            values.get(b":method") == b"POST" and _is_grpc(values.get(b"content-type", b"")) and encoding in _READABLE
         )
         self.timeout_s = _seconds(values.get(b"grpc-timeout"))
 

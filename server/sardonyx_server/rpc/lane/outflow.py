@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.direct.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,

@@ -1,4 +1,4 @@
-"""One ModelInfer on the direct lane, and its stream of HTTP/2. See :class:`~sardonyx_server.engine.call.Call`."""
+"""One ModelInfer on the lane, and its stream of HTTP/2. See :class:`~sardonyx_server.engine.call.Call`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.errors import InvalidRequest, ServerError
-from sardonyx_server.rpc.direct.message import PREFIX_BYTES, Assembly
+from sardonyx_server.rpc.lane.compression import choose, decompress
+from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly
 from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.queue import ByteBudget
-    from sardonyx_server.rpc.direct.connection import Connection
-    from sardonyx_server.rpc.direct.request import Request
-    from sardonyx_server.rpc.direct.stream import DirectStream
+    from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.connection import Connection
+    from sardonyx_server.rpc.lane.request import Request
+    from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.stream import StreamCall
 
-__all__ = ["STREAM_WINDOW_BYTES", "DirectCall", "Host"]
+__all__ = ["STREAM_WINDOW_BYTES", "Host", "LaneCall"]
 
 STREAM_WINDOW_BYTES: Final = 1 << 20
 """What a caller may send on a stream before it hears more: a picture. A larger message is given its room at once."""
@@ -40,17 +42,22 @@ class Host(Protocol):
         """Have a task run on the lane's thread. Any thread; never blocks."""
         ...
 
-    def take_in(self, message: bytes | memoryview, call: DirectCall | StreamCall) -> None:
+    compression: Level
+
+    def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message is whole."""
 
-    def refuse(self, error: Exception, call: DirectCall | DirectStream) -> None:
+    def take_in_now(self, message: bytes, call: LaneCall | StreamCall) -> None:
+        """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
+
+    def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
         """A call cannot go on: answer it."""
 
     def ended(self) -> None:
         """A call that began is over."""
 
 
-class DirectCall:
+class LaneCall:
     """A call.
 
     Args:
@@ -63,13 +70,14 @@ class DirectCall:
         id: Number of the stream.
         cancelled: Whether the caller has gone away.
         deadline_s: When the caller gives up, on ``time.monotonic``.
+        encoding: How its answer may be compressed; b"" for not at all.
         half_closed: Whether the caller has sent all it will.
         widened: How much more than at the beginning the caller takes on this stream, in bytes.
     """
 
     __slots__ = (
-        "_assembly", "_connection", "_host", "_request", "_taken", "cancelled", "deadline_s", "half_closed", "id",
-        "widened",
+        "_assembly", "_connection", "_host", "_request", "_taken", "cancelled", "deadline_s", "encoding",
+        "half_closed", "id", "widened",
     )  # fmt: skip
 
     streamed = False
@@ -85,6 +93,7 @@ class DirectCall:
         self.id = stream_id
         self.cancelled = False
         self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
+        self.encoding = choose(host.compression, request.accepted)
         self.half_closed = False
         self.widened = 0
 
@@ -173,7 +182,9 @@ class DirectCall:
         """A piece of the message."""
         assembly = self._assembly
         if assembly is None:
-            assembly = self._assembly = Assembly(self._host.max_message_bytes, self._host.unfinished)
+            assembly = self._assembly = Assembly(
+                self._host.max_message_bytes, self._host.unfinished, self._request.encoding
+            )
         was_known = assembly.size >= 0
         try:
             message = assembly.add(piece)
@@ -186,9 +197,19 @@ class DirectCall:
         self._see_whole(message)
 
     def _see_whole(self, message: memoryview | None) -> None:
-        if message is not None:
-            self._hand_on()
+        if message is None or self._assembly is None:
+            return
+        is_packed = self._assembly.is_packed
+        self._hand_on()
+        if not is_packed:
             self._host.take_in(message, self)
+            return
+        try:
+            unpacked = decompress(message, self._request.encoding, self._host.max_message_bytes)
+        except ServerError as error:
+            self._host.refuse(error, self)
+        else:
+            self._host.take_in_now(unpacked, self)
 
     def _hand_on(self) -> None:
         self._taken = True

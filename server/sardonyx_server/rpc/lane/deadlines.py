@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sardonyx_server.rpc.direct.stream import DirectStream
+    from sardonyx_server.rpc.lane.stream import LaneStream
 
 __all__ = ["Deadlines"]
 
@@ -22,11 +22,11 @@ class Deadlines:
     __slots__ = ("_heap", "_keep", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[DirectStream]]] = []
+        self._heap: list[tuple[float, int, weakref.ref[LaneStream]]] = []
         self._serial = 0
         self._keep = _FORGOTTEN
 
-    def add(self, stream: DirectStream) -> None:
+    def add(self, stream: LaneStream) -> None:
         """A stream has begun."""
         if stream.deadline_s == math.inf:
             return

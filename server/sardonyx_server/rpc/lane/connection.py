@@ -1,7 +1,7 @@
 """One caller's connection: its streams and its windows (RFC 9113). No I/O; all of it on the lane's thread.
 
-A ModelInfer that is not compressed is a DirectCall, a ModelStreamInfer a DirectStream. Every other stream of HTTP/2
-goes on to the stock server: see relay.py.
+A ModelInfer is a LaneCall, a ModelStreamInfer a LaneStream. Every other stream of HTTP/2 goes on to the stock server:
+see relay.py.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.errors import MessageTooLarge
-from sardonyx_server.rpc.direct import call as calls
-from sardonyx_server.rpc.direct.answers import (
-    OPENING,
+from sardonyx_server.rpc.lane import call as calls
+from sardonyx_server.rpc.lane.answers import (
     WELL,
     answer_frames,
     failure_block,
     header_frames,
     message_head,
+    opening_block,
     status_block,
 )
-from sardonyx_server.rpc.direct.broken import ConnectionBroken
-from sardonyx_server.rpc.direct.call import STREAM_WINDOW_BYTES, DirectCall
-from sardonyx_server.rpc.direct.frame_reader import FrameReader
-from sardonyx_server.rpc.direct.message import PREFIX_BYTES
-from sardonyx_server.rpc.direct.outflow import Flow, Outflow
-from sardonyx_server.rpc.direct.relay import Relayed
-from sardonyx_server.rpc.direct.request import MAX_FIELDS_BYTES, RequestReader
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES, LaneCall
+from sardonyx_server.rpc.lane.compression import compress
+from sardonyx_server.rpc.lane.frame_reader import FrameReader
+from sardonyx_server.rpc.lane.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_server.rpc.lane.relay import Relayed
+from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     LARGEST_WINDOW_BYTES,
@@ -47,9 +48,9 @@ from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.rpc.direct.relay import Relay
-    from sardonyx_server.rpc.direct.request import Request
-    from sardonyx_server.rpc.direct.stream import DirectStream
+    from sardonyx_server.rpc.lane.relay import Relay
+    from sardonyx_server.rpc.lane.request import Request
+    from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.status import Status
 
 __all__ = ["Connection", "Host"]
@@ -90,17 +91,17 @@ class Host(calls.Host, Protocol):
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 
-    methods: Mapping[bytes, type[DirectCall | DirectStream]]
+    methods: Mapping[bytes, type[LaneCall | LaneStream]]
     min_ping_interval_s: float
 
-    def begun(self, call: DirectCall | DirectStream, method: str) -> None:
+    def begun(self, call: LaneCall | LaneStream, method: str) -> None:
         """A call came.
 
         Raises:
             ServerError: It is not allowed.
         """
 
-    def stream_ended(self, stream: DirectStream) -> None:
+    def stream_ended(self, stream: LaneStream) -> None:
         """A stream that began is over, and the engine has nothing of it any more."""
 
     def touch(self, connection: Connection) -> None:
@@ -135,7 +136,7 @@ class Connection:
         self._frames = FrameReader(self)
         self.receive: Callable[[bytes], None] = self._frames.receive
         self._requests = RequestReader()
-        self._streams: dict[int, DirectCall | DirectStream | Relayed] = {}
+        self._streams: dict[int, LaneCall | LaneStream | Relayed] = {}
         self._relay: Relay | None = None
         self._last_id = 0
         # It takes no more calls; it broke the protocol.
@@ -170,7 +171,7 @@ class Connection:
         if not isinstance(call, Relayed):
             call.filled(size, ends=frames.left_ends and not frames.left)
 
-    def answer(self, call: DirectCall, message: bytes) -> None:
+    def answer(self, call: LaneCall, message: bytes) -> None:
         """A call has its answer. The caller may have gone away; then it is swallowed."""
         self._host.ended()
         if call.id not in self._streams:
@@ -183,6 +184,7 @@ class Connection:
             or size > outflow.initial_window + call.widened
             or size > outflow.frame_bytes
             or self._resized
+            or call.encoding
             or not call.half_closed
         ):
             self._answer_slowly(call, message)
@@ -198,13 +200,13 @@ class Connection:
         else:
             out += (before, message, behind)
 
-    def fail(self, call: DirectCall, error: Exception) -> None:
+    def fail(self, call: LaneCall, error: Exception) -> None:
         """A call fails. Likewise."""
         self._host.ended()
         if self._streams.pop(call.id, None) is not None:
             self._put_failure(call, error)
 
-    def send_message(self, stream: DirectStream, message: bytes, *, first: bool) -> bool:
+    def send_message(self, stream: LaneStream, message: bytes, *, first: bool) -> bool:
         """Send an answer of a stream; ``first``: nothing was sent before it.
 
         Returns:
@@ -212,22 +214,22 @@ class Connection:
         """
         self._strikes = 0
         outflow = self.outflow
-        opening = header_frames(stream.id, self._opened(OPENING), end=False) if first else b""
+        opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
         size = len(message) + PREFIX_BYTES
         window = outflow.initial_window + stream.widened
-        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES):
+        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES) and not stream.encoding:
             outflow.window -= size
             stream.widened -= size
             self.put(opening + message_head(stream.id, len(message)) + message)
             return True
         self.put(opening)
         flow = Flow(stream.id, window)
-        flow.parts += (memoryview(len(message).to_bytes(PREFIX_BYTES)), memoryview(message))
+        flow.parts += _message_parts(message, stream.encoding)
         outflow.send(flow)
         stream.widened = flow.window - outflow.initial_window
         return not flow.parts
 
-    def end_stream(self, stream: DirectStream, failure: Status | None, *, first: bool) -> None:
+    def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
         """End a stream; None = well. ``first``: nothing was sent before."""
         if self._streams.pop(stream.id, None) is not None:
             block = status_block(failure, first=first)
@@ -269,7 +271,7 @@ class Connection:
         if self._relay is not None:
             self._relay.give_up()
 
-    def _put_failure(self, call: DirectCall, error: Exception) -> None:
+    def _put_failure(self, call: LaneCall, error: Exception) -> None:
         self.put(header_frames(call.id, self._opened(failure_block(error)), end=True) + _last(call))
 
     def _opened(self, block: bytes) -> bytes:
@@ -279,7 +281,7 @@ class Connection:
             return _NO_TABLE + block
         return block
 
-    def _answer_slowly(self, call: DirectCall, message: bytes) -> None:
+    def _answer_slowly(self, call: LaneCall, message: bytes) -> None:
         """Where windows or frames are too small for the whole answer, or more is to be said."""
         limit = self._host.max_message_bytes
         if len(message) > limit:
@@ -289,13 +291,9 @@ class Connection:
                 call, MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")
             )
             return
-        self.put(header_frames(call.id, self._opened(OPENING), end=False))
+        self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened)
-        prefix = len(message).to_bytes(PREFIX_BYTES)
-        if len(message) <= _COPIED_BYTES:
-            flow.parts.append(memoryview(prefix + message))
-        else:
-            flow.parts += (memoryview(prefix), memoryview(message))
+        flow.parts += _message_parts(message, call.encoding)
         flow.parts.append(header_frames(call.id, WELL, end=True) + _last(call))
         self.outflow.send(flow)
         if not flow.parts:
@@ -334,7 +332,7 @@ class Connection:
         self._last_id = stream_id
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
-        elif request.is_plain and request.path in self._host.methods:
+        elif request.is_grpc and request.path in self._host.methods:
             self._open(stream_id, request, ends=ends)
         else:
             self._open_relayed(stream_id, request, ends=ends)
@@ -451,7 +449,7 @@ class Connection:
         elif call is not None:
             self._widen(call, size)
 
-    def _widen(self, call: DirectCall | DirectStream, size: int) -> None:
+    def _widen(self, call: LaneCall | LaneStream, size: int) -> None:
         """The caller takes more of an answer."""
         flow = self.outflow.flow(call.id)
         window = self.outflow.initial_window + call.widened if flow is None else flow.window
@@ -499,7 +497,15 @@ class Connection:
             stream.used = 0
 
 
-def _last(call: DirectCall | DirectStream) -> bytes:
+def _message_parts(message: bytes, encoding: bytes) -> list[memoryview]:
+    """A message with its prefix, compressed where that is asked for and helps."""
+    packed = compress(message, encoding) if encoding else None
+    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
+    body = packed or message
+    return [memoryview(prefix + body)] if len(body) <= _COPIED_BYTES else [memoryview(prefix), memoryview(body)]
+
+
+def _last(call: LaneCall | LaneStream) -> bytes:
     """Where a call is answered before the caller has sent all: it need not."""
     return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
 
