@@ -1,0 +1,36 @@
+"""A transport that echoes, and raw connections to it: for the tests of how HTTP/2 is spoken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.server.rpc.http2_peer import Peer
+from tests.server.rpc.transports import TRANSPORTS, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.server.rpc.transports import Transport
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def echo(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    """Each transport, which answers a request with its own bytes; it outlives the test."""
+    with opened(request.param, react=lambda message, call: call.reply(message)) as transport:
+        yield transport
+
+
+@pytest.fixture
+def peer(echo: Transport) -> Iterator[Peer]:
+    """A connection to it."""
+    with Peer(echo.address) as connection:
+        yield connection
+
+
+@pytest.fixture
+def bystander(echo: Transport) -> Iterator[Peer]:
+    """Another connection to it: a round trip there has the server read what was sent here before."""
+    with Peer(echo.address) as connection:
+        yield connection
