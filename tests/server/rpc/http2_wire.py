@@ -5,6 +5,7 @@ Nothing here is shared with the server or the client: a mistake in both would no
 
 from __future__ import annotations
 
+import itertools
 import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -173,7 +174,7 @@ def headers(
         after: Padding of the first frame.
     """
     cuts = [len(encoded) * index // pieces for index in range(pieces + 1)]
-    parts = [encoded[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False)]
+    parts = [encoded[begin:end] for begin, end in itertools.pairwise(cuts)]
     out = [frame(Kind.HEADERS, flags if pieces == 1 else flags & ~END_HEADERS, stream_id, before + parts[0] + after)]
     out += [frame(Kind.CONTINUATION, 0, stream_id, part) for part in parts[1:-1]]
     out += [frame(Kind.CONTINUATION, END_HEADERS, stream_id, part) for part in parts[1:][-1:]]

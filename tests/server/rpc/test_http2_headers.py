@@ -172,7 +172,7 @@ def test_every_printable_character_passes_huffman(transport: Transport, client: 
 
 
 def test_a_header_of_7_kb_is_taken(transport: Transport, client: Peer) -> None:
-    """grpc's core promises 8 (its soft limit); 60 fields of 100 bytes do as well as one of 7,000."""
+    """The core of grpc promises 8 (its soft limit); 60 fields of 100 bytes do as well as one of 7,000."""
     own = [(f"x-{number:02}", "v" * 64) for number in range(60)]
     assert metadata(transport, client, block(request_fields(*own)), [key for key, _ in own]) == own
     assert metadata(transport, client, REQUEST + literal("x-a", "v" * 7000), ["x-a"]) == [("x-a", "v" * 7000)]
@@ -224,11 +224,11 @@ def test_deadlines_are_read_in_every_unit(transport: Transport, client: Peer, te
 
 def test_the_largest_number_of_nanoseconds_is_a_tenth_of_a_second(transport: Transport, client: Peer) -> None:
     """The call is told so; whether it is still in time is the machine's business."""
-    client.start(b"x", ("grpc-timeout", "99999999n"))
+    stream_id = client.start(b"x", ("grpc-timeout", "99999999n"))
     _, call = transport.calls.take()
     assert call.deadline_s < time.monotonic() + SLACK_S
     call.reply(b"")
-    client.answer(1)
+    client.answer(stream_id)
 
 
 def test_no_deadline_is_infinity(transport: Transport, client: Peer) -> None:
@@ -296,7 +296,7 @@ def test_a_header_that_is_no_call_ends_its_own_stream_only(echo: Transport, peer
 
 
 def test_a_field_for_the_next_hop_does_no_harm(echo: Transport, peer: Peer) -> None:
-    """HTTP/2 calls ``connection`` malformed; grpc's core lets it pass as metadata. Either ends the stream, and only it."""
+    """HTTP/2 calls ``connection`` malformed; grpc's core lets it pass. No other call suffers."""
     answer = peer.answer(peer.start(b"x", ("connection", "keep-alive")))
     assert answer.failed or (echo.name in CORE and answer.well)
     assert peer.ask() == b"ask"
