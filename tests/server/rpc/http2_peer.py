@@ -40,7 +40,7 @@ CORE: Final = frozenset({"lane", "grpcio"})
 _PATIENCE: Final = 20
 UNKNOWN_METHOD: Final = "/test.Service/Unknown"
 # What :meth:`Peer.next_stream_id` gives first: those below are the test's own.
-FIRST_STREAM_ID: Final = 101
+FIRST_STREAM_ID: Final = 1_000_001
 
 
 class Frame(NamedTuple):
@@ -218,19 +218,22 @@ class Peer:
             assert self.take(), "the server ended the connection"
 
     def settle(self) -> None:
-        """Read what the server has to say to all that was sent: until it has refused two calls, or is gone.
+        """Read what the server has to say to all that was sent: until it has refused two calls, or is going.
 
         Not by pings: grpc's core takes many of them for an attack.
         """
         for _ in range(2):
             refused = self.start(path=UNKNOWN_METHOD)
-            while not self.of(refused).ended and self.take():
+            while not self.of(refused).ended and self.goaway is None and self.take():
                 pass
 
-    def read_to_the_end(self) -> None:
-        """Read until the server ends the connection, which it must."""
-        while self.take():
-            pass
+    def take_raw(self) -> bytes:
+        """Any bytes, whatever they are; none where the server has ended the connection."""
+        part = b""
+        with suppress(ConnectionError):
+            part = self.raw.recv(262_144)
+        self.closed = not part
+        return part
 
     def upload(self, stream_id: int, payload: bytes, *, end: bool = True) -> None:
         """Send as data, as far as the server's windows allow, waiting for more of them."""
@@ -284,6 +287,8 @@ class Peer:
                     self.of(found.stream_id).window_bytes += size
                 else:
                     self.window_bytes += size
+            case _:
+                pass
 
     def _on_settings(self, payload: bytes) -> None:
         before = self.settings.get(Setting.INITIAL_WINDOW_SIZE, START_WINDOW)
@@ -322,11 +327,8 @@ class Peer:
 
     def _read(self, size: int) -> bytes | None:
         while len(self._received) < size:
-            part = b""
-            with suppress(ConnectionError):
-                part = self.raw.recv(262_144)
+            part = self.take_raw()
             if not part:
-                self.closed = True
                 return None
             self._received += part
         found = bytes(self._received[:size])

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hpack import Encoder
 from hpack.hpack import encode_integer
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACK",
+    "ADDED",
     "END_HEADERS",
     "END_STREAM",
     "HEAD",
     "MAX_WINDOW",
+    "NEVER",
     "PADDED",
+    "PLAIN",
     "PREFACE",
     "PRIORITY",
     "START_WINDOW",
     "WIDE",
+    "Form",
     "Kind",
     "Setting",
     "block",
@@ -58,6 +63,8 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITY: Final = 0x20
 
+NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
+
 
 class Kind(IntEnum):
     """Frame types (RFC 9113, section 6)."""
@@ -85,14 +92,28 @@ class Setting(IntEnum):
     MAX_HEADER_LIST_SIZE = 6
 
 
+class Form(NamedTuple):
+    """The first byte of a literal, and how many of its bits belong to an index."""
+
+    first: int
+    bits: int
+
+
+PLAIN: Final = Form(0x00, 4)
+ADDED: Final = Form(0x40, 6)
+"""Adds the field to the server's table."""
+NEVER: Final = Form(0x10, 4)
+"""Says that nobody ever may, on the whole way."""
+
+
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """One frame, whatever is in it."""
     return HEAD.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream_id) + payload
 
 
-def settings(values: Mapping[int, int] | Iterable[tuple[int, int]] = ()) -> bytes:
+def settings(values: Mapping[int, int] | Mapping[Setting, int] = NOTHING) -> bytes:
     """Settings, in the order given."""
-    return frame(Kind.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *one) for one in dict(values).items()))
+    return frame(Kind.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *one) for one in values.items()))
 
 
 def window_update(stream_id: int, size: int) -> bytes:
@@ -140,18 +161,18 @@ def integer(value: int, *, first: int, bits: int) -> bytes:
     return bytes(encoded)
 
 
-def literal(name: str | int, value: str, *, first: int = 0x00, bits: int = 4, huffman: bool = False) -> bytes:
+def literal(name: str | int, value: str, form: Form = PLAIN, *, huffman: bool = False) -> bytes:
     """One field as a literal (RFC 7541, section 6.2).
 
     Args:
         name: As text, or an index into the tables.
         value: As text.
-        first: 0x40 (with 6 bits) adds it to the server's table, 0x10 says that nobody ever may, 0x00 does neither.
-        bits: Of the first byte that belong to the index.
+        form: What becomes of it in the server's table.
         huffman: Whether both are coded.
     """
-    index = integer(name if isinstance(name, int) else 0, first=first, bits=bits)
-    return index + (b"" if isinstance(name, int) else _text(name, huffman)) + _text(value, huffman)
+    index = integer(name if isinstance(name, int) else 0, first=form.first, bits=form.bits)
+    named = b"" if isinstance(name, int) else _text(name, huffman=huffman)
+    return index + named + _text(value, huffman=huffman)
 
 
 def headers(
@@ -189,7 +210,7 @@ def data(stream_id: int, payload: bytes = b"", *, end: bool = False, padding: in
     return frame(Kind.DATA, flags | PADDED, stream_id, bytes((padding,)) + payload + bytes(padding))
 
 
-def _text(text: str, huffman: bool) -> bytes:
+def _text(text: str, *, huffman: bool) -> bytes:
     raw = text.encode()
     if huffman:
         coded = _HUFFMAN.encode(raw)

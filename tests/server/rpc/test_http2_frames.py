@@ -179,13 +179,13 @@ def test_trailers_of_a_client_end_its_stream(peer: Peer) -> None:
 def test_streams_may_be_interleaved_frame_by_frame(peer: Peer) -> None:
     """Eight calls, a byte of each in turn; the last that began is the first that ends."""
     stream_ids = [peer.next_stream_id() for _ in range(8)]
-    said = {one: prefixed(b"%03d" % one) for one in stream_ids}
+    said = {one: prefixed(b"%03d" % (one % 1000)) for one in stream_ids}
     peer.send(*(headers(one, HEADER) for one in stream_ids))
     for at in range(8):
         peer.send(*(data(one, said[one][at : at + 1]) for one in stream_ids))
     for one in reversed(stream_ids):
         peer.send(data(one, end=True))
-        assert_answers(peer, one, b"%03d" % one)
+        assert_answers(peer, one, said[one][5:])
 
 
 def test_stream_ids_may_have_gaps(peer: Peer) -> None:

@@ -10,7 +10,19 @@ import pytest
 from hpack import Encoder
 
 from tests.server.rpc.http2_peer import CORE, Peer
-from tests.server.rpc.http2_wire import block, data, headers, integer, literal, prefixed, request_fields
+from tests.server.rpc.http2_wire import (
+    ADDED,
+    NEVER,
+    PLAIN,
+    Form,
+    block,
+    data,
+    headers,
+    integer,
+    literal,
+    prefixed,
+    request_fields,
+)
 from tests.server.rpc.transports import TRANSPORTS, Transport, opened
 
 if TYPE_CHECKING:
@@ -19,8 +31,6 @@ if TYPE_CHECKING:
 REQUEST: Final = block(request_fields())
 # The first that a client added last (RFC 7541, section 2.3.3).
 NEWEST: Final = 62
-ADDED: Final = {"first": 0x40, "bits": 6}
-NEVER: Final = {"first": 0x10, "bits": 4}
 USER_AGENT: Final = 58
 TABLE_BYTES: Final = 4096
 # A caller's tolerance for what is left of a deadline: clocks are read twice.
@@ -74,28 +84,24 @@ def indexed(index: int) -> bytes:
 
 
 @pytest.mark.parametrize("huffman", [False, True])
-@pytest.mark.parametrize("form", [{}, ADDED, NEVER], ids=["without indexing", "with indexing", "never indexed"])
-def test_literals_of_all_three_kinds_are_read(
-    transport: Transport, client: Peer, form: dict[str, int], huffman: bool
-) -> None:
+@pytest.mark.parametrize("form", [PLAIN, ADDED, NEVER], ids=["without indexing", "with indexing", "never indexed"])
+def test_literals_of_all_three_kinds_are_read(transport: Transport, client: Peer, form: Form, huffman: bool) -> None:
     """Their names as text."""
-    encoded = literal("x-name", "Value, 1~", huffman=huffman, **form)
+    encoded = literal("x-name", "Value, 1~", form, huffman=huffman)
     assert metadata(transport, client, REQUEST + encoded, ["x-name"]) == [("x-name", "Value, 1~")]
 
 
-@pytest.mark.parametrize("form", [{}, ADDED, NEVER], ids=["without indexing", "with indexing", "never indexed"])
-def test_a_name_may_be_an_index(transport: Transport, client: Peer, form: dict[str, int]) -> None:
+@pytest.mark.parametrize("form", [PLAIN, ADDED, NEVER], ids=["without indexing", "with indexing", "never indexed"])
+def test_a_name_may_be_an_index(transport: Transport, client: Peer, form: Form) -> None:
     """Into the table that everybody has, and into that which the client has filled."""
-    encoded = (
-        REQUEST + literal("x-name", "first", **ADDED) + literal(NEWEST, "second", **form) + literal(58, "me", **form)
-    )
+    encoded = REQUEST + literal("x-name", "first", ADDED) + literal(NEWEST, "second", form) + literal(58, "me", form)
     found = metadata(transport, client, encoded, ["x-name", "user-agent"])
     assert sorted(found) == [("user-agent", "me"), ("x-name", "first"), ("x-name", "second")]
 
 
 def test_what_was_added_is_known_to_later_calls(transport: Transport, client: Peer) -> None:
     """The newest has the lowest number; of another connection it is not known."""
-    encoded = REQUEST + literal("x-a", "1", **ADDED) + literal("x-b", "2", **ADDED)
+    encoded = REQUEST + literal("x-a", "1", ADDED) + literal("x-b", "2", ADDED)
     assert metadata(transport, client, encoded, ["x-a", "x-b"]) == [("x-a", "1"), ("x-b", "2")]
     encoded = REQUEST + indexed(NEWEST + 1) + indexed(NEWEST) + indexed(NEWEST + 1)
     assert metadata(transport, client, encoded, ["x-a", "x-b"]) == [("x-a", "1"), ("x-b", "2"), ("x-a", "1")]
@@ -115,7 +121,7 @@ def test_the_whole_header_may_be_indexed(transport: Transport, client: Peer) -> 
 
 def test_what_was_said_never_to_be_indexed_is_not(transport: Transport, client: Peer) -> None:
     """Nor what was only not to be: the newest stays the newest."""
-    encoded = REQUEST + literal("x-a", "kept", **ADDED) + literal("x-b", "1") + literal("x-b", "2", **NEVER)
+    encoded = REQUEST + literal("x-a", "kept", ADDED) + literal("x-b", "1") + literal("x-b", "2", NEVER)
     metadata(transport, client, encoded, [])
     assert metadata(transport, client, REQUEST + indexed(NEWEST), ["x-a", "x-b"]) == [("x-a", "kept")]
 
@@ -124,7 +130,7 @@ def test_the_oldest_falls_out_of_a_full_table(transport: Transport, client: Peer
     """An entry has 32 bytes beside its text (RFC 7541, section 4.1): 40 of 102 bytes fit, and their order stays."""
     size = TABLE_BYTES // 40 - 32 - len("x-00")
     for number in range(90):
-        metadata(transport, client, REQUEST + literal(f"x-{number:02}", "v" * size, **ADDED), [])
+        metadata(transport, client, REQUEST + literal(f"x-{number:02}", "v" * size, ADDED), [])
     names = [f"x-{number:02}" for number in range(50, 90)]
     found = metadata(transport, client, REQUEST + b"".join(indexed(NEWEST + at) for at in reversed(range(40))), names)
     assert [key for key, _ in found] == names
@@ -133,21 +139,21 @@ def test_the_oldest_falls_out_of_a_full_table(transport: Transport, client: Peer
 def test_an_entry_above_the_size_of_the_table_empties_it(transport: Transport, client: Peer) -> None:
     """It is no error (RFC 7541, section 4.4)."""
     long = "v" * TABLE_BYTES
-    encoded = REQUEST + literal("x-a", "1", **ADDED) + literal("x-long", long, **ADDED) + literal("x-b", "2", **ADDED)
+    encoded = REQUEST + literal("x-a", "1", ADDED) + literal("x-long", long, ADDED) + literal("x-b", "2", ADDED)
     assert metadata(transport, client, encoded, ["x-long"]) == [("x-long", long)]
     assert metadata(transport, client, REQUEST + indexed(NEWEST), ["x-a", "x-b"]) == [("x-b", "2")]
 
 
 def test_a_client_may_make_the_table_smaller_and_larger_again(transport: Transport, client: Peer) -> None:
     """Up to what the server has said; to nothing and back empties it, in one block or in two."""
-    metadata(transport, client, REQUEST + literal("x-a", "1", **ADDED) + literal("x-b", "2", **ADDED), [])
+    metadata(transport, client, REQUEST + literal("x-a", "1", ADDED) + literal("x-b", "2", ADDED), [])
     encoded = resized(TABLE_BYTES // 2) + REQUEST + indexed(NEWEST + 1)
     assert metadata(transport, client, encoded, ["x-a"]) == [("x-a", "1")]
-    encoded = resized(0) + resized(TABLE_BYTES) + REQUEST + literal("x-c", "3", **ADDED)
+    encoded = resized(0) + resized(TABLE_BYTES) + REQUEST + literal("x-c", "3", ADDED)
     metadata(transport, client, encoded, [])
     assert metadata(transport, client, REQUEST + indexed(NEWEST), ["x-a", "x-b", "x-c"]) == [("x-c", "3")]
-    metadata(transport, client, resized(0) + REQUEST + literal("x-d", "4", **ADDED), [])
-    metadata(transport, client, resized(TABLE_BYTES) + REQUEST + literal("x-e", "5", **ADDED), [])
+    metadata(transport, client, resized(0) + REQUEST + literal("x-d", "4", ADDED), [])
+    metadata(transport, client, resized(TABLE_BYTES) + REQUEST + literal("x-e", "5", ADDED), [])
     assert metadata(transport, client, REQUEST + indexed(NEWEST), ["x-d", "x-e"]) == [("x-e", "5")]
 
 
@@ -286,7 +292,7 @@ def test_a_header_that_is_no_call_ends_its_own_stream_only(echo: Transport, peer
     """
     cases = {peer.next_stream_id(): (name, encoded) for name, encoded in malformed().items()}
     for stream_id, (_, encoded) in cases.items():
-        kept = literal("x-kept", str(stream_id), **ADDED) if encoded else b""
+        kept = literal("x-kept", str(stream_id), ADDED) if encoded else b""
         peer.send(headers(stream_id, encoded + kept), data(stream_id, prefixed(b"x"), end=True))
     stream_id = peer.next_stream_id()
     peer.send(headers(stream_id, REQUEST + indexed(NEWEST)), data(stream_id, prefixed(b"x"), end=True))
