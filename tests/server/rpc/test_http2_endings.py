@@ -181,6 +181,21 @@ def test_a_connection_that_ends_is_a_cancellation_of_all_its_calls(transport: Tr
     assert_served(transport)
 
 
+def test_a_connection_that_breaks_the_rules_is_a_cancellation_of_all_its_calls(transport: Transport) -> None:
+    """Although the client has not closed it: it will hear nothing more."""
+    with Peer(transport.address) as client:
+        for _ in range(3):
+            client.start()
+        calls = [transport.calls.take()[1] for _ in range(3)]
+        for call in calls:
+            call.watch()
+        client.send(frame(Kind.SETTINGS, 0, 1))
+        until(lambda: all(call.cancelled for call in calls))
+        for call in calls:
+            call.reply(b"too late")
+        assert_served(transport)
+
+
 def test_a_client_that_only_stops_sending_may_be_answered(transport: Transport, client: Peer) -> None:
     """A FIN in one direction. Servers differ: the answer comes, or the calls are over; nothing is left either way."""
     stream_id = client.start()

@@ -11,6 +11,7 @@ from tests.server.rpc.http2_wire import (
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,
+    WIDE,
     Setting,
     block,
     data,
@@ -262,12 +263,12 @@ def test_room_is_given_back_for_messages_that_nobody_takes(echo: Transport, peer
 
 
 def test_padding_is_given_room_too(echo: Transport, peer: Peer) -> None:
-    """It counts as data (RFC 9113, section 6.1): 100 kB of nothing else. grpc's core takes no padding."""
+    """It counts as data (RFC 9113, section 6.1): 2 MB of it around a message. grpc's core takes no padding."""
     if echo.name in CORE:
         return
     peer.send(headers(1, HEADER))
     peer.of(1)
-    for _ in range(400):
+    for _ in range(8000):
         while min(peer.window_bytes, peer.of(1).window_bytes) < 256:
             assert peer.take()
         peer.window_bytes -= 256
@@ -277,8 +278,9 @@ def test_padding_is_given_room_too(echo: Transport, peer: Peer) -> None:
     assert peer.answer(1).messages == [b"x"]
 
 
-def test_who_never_reads_is_not_kept_for_without_end() -> None:
-    """4,000 calls of a few bytes whose answers are 256 MB in all, on a connection that reads none of them.
+@pytest.mark.parametrize("said", [WIDE, greeting(0)], ids=["who never reads", "who never has room"])
+def test_a_caller_that_takes_no_answers_is_not_kept_for_without_end(said: bytes) -> None:
+    """4,000 calls of a few bytes whose answers are 256 MB in all, on a connection that takes none of them.
 
     The server may stop reading, refuse calls or end the connection; others are served meanwhile. grpc's core does
     none of this: it keeps the answers, and cancels calls of anybody while too many wait.
@@ -292,7 +294,7 @@ def test_who_never_reads_is_not_kept_for_without_end() -> None:
     for name in TRANSPORTS:
         answered[0] = 0
         with opened(name, react=react) as transport, Peer(transport.address) as bystander:
-            with Peer(transport.address) as peer:
+            with Peer(transport.address, said) as peer:
                 calls = b"".join(headers(one, HEADER) + data(one, prefixed(b""), end=True) for one in range(1, 8001, 2))
                 peer.pour(calls, bystander.settle)
                 meanwhile = [bystander.answer(bystander.start()) for _ in range(20)]
