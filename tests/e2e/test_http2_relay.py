@@ -181,7 +181,8 @@ def test_a_relayed_answer_without_room_holds_nothing_up(server: Server) -> None:
         assert len(peer.of(blocked).data) == 1000
         peer.send(settings({Setting.INITIAL_WINDOW_SIZE: MAX_WINDOW}))
         (message,) = peer.answer(blocked).messages
-        assert np.array_equal(*arrays_of(streamed(message)).values(), LARGE)
+        (found,) = arrays_of(streamed(message)).values()
+        assert np.array_equal(found, LARGE)
     server.settle()
 
 

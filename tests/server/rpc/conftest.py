@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,3 +35,10 @@ def bystander(echo: Transport) -> Iterator[Peer]:
     """Another connection to it: a round trip there has the server read what was sent here before."""
     with Peer(echo.address) as connection:
         yield connection
+
+
+@pytest.fixture
+def no_bug_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A connection that fails inside the server ends well for others; it is a bug all the same."""
+    yield
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []

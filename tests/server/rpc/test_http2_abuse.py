@@ -44,6 +44,8 @@ from tests.server.rpc.transports import until
 if TYPE_CHECKING:
     from tests.server.rpc.transports import Transport
 
+pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
+
 HEADER: Final = block(request_fields())
 OPEN: Final = headers(1, HEADER)
 CUT: Final = frame(Kind.HEADERS, 0, 1, HEADER[:9])

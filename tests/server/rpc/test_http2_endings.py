@@ -30,6 +30,8 @@ from tests.server.rpc.transports import TRANSPORTS, Transport, opened, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
+
 HEADER: Final = block(request_fields())
 WHOLE: Final = headers(1, HEADER) + data(1, prefixed(b"message"), end=True)
 # Moments of a call: within the header, after it, within the prefix of the message, within the message, after it.

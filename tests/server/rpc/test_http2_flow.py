@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.call import Call
 
+pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
+
 MIB: Final = 1 << 20
 HEADER: Final = block(request_fields())
 # Five for the prefix of the message.

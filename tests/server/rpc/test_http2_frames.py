@@ -30,6 +30,8 @@ from tests.server.rpc.http2_wire import (
 if TYPE_CHECKING:
     from tests.server.rpc.transports import Transport
 
+pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
+
 HEADER: Final = block(request_fields())
 # Stream 0 as the parent, not exclusive, weight 16.
 DEPENDENCY: Final = bytes((0, 0, 0, 0, 15))
