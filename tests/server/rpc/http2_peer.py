@@ -82,7 +82,7 @@ class Answer:
     @property
     def well(self) -> bool:
         """Whether it has ended as a call that succeeds."""
-        good = self.header.get(":status") == "200" and self.trailers.get("grpc-status") == "0"
+        good = (self.header or self.trailers).get(":status") == "200" and self.trailers.get("grpc-status") == "0"
         return self.ended and self.reset is None and not self.late and good
 
     @property
