@@ -174,14 +174,19 @@ ENDS_WHAT_IT_LIKES: Final = {
 }
 
 
+def assert_served(echo: Transport, peer: Peer) -> None:
+    """Its next call is answered. The core of grpc cancels calls of anybody while very many wait: there, one of them."""
+    if echo.name in CORE:
+        until(lambda: peer.answer(peer.start()).well)
+    else:
+        assert peer.ask(b"well") == b"well"
+
+
 def assert_nobody_noticed(echo: Transport, bystander: Peer) -> None:
     """Those who were there are served, so are those who come, and nothing is left over."""
-    if echo.name in CORE:
-        # It cancels calls of anybody while very many wait, such as those that were reset at once.
-        until(lambda: bystander.answer(bystander.start()).well)
-    assert bystander.ask(b"there") == b"there"
+    assert_served(echo, bystander)
     with Peer(echo.address) as fresh:
-        assert fresh.ask(b"new") == b"new"
+        assert_served(echo, fresh)
     until(lambda: not echo.serving.open_calls)
     assert not echo.lost
 

@@ -273,12 +273,13 @@ def test_what_follows_a_message_does_no_harm(transport: Transport, client: Peer)
     assert_served(transport)
 
 
-@pytest.mark.parametrize("said", [100_001, 2**31, 2**32 - 1])
-def test_a_message_that_is_too_long_is_refused_by_its_prefix(transport: Transport, client: Peer, said: int) -> None:
+def test_a_message_that_is_too_long_is_refused_by_its_prefix(transport: Transport, client: Peer) -> None:
     """None of it has to be sent for that, and nothing is set aside for it."""
-    client.send(headers(1, HEADER), data(1, b"\x00" + said.to_bytes(4) + b"beginning"))
-    answer = client.answer(1)
-    assert answer.reset is not None or answer.status == RESOURCE_EXHAUSTED
+    cases = {client.next_stream_id(): size for size in (100_001, 2**31, 2**32 - 1)}
+    for stream_id, size in cases.items():
+        client.send(headers(stream_id, HEADER), data(stream_id, b"\x00" + size.to_bytes(4) + b"beginning"))
+    answers = [client.answer(stream_id) for stream_id in cases]
+    assert all(answer.reset is not None or answer.status == RESOURCE_EXHAUSTED for answer in answers)
     assert_served(transport, client)
 
 

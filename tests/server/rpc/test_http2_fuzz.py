@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
-EXAMPLES: Final = 100
-LAWFUL_EXAMPLES: Final = 30
+EXAMPLES: Final = 60
+LAWFUL_EXAMPLES: Final = 20
 # A cut is waited at, so that the server reads up to there by itself.
 CUTS: Final = 5
 HEADER: Final = wire.block(wire.request_fields())
