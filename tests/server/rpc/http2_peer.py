@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CORE", "Answer", "Frame", "Peer"]
 
 # Transports whose HTTP/2 is grpc's core: where it does not do as the RFC says, tests take what it does.
-CORE: Final = frozenset({"lane", "grpcio"})
+CORE: Final = frozenset({"grpcio"})
 
 # Round trips of another connection after which a server that has taken nothing more is not going to.
 _PATIENCE: Final = 20

@@ -47,7 +47,10 @@ class Host(Protocol):
     def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message is whole."""
 
-    def take_in_now(self, message: bytes, call: LaneCall | StreamCall) -> None:
+    def watch(self, call: LaneCall) -> None:
+        """Have a call expire at its deadline."""
+
+    def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
 
     def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
@@ -76,6 +79,7 @@ class LaneCall:
     """
 
     __slots__ = (
+        "__weakref__",
         "_assembly", "_connection", "_host", "_request", "_taken", "cancelled", "deadline_s", "encoding",
         "half_closed", "id", "widened",
     )  # fmt: skip
@@ -106,8 +110,22 @@ class LaneCall:
         """Address of the caller."""
         return self._connection.peer
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is over for its caller."""
+        return not self._connection.has(self)
+
     def watch(self) -> None:
-        """Nothing to do: :attr:`cancelled` is always up to date."""
+        """End it when the caller's time is up, also while the model runs. The lane's thread only.
+
+        :attr:`cancelled` is always up to date.
+        """
+        self._host.watch(self)
+
+    def expire(self) -> None:
+        """The caller's time is up."""
+        self.cancelled = True
+        self._connection.time_out(self)
 
     def reply(self, message: bytes) -> None:
         """Answer. Any thread; never blocks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.errors import MessageTooLarge
+from sardonyx_server.errors import DeadlineExceeded, MessageTooLarge, Overloaded
 from sardonyx_server.rpc.lane import call as calls
 from sardonyx_server.rpc.lane.answers import (
     WELL,
@@ -25,7 +25,7 @@ from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES, LaneCall
 from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
-from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow, Outflow
 from sardonyx_server.rpc.lane.relay import Relayed
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
 from sardonyx_wire.http2.frames import (
@@ -46,7 +46,7 @@ from sardonyx_wire.http2.frames import (
 from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.request import Request
@@ -62,13 +62,17 @@ _RETURNED_BYTES: Final = 1 << 28
 _STREAM_RETURNED_BYTES: Final = 1 << 16
 # Answers up to this size are put together with their frames; larger ones are written from where they lie.
 _COPIED_BYTES: Final = 32 * 1024
-# The stock server keeps to the windows of the streams by itself.
-_NO_WINDOW: Final = 1 << 60
+# Who takes no answers gets none made, once so much waits for its windows.
+_MOST_HELD_BYTES: Final = 16 << 20
 # gRPC's core cuts a caller off after so many pings that come too soon after each other.
 _PING_STRIKES: Final = 2
 _LAST_ID: Final = 2**31 - 1
 _ACK: Final = int(Flag.ACK)
 _PING_BYTES: Final = 8
+_GOAWAY_BYTES: Final = 8
+# A kind that is obsolete, and only looked at.
+_PRIORITY: Final = 2
+_PRIORITY_BYTES: Final = 5
 _WORD_BYTES: Final = 4
 # "The header table has no entries from now on": the beginning of a header block.
 _NO_TABLE: Final = b"\x20"
@@ -104,10 +108,10 @@ class Host(calls.Host, Protocol):
     def stream_ended(self, stream: LaneStream) -> None:
         """A stream that began is over, and the engine has nothing of it any more."""
 
-    def touch(self, connection: Connection) -> None:
+    def touch(self, connection: Connection, /) -> None:
         """A connection has something to be written."""
 
-    def relay(self, connection: Connection) -> Relay | None:
+    def relay(self, connection: Connection, /) -> Relay | None:
         """A way to the stock server; None where it takes no more."""
 
 
@@ -121,12 +125,11 @@ class Connection:
     Attributes:
         peer: As given.
         outflow: What goes to the caller.
-        receive: Takes bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`.
     """
 
     __slots__ = (
         "_broken", "_frames", "_going", "_host", "_last_id", "_pinged_s", "_relay", "_requests", "_resized", "_streams",
-        "_strikes", "_used", "outflow", "peer", "receive",
+        "_strikes", "_used", "outflow", "peer",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str) -> None:
@@ -134,7 +137,6 @@ class Connection:
         self.peer = peer
         self.outflow = Outflow()
         self._frames = FrameReader(self)
-        self.receive: Callable[[bytes], None] = self._frames.receive
         self._requests = RequestReader()
         self._streams: dict[int, LaneCall | LaneStream | Relayed] = {}
         self._relay: Relay | None = None
@@ -162,6 +164,10 @@ class Connection:
         call = self._streams.get(self._frames.left_id)
         room = None if call is None or isinstance(call, Relayed) else call.room
         return None if room is None else room[:left]
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`."""
+        self._frames.receive(data)
 
     def filled(self, size: int) -> None:
         """So many bytes were put into :attr:`room`."""
@@ -224,8 +230,7 @@ class Connection:
             return True
         self.put(opening)
         flow = Flow(stream.id, window)
-        flow.parts += _message_parts(message, stream.encoding)
-        outflow.send(flow)
+        outflow.send(flow, *_message_parts(message, stream.encoding))
         stream.widened = flow.window - outflow.initial_window
         return not flow.parts
 
@@ -234,6 +239,19 @@ class Connection:
         if self._streams.pop(stream.id, None) is not None:
             block = status_block(failure, first=first)
             self.put(header_frames(stream.id, self._opened(block) if first else block, end=True) + _last(stream))
+
+    def has(self, call: LaneCall) -> bool:
+        """Whether a call is not over yet."""
+        return call.id in self._streams
+
+    def time_out(self, call: LaneCall) -> None:
+        """End a call whose caller's time is up; nothing where it is over."""
+        if self._streams.pop(call.id, None) is None:
+            return
+        if self.outflow.drop(call.id) is None:
+            self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
+        else:
+            self.put(reset(call.id, ErrorCode.CANCEL))
 
     def forget(self, stream_id: int) -> None:
         """A call has sent its answer."""
@@ -249,6 +267,7 @@ class Connection:
     def break_off(self, error: ConnectionBroken) -> None:
         """The caller broke the protocol: say so. What is under way on the connection is lost."""
         self._broken = True
+        self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
         self.put(go_away(error.code, last_id=self._last_id, text=str(error)))
 
@@ -293,9 +312,8 @@ class Connection:
             return
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened)
-        flow.parts += _message_parts(message, call.encoding)
-        flow.parts.append(header_frames(call.id, WELL, end=True) + _last(call))
-        self.outflow.send(flow)
+        trailers = header_frames(call.id, WELL, end=True) + _last(call)
+        self.outflow.send(flow, *_message_parts(message, call.encoding), trailers)
         if not flow.parts:
             del self._streams[call.id]
 
@@ -317,6 +335,11 @@ class Connection:
             call.relay.data(call, data[begin:end], end=ends)
         else:
             call.data(data, begin, end, ends=ends)
+
+    def padded(self, stream_id: int, size: int) -> None:
+        """So many bytes of data were padding: nobody will ever read them."""
+        if stream_id in self._streams:
+            self.put(window_update(stream_id, size))
 
     def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         """A whole header came."""
@@ -347,8 +370,12 @@ class Connection:
             self._on_ping(flags, stream_id, body)
         elif kind == Kind.WINDOW_UPDATE:
             self._on_window_update(stream_id, body)
-        elif kind == Kind.PUSH_PROMISE or (kind == Kind.GOAWAY and stream_id):
+        elif kind == Kind.PUSH_PROMISE or (kind == Kind.GOAWAY and stream_id) or (kind == _PRIORITY and not stream_id):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a caller may not send a frame of kind {kind} there")
+        elif (kind == Kind.GOAWAY and len(body) < _GOAWAY_BYTES) or (
+            kind == _PRIORITY and len(body) != _PRIORITY_BYTES
+        ):
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {len(body)} bytes")
 
     def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
         call = self._host.methods[request.path](self._host, self, stream_id, request)
@@ -363,6 +390,9 @@ class Connection:
                 f"the metadata is larger than max: it has {request.fields_bytes} bytes, {MAX_FIELDS_BYTES} are accepted"
             )
             call.refuse(MessageTooLarge(f"{text}; send less of it"))
+        elif self.outflow.held_bytes > _MOST_HELD_BYTES:
+            text = f"{self.outflow.held_bytes} bytes of answers wait for this connection's windows"
+            call.refuse(Overloaded(f"{text}, and at most {_MOST_HELD_BYTES} may: read them"))
         elif ends:
             call.half_close()
 
@@ -415,11 +445,18 @@ class Connection:
             if name == Setting.MAX_FRAME_SIZE:
                 self.outflow.set_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
+                widened = max(
+                    (call.widened for call in self._streams.values() if not isinstance(call, Relayed)), default=0
+                )
+                if value + widened > LARGEST_WINDOW_BYTES:
+                    raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 self.outflow.set_initial_window(value)
                 if self._relay is not None:
                     self._relay.set_initial_window(value)
             elif name == Setting.HEADER_TABLE_SIZE:
                 self._resized = True
+            elif name == Setting.ENABLE_PUSH and value > 1:
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
         self.put(frame(Kind.SETTINGS, _ACK, 0, b""))
         self._go_on()
 
@@ -444,18 +481,26 @@ class Connection:
             return
         self._check_known(stream_id)
         call = self._streams.get(stream_id)
+        if call is None:
+            return
+        if not size:
+            self._drop(stream_id)
+            self.put(reset(stream_id, ErrorCode.PROTOCOL_ERROR))
         if isinstance(call, Relayed):
-            call.relay.widen(call, size)
-        elif call is not None:
+            if size:
+                call.relay.widen(call, size)
+            else:
+                call.relay.reset(call, ErrorCode.PROTOCOL_ERROR)
+        elif size:
             self._widen(call, size)
 
     def _widen(self, call: LaneCall | LaneStream, size: int) -> None:
         """The caller takes more of an answer."""
         flow = self.outflow.flow(call.id)
         window = self.outflow.initial_window + call.widened if flow is None else flow.window
-        if not size or window + size > LARGEST_WINDOW_BYTES:
+        if window + size > LARGEST_WINDOW_BYTES:
             self._drop(call.id)
-            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR if size else ErrorCode.PROTOCOL_ERROR))
+            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
         elif flow is None:
             call.widened += size
         else:
@@ -479,9 +524,8 @@ class Connection:
         """Data (a view) or frames of a relayed stream, in order."""
         self._strikes = 0
         was_empty = not self.outflow.out
-        flow = self.outflow.flow(stream.id) or Flow(stream.id, _NO_WINDOW, stream.relay.returned)
-        flow.parts.append(part)
-        self.outflow.send(flow)
+        flow = self.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, stream.relay.returned)
+        self.outflow.send(flow, part)
         if was_empty and self.outflow.out:
             self._host.touch(self)
 

@@ -1,48 +1,65 @@
-"""When the time of a stream's caller is up. Calls that are not streams need none of it: the engine looks at theirs."""
+"""What ends at a point in time unless it has ended before: a stream whose caller's time is up, a socket that lingers.
+
+Calls that are not streams need none of it: the engine looks at their deadlines.
+"""
 
 from __future__ import annotations
 
 import heapq
 import math
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from sardonyx_server.rpc.lane.stream import LaneStream
+__all__ = ["Deadlines", "Timed"]
 
-__all__ = ["Deadlines"]
-
-# Streams that ended before their deadline are forgotten when there are more of them than of the others, and this many.
+# What ended before its time is forgotten when there is more of it than of the rest, and this much.
 _FORGOTTEN: Final = 256
 
 
+class Timed(Protocol):
+    """What has a deadline."""
+
+    @property
+    def deadline_s(self) -> float:
+        """On ``time.monotonic``; infinity for none."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        ...
+
+    def expire(self) -> None:
+        """Its time is up."""
+
+
 class Deadlines:
-    """The streams that have a deadline, the next one first. Not thread-safe."""
+    """What has a deadline, the next one first; keeps none of it alive. Not thread-safe."""
 
     __slots__ = ("_heap", "_keep", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[LaneStream]]] = []
+        self._heap: list[tuple[float, int, weakref.ref[Timed]]] = []
         self._serial = 0
         self._keep = _FORGOTTEN
 
-    def add(self, stream: LaneStream) -> None:
-        """A stream has begun."""
-        if stream.deadline_s == math.inf:
+    def add(self, timed: Timed) -> None:
+        """Have it expire at its deadline."""
+        if timed.deadline_s == math.inf:
             return
         if len(self._heap) >= self._keep:
             self._heap = [entry for entry in self._heap if (known := entry[2]()) is not None and not known.ended]
             heapq.heapify(self._heap)
             self._keep = max(_FORGOTTEN, 2 * len(self._heap))
         self._serial += 1
-        heapq.heappush(self._heap, (stream.deadline_s, self._serial, weakref.ref(stream)))
+        heapq.heappush(self._heap, (timed.deadline_s, self._serial, weakref.ref(timed)))
 
     def expire(self, now_s: float) -> None:
-        """End the streams whose time is up."""
+        """End that whose time is up."""
         while self._heap and self._heap[0][0] <= now_s:
-            stream = heapq.heappop(self._heap)[2]()
-            if stream is not None:
-                stream.expire()
+            timed = heapq.heappop(self._heap)[2]()
+            if timed is not None:
+                timed.expire()
 
     def patience_s(self, now_s: float) -> float:
         """Seconds until the next one; infinity where there is none."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
             """Data came, between two positions; ``ends``: and they were the stream's last."""
 
+        def padded(self, stream_id: int, size: int) -> None:
+            """So many bytes of a stream's data were padding."""
+
         def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
             """A whole header block came."""
 
@@ -169,6 +172,8 @@ class FrameReader:
         if flags & _PADDED:
             if not body or body[0] >= len(body):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
+            if kind == _DATA:
+                self._sink.padded(stream_id, 1 + body[0])
             body = body[1 : len(body) - body[0]]
         if kind == _DATA:
             self._sink.data(stream_id, body, 0, len(body), ends=flags & _END_STREAM != 0)

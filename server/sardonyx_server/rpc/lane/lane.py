@@ -142,6 +142,8 @@ class Lane:
         # Those who have something to be written.
         self._touched: list[Owner] = []
         self._burst: list[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = []
+        # How many of the burst the intake has already.
+        self._accepted = 0
         self._streams: set[LaneStream] = set()
         self._deadlines = Deadlines()
         self._draining = False
@@ -266,7 +268,11 @@ class Lane:
         """A message is whole: it is dealt with at the end of its burst."""
         self._burst.append((message, call, time.monotonic()))
 
-    def take_in_now(self, message: bytes, call: LaneCall | StreamCall) -> None:
+    def watch(self, call: LaneCall) -> None:
+        """Have a call expire at its deadline."""
+        self._deadlines.add(call)
+
+    def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message was compressed: it is admitted or refused at once."""
         self.take_in(message, call)
         self._accept_all()
@@ -313,10 +319,8 @@ class Lane:
 
     def _take_events(self) -> None:
         poll, wires, tasks, burst, doing = self._epoll.poll, self._wires, self._tasks, self._burst, self._away.doing
-        # Whether a burst is being received of which the intake has some already.
-        begun = 0
         while not self._over:
-            events = poll(0, _EVENTS) if burst or begun else self._await_events()
+            events = poll(0, _EVENTS) if burst or self._accepted else self._await_events()
             for fd, mask in events:
                 wire = wires.get(fd)
                 if wire is not None:
@@ -327,12 +331,10 @@ class Lane:
                     self._doors.on_event(fd)
             while tasks:
                 doing(tasks.popleft())
-            if len(burst) >= _STEP and events and begun < _MAX_BURST:
-                begun += len(burst)
-                doing(self._take_in_step)
-            elif (burst or begun) and (not events or begun + len(burst) >= _MAX_BURST):
-                begun = 0
+            if (burst or self._accepted) and (not events or len(burst) + self._accepted >= _MAX_BURST):
                 doing(self._dispatch)
+            elif len(burst) >= _STEP:
+                doing(self._take_in_step)
             if self._touched:
                 self._flush()
 
@@ -373,12 +375,14 @@ class Lane:
     def _dispatch(self) -> None:
         """Set all models to work on the burst. Blocks while inline models run."""
         self._accept_all()
+        self._accepted = 0
         self._intake.run_waiting()
 
     def _accept_all(self) -> None:
         accept, burst = self._intake.accept, self._burst
         for message, call, received_s in burst:
             accept(message, call, received_s)
+        self._accepted += len(burst)
         burst.clear()
 
     def _flush(self) -> None:
@@ -397,7 +401,9 @@ class Lane:
         self._keep(connected, Connection(self, peer_name(connected)))
 
     def _keep(self, connected: socket.socket, owner: Owner) -> None:
-        self._wire_of[owner] = self._wires[connected.fileno()] = Wire(connected, owner, self._epoll, self._forget)
+        self._wire_of[owner] = self._wires[connected.fileno()] = Wire(
+            connected, owner, self._epoll, on_closed=self._forget, on_said_all=self._deadlines.add
+        )
 
     def _forget(self, wire: Wire) -> None:
         del self._wires[wire.fd]

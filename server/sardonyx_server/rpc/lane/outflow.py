@@ -17,9 +17,12 @@ from sardonyx_wire.http2.frames import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Flow", "Outflow"]
+__all__ = ["NO_WINDOW", "Flow", "Outflow"]
+
+NO_WINDOW: Final = 1 << 60
+"""Of a stream that somebody else keeps to its window."""
 
 _DATA: Final = int(Kind.DATA)
 
@@ -54,19 +57,23 @@ class Outflow:
         window: How much the peer takes on the connection now, in bytes.
         initial_window: Of a stream that begins now.
         frame_bytes: Largest frame that the peer takes.
+        held_bytes: Data that windows hold back.
     """
 
-    __slots__ = ("_flows", "frame_bytes", "initial_window", "out", "window")
+    __slots__ = ("_flows", "frame_bytes", "held_bytes", "initial_window", "out", "window")
 
     def __init__(self) -> None:
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW_BYTES
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.frame_bytes = DEFAULT_FRAME_BYTES
+        self.held_bytes = 0
         self._flows: dict[int, Flow] = {}
 
-    def send(self, flow: Flow) -> None:
-        """Send what a stream has, or as much as may be sent; the rest follows when it may."""
+    def send(self, flow: Flow, *parts: memoryview | bytes) -> None:
+        """Send more of a stream, or as much as may be sent; the rest follows when it may."""
+        flow.parts += parts
+        self.held_bytes += _data_bytes(parts)
         self._send(flow)
         if flow.parts:
             self._flows[flow.id] = flow
@@ -77,7 +84,10 @@ class Outflow:
 
     def drop(self, stream_id: int) -> Flow | None:
         """Send no more of a stream. Returns what it had."""
-        return self._flows.pop(stream_id, None)
+        flow = self._flows.pop(stream_id, None)
+        if flow is not None:
+            self.held_bytes -= _data_bytes(flow.parts)
+        return flow
 
     def widen(self, size: int) -> None:
         """The peer takes so many more bytes on the connection.
@@ -99,6 +109,8 @@ class Outflow:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {size} bytes is out of bounds")
         for flow in self._flows.values():
             flow.window += size - self.initial_window
+            if LARGEST_WINDOW_BYTES < flow.window < NO_WINDOW // 2:
+                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
         self.initial_window = size
 
     def set_frame_bytes(self, size: int) -> None:
@@ -135,9 +147,14 @@ class Outflow:
             out.append(part[:size])
             self.window -= size
             flow.window -= size
+            self.held_bytes -= size
             if size == len(part):
                 parts.popleft()
             else:
                 parts[0] = part[size:]
             if flow.on_sent is not None:
                 flow.on_sent(size)
+
+
+def _data_bytes(parts: Iterable[memoryview | bytes]) -> int:
+    return sum(len(part) for part in parts if not isinstance(part, bytes))

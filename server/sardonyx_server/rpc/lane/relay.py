@@ -131,13 +131,14 @@ class Relay:
 
     def data(self, stream: Relayed, data: bytes, *, end: bool) -> None:
         """Data of a stream."""
-        flow = stream.flow
-        if data:
-            flow.parts.append(memoryview(data))
+        parts: list[memoryview | bytes] = [memoryview(data)] if data else []
         if end:
             stream.caller_ended = True
-            flow.parts.append(frame(Kind.DATA, _END_STREAM, stream.id, b""))
-        self._send(flow)
+            parts.append(frame(Kind.DATA, _END_STREAM, stream.id, b""))
+        was_empty = not self.outflow.out
+        self.outflow.send(stream.flow, *parts)
+        if was_empty and self.outflow.out:
+            self._touch(self)
         self._see_end(stream)
 
     def reset(self, stream: Relayed, code: int) -> None:
@@ -289,12 +290,6 @@ class Relay:
     def _forget(self, stream: Relayed) -> None:
         self._streams.pop(stream.id, None)
         self.outflow.drop(stream.id)
-
-    def _send(self, flow: Flow) -> None:
-        was_empty = not self.outflow.out
-        self.outflow.send(flow)
-        if was_empty and self.outflow.out:
-            self._touch(self)
 
     def _go_on(self) -> None:
         was_empty = not self.outflow.out

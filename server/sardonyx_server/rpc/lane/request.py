@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
+import re
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.compression import ENCODINGS
@@ -32,6 +33,9 @@ _MEMO_KEY_BYTES: Final = 1024
 _UNITS_S: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _TIMEOUT_DIGITS: Final = 8
 _READABLE: Final = frozenset({b"identity", *ENCODINGS})
+# RFC 9113, section 8.2.1, and what gRPC's core takes.
+_NAME: Final = re.compile(rb":(?:authority|method|path|scheme)|[a-z0-9_.-]+")
+_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 # What belongs to HTTP and to gRPC itself is no metadata.
 _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
@@ -45,7 +49,7 @@ class Request:
         path: Full name of the method.
         encoding: How compressed messages of the caller are compressed; b"" where there may be none.
         accepted: How answers may be.
-        is_grpc: Whether it is a gRPC call whose messages can be read.
+        is_grpc: Whether it is a gRPC call whose messages can be read. What is not is for the stock server to refuse.
         timeout_s: How long the caller waits; infinity where it does not say.
     """
 
@@ -59,10 +63,16 @@ class Request:
         encoding = values.get(b"grpc-encoding", b"identity")
         self.encoding = encoding if encoding in ENCODINGS else b""
         self.accepted = values.get(b"grpc-accept-encoding", b"")
+        timeout = values.get(b"grpc-timeout")
+        self.timeout_s = _seconds(timeout)
         self.is_grpc = (
-            values.get(b":method") == b"POST" and _is_grpc(values.get(b"content-type", b"")) and encoding in _READABLE
+            values.get(b":method") == b"POST"
+            and _is_grpc(values.get(b"content-type", b""))
+            and encoding in _READABLE
+            and values.get(b"te", b"trailers") == b"trailers"
+            and (timeout is None or self.timeout_s < math.inf)
+            and all(map(_is_lawful, fields))
         )
-        self.timeout_s = _seconds(values.get(b"grpc-timeout"))
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
@@ -116,19 +126,27 @@ def _seconds(timeout: bytes | None) -> float:
     return int(digits) * _UNITS_S[unit]
 
 
+def _is_lawful(field: Field) -> bool:
+    name, value = field
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        return False
+    if not name.endswith(b"-bin"):
+        return True
+    try:
+        for part in value.split(b","):
+            binascii.a2b_base64(part + b"=" * (-len(part) % 4), strict_mode=True)
+    except binascii.Error:
+        return False
+    return True
+
+
 def _is_metadata(name: bytes) -> bool:
     return (not name.startswith((b":", b"grpc-")) and name not in _NO_METADATA) or name.endswith(b"-bin")
 
 
 def _metadata(name: bytes, value: bytes) -> list[tuple[str, str | bytes]]:
-    """As grpc gives it. Several values of a ``-bin`` name may come in one field; one that is no base64 is dropped."""
+    """As grpc gives it. Several values of a ``-bin`` name may come in one field."""
     key = name.decode("latin-1")
     if not name.endswith(b"-bin"):
         return [(key, value.decode("latin-1"))]
-    pairs: list[tuple[str, str | bytes]] = []
-    for part in value.split(b","):
-        try:
-            pairs.append((key, binascii.a2b_base64(part + b"=" * (-len(part) % 4))))
-        except binascii.Error:
-            continue
-    return pairs
+    return [(key, binascii.a2b_base64(part + b"=" * (-len(part) % 4))) for part in value.split(b",")]

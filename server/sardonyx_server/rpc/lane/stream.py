@@ -64,7 +64,7 @@ class LaneStream:
         self._request = request
         self._stream = Stream(request.metadata)
         # What has come and was not taken in yet, from a position on.
-        self._unread = b""
+        self._unread = bytearray()
         self._position = 0
         self._assembly: Assembly | None = None
         self._used = 0
@@ -123,17 +123,13 @@ class LaneStream:
 
     def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
         """Data came, between two positions; ``ends``: and they were the last."""
+        self.half_closed = self.half_closed or ends
         if not self._stream.takes_messages:
-            self.half_closed = self.half_closed or ends
             return
         if self._assembly is not None:
             self._add(memoryview(data)[begin:end])
-        elif self._position < len(self._unread):
-            self._unread = self._unread[self._position :] + data[begin:end]
-            self._position = 0
         else:
-            self._unread, self._position = data[begin:end], 0
-        self.half_closed = ends
+            self._unread += data[begin:end]
         self._advance()
 
     @property
@@ -145,7 +141,7 @@ class LaneStream:
         """So many bytes were put into :attr:`room`."""
         if self._assembly is not None:
             self._see_whole(self._assembly.filled(size))
-        self.half_closed = ends
+        self.half_closed = self.half_closed or ends
         self._advance()
 
     def half_close(self) -> None:
@@ -189,46 +185,51 @@ class LaneStream:
     def _take_in(self) -> None:
         """Take in the requests that have come, as many as may be in flight."""
         stream = self._stream
-        try:
-            while stream.wants_message and (message := self._next_message()) is not None:
-                self._hand_on(*message)
-        except ServerError as error:
-            stream.failure = to_status(error)
-            stream.abandon()
-            return
-        if self.half_closed and stream.takes_messages and self._assembly is None and not self._whole_message_waits():
+        while stream.wants_message and self._take_next():
+            pass
+        if self.half_closed and stream.wants_message:
+            # Of a message that is not whole nothing more will come.
+            self._drop_unread()
             stream.complete()
 
-    def _whole_message_waits(self) -> bool:
-        left = len(self._unread) - self._position - PREFIX_BYTES
-        return left >= 0 and left >= int.from_bytes(self._unread[self._position + 1 : self._position + PREFIX_BYTES])
-
-    def _next_message(self) -> tuple[bytes, bool] | None:
-        """(the next message that has come, whether it is compressed); None where none is whole."""
-        position = self._position
-        left = len(self._unread) - position
-        if left < PREFIX_BYTES:
-            return None
-        prefix = self._unread[position : position + PREFIX_BYTES]
-        size = checked_size(prefix, self._host.max_message_bytes, self._request.encoding)
+    def _take_next(self) -> bool:
+        """Take the next request that has come; whether there was a whole one."""
+        unread, position = self._unread, self._position
+        if self._assembly is not None or len(unread) - position < PREFIX_BYTES:
+            return False
+        prefix = bytes(unread[position : position + PREFIX_BYTES])
+        try:
+            size = checked_size(prefix, self._host.max_message_bytes, self._request.encoding)
+        except ServerError as error:
+            self._fail(error)
+            return False
         end = position + PREFIX_BYTES + size
-        if end > len(self._unread):
-            if size > _COLLECTED_BYTES and self._assembly is None:
-                assembly = self._assembly = Assembly(
-                    self._host.max_message_bytes, self._host.unfinished, self._request.encoding
-                )
-                # All of it may come at once.
-                self._return(PREFIX_BYTES + size, at_once=True)
-                rest = memoryview(self._unread)[position:]
-                self._unread, self._position = b"", 0
-                self._see_whole(assembly.add(rest))
-            return None
-        message = self._unread[position + PREFIX_BYTES : end]
+        if end > len(unread):
+            if size > _COLLECTED_BYTES:
+                self._collect(size)
+            return False
+        message = bytes(memoryview(unread)[position + PREFIX_BYTES : end])
         self._position = end
-        if end == len(self._unread):
-            self._unread, self._position = b"", 0
+        if end == len(unread) or end > _COLLECTED_BYTES:
+            self._unread = unread[end:]
+            self._position = 0
         self._return(PREFIX_BYTES + size, at_once=False)
-        return message, prefix[0] == 1
+        self._hand_on(message, is_packed=prefix[0] == 1)
+        return True
+
+    def _collect(self, size: int) -> None:
+        """A large message has begun."""
+        assembly = self._assembly = Assembly(
+            self._host.max_message_bytes, self._host.unfinished, self._request.encoding
+        )
+        rest = bytes(memoryview(self._unread)[self._position :])
+        self._unread, self._position = bytearray(), 0
+        # All of it may come at once.
+        self._return(PREFIX_BYTES + size, at_once=True)
+        try:
+            assembly.add(memoryview(rest))
+        except ServerError as error:
+            self._fail(error)
 
     def _add(self, piece: memoryview) -> None:
         """A piece of a message that is collected, and what is behind it."""
@@ -237,27 +238,41 @@ class LaneStream:
         if assembly is None or room is None:
             raise AssertionError("bug: no message is collected")
         missing = len(room)
-        if len(piece) > missing:
-            self._unread, self._position = bytes(piece[missing:]), 0
+        self._unread += piece[missing:]
         self._see_whole(assembly.add(piece[:missing]))
 
     def _see_whole(self, message: memoryview | None) -> None:
         if message is not None and self._assembly is not None:
             is_packed = self._assembly.is_packed
             self._assembly = None
-            self._hand_on(message, is_packed)
+            self._hand_on(message, is_packed=is_packed)
 
-    def _hand_on(self, message: bytes | memoryview, is_packed: bool) -> None:  # noqa: FBT001  # as it came
-        """A request has come. Raises ServerError where it cannot be decompressed."""
+    def _hand_on(self, message: bytes | memoryview, *, is_packed: bool) -> None:
+        """A request has come."""
         if is_packed:
-            unpacked = decompress(message, self._request.encoding, self._host.max_message_bytes)
-            call = StreamCall(self, unpacked)
-            if self._stream.take_in(call):
-                self._host.take_in_now(unpacked, call)
-            return
+            try:
+                message = decompress(message, self._request.encoding, self._host.max_message_bytes)
+            except ServerError as error:
+                self._fail(error)
+                return
         call = StreamCall(self, message)
-        if self._stream.take_in(call):
+        if not self._stream.take_in(call):
+            return
+        if is_packed:
+            self._host.take_in_now(message, call)
+        else:
             self._host.take_in(message, call)
+
+    def _fail(self, error: ServerError) -> None:
+        """What comes cannot be read: the stream ends."""
+        self._stream.failure = to_status(error)
+        self._stream.abandon()
+
+    def _drop_unread(self) -> None:
+        self._unread, self._position = bytearray(), 0
+        if self._assembly is not None:
+            self._assembly.drop()
+            self._assembly = None
 
     def _return(self, size: int, *, at_once: bool) -> None:
         """So much of the window was used: the caller may send more."""
@@ -270,10 +285,7 @@ class LaneStream:
         """It is over for its caller."""
         if not self.ended:
             self.ended = True
-            self._unread, self._position = b"", 0
-            if self._assembly is not None:
-                self._assembly.drop()
-                self._assembly = None
+            self._drop_unread()
             self._see_over()
 
     def _see_over(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import select
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 from itertools import islice
@@ -29,6 +31,8 @@ _JOINED_BYTES: Final = 128 * 1024
 _BUFFERS: Final = 256
 # Who does not read its answers is not read either, once so much waits for it.
 _MOST_WAITING_BYTES: Final = 4 << 20
+# How long the other side has to close, once all is said: it may still be reading.
+_LINGER_S: Final = 2.0
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 
 
@@ -41,10 +45,8 @@ class Owner(Protocol):
 
     outflow: Outflow
 
-    @property
-    def receive(self) -> Callable[[bytes], None]:
-        """Takes what was read. It raises ConnectionBroken."""
-        ...
+    def receive(self, data: bytes) -> None:
+        """Bytes were read. Raises ConnectionBroken."""
 
     @property
     def room(self) -> memoryview | None:
@@ -74,20 +76,33 @@ class Wire:
         owner: Is told what comes, and says what goes.
         epoll: Where it is watched.
         on_closed: Called once, when it is closed.
+        on_said_all: Called once, when nothing more is said: it shall be closed soon, by :meth:`expire`.
+
+    Attributes:
+        fd: Its number; -1 once it is closed.
+        deadline_s: When it is closed whether the other side has or not.
     """
 
     __slots__ = (
-        "_epoll", "_events", "_on_closed", "_read_bytes", "_said_all", "_socket", "_waiting", "_waiting_bytes", "fd",
-        "owner",
+        "__weakref__", "_epoll", "_events", "_on_closed", "_on_said_all", "_read_bytes", "_said_all", "_socket",
+        "_waiting", "_waiting_bytes", "deadline_s", "fd", "owner",
     )  # fmt: skip
 
     def __init__(
-        self, connected: socket.socket, owner: Owner, epoll: select.epoll, on_closed: Callable[[Wire], None]
+        self,
+        connected: socket.socket,
+        owner: Owner,
+        epoll: select.epoll,
+        *,
+        on_closed: Callable[[Wire], None],
+        on_said_all: Callable[[Wire], None],
     ) -> None:
         self._socket = connected
         self.owner = owner
         self._epoll = epoll
         self._on_closed = on_closed
+        self._on_said_all = on_said_all
+        self.deadline_s = math.inf
         self.fd = connected.fileno()
         self._read_bytes = _READ_BYTES
         self._waiting: deque[bytes | memoryview] = deque()
@@ -95,6 +110,15 @@ class Wire:
         self._said_all = False
         self._events = _READ
         epoll.register(self.fd, _READ)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed."""
+        return self.fd < 0
+
+    def expire(self) -> None:
+        """The other side has had its time to close."""
+        self.close()
 
     def on_events(self, events: int) -> None:
         """The socket is ready."""
@@ -156,34 +180,32 @@ class Wire:
 
     def _read(self) -> None:
         owner = self.owner
+        data = b""
         try:
             room = owner.room
-            if room is not None:
+            if room is None:
+                data = self._socket.recv(self._read_bytes)
+                size = len(data)
+                self._read_bytes = _LARGE_READ_BYTES if size >= _READ_BYTES else _READ_BYTES
+            else:
                 size = self._socket.recv_into(room)
-                if size:
-                    owner.filled(size)
-                else:
-                    self.close()
-                return
-            data = self._socket.recv(self._read_bytes)
         except BlockingIOError:
             return
         except OSError:
+            size = 0
+        if not size:
             self.close()
-            return
-        if not data:
-            self.close()
-            return
-        self._read_bytes = _LARGE_READ_BYTES if len(data) >= _READ_BYTES else _READ_BYTES
-        if self._said_all:
-            return
-        try:
-            owner.receive(data)
-        except ConnectionBroken as error:
-            owner.break_off(error)
-        except Exception:  # noqa: BLE001  # one connection must not end all others
-            _LOG.exception("bug: a connection failed")
-            self.close()
+        elif not self._said_all:
+            try:
+                if data:
+                    owner.receive(data)
+                else:
+                    owner.filled(size)
+            except ConnectionBroken as error:
+                owner.break_off(error)
+            except Exception:  # noqa: BLE001  # one connection must not end all others
+                _LOG.exception("bug: a connection failed")
+                self.close()
 
     def _write_on(self) -> None:
         """Write what waits."""
@@ -225,3 +247,6 @@ class Wire:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 self.close()
+            else:
+                self.deadline_s = time.monotonic() + _LINGER_S
+                self._on_said_all(self)
