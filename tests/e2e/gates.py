@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_server.engine.loading import Runtime
+    from sardonyx_server.engine.opening import Runtime
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 

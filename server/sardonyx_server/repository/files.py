@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -60,6 +61,22 @@ class ModelFiles:
     path: Path | None
     graph: Graph
     _private: Path | None = field(default=None, repr=False)
+
+    def digest(self) -> bytes:
+        """SHA-256 of all that was taken: the model, and its external data under their names. Blocks: reads it all.
+
+        Requires: not closed.
+        """
+        if self._private is None:
+            return hashlib.sha256(self.model_bytes or b"").digest()
+        whole = hashlib.sha256()
+        for file in sorted(self._private.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    content = hashlib.file_digest(opened, "sha256").digest()
+                # Of a fixed length each, so that no two lists of files read the same.
+                whole.update(hashlib.sha256(os.fsencode(file.relative_to(self._private))).digest() + content)
+        return whole.digest()
 
     def close(self) -> None:
         """Let go of the bytes and remove the private folder. May be repeated.
