@@ -23,6 +23,7 @@ from sardonyx_server.engine.probe import probe
 from sardonyx_server.engine.queue import ByteBudget
 from sardonyx_server.engine.registry import State
 from sardonyx_server.engine.signature import Signature
+from sardonyx_server.engine.traffic import Traffic
 from sardonyx_server.engine.warmup import read_samples, warm_up
 from sardonyx_server.errors import ServerError
 from sardonyx_server.repository.effective import complete
@@ -83,6 +84,7 @@ class Loader:
         self._later = later
         self._on_runner_lost = on_runner_lost
         self._findings = FindingsByContent()
+        self._traffic = Traffic()
         # What serves must not inherit the low priority of the thread that loads.
         self._normal_priority = normal_priority()
 
@@ -101,6 +103,7 @@ class Loader:
             LoadFailed: Says why, and what to do.
         """
         began_s = time.monotonic()
+        is_busy = self._traffic.watched()
         tell(State.LOADING)
         with closing(take_private_copy(spec, version)) as files:
             opening = Opening(self._runtime, spec, files, self._normal_priority)
@@ -127,6 +130,7 @@ class Loader:
                 inlines=self._later is not None,
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
+                is_busy=is_busy,
             ).crew(first, verdict, policy)
             self._findings.keep(content, Findings(verdict=found, splits=crew.splits))
             if crew.runners:
@@ -171,6 +175,7 @@ class Loader:
             on_runner_lost=self._on_runner_lost,
         )
         self._normal_priority.submit(model.start).result()
+        self._traffic.note(model)
         return model
 
     def _probed(self, opening: Opening, first: Session) -> Verdict:
