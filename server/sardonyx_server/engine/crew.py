@@ -90,7 +90,7 @@ class Recruiter:
         """Decide. Blocks while it measures.
 
         Args:
-            first: A session with one thread. Becomes part of the crew, or is closed.
+            first: A session with one thread, or with as many as ``splits`` say. Becomes part of the crew, or is closed.
             verdict: The probe's.
             policy: How the model batches.
         """
@@ -141,7 +141,7 @@ class Recruiter:
                 return Crew(sessions=(session,), runners=measured.split.runners, reason="one core")
         best = fastest(splits)
         # Threads that measured beside serving have a low priority, and keep it.
-        if best.threads > 1 and (session is first or is_lowered()):
+        if best.threads > 1 and session is not first and is_lowered():
             session = self._opened_instead(session, best.threads)
         reason = "fastest of " + ", ".join(
             f"{split.runners} x {split.threads} threads: {split.runs_per_s * rows:.0f} rows/s" for split in splits

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from sardonyx_server.runtime.splits import fastest
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -36,6 +38,11 @@ class Findings:
 
     verdict: Verdict
     splits: tuple[Split, ...] = ()
+
+    @property
+    def threads(self) -> int:
+        """Of one run, where the cores are divided as was fastest."""
+        return fastest(self.splits).threads if self.splits else 1
 
 
 class FindingsByContent:

@@ -109,7 +109,9 @@ class Loader:
             opening = Opening(self._runtime, spec, files, self._normal_priority)
             content = opening.content()
             known = self._findings.get(content)
-            first = opening.open(opening.placement.instances[0].providers, threads=1)
+            # What is measured has one thread in each run.
+            threads = known.threads if known is not None else 1
+            first = opening.open(opening.placement.instances[0].providers, threads=threads)
             tell(State.WARMING)
             found = self._probed(opening, first) if known is None else known.verdict
             verdict = opening.confirmed(found)

@@ -104,7 +104,7 @@ class TestTheSameContent:
         model = server.load()
         assert server.machine.opened == [1, 2]
         server.load()
-        assert server.machine.opened == ([1] if model.facts.threads == 1 else [1, 2])
+        assert server.machine.opened == [model.facts.threads]
 
     def test_so_it_is_where_external_data_are_the_same(self, server: Server) -> None:
         """They are part of the content."""
