@@ -28,6 +28,7 @@ from sardonyx_server.engine.warmup import read_samples, warm_up
 from sardonyx_server.errors import ServerError
 from sardonyx_server.repository.effective import complete
 from sardonyx_server.repository.files import take_private_copy
+from sardonyx_server.repository.graph import GraphsByContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,6 +85,7 @@ class Loader:
         self._later = later
         self._on_runner_lost = on_runner_lost
         self._findings = FindingsByContent()
+        self._graphs = GraphsByContent()
         self._traffic = Traffic()
         # What serves must not inherit the low priority of the thread that loads.
         self._normal_priority = normal_priority()
@@ -105,7 +107,7 @@ class Loader:
         began_s = time.monotonic()
         is_busy = self._traffic.watched()
         tell(State.LOADING)
-        with closing(take_private_copy(spec, version)) as files:
+        with closing(take_private_copy(spec, version, graphs=self._graphs)) as files:
             opening = Opening(self._runtime, spec, files, self._normal_priority)
             content = opening.content()
             known = self._findings.get(content)
