@@ -78,7 +78,7 @@ class Gate:
 
 
 class GatedRuntime:
-    """Opens models as the runtime does, with a gate before each run. Implements ``engine.loading.Runtime``."""
+    """Opens models as the runtime does, with a gate before each run. Implements ``engine.opening.Runtime``."""
 
     def __init__(self, runtime: Runtime, gate: Gate) -> None:
         self._runtime = runtime
