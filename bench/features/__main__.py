@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.command import Groups, command
 from bench.features.overhead import OBSERVED, overhead
-from bench.features.reload import RELOAD, reload
+from bench.features.reload import RELOAD, RELOAD_NEW, reload
 from bench.features.shm import SHM, shm
 from bench.features.streams import STREAM_MEMORY, STREAM_P99, streams
 
@@ -20,7 +20,7 @@ _GROUPS: Final[Groups] = {
     "overhead": (overhead, (OBSERVED,)),
     "streams": (streams, (STREAM_MEMORY, STREAM_P99)),
     "shm": (shm, (SHM,)),
-    "reload": (reload, (RELOAD,)),
+    "reload": (reload, (RELOAD, RELOAD_NEW)),
 }
 
 if __name__ == "__main__":

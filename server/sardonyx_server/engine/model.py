@@ -53,6 +53,7 @@ class ModelFacts:
         runners: Threads that run batches of this model; 0 where they run inline on the lane.
         runners_reason: Why so many, with the measured rates.
         threads: onnxruntime's threads within one run.
+        remembered: Whether verdict and runners follow from what an earlier load of the same content has measured.
         load_s: Time from reading the file to ready.
         warnings: What the operator should know: fields without effect, names that were ignored.
     """
@@ -65,6 +66,7 @@ class ModelFacts:
     runners: int
     runners_reason: str
     threads: int
+    remembered: bool
     load_s: float
     warnings: tuple[str, ...]
 

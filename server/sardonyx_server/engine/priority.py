@@ -9,15 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["lower_priority", "normal_priority"]
+__all__ = ["is_lowered", "lower_priority", "normal_priority"]
 
 # Where SCHED_IDLE is not allowed. It is far worse: a thread at nice 10 still gets a tenth of what one at nice 0 gets,
 # in turns of some milliseconds, and p99 beside a model that was being measured was 169 ms in place of 4.6 (2026-11-26).
 _NICE: Final = 10
 
+_OWN: Final = threading.local()
+
 
 def lower_priority() -> None:
     """Lower the calling thread's priority, for good; threads it starts afterwards inherit it."""
+    _OWN.lowered = True
     if sys.platform == "linux":
         # A sandbox may forbid either; then loading competes with serving.
         try:
@@ -25,6 +28,11 @@ def lower_priority() -> None:
         except OSError:
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def is_lowered() -> bool:
+    """Whether the calling thread lowered its priority itself."""
+    return getattr(_OWN, "lowered", False)
 
 
 def normal_priority() -> ThreadPoolExecutor:

@@ -185,6 +185,7 @@ class Versions:
                 "load_s": round(model.facts.load_s, 3),
                 "provider": model.facts.provider,
                 "batching": model.facts.verdict.reason,
+                "measured": "by an earlier load of the same files" if model.facts.remembered else "now",
             },
         )
         if old is not None:

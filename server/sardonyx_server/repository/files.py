@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
@@ -22,7 +23,7 @@ from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import inside, shown_path
 from sardonyx_server.repository.disk import kind_of, os_problem
 from sardonyx_server.repository.folder import version_problem
-from sardonyx_server.repository.graph import Graph, read_graph
+from sardonyx_server.repository.graph import Graph, GraphsByContent
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -54,12 +55,30 @@ class ModelFiles:
         model_bytes: The model; None where it must be loaded from ``path``.
         path: The model in a private folder, its external data beside it; None where ``model_bytes`` is set.
         graph: What the model declares.
+        model_digest: SHA-256 of the model, without external data.
     """
 
     model_bytes: bytes | None
     path: Path | None
     graph: Graph
+    model_digest: bytes
     _private: Path | None = field(default=None, repr=False)
+
+    def digest(self) -> bytes:
+        """SHA-256 of all that was taken: the model, and its external data under their names. Blocks: reads those.
+
+        Requires: not closed.
+        """
+        if self._private is None:
+            return self.model_digest
+        whole = hashlib.sha256()
+        for file in sorted(self._private.rglob("*")):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    content = hashlib.file_digest(opened, "sha256").digest()
+                # Of a fixed length each, so that no two lists of files read the same.
+                whole.update(hashlib.sha256(os.fsencode(file.relative_to(self._private))).digest() + content)
+        return whole.digest()
 
     def close(self) -> None:
         """Let go of the bytes and remove the private folder. May be repeated.
@@ -89,13 +108,16 @@ def graph_signature(files: ModelFiles) -> tuple[tuple[TensorSpec, ...], tuple[Te
     return files.graph.signature()
 
 
-def take_private_copy(spec: ModelSpec, version: int, *, private_parent: Path | None = None) -> ModelFiles:
+def take_private_copy(
+    spec: ModelSpec, version: int, *, private_parent: Path | None = None, graphs: GraphsByContent | None = None
+) -> ModelFiles:
     """Copy one version's files. Blocks for as long as it takes to read them; callable from any thread.
 
     Args:
         spec: As ``scan`` found it.
         version: One of ``spec.versions``.
         private_parent: Where a private folder is made, if there must be one; None means the system's temporary folder.
+        graphs: What was read before; None = nothing.
 
     Returns:
         Files that belong to the caller, who closes them when the sessions are opened.
@@ -110,14 +132,14 @@ def take_private_copy(spec: ModelSpec, version: int, *, private_parent: Path | N
     if problem:
         raise LoadFailed(problem)
     try:
-        return _take(file, subject, private_parent)
+        return _take(file, subject, private_parent, graphs or GraphsByContent())
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise LoadFailed(f"{subject}: no space left for a private copy of its external data") from error
         raise LoadFailed(f"{subject}: a file of it {os_problem(error)}") from error
 
 
-def _take(file: Path, subject: str, private_parent: Path | None) -> ModelFiles:
+def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsByContent) -> ModelFiles:
     # The outer context undoes what was made where the last look at the file, at the inner one's end, finds a change.
     with contextlib.ExitStack() as undo:
         with _held_still(os.open(file, _READ), file, subject) as opened:
@@ -129,11 +151,12 @@ def _take(file: Path, subject: str, private_parent: Path | None) -> ModelFiles:
                 )
             # One read, one allocation; what grows meanwhile is noticed behind.
             data = opened.read(size)
-            graph = read_graph(data, subject)
-            files = ModelFiles(model_bytes=data, path=None, graph=graph)
+            digest = hashlib.sha256(data).digest()
+            graph = graphs.read(data, digest, subject)
+            files = ModelFiles(model_bytes=data, path=None, graph=graph, model_digest=digest)
             if graph.locations:
                 places = sorted({_checked_location(location, file, subject) for location in graph.locations})
-                files = _in_private_folder(file, data, graph, places, private_parent)
+                files = _in_private_folder(file, data, files, places, private_parent)
             undo.callback(files.close)
         undo.pop_all()
         return files
@@ -156,7 +179,7 @@ def _checked_location(location: str, file: Path, subject: str) -> str:
 
 
 def _in_private_folder(
-    file: Path, data: bytes, graph: Graph, places: list[str], private_parent: Path | None
+    file: Path, data: bytes, files: ModelFiles, places: list[str], private_parent: Path | None
 ) -> ModelFiles:
     """Copy external data and model to a folder that only this user can enter (mkdtemp: 0700)."""
     private = Path(tempfile.mkdtemp(prefix="sardonyx-", dir=private_parent))
@@ -164,14 +187,14 @@ def _in_private_folder(
         for place in places:
             target = private / place
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _open_external(file.parent, place, graph.subject) as source, target.open("xb") as copy:
+            with _open_external(file.parent, place, files.graph.subject) as source, target.open("xb") as copy:
                 shutil.copyfileobj(source, copy, _MIB)
         path = private / file.name
         path.write_bytes(data)
     except BaseException:
         shutil.rmtree(private, ignore_errors=True)
         raise
-    return ModelFiles(model_bytes=None, path=path, graph=graph, _private=private)
+    return replace(files, model_bytes=None, path=path, _private=private)
 
 
 @contextlib.contextmanager

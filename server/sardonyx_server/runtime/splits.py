@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["MeasuredSplit", "Runnable", "Split", "candidate_splits", "measure_rate", "measure_split"]
+__all__ = ["MeasuredSplit", "Runnable", "Split", "candidate_splits", "fastest", "measure_rate", "measure_split"]
 
 Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
 
@@ -70,6 +70,18 @@ def candidate_splits(cores: int) -> tuple[Split, ...]:
     return (*splits, Split(runners=1, threads=max(1, cores)))
 
 
+def fastest(splits: Sequence[Split]) -> Split:
+    """The split that wins. Requires: measured, at least one, with more and more threads per run.
+
+    More threads must be over 5 % faster: they need a pool that spins, and let requests wait in line.
+    """
+    best = splits[0]
+    for split in splits[1:]:
+        if split.runs_per_s > best.runs_per_s * (1 + _TIE):
+            best = split
+    return best
+
+
 def measure_split(
     open_with_threads: Callable[[int], Runnable],
     feeds: Feeds,
@@ -80,8 +92,7 @@ def measure_split(
 ) -> MeasuredSplit:
     """Run every candidate at full load for its share of a time budget and keep the fastest.
 
-    On the CPU several runners with one thread each mostly win: threads inside a run wait for each other. A split with
-    more threads per run must be over 5 % faster to win: it needs a pool that spins, and lets requests wait in line.
+    On the CPU several runners with one thread each mostly win: threads inside a run wait for each other.
 
     Args:
         open_with_threads: Intra-op threads -> session. What it raises goes on to the caller, with no session left open.
@@ -109,8 +120,7 @@ def measure_split(
                 raise
             measured = Split(runners=candidate.runners, threads=candidate.threads, runs_per_s=rate)
             table.append(measured)
-            # Candidates come with more and more threads per run, so a later one must win clearly.
-            if best is None or rate > best[0].runs_per_s * (1 + _TIE):
+            if best is None or fastest((best[0], measured)) is measured:
                 if best is not None:
                     best[1].close()
                 best = measured, session

@@ -342,6 +342,7 @@ def facts(*, runners: int = 0, config: ModelConfig | None = None) -> ModelFacts:
         runners=runners,
         runners_reason="made up",
         threads=1,
+        remembered=False,
         load_s=0.5,
         warnings=(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import stat
 from pathlib import Path, PosixPath
@@ -85,6 +86,22 @@ def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
     files.close()
     x = np.ones((1, 4), np.float32)
     assert np.allclose(session.run(None, {"x": x})[0], x @ numpy_helper.to_array(weights(4, 3)))
+
+
+def test_equal_files_have_equal_digests(repository: Path) -> None:
+    """And others have others: of the model, of its external data, and of their names."""
+    digests = []
+    for location, data in (("w.bin", DATA), ("w.bin", DATA), ("w.bin", DATA[::-1]), ("v.bin", DATA)):
+        folder = _put_external(repository, location)
+        (folder / location).write_bytes(data)
+        with take_private_copy(_spec_of(repository), 1) as files:
+            digests.append(files.digest())
+    put_model(repository, "m")
+    with take_private_copy(_spec_of(repository), 1) as files:
+        digests.append(files.digest())
+        assert files.digest() == hashlib.sha256(linear()).digest()
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
 
 
 def test_onnxruntime_looks_for_data_of_bytes_in_the_current_directory(

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.graph import Graph, read_graph
+from sardonyx_server.repository.graph import Graph, GraphsByContent, read_graph
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.onnx_models import external, linear, model_of, tensor_info, weights
 
@@ -267,3 +267,26 @@ def test_the_sample_models_agree_with_onnxruntime() -> None:
             assert [spec.name for spec in ours] == [each.name for each in theirs]
             for spec, each in zip(ours, theirs, strict=True):
                 assert list(spec.shape or ()) == [size if isinstance(size, int) else -1 for size in each.shape]
+
+
+def test_the_same_bytes_are_read_once() -> None:
+    """Whatever the model is called; what is remembered equals what is read."""
+    graphs, data = GraphsByContent(), linear()
+    first = graphs.read(data, b"digest", SUBJECT)
+    again = graphs.read(data, b"digest", "version 2 of model 'n'")
+    assert first == _read(data)
+    assert again.inputs is first.inputs
+    assert (first.subject, again.subject) == (SUBJECT, "version 2 of model 'n'")
+    assert graphs.read(linear(columns=5), b"other", SUBJECT).outputs != first.outputs
+
+
+def test_graphs_are_forgotten_in_the_end() -> None:
+    """Callers may load ever new ones; 256 are kept."""
+    graphs, data = GraphsByContent(), linear()
+    first = graphs.read(data, b"first", SUBJECT)
+    for number in range(255):
+        graphs.read(data, b"%d" % number, SUBJECT)
+    assert graphs.read(data, b"first", SUBJECT).inputs is first.inputs
+    for number in range(256):
+        graphs.read(data, b"%d" % number, SUBJECT)
+    assert graphs.read(data, b"first", SUBJECT).inputs is not first.inputs

@@ -144,6 +144,14 @@ class TestLoadErrors:
             "input 'x' of model 'm' is of type float8e4m3fn, which the protocol does not have; cast it inside the model"
         )
 
+    def test_a_large_model_that_is_damaged_is_named_without_a_path(self) -> None:
+        """It is a file in memory to onnxruntime, and to nobody else."""
+        message = load_message(b"\xff" * 2**20)
+        assert (
+            message
+            == "model 'm': the file is no ONNX model, or is damaged or cut short; copy it again, or export it again"
+        )
+
     def test_bytes_never_reach_into_the_current_directory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

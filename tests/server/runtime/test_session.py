@@ -47,6 +47,20 @@ class TestOptions:
         assert sys.getrefcount(model_bytes) == before
         session.close()
 
+    def test_a_large_model_runs_as_a_small_one_does(self) -> None:
+        """Beyond a size it is handed over as a file in memory."""
+        weights = numpy_helper.from_array(np.eye(512, dtype=np.float32), "w")
+        node = helper.make_node("MatMul", ["x", "w"], ["y"])
+        large = models.model(
+            [node],
+            [models.tensor("x", models.FLOAT, ["n", 512])],
+            [models.tensor("y", models.FLOAT, ["n", 512])],
+            initializers=[weights],
+        )
+        assert len(large) > 2**20
+        rows = np.arange(1024, dtype=np.float32).reshape(2, 512)
+        np.testing.assert_array_equal(run(opened(large), x=rows), rows)
+
     def test_close_frees_the_native_session(self) -> None:
         """Its weights and its arena."""
         session = opened(models.identity(models.BFLOAT16))

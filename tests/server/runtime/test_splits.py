@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sardonyx_server.runtime.session import open_session
-from sardonyx_server.runtime.splits import Split, candidate_splits, measure_rate, measure_split
+from sardonyx_server.runtime.splits import Split, candidate_splits, fastest, measure_rate, measure_split
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.runtime import models
 
@@ -105,6 +105,15 @@ def test_the_fastest_wins_and_more_threads_must_win_clearly(
         int(one is not measured.session) for one in machine.opened
     ]
     assert machine.most_open <= 2
+
+
+@pytest.mark.parametrize(("rates", "threads"), [((100, 105, 90), 1), ((100, 106, 110), 2), ((100, 90, 106), 4)])
+def test_more_threads_must_win_clearly(rates: tuple[int, int, int], threads: int) -> None:
+    """By more than 5 % over what has won so far."""
+    splits = [
+        Split(runners=4 // count, threads=count, runs_per_s=rate) for count, rate in zip((1, 2, 4), rates, strict=True)
+    ]
+    assert fastest(splits).threads == threads
 
 
 def test_one_core_is_not_measured() -> None:
