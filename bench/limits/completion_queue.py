@@ -1,10 +1,10 @@
-"""grpcio's own completion queue, driven from Python. The only module that touches grpcio's private API.
+"""grpcio's own completion queue, driven from Python, for the bare echo. The only module that touches its private API.
 
 ``grpc.server`` spends most of a call in its Python layer: a lock, a state object, a thread hand-over and four events a
 call. gRPC's core lets a server bind a method to a completion queue, as C++ servers do. This module puts a queue of ours
 in the place of a stock ``grpc.Server``'s own: calls of the attached methods arrive here, all other events go on to
 grpcio. One queue and not two, because with two of them two threads wait for the same sockets and wake each other.
-Checked with grpcio 1.68 to 1.85; self_check.py proves it for the installed one before it is used.
+Checked with grpcio 1.68 to 1.85.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -23,18 +23,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-__all__ = [
-    "AttachedQueue",
-    "Event",
-    "Operations",
-    "answer_operations",
-    "close_operations",
-    "failure_operations",
-    "message_operations",
-    "receive_operations",
-    "status_operations",
-    "wake_operations",
-]
+__all__ = ["AttachedQueue", "Event", "Operations", "answer_operations", "receive_operations"]
 
 _NO_FLAGS: Final = 0
 _OK: Final = 0
@@ -49,7 +38,7 @@ class AttachedQueue:
     """A completion queue of ours in the place of a stock server's own.
 
     Make it before ``server.start()``, call :meth:`post` after it. One thread polls, from the start of the server to its
-    end, and relays what is grpcio's; any thread may start operations on the calls that arrive.
+    end, and relays what is grpcio's.
 
     Args:
         server: A ``grpc.server(...)`` that has not been started.
@@ -93,15 +82,6 @@ class AttachedQueue:
         """Deliver what is still under way, then end. Once. Requires: the server is stopped."""
         self._queue.shutdown()
 
-    def relay_rest(self) -> None:
-        """Poll to the end, for grpcio alone: events of ours are dropped. Blocks until after :meth:`shutdown`."""
-        while True:
-            event = self.poll(None)
-            if type(event.tag) in self.foreign:
-                self.relay(event)
-            elif event.tag is None and self.ended(event):
-                return
-
     @staticmethod
     def ended(event: Event) -> bool:
         """Whether an event with tag None says that the queue is shut down and empty."""
@@ -124,56 +104,11 @@ def receive_operations() -> Operations:
     return (cygrpc.ReceiveMessageOperation(_NO_FLAGS),)
 
 
-def close_operations() -> Operations:
-    """Learn how the call ends: ``event.batch_operations[0].cancelled()``. Once a call."""
-    return (cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),)
-
-
-def answer_operations(message: bytes, *, learn_close: bool) -> Operations:
-    """Send an answer and end the call, in one batch.
-
-    Args:
-        message: The serialised response.
-        learn_close: Whether the batch also takes the close, which every call must take once.
-    """
-    send = (
+def answer_operations(message: bytes) -> Operations:
+    """Send an answer and end the call, in one batch: initial metadata, message, status and close."""
+    return (
         cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS),
         cygrpc.SendMessageOperation(message, _NO_FLAGS),
         cygrpc.SendStatusFromServerOperation(None, _OK, b"", _NO_FLAGS),
+        cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),
     )
-    return (*send, cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS)) if learn_close else send
-
-
-def failure_operations(
-    code: int, message: str, trailing: Sequence[tuple[str, str | bytes]], *, learn_close: bool
-) -> Operations:
-    """Send a status other than OK and end the call, in one batch."""
-    send = (
-        cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS),
-        cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), _NO_FLAGS),
-    )
-    return (*send, cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS)) if learn_close else send
-
-
-def message_operations(message: bytes, *, first: bool) -> Operations:
-    """Send one message of a stream; one such batch at a time.
-
-    Args:
-        message: The serialised response.
-        first: Whether it is the first thing sent on this call: initial metadata goes with it.
-    """
-    send = cygrpc.SendMessageOperation(message, _NO_FLAGS)
-    return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS), send) if first else (send,)
-
-
-def status_operations(
-    code: int, message: str, trailing: Sequence[tuple[str, str | bytes]] | None, *, first: bool
-) -> Operations:
-    """End a stream; :func:`message_operations` must have come back. ``first`` as there."""
-    send = cygrpc.SendStatusFromServerOperation(trailing, code, message.encode(), _NO_FLAGS)
-    return (cygrpc.SendInitialMetadataOperation(None, _NO_FLAGS), send) if first else (send,)
-
-
-def wake_operations() -> Operations:
-    """Nothing: its event comes at once, so it carries a tag from any thread to the one that polls."""
-    return ()

@@ -1,7 +1,8 @@
 """A bare completion-queue echo: the most that a Python process can answer over gRPC's core. Knows no models.
 
-It uses the same private API as the server's lane and does nothing else: no parsing, no queue, no batching. Events are
-taken one at a time: as nothing is gathered, draining first only adds one empty poll to each burst.
+It drives core's completion queue, as C++ servers do, and does nothing else: no parsing, no queue, no batching. Events
+are taken one at a time: as nothing is gathered, draining first only adds one empty poll to each burst. The lane was
+built like it, until it began to speak HTTP/2 by itself.
 
     python -m bench.limits.echo                      # answers each message with itself
     python -m bench.limits.echo --answer-bytes 12    # answers each message with 12 bytes
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.control import obey
 from bench.limits.polling import poll_on_own_thread
 
-# As the server's: before gRPC is imported, or the limit would be a lower one than what it limits.
+# Before gRPC is imported, or the limit would be a lower one.
 poll_on_own_thread()
 
 import grpc  # noqa: E402  # see above
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _METHOD: Final = METHODS["ModelInfer"].path
-# As many as the lane posts.
 _POSTED_CALLS: Final = 128
 _OPTIONS: Final = (("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0))
 
@@ -66,7 +66,7 @@ class _Echo:
 
     def _on_message(self, call: Any, event: Event) -> None:
         message = event.batch_operations[0].message() if self._answer is None else self._answer
-        call.start_server_batch(answer_operations(message, learn_close=True), self._on_end)
+        call.start_server_batch(answer_operations(message), self._on_end)
 
     def _on_end(self, _event: Event) -> None:
         pass

@@ -12,7 +12,7 @@ _VARIABLES: Final = frozenset(("GRPC_EXPERIMENTS", "GRPC_POLL_STRATEGY"))
 
 
 def poll_on_own_thread() -> bool:
-    """Have the lane's thread do the reading and writing too. Requires: gRPC has not been imported yet.
+    """Have the thread that polls do the reading and writing too. Requires: gRPC has not been imported yet.
 
     Core's newer engine reads and writes on threads of its own: each burst wakes one of them, which wakes the one that
     waits for events. An echo took 31 us of CPU with it and 19 us without; one at a time 120 us and 90 us on the clock

@@ -22,6 +22,7 @@ CLASSES = {
     "Forbidden": "PermissionDenied",
     "InvalidRequest": "InvalidArgument",
     "LoadFailed": "InvalidArgument",
+    "MessageTooLarge": "ResourceExhausted",
     "ModelUnavailable": "Unavailable",
     "NotFound": "NotFound",
     "Overloaded": "Unavailable",

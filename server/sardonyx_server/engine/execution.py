@@ -42,11 +42,10 @@ class HandBack:
     """The way back to the lane's thread for the answers of a batch.
 
     Two threads that work at the same time pass the interpreter's lock to and fro with every answer they send: it took
-    a third more time for each where a runner sent all of its own (2026-11-23). Where the lane sleeps, the runner sends
-    the first one, which wakes it.
+    a third more time for each where a runner sent its own (2026-11-23).
 
     Args:
-        later: Has a task run on the lane's thread; says whether the lane is awake. Thread-safe, never blocks.
+        later: Has a task run on the lane's thread, soon. Thread-safe, never blocks.
         failures: Where requests that fail are counted.
 
     Attributes:
@@ -55,34 +54,9 @@ class HandBack:
 
     __slots__ = ("counters", "later")
 
-    def __init__(self, later: Callable[[Callable[[], None]], bool], failures: Failures) -> None:
+    def __init__(self, later: Callable[[Callable[[], None]], None], failures: Failures) -> None:
         self.later = later
         self.counters = Counters(failures)
-
-
-class _Answers:
-    """The answers of a batch, on their way to the lane. Whichever thread takes the first one gives it."""
-
-    __slots__ = ("_first", "_jobs", "_outputs", "_rows")
-
-    def __init__(self, jobs: Sequence[Job], outputs: BatchOutputs, rows: int) -> None:
-        self._jobs = jobs
-        self._outputs = outputs
-        self._rows = rows
-        self._first = [jobs[:1]]
-
-    def give_first(self, counters: Counters) -> None:
-        """Give the first answer, unless the other thread does. The counters are the calling thread's."""
-        try:
-            first = self._first.pop()
-        except IndexError:
-            return
-        _scatter(first, self._outputs, 0, self._rows, counters)
-
-    def give(self, counters: Counters) -> None:
-        """Give all that are left. Once."""
-        self.give_first(counters)
-        _scatter(self._jobs[1:], self._outputs, self._jobs[0].rows, self._rows, counters)
 
 
 def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: HandBack | None = None) -> None:
@@ -192,18 +166,17 @@ def _run(
         outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis, began_s=began_s, ran_s=ran_s)
     except Exception as error:  # noqa: BLE001  # a runner survives whatever a batch raises
         return error
-    if hand_back is not None and len(jobs) > 1 and jobs[0].answers_alone:
-        answers = _Answers(jobs, outputs, rows)
-        if not hand_back.later(partial(answers.give, hand_back.counters)):
-            answers.give_first(counters)
+    if hand_back is not None and jobs[0].answers_alone:
+        hand_back.later(partial(_scatter, jobs, outputs, rows, hand_back.counters))
     else:
-        _scatter(jobs, outputs, 0, rows, counters)
+        _scatter(jobs, outputs, rows, counters)
     return None
 
 
-def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, start: int, batch_rows: int, counters: Counters) -> None:
-    """Answer each job from its rows, of which the first begin at ``start``. The counters are the calling thread's."""
+def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, batch_rows: int, counters: Counters) -> None:
+    """Answer each job from its rows. The counters are the calling thread's."""
     began_s = time.monotonic()
+    start = 0
     for first in range(0, len(jobs), _ANSWERS_AT_ONCE):
         ready: list[tuple[Job, bytes]] = []
         for job in jobs[first : first + _ANSWERS_AT_ONCE]:

@@ -72,7 +72,7 @@ class Loader:
         probe_budget_s: float,
         max_batch_rows: int,
         kept: ResponseCache | None = None,
-        later: Callable[[Callable[[], None]], bool] | None,
+        later: Callable[[Callable[[], None]], None] | None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
         self._runtime = runtime

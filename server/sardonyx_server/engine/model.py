@@ -97,7 +97,7 @@ class Model:
         policy: BatchPolicy,
         budget: ByteBudget,
         facts: ModelFacts,
-        later: Callable[[Callable[[], None]], bool] | None,
+        later: Callable[[Callable[[], None]], None] | None,
         kept: ResponseCache | None = None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
@@ -120,7 +120,7 @@ class Model:
         self._on_runner_lost = on_runner_lost
         self._inline_lock = threading.Lock()
         count = max(1, facts.runners)
-        # An answer that waits for its turn would not wake the lane.
+        # Where answers keep their order, the runner gives them: they may have to wait for others.
         self._hand_back = HandBack(later, self.failures) if later is not None and self._order is None else None
         runners = tuple(Counters(self.failures) for _ in range(count))
         self._cache = VersionCache(kept, self.queue, self._cut, self.failures) if kept is not None else None

@@ -1,4 +1,1 @@
-"""All that knows gRPC: the lane of ModelInfer, its twin on the public API, and every other RPC.
-
-One module, ``completion_queue``, touches grpcio's private API.
-"""
+"""All that knows gRPC: the lane of inference, its twin on grpcio's public API, and every other RPC."""

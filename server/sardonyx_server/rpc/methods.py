@@ -44,7 +44,7 @@ _SLOW_THREADS: Final[Mapping[str, int]] = {"control": 8, "index": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What answers the RPCs that need no completion queue of their own, by subject. Any thread."""
+    """What answers the RPCs that the lane does not, by subject. Any thread."""
 
     introspection: Introspection
     memory: SharedMemory
@@ -80,7 +80,7 @@ class TakesLong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotPath:
-    """An RPC that is served on a completion queue of its own."""
+    """An RPC that the lane answers."""
 
 
 RPCS: Final[Mapping[str, Served | TakesLong | HotPath]] = {

@@ -1,4 +1,4 @@
-"""ModelInfer on grpcio's public API: the lane's slow twin, for a grpcio whose private API has changed.
+"""ModelInfer on grpcio's public API: the lane's slow twin, for systems that the lane does not run on.
 
 A thread of grpcio's pool blocks in each call until the engine answers. Streams are in public_stream.py. Both pass the
 same contract suites as the lane.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -386,17 +385,6 @@ def new_counters() -> Counters:
     return Counters(Failures())
 
 
-def asleep(tasks: deque[Callable[[], None]]) -> Callable[[Callable[[], None]], bool]:
-    """A lane that sleeps: it takes a task and does not look."""
-
-    def later(task: Callable[[], None]) -> bool:
-        tasks.append(task)
-        return False
-
-    return later
-
-
-def at_once(task: Callable[[], None]) -> bool:
+def at_once(task: Callable[[], None]) -> None:
     """A lane that does each task as it comes."""
     task()
-    return True

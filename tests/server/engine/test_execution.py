@@ -20,9 +20,7 @@ from sardonyx_wire.datatypes import DATATYPES
 from tests.server.engine.requests import (
     Array,
     BrokenCall,
-    FakeCall,
     FakeSession,
-    asleep,
     call_of,
     doubling,
     job,
@@ -252,88 +250,39 @@ class TestCounters:
 class TestHandBack:
     """Answers that the lane's thread sends."""
 
-    def test_the_first_answer_is_sent_at_once_and_the_lane_finds_the_rest(self) -> None:
-        """The first one wakes it: what it shall do is there before."""
-        tasks: deque[Callable[[], None]] = deque()
-        hand_back, counters = HandBack(asleep(tasks), Failures()), new_counters()
-        jobs = [numbers(0, 2), numbers(10, 1), numbers(20, 3)]
-        run_batch(doubling(), batch(*jobs), counters, hand_back)
-        assert [call_of(one).answers for one in jobs] == [1, 0, 0]
-        assert len(tasks) == 1
-        tasks.popleft()()
-        for one, start in zip(jobs, (0, 10, 20), strict=True):
-            assert call_of(one).arrays[0].tolist() == (rows_of(start, one.rows) * 2).tolist()
-        assert (counters.requests, counters.rows, counters.batches) == (1, 2, 1)
-        assert (hand_back.counters.requests, hand_back.counters.rows, hand_back.counters.batches) == (2, 4, 0)
-
-    def test_the_task_is_there_before_the_answer_that_wakes_the_lane(self) -> None:
-        """Or the lane might look, find nothing and sleep on."""
-        tasks: deque[Callable[[], None]] = deque()
-        seen: list[int] = []
-
-        class Waking(FakeCall):
-            def reply(self, message: bytes) -> None:
-                super().reply(message)
-                seen.append(len(tasks))
-
-        first = job(signature(), message({"x": rows_of(0, 1)}), Waking())
-        run_batch(doubling(), batch(first, numbers(1, 1)), new_counters(), HandBack(asleep(tasks), Failures()))
-        assert seen == [1]
-
-    def test_a_lane_that_is_awake_sends_all(self) -> None:
-        """The runner goes on with its next batch."""
-        tasks: deque[Callable[[], None]] = deque()
-
-        def awake(task: Callable[[], None]) -> bool:
-            tasks.append(task)
-            return True
-
-        hand_back, counters = HandBack(awake, Failures()), new_counters()
-        jobs = [numbers(0, 2), numbers(10, 1)]
-        run_batch(doubling(), batch(*jobs), counters, hand_back)
-        assert [call_of(one).answers for one in jobs] == [0, 0]
-        tasks.popleft()()
-        for one, start in zip(jobs, (0, 10), strict=True):
-            assert call_of(one).arrays[0].tolist() == (rows_of(start, one.rows) * 2).tolist()
-        assert (counters.requests, hand_back.counters.requests) == (0, 2)
-
-    def test_a_lane_that_wakes_by_itself_answers_the_first_once(self) -> None:
-        """It was told to sleep on by mistake: whoever takes the first answer gives it."""
-        counters = new_counters()
-
-        def waking(task: Callable[[], None]) -> bool:
-            task()
-            return False
-
-        hand_back = HandBack(waking, Failures())
-        jobs = [numbers(0, 2), numbers(10, 1)]
-        run_batch(doubling(), batch(*jobs), counters, hand_back)
-        assert [call_of(one).answers for one in jobs] == [1, 1]
-        assert (counters.requests, hand_back.counters.requests) == (0, 2)
-
-    def test_a_request_that_ran_alone_is_answered_at_once(self) -> None:
-        """There is no rest."""
-        tasks: deque[Callable[[], None]] = deque()
-        one = numbers(0, 1)
-        run_batch(doubling(), batch(one), new_counters(), HandBack(asleep(tasks), Failures()))
-        assert call_of(one).answers == 1
-        assert not tasks
+    def test_the_lane_sends_all_answers(self) -> None:
+        """Of one as of many: the runner goes on with its next batch."""
+        for jobs in ([numbers(0, 2), numbers(10, 1)], [numbers(0, 3)]):
+            tasks: deque[Callable[[], None]] = deque()
+            hand_back, counters = HandBack(tasks.append, Failures()), new_counters()
+            run_batch(doubling(), batch(*jobs), counters, hand_back)
+            assert [call_of(one).answers for one in jobs] == [0] * len(jobs)
+            tasks.popleft()()
+            assert not tasks
+            for one, start in zip(jobs, (0, 10), strict=False):
+                assert call_of(one).arrays[0].tolist() == (rows_of(start, one.rows) * 2).tolist()
+            assert (counters.requests, counters.batches) == (0, 1)
+            assert (hand_back.counters.requests, hand_back.counters.rows, hand_back.counters.batches) == (
+                len(jobs),
+                3,
+                0,
+            )
 
     def test_where_the_first_is_a_part_all_are_answered_at_once(self) -> None:
-        """A part alone may answer nobody, and then nothing would wake the lane."""
+        """Its answer is put together from several runs, on whichever thread has the last of them."""
         tasks: deque[Callable[[], None]] = deque()
         first, last = split(numbers(0, 3), 2)
         other = numbers(10, 1)
-        run_batch(doubling(), batch(last, other), new_counters(), HandBack(asleep(tasks), Failures()))
+        run_batch(doubling(), batch(last, other), new_counters(), HandBack(tasks.append, Failures()))
         assert not tasks
         assert call_of(other).answers == 1
-        run_batch(doubling(), batch(first), new_counters(), HandBack(asleep(tasks), Failures()))
+        run_batch(doubling(), batch(first), new_counters(), HandBack(tasks.append, Failures()))
 
     def test_members_of_a_batch_that_raised_are_answered_where_they_ran(self) -> None:
         """One by one."""
         tasks: deque[Callable[[], None]] = deque()
         jobs = [numbers(0, 1), numbers(7, 1)]
         session = raising_at(7, ExecutionFailed("bad"))
-        run_batch(session, batch(*jobs), new_counters(), HandBack(asleep(tasks), Failures()))
+        run_batch(session, batch(*jobs), new_counters(), HandBack(tasks.append, Failures()))
         assert not tasks
         assert [call_of(one).answers for one in jobs] == [1, 1]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.queue import ByteBudget
     from sardonyx_server.rpc.lane.compression import Level
-    from sardonyx_server.rpc.lane.connection import Connection
+    from sardonyx_server.rpc.lane.replies import Replies
     from sardonyx_server.rpc.lane.request import Request
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.stream import StreamCall
@@ -38,9 +38,8 @@ class Host(Protocol):
         """Whether this is the lane's thread."""
         ...
 
-    def later(self, task: Callable[[], None]) -> bool:
+    def later(self, task: Callable[[], None]) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
-        ...
 
     compression: Level
 
@@ -59,13 +58,16 @@ class Host(Protocol):
     def ended(self) -> None:
         """A call that began is over."""
 
+    def stream_ended(self, stream: LaneStream) -> None:
+        """A stream that began is over, and the engine has nothing of it any more."""
+
 
 class LaneCall:
     """A call.
 
     Args:
         host: The lane.
-        connection: Where it came.
+        replies: Of the connection on which it came.
         stream_id: Its number there.
         request: Its header.
 
@@ -80,15 +82,24 @@ class LaneCall:
 
     __slots__ = (
         "__weakref__",
-        "_assembly", "_connection", "_host", "_request", "_taken", "cancelled", "deadline_s", "encoding",
-        "half_closed", "id", "widened",
+        "_assembly",
+        "_host",
+        "_replies",
+        "_request",
+        "_taken",
+        "cancelled",
+        "deadline_s",
+        "encoding",
+        "half_closed",
+        "id",
+        "widened",
     )  # fmt: skip
 
     streamed = False
 
-    def __init__(self, host: Host, connection: Connection, stream_id: int, request: Request) -> None:
+    def __init__(self, host: Host, replies: Replies, stream_id: int, request: Request) -> None:
         self._host = host
-        self._connection = connection
+        self._replies = replies
         self._request = request
         # Whether it has been handed on, so that it will be answered.
         self._taken = False
@@ -108,12 +119,12 @@ class LaneCall:
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._connection.peer
+        return self._replies.peer
 
     @property
     def ended(self) -> bool:
         """Whether it is over for its caller."""
-        return not self._connection.has(self)
+        return not self._replies.has(self)
 
     def watch(self) -> None:
         """End it when the caller's time is up, also while the model runs. The lane's thread only.
@@ -125,21 +136,21 @@ class LaneCall:
     def expire(self) -> None:
         """The caller's time is up."""
         self.cancelled = True
-        self._connection.time_out(self)
+        self._replies.time_out(self)
 
     def reply(self, message: bytes) -> None:
         """Answer. Any thread; never blocks."""
         if self._host.is_current_thread():
-            self._connection.answer(self, message)
+            self._replies.answer(self, message)
         else:
-            self._host.later(partial(self._connection.answer, self, message))
+            self._host.later(partial(self._replies.answer, self, message))
 
     def fail(self, error: Exception) -> None:
         """Answer with the status of an error. Any thread; never blocks."""
         if self._host.is_current_thread():
-            self._connection.fail(self, error)
+            self._replies.fail(self, error)
         else:
-            self._host.later(partial(self._connection.fail, self, error))
+            self._host.later(partial(self._replies.fail, self, error))
 
     # What comes of the caller, on the lane's thread.
 
@@ -187,7 +198,7 @@ class LaneCall:
 
     def all_sent(self) -> None:
         """What windows held back has been sent: its answer."""
-        self._connection.forget(self.id)
+        self._replies.forget(self.id)
 
     def drop(self) -> None:
         """The caller has gone away."""
@@ -211,7 +222,7 @@ class LaneCall:
             return
         missing = assembly.size + PREFIX_BYTES - STREAM_WINDOW_BYTES
         if missing > 0 and not was_known:
-            self._connection.put(window_update(self.id, missing))
+            self._replies.put(window_update(self.id, missing))
         self._see_whole(message)
 
     def _see_whole(self, message: memoryview | None) -> None:

@@ -9,24 +9,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.errors import DeadlineExceeded, MessageTooLarge, Overloaded
+from sardonyx_server.errors import MessageTooLarge, Overloaded
 from sardonyx_server.rpc.lane import call as calls
-from sardonyx_server.rpc.lane.answers import (
-    WELL,
-    answer_frames,
-    failure_block,
-    header_frames,
-    message_head,
-    opening_block,
-    status_block,
-)
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES, LaneCall
-from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
-from sardonyx_server.rpc.lane.message import PREFIX_BYTES
-from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow, Outflow
+from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow
 from sardonyx_server.rpc.lane.relay import Relayed
+from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
@@ -51,7 +41,6 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.request import Request
     from sardonyx_server.rpc.lane.stream import LaneStream
-    from sardonyx_server.rpc.status import Status
 
 __all__ = ["Connection", "Host"]
 
@@ -60,8 +49,6 @@ _MAX_STREAMS: Final = 1 << 16
 _RETURNED_BYTES: Final = 1 << 28
 # Likewise of a relayed stream.
 _STREAM_RETURNED_BYTES: Final = 1 << 16
-# Answers up to this size are put together with their frames; larger ones are written from where they lie.
-_COPIED_BYTES: Final = 32 * 1024
 # Who takes no answers gets none made, once so much waits for its windows.
 _MOST_HELD_BYTES: Final = 16 << 20
 # gRPC's core cuts a caller off after so many pings that come too soon after each other.
@@ -74,8 +61,6 @@ _GOAWAY_BYTES: Final = 8
 _PRIORITY: Final = 2
 _PRIORITY_BYTES: Final = 5
 _WORD_BYTES: Final = 4
-# "The header table has no entries from now on": the beginning of a header block.
-_NO_TABLE: Final = b"\x20"
 
 _GREETING: Final = settings(
     {
@@ -105,9 +90,6 @@ class Host(calls.Host, Protocol):
             ServerError: It is not allowed.
         """
 
-    def stream_ended(self, stream: LaneStream) -> None:
-        """A stream that began is over, and the engine has nothing of it any more."""
-
     def touch(self, connection: Connection, /) -> None:
         """A connection has something to be written."""
 
@@ -123,32 +105,33 @@ class Connection:
         peer: Address of the caller, in gRPC's form.
 
     Attributes:
-        peer: As given.
-        outflow: What goes to the caller.
+        replies: What goes to the caller.
     """
 
     __slots__ = (
-        "_broken", "_frames", "_going", "_host", "_last_id", "_pinged_s", "_relay", "_requests", "_resized", "_streams",
-        "_strikes", "_used", "outflow", "peer",
+        "_broken", "_frames", "_going", "_host", "_last_id", "_pinged_s", "_relay", "_requests", "_streams", "_used",
+        "outflow", "replies",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str) -> None:
         self._host = host
-        self.peer = peer
-        self.outflow = Outflow()
+        self.replies = Replies(host, peer, self._touch)
+        self.outflow = self.replies.outflow
+        self._streams = self.replies.streams
         self._frames = FrameReader(self)
         self._requests = RequestReader()
-        self._streams: dict[int, LaneCall | LaneStream | Relayed] = {}
         self._relay: Relay | None = None
         self._last_id = 0
         # It takes no more calls; it broke the protocol.
         self._going = self._broken = False
         self._used = 0
-        # The caller allows another header table than before: the next header says that we use none.
-        self._resized = False
-        self._strikes = 0
         self._pinged_s = 0.0
-        self.put(_GREETING)
+        self.replies.put(_GREETING)
+
+    @property
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self.replies.peer
 
     @property
     def finished(self) -> bool:
@@ -177,111 +160,27 @@ class Connection:
         if not isinstance(call, Relayed):
             call.filled(size, ends=frames.left_ends and not frames.left)
 
-    def answer(self, call: LaneCall, message: bytes) -> None:
-        """A call has its answer. The caller may have gone away; then it is swallowed."""
-        self._host.ended()
-        if call.id not in self._streams:
-            return
-        self._strikes = 0
-        outflow = self.outflow
-        size = len(message) + PREFIX_BYTES
-        if (
-            size > outflow.window
-            or size > outflow.initial_window + call.widened
-            or size > outflow.frame_bytes
-            or self._resized
-            or call.encoding
-            or not call.half_closed
-        ):
-            self._answer_slowly(call, message)
-            return
-        del self._streams[call.id]
-        outflow.window -= size
-        out = outflow.out
-        if not out:
-            self._host.touch(self)
-        before, behind = answer_frames(call.id, message)
-        if size <= _COPIED_BYTES:
-            out.append(before + message + behind)
-        else:
-            out += (before, message, behind)
-
-    def fail(self, call: LaneCall, error: Exception) -> None:
-        """A call fails. Likewise."""
-        self._host.ended()
-        if self._streams.pop(call.id, None) is not None:
-            self._put_failure(call, error)
-
-    def send_message(self, stream: LaneStream, message: bytes, *, first: bool) -> bool:
-        """Send an answer of a stream; ``first``: nothing was sent before it.
-
-        Returns:
-            Whether that is done; where windows hold it back, ``stream.all_sent()`` tells later.
-        """
-        self._strikes = 0
-        outflow = self.outflow
-        opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
-        size = len(message) + PREFIX_BYTES
-        window = outflow.initial_window + stream.widened
-        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES) and not stream.encoding:
-            outflow.window -= size
-            stream.widened -= size
-            self.put(opening + message_head(stream.id, len(message)) + message)
-            return True
-        self.put(opening)
-        flow = Flow(stream.id, window)
-        outflow.send(flow, *_message_parts(message, stream.encoding))
-        stream.widened = flow.window - outflow.initial_window
-        return not flow.parts
-
-    def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
-        """End a stream; None = well. ``first``: nothing was sent before."""
-        if self._streams.pop(stream.id, None) is not None:
-            block = status_block(failure, first=first)
-            self.put(header_frames(stream.id, self._opened(block) if first else block, end=True) + _last(stream))
-
-    def has(self, call: LaneCall) -> bool:
-        """Whether a call is not over yet."""
-        return call.id in self._streams
-
-    def time_out(self, call: LaneCall) -> None:
-        """End a call whose caller's time is up; nothing where it is over."""
-        if self._streams.pop(call.id, None) is None:
-            return
-        if self.outflow.drop(call.id) is None:
-            self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
-        else:
-            self.put(reset(call.id, ErrorCode.CANCEL))
-
-    def forget(self, stream_id: int) -> None:
-        """A call has sent its answer."""
-        del self._streams[stream_id]
-
-    def put(self, frames: bytes) -> None:
-        """Send frames as they are."""
-        out = self.outflow.out
-        if not out:
-            self._host.touch(self)
-        out.append(frames)
+    def _touch(self) -> None:
+        self._host.touch(self)
 
     def break_off(self, error: ConnectionBroken) -> None:
         """The caller broke the protocol: say so. What is under way on the connection is lost."""
         self._broken = True
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
-        self.put(go_away(error.code, last_id=self._last_id, text=str(error)))
+        self.replies.put(go_away(error.code, last_id=self._last_id, text=str(error)))
 
     def say_goodbye(self) -> None:
         """Take no more calls: those that come are for another server."""
         if not self._going:
             self._going = True
-            self.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
+            self.replies.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
         """End what is under way here. What is relayed the stock server ends."""
         for stream_id in [stream_id for stream_id, call in self._streams.items() if not isinstance(call, Relayed)]:
             self._drop(stream_id)
-            self.put(reset(stream_id, ErrorCode.CANCEL))
+            self.replies.put(reset(stream_id, ErrorCode.CANCEL))
 
     def lost(self) -> None:
         """The connection is gone, and so are its calls."""
@@ -290,40 +189,13 @@ class Connection:
         if self._relay is not None:
             self._relay.give_up()
 
-    def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        self.put(header_frames(call.id, self._opened(failure_block(error)), end=True) + _last(call))
-
-    def _opened(self, block: bytes) -> bytes:
-        """A header block, after the change of the header table that has to come first, if one has to."""
-        if self._resized:
-            self._resized = False
-            return _NO_TABLE + block
-        return block
-
-    def _answer_slowly(self, call: LaneCall, message: bytes) -> None:
-        """Where windows or frames are too small for the whole answer, or more is to be said."""
-        limit = self._host.max_message_bytes
-        if len(message) > limit:
-            del self._streams[call.id]
-            text = f"the answer is larger than max_message_bytes: it has {len(message)} bytes, {limit} are sent"
-            self._put_failure(
-                call, MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")
-            )
-            return
-        self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
-        flow = Flow(call.id, self.outflow.initial_window + call.widened)
-        trailers = header_frames(call.id, WELL, end=True) + _last(call)
-        self.outflow.send(flow, *_message_parts(message, call.encoding), trailers)
-        if not flow.parts:
-            del self._streams[call.id]
-
     # What the caller sends: see frame_reader.py.
 
     def used(self, size: int) -> None:
         """Data took so much of the connection's window."""
         self._used += size
         if self._used >= _RETURNED_BYTES:
-            self.put(window_update(0, self._used))
+            self.replies.put(window_update(0, self._used))
             self._used = 0
 
     def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
@@ -339,7 +211,7 @@ class Connection:
     def padded(self, stream_id: int, size: int) -> None:
         """So many bytes of data were padding: nobody will ever read them."""
         if stream_id in self._streams:
-            self.put(window_update(stream_id, size))
+            self.replies.put(window_update(stream_id, size))
 
     def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         """A whole header came."""
@@ -354,7 +226,7 @@ class Connection:
             return
         self._last_id = stream_id
         if self._going or len(self._streams) >= _MAX_STREAMS:
-            self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+            self.replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
         elif request.is_grpc and request.path in self._host.methods:
             self._open(stream_id, request, ends=ends)
         else:
@@ -378,7 +250,7 @@ class Connection:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {len(body)} bytes")
 
     def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
-        call = self._host.methods[request.path](self._host, self, stream_id, request)
+        call = self._host.methods[request.path](self._host, self.replies, stream_id, request)
         self._streams[stream_id] = call
         try:
             self._host.begun(call, request.path.decode())
@@ -401,7 +273,7 @@ class Connection:
         if relay is None or not relay.usable:
             relay = self._relay = self._host.relay(self)
         if relay is None:
-            self.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+            self.replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
         else:
             self._streams[stream_id] = relay.open(stream_id, request.fields, end=ends)
 
@@ -454,10 +326,10 @@ class Connection:
                 if self._relay is not None:
                     self._relay.set_initial_window(value)
             elif name == Setting.HEADER_TABLE_SIZE:
-                self._resized = True
+                self.replies.resized = True
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-        self.put(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self.replies.put(frame(Kind.SETTINGS, _ACK, 0, b""))
         self._go_on()
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
@@ -467,11 +339,11 @@ class Connection:
             return
         now_s = time.monotonic()
         if now_s - self._pinged_s < self._host.min_ping_interval_s:
-            self._strikes += 1
-            if self._strikes > _PING_STRIKES:
+            self.replies.strikes += 1
+            if self.replies.strikes > _PING_STRIKES:
                 raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._pinged_s = now_s
-        self.put(frame(Kind.PING, _ACK, 0, body))
+        self.replies.put(frame(Kind.PING, _ACK, 0, body))
 
     def _on_window_update(self, stream_id: int, body: bytes) -> None:
         size = _word(body) & _LAST_ID
@@ -485,7 +357,7 @@ class Connection:
             return
         if not size:
             self._drop(stream_id)
-            self.put(reset(stream_id, ErrorCode.PROTOCOL_ERROR))
+            self.replies.put(reset(stream_id, ErrorCode.PROTOCOL_ERROR))
         if isinstance(call, Relayed):
             if size:
                 call.relay.widen(call, size)
@@ -500,7 +372,7 @@ class Connection:
         window = self.outflow.initial_window + call.widened if flow is None else flow.window
         if window + size > LARGEST_WINDOW_BYTES:
             self._drop(call.id)
-            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
+            self.replies.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
         elif flow is None:
             call.widened += size
         else:
@@ -516,18 +388,15 @@ class Connection:
                 call.widened = flow.window - self.outflow.initial_window
                 call.all_sent()
         if was_empty and self.outflow.out:
-            self._host.touch(self)
+            self._touch()
 
     # What the stock server sends: see relay.py.
 
     def relayed(self, stream: Relayed, part: memoryview | bytes) -> None:
         """Data (a view) or frames of a relayed stream, in order."""
-        self._strikes = 0
-        was_empty = not self.outflow.out
+        self.replies.strikes = 0
         flow = self.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, stream.relay.returned)
-        self.outflow.send(flow, part)
-        if was_empty and self.outflow.out:
-            self._host.touch(self)
+        self.replies.send(flow, part)
 
     def relayed_ended(self, stream: Relayed) -> None:
         """A relayed stream is over for both sides."""
@@ -537,21 +406,8 @@ class Connection:
         """So many bytes of a relayed stream went on: the caller may send more."""
         stream.used += size
         if stream.used >= _STREAM_RETURNED_BYTES and not stream.caller_ended:
-            self.put(window_update(stream.id, stream.used))
+            self.replies.put(window_update(stream.id, stream.used))
             stream.used = 0
-
-
-def _message_parts(message: bytes, encoding: bytes) -> list[memoryview]:
-    """A message with its prefix, compressed where that is asked for and helps."""
-    packed = compress(message, encoding) if encoding else None
-    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
-    body = packed or message
-    return [memoryview(prefix + body)] if len(body) <= _COPIED_BYTES else [memoryview(prefix), memoryview(body)]
-
-
-def _last(call: LaneCall | LaneStream) -> bytes:
-    """Where a call is answered before the caller has sent all: it need not."""
-    return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
 
 
 def _word(body: bytes) -> int:

@@ -176,12 +176,11 @@ class Lane:
         """How late the thread got to its events so far."""
         return self._away.snapshot()
 
-    def later(self, task: Callable[[], None]) -> bool:
-        """Have a task run on the lane's thread. Any thread; never blocks. Returns True: it is run soon."""
+    def later(self, task: Callable[[], None]) -> None:
+        """Have a task run on the lane's thread, soon. Any thread; never blocks."""
         self._tasks.append(task)
         if self._asleep:
             os.eventfd_write(self._waker, 1)
-        return True
 
     def listen(self, host: str, port: int) -> int:
         """Bind the address. Returns the port.

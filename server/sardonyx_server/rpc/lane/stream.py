@@ -21,7 +21,8 @@ from sardonyx_wire.http2.frames import window_update
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_server.rpc.lane.connection import Connection, Host
+    from sardonyx_server.rpc.lane.call import Host
+    from sardonyx_server.rpc.lane.replies import Replies
     from sardonyx_server.rpc.lane.request import Request
 
 __all__ = ["LaneStream"]
@@ -37,7 +38,7 @@ class LaneStream:
 
     Args:
         host: The lane.
-        connection: Where it came.
+        replies: Of the connection on which it came.
         stream_id: Its number there.
         request: Its header.
 
@@ -51,16 +52,31 @@ class LaneStream:
     """
 
     __slots__ = (
-        "__weakref__", "_assembly", "_begun", "_connection", "_host", "_over", "_position", "_request", "_stream",
-        "_unread", "_used", "deadline_s", "encoding", "ended", "half_closed", "id", "widened",
+        "__weakref__",
+        "_assembly",
+        "_begun",
+        "_host",
+        "_over",
+        "_position",
+        "_replies",
+        "_request",
+        "_stream",
+        "_unread",
+        "_used",
+        "deadline_s",
+        "encoding",
+        "ended",
+        "half_closed",
+        "id",
+        "widened",
     )  # fmt: skip
 
     streamed = False
     """As the call that it is; its requests are calls of their own."""
 
-    def __init__(self, host: Host, connection: Connection, stream_id: int, request: Request) -> None:
+    def __init__(self, host: Host, replies: Replies, stream_id: int, request: Request) -> None:
         self._host = host
-        self._connection = connection
+        self._replies = replies
         self._request = request
         self._stream = Stream(request.metadata)
         # What has come and was not taken in yet, from a position on.
@@ -89,7 +105,7 @@ class LaneStream:
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._connection.peer
+        return self._replies.peer
 
     def settled(self, call: StreamCall) -> None:
         """A request has its answer. Any thread; never blocks."""
@@ -166,20 +182,20 @@ class LaneStream:
 
     def _advance(self) -> None:
         """Do what may be done now: take requests in, send answers, end."""
-        stream, connection = self._stream, self._connection
+        stream, replies = self._stream, self._replies
         if self.ended:
             self._see_over()
             return
         self._take_in()
         while (frame := stream.next_frame()) is not None:
             first, self._begun = not self._begun, True
-            if not connection.send_message(self, frame, first=first):
+            if not replies.send_message(self, frame, first=first):
                 return
             stream.sent()
         if stream.wants_message:
             self._take_in()
         if stream.is_over and not self.ended:
-            connection.end_stream(self, stream.failure, first=not self._begun)
+            replies.end_stream(self, stream.failure, first=not self._begun)
             self._end()
 
     def _take_in(self) -> None:
@@ -278,7 +294,7 @@ class LaneStream:
         """So much of the window was used: the caller may send more."""
         self._used += size
         if at_once or self._used >= _RETURNED_BYTES:
-            self._connection.put(window_update(self.id, self._used))
+            self._replies.put(window_update(self.id, self._used))
             self._used = 0
 
     def _end(self) -> None:

@@ -1,0 +1,198 @@
+"""What a caller gets: answers, failures, and what its windows hold back of them. No I/O; on the lane's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import DeadlineExceeded, MessageTooLarge
+from sardonyx_server.rpc.lane.answers import (
+    WELL,
+    answer_frames,
+    failure_block,
+    header_frames,
+    message_head,
+    opening_block,
+    status_block,
+)
+from sardonyx_server.rpc.lane.compression import compress
+from sardonyx_server.rpc.lane.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_wire.http2.frames import ErrorCode, reset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.lane.call import Host, LaneCall
+    from sardonyx_server.rpc.lane.relay import Relayed
+    from sardonyx_server.rpc.lane.stream import LaneStream
+    from sardonyx_server.rpc.status import Status
+
+__all__ = ["Replies"]
+
+# Answers up to this size are put together with their frames; larger ones are written from where they lie.
+_COPIED_BYTES: Final = 32 * 1024
+# "The header table has no entries from now on": the beginning of a header block.
+_NO_TABLE: Final = b"\x20"
+
+
+class Replies:
+    """Of one connection.
+
+    Args:
+        host: The lane.
+        peer: Address of the caller, in gRPC's form.
+        touch: Called when there is something to be written.
+
+    Attributes:
+        peer: As given.
+        streams: That are not over, by their number: the connection opens them, and who ends one removes it.
+        outflow: What is to be written.
+        resized: The caller allows another header table than before: the next header says that we use none.
+        strikes: Pings that came too soon since something was last sent.
+    """
+
+    __slots__ = ("_host", "_touch", "outflow", "peer", "resized", "streams", "strikes")
+
+    def __init__(self, host: Host, peer: str, touch: Callable[[], None]) -> None:
+        self._host = host
+        self._touch = touch
+        self.peer = peer
+        self.streams: dict[int, LaneCall | LaneStream | Relayed] = {}
+        self.outflow = Outflow()
+        self.resized = False
+        self.strikes = 0
+
+    def answer(self, call: LaneCall, message: bytes) -> None:
+        """A call has its answer. The caller may have gone away; then it is swallowed."""
+        self._host.ended()
+        if call.id not in self.streams:
+            return
+        self.strikes = 0
+        outflow = self.outflow
+        size = len(message) + PREFIX_BYTES
+        if (
+            size > outflow.window
+            or size > outflow.initial_window + call.widened
+            or size > outflow.frame_bytes
+            or self.resized
+            or call.encoding
+            or not call.half_closed
+        ):
+            self._answer_slowly(call, message)
+            return
+        del self.streams[call.id]
+        outflow.window -= size
+        out = outflow.out
+        if not out:
+            self._touch()
+        before, behind = answer_frames(call.id, message)
+        if size <= _COPIED_BYTES:
+            out.append(before + message + behind)
+        else:
+            out += (before, message, behind)
+
+    def fail(self, call: LaneCall, error: Exception) -> None:
+        """A call fails. Likewise."""
+        self._host.ended()
+        if self.streams.pop(call.id, None) is not None:
+            self._put_failure(call, error)
+
+    def send_message(self, stream: LaneStream, message: bytes, *, first: bool) -> bool:
+        """Send an answer of a stream; ``first``: nothing was sent before it.
+
+        Returns:
+            Whether that is done; where windows hold it back, ``stream.all_sent()`` tells later.
+        """
+        self.strikes = 0
+        outflow = self.outflow
+        opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
+        size = len(message) + PREFIX_BYTES
+        window = outflow.initial_window + stream.widened
+        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES) and not stream.encoding:
+            outflow.window -= size
+            stream.widened -= size
+            self.put(opening + message_head(stream.id, len(message)) + message)
+            return True
+        if opening:
+            self.put(opening)
+        flow = Flow(stream.id, window)
+        self.send(flow, *_message_parts(message, stream.encoding))
+        stream.widened = flow.window - outflow.initial_window
+        return not flow.parts
+
+    def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
+        """End a stream; None = well. ``first``: nothing was sent before."""
+        if self.streams.pop(stream.id, None) is not None:
+            block = status_block(failure, first=first)
+            self.put(header_frames(stream.id, self._opened(block) if first else block, end=True) + _last(stream))
+
+    def has(self, call: LaneCall) -> bool:
+        """Whether a call is not over yet."""
+        return call.id in self.streams
+
+    def time_out(self, call: LaneCall) -> None:
+        """End a call whose caller's time is up; nothing where it is over."""
+        if self.streams.pop(call.id, None) is None:
+            return
+        if self.outflow.drop(call.id) is None:
+            self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
+        else:
+            self.put(reset(call.id, ErrorCode.CANCEL))
+
+    def forget(self, stream_id: int) -> None:
+        """A call has sent its answer."""
+        del self.streams[stream_id]
+
+    def send(self, flow: Flow, *parts: memoryview | bytes) -> None:
+        """Send more of a stream, as far as windows allow."""
+        was_empty = not self.outflow.out
+        self.outflow.send(flow, *parts)
+        if was_empty and self.outflow.out:
+            self._touch()
+
+    def put(self, frames: bytes) -> None:
+        """Send frames as they are."""
+        out = self.outflow.out
+        if not out:
+            self._touch()
+        out.append(frames)
+
+    def _put_failure(self, call: LaneCall, error: Exception) -> None:
+        self.put(header_frames(call.id, self._opened(failure_block(error)), end=True) + _last(call))
+
+    def _opened(self, block: bytes) -> bytes:
+        """A header block, after the change of the header table that has to come first, if one has to."""
+        if self.resized:
+            self.resized = False
+            return _NO_TABLE + block
+        return block
+
+    def _answer_slowly(self, call: LaneCall, message: bytes) -> None:
+        """Where windows or frames are too small for the whole answer, or more is to be said."""
+        limit = self._host.max_message_bytes
+        if len(message) > limit:
+            del self.streams[call.id]
+            text = f"the answer is larger than max_message_bytes: it has {len(message)} bytes, {limit} are sent"
+            self._put_failure(
+                call, MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")
+            )
+            return
+        self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
+        flow = Flow(call.id, self.outflow.initial_window + call.widened)
+        trailers = header_frames(call.id, WELL, end=True) + _last(call)
+        self.send(flow, *_message_parts(message, call.encoding), trailers)
+        if not flow.parts:
+            del self.streams[call.id]
+
+
+def _message_parts(message: bytes, encoding: bytes) -> list[memoryview]:
+    """A message with its prefix, compressed where that is asked for and helps."""
+    packed = compress(message, encoding) if encoding else None
+    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
+    body = packed or message
+    return [memoryview(prefix + body)] if len(body) <= _COPIED_BYTES else [memoryview(prefix), memoryview(body)]
+
+
+def _last(call: LaneCall | LaneStream) -> bytes:
+    """Where a call is answered before the caller has sent all: it need not."""
+    return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
