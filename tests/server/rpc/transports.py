@@ -123,7 +123,7 @@ def opened(
             intake=calls,
             authorise=authorise,
             limits=Limits(
-                max_message_bytes=1 << 30 if limit < 0 else limit, unfinished_bytes=1 << 30, min_ping_interval_s=0.0
+                max_message_bytes=1 << 30 if limit < 0 else limit, unfinished_bytes=32 << 20, min_ping_interval_s=0.0
             ),
             on_lost=lost.append,
             **more,

@@ -49,8 +49,8 @@ _MAX_STREAMS: Final = 1 << 16
 _RETURNED_BYTES: Final = 1 << 28
 # Likewise of a relayed stream.
 _STREAM_RETURNED_BYTES: Final = 1 << 16
-# Who takes no answers gets none made, once so much waits for its windows.
-_MOST_HELD_BYTES: Final = 16 << 20
+# So much may wait for the windows of one caller whatever else waits: it reads on, if slowly.
+_HELD_BYTES: Final = 16 << 20
 # gRPC's core cuts a caller off after so many pings that come too soon after each other.
 _PING_STRIKES: Final = 2
 _LAST_ID: Final = 2**31 - 1
@@ -89,6 +89,10 @@ class Host(calls.Host, Protocol):
         Raises:
             ServerError: It is not allowed.
         """
+
+    def may_hold_more(self) -> bool:
+        """Whether more answers may wait for the windows of callers. Takes a while where there are many of these."""
+        ...
 
     def touch(self, connection: Connection, /) -> None:
         """A connection has something to be written."""
@@ -262,9 +266,9 @@ class Connection:
                 f"the metadata is larger than max: it has {request.fields_bytes} bytes, {MAX_FIELDS_BYTES} are accepted"
             )
             call.refuse(MessageTooLarge(f"{text}; send less of it"))
-        elif self.outflow.held_bytes > _MOST_HELD_BYTES:
-            text = f"{self.outflow.held_bytes} bytes of answers wait for this connection's windows"
-            call.refuse(Overloaded(f"{text}, and at most {_MOST_HELD_BYTES} may: read them"))
+        elif self.outflow.held_bytes > _HELD_BYTES and not self._host.may_hold_more():
+            text = f"{self.outflow.held_bytes} bytes of answers wait to be taken on this connection"
+            call.refuse(Overloaded(f"{text}, and no more may wait on this server: take them first"))
         elif ends:
             call.half_close()
 
@@ -381,12 +385,17 @@ class Connection:
 
     def _go_on(self) -> None:
         """Windows have changed: send what may be sent."""
-        was_empty = not self.outflow.out
+        if not self.outflow.held_bytes:
+            return
+        was_empty, held_bytes = not self.outflow.out, self.outflow.held_bytes
         for flow in self.outflow.go_on():
             call = self._streams.get(flow.id)
             if call is not None and not isinstance(call, Relayed):
                 call.widened = flow.window - self.outflow.initial_window
                 call.all_sent()
+        if self.outflow.held_bytes < held_bytes:
+            # Who receives may ping: grpc-go does so to measure how much is under way.
+            self.replies.strikes = 0
         if was_empty and self.outflow.out:
             self._touch()
 

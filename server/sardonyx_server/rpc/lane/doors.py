@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import select
 import socket
 import time
@@ -86,16 +87,15 @@ class Doors:
                 if not self._accept(listener):
                     return
 
-    def patience_s(self) -> float:
-        """How long the thread may sleep before it must ask again; below 0 = for ever."""
-        if self._again_s is None:
-            return -1
-        left_s = self._again_s - time.monotonic()
-        if left_s > 0:
-            return left_s
-        self._again_s = None
-        self._watch()
-        return 0
+    def patience_s(self, now_s: float) -> float:
+        """How long the thread may sleep before :meth:`see_clock`; infinity = for ever."""
+        return math.inf if self._again_s is None else max(0.0, self._again_s - now_s)
+
+    def see_clock(self, now_s: float) -> None:
+        """Let callers in again, where that was put off."""
+        if self._again_s is not None and self._again_s <= now_s:
+            self._again_s = None
+            self._watch()
 
     def close(self) -> None:
         """Let nobody in any more."""

@@ -81,7 +81,7 @@ class Limits:
 
     Attributes:
         max_message_bytes: Largest message that is accepted or sent.
-        unfinished_bytes: Most bytes of messages that are not whole yet.
+        unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that callers do not take.
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 
@@ -290,6 +290,11 @@ class Lane:
         """Somebody has something to be written."""
         self._touched.append(owner)
 
+    def may_hold_more(self) -> bool:
+        """Whether more answers may wait for the windows of callers."""
+        held_bytes = sum(connection.outflow.held_bytes for connection in self._connections())
+        return held_bytes < self.unfinished.limit_bytes
+
     def relay(self, connection: Connection) -> Relay | None:
         """A way to the stock server; None where it takes no more."""
         back = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -357,14 +362,19 @@ class Lane:
             events = poll(0 if tasks else self._patience_s(now_s), _EVENTS)
             self._asleep = False
             now_s = time.monotonic()
-        self._deadlines.expire(now_s)
+            self._see_clock(now_s)
         self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN
         return events
 
     def _patience_s(self, now_s: float) -> float:
         """How long the thread may sleep; below 0 = for ever."""
-        doors_s, deadlines_s = self._doors.patience_s(), self._deadlines.patience_s(now_s)
-        return doors_s if deadlines_s == math.inf else deadlines_s if doors_s < 0 else min(doors_s, deadlines_s)
+        patience_s = min(self._doors.patience_s(now_s), self._deadlines.patience_s(now_s))
+        return -1 if patience_s == math.inf else patience_s
+
+    def _see_clock(self, now_s: float) -> None:
+        """Do what is due. Called when the thread has slept, and after each burst: it may never come to sleep."""
+        self._deadlines.expire(now_s)
+        self._doors.see_clock(now_s)
 
     def _take_in_step(self) -> None:
         """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
@@ -376,6 +386,7 @@ class Lane:
         self._accept_all()
         self._accepted = 0
         self._intake.run_waiting()
+        self._see_clock(time.monotonic())
 
     def _accept_all(self) -> None:
         accept, burst = self._intake.accept, self._burst
