@@ -335,12 +335,16 @@ class Lane:
                     self._doors.on_event(fd)
             while tasks:
                 doing(tasks.popleft())
-            if (burst or self._accepted) and (not events or len(burst) + self._accepted >= _MAX_BURST):
+            if (burst or self._accepted) and (not events or self._is_whole()):
                 doing(self._dispatch)
             elif len(burst) >= _STEP:
                 doing(self._take_in_step)
             if self._touched:
                 self._flush()
+
+    def _is_whole(self) -> bool:
+        """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""
+        return len(self._burst) + self._accepted >= _MAX_BURST or self.open_calls == 1
 
     def _await_events(self) -> list[tuple[int, int]]:
         """The next events; none where there is a task to do."""
