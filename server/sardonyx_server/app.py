@@ -263,7 +263,7 @@ class App:
         # The last answers may be on their way through the lane.
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
         if finished:
-            self._transport.stop()
+            self._transport.stop(0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
         self._traces.stop(_MIN_GRACE_S if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
         self._http.stop()
         self._regions.stop()

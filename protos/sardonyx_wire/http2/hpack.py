@@ -182,8 +182,8 @@ def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Fi
                 if index:
                     name = table.entry(index)[0]
                 else:
-                    name, position = _read_string(block, position)
-                value, position = _read_string(block, position)
+                    name, position = _read_string(block, position, most_bytes)
+                value, position = _read_string(block, position, most_bytes)
                 field = name, value
                 if indexed:
                     table.add(field)
@@ -237,12 +237,14 @@ def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
     raise HpackError("a number in a header is too large")
 
 
-def _read_string(block: bytes, position: int) -> tuple[bytes, int]:
+def _read_string(block: bytes, position: int, most_bytes: int) -> tuple[bytes, int]:
     """(string, position behind it). Raises IndexError where the block ends within."""
     coded = block[position] & _HUFFMAN
     length, position = _read_integer(block, position, 7)
     end = position + length
     if end > len(block):
         raise IndexError(end)
+    if length > most_bytes:
+        raise HeaderTooLarge("the fields of a header are longer than is accepted")
     string = block[position:end]
     return decode_huffman(string) if coded else string, end

@@ -34,7 +34,7 @@ _LOG = logging.getLogger("sardonyx.engine")
 _ALIGNMENT_BYTES: Final = 16
 # Copying a few bytes is quicker than asking where they lie.
 _COPIED_BYTES: Final = 32 * 1024
-# As many are encoded before they are sent: our code and core's push each other out of the caches.
+# As many are encoded before they are sent: step by step is kinder to the caches than back and forth.
 _ANSWERS_AT_ONCE: Final = 16
 
 

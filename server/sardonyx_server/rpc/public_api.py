@@ -129,7 +129,7 @@ class PublicApi:
         """
         return self._server.stop(grace_s)
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 0.0) -> None:
         """Nothing to do."""
 
     def _infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:

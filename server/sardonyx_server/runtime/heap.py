@@ -11,6 +11,8 @@ __all__ = ["keep_freed_memory"]
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 64 * 1024 * 1024
+# The most that every glibc takes.
+_MAPPED_BYTES: Final = 32 * 1024 * 1024
 
 
 def keep_freed_memory() -> None:
@@ -23,5 +25,6 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    for option in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-        mallopt(option, _KEPT_BYTES)
+    # Either one alone would switch off glibc's own choice, and leave the other small.
+    if mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES):
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

@@ -105,6 +105,7 @@ def opened(
     react: Callable[[bytes, Call], None] | None = None,
     authorise: Authorise | None = None,
     options: tuple[tuple[str, Any], ...] = (),
+    min_ping_interval_s: float = 0.0,
     **more: Any,
 ) -> Iterator[Transport]:
     """Start a transport by its name; stops it at the end, when every call must have been answered.
@@ -123,7 +124,9 @@ def opened(
             intake=calls,
             authorise=authorise,
             limits=Limits(
-                max_message_bytes=1 << 30 if limit < 0 else limit, unfinished_bytes=32 << 20, min_ping_interval_s=0.0
+                max_message_bytes=1 << 30 if limit < 0 else limit,
+                unfinished_bytes=32 << 20,
+                min_ping_interval_s=min_ping_interval_s,
             ),
             on_lost=lost.append,
             **more,

@@ -1,4 +1,4 @@
-"""Answers and failures of unary calls -> frames of HTTP/2."""
+"""Answers and failures -> frames of HTTP/2."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def answer_frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
     return _OPENING_HEAD + number + OPENING + message_head(stream_id, len(message)), _WELL_HEAD + number + WELL
 
 
-def message_head(stream_id: int, length: int, *, packed: bool = False) -> bytes:
+def message_head(stream_id: int, length: int) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
-    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, packed, length)
+    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)

@@ -29,19 +29,18 @@ STREAM_WINDOW_BYTES: Final = 1 << 20
 
 
 class Host(Protocol):
-    """What calls want of the lane. All of it on the lane's thread, but for :meth:`later`."""
+    """What calls want of the lane. All of it on the lane's thread, but for the two methods that say so."""
 
     max_message_bytes: int
     unfinished: ByteBudget
+    compression: Level
 
     def is_current_thread(self) -> bool:
-        """Whether this is the lane's thread."""
+        """Whether this is the lane's thread. Any thread."""
         ...
 
     def later(self, task: Callable[[], None]) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
-
-    compression: Level
 
     def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message is whole."""

@@ -113,8 +113,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_broken", "_frames", "_going", "_host", "_last_id", "_pinged_s", "_relay", "_requests", "_streams", "_used",
-        "outflow", "replies",
+        "_broken", "_frames", "_going", "_goodbye_id", "_host", "_last_id", "_pinged_s", "_relays", "_requests",
+        "_streams", "_used", "outflow", "replies",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str) -> None:
@@ -124,8 +124,11 @@ class Connection:
         self._streams = self.replies.streams
         self._frames = FrameReader(self)
         self._requests = RequestReader()
-        self._relay: Relay | None = None
+        # The last one takes new streams; those before it have some left.
+        self._relays: list[Relay] = []
         self._last_id = 0
+        # The last stream that is dealt with, as the caller was told.
+        self._goodbye_id = 0
         # It takes no more calls; it broke the protocol.
         self._going = self._broken = False
         self._used = 0
@@ -154,7 +157,8 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         """Bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`."""
-        self._frames.receive(data)
+        if not self._broken:
+            self._frames.receive(data)
 
     def filled(self, size: int) -> None:
         """So many bytes were put into :attr:`room`."""
@@ -172,12 +176,13 @@ class Connection:
         self._broken = True
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
-        self.replies.put(go_away(error.code, last_id=self._last_id, text=str(error)))
+        self.replies.put(go_away(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
 
     def say_goodbye(self) -> None:
         """Take no more calls: those that come are for another server."""
         if not self._going:
             self._going = True
+            self._goodbye_id = self._last_id
             self.replies.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
@@ -190,8 +195,8 @@ class Connection:
         """The connection is gone, and so are its calls."""
         for stream_id in list(self._streams):
             self._drop(stream_id)
-        if self._relay is not None:
-            self._relay.give_up()
+        for relay in self._relays:
+            relay.give_up()
 
     # What the caller sends: see frame_reader.py.
 
@@ -273,13 +278,13 @@ class Connection:
             call.half_close()
 
     def _open_relayed(self, stream_id: int, request: Request, *, ends: bool) -> None:
-        relay = self._relay
-        if relay is None or not relay.usable:
-            relay = self._relay = self._host.relay(self)
-        if relay is None:
-            self.replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
-        else:
-            self._streams[stream_id] = relay.open(stream_id, request.fields, end=ends)
+        if not self._relays or not self._relays[-1].usable:
+            relay = self._host.relay(self)
+            if relay is None:
+                self.replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+                return
+            self._relays = [*(each for each in self._relays if not each.finished), relay]
+        self._streams[stream_id] = self._relays[-1].open(stream_id, request.fields, end=ends)
 
     def _trailers(self, stream_id: int, *, ends: bool) -> None:
         """A second header of a stream: gRPC has no use for it, but it ends the stream."""
@@ -300,7 +305,10 @@ class Connection:
     def _drop(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""
         call = self._streams.pop(stream_id, None)
-        self.outflow.drop(stream_id)
+        flow = self.outflow.drop(stream_id)
+        if flow is not None and flow.on_sent is not None:
+            # The stock server gets its window back.
+            flow.on_sent(sum(len(part) for part in flow.parts if not isinstance(part, bytes)))
         if call is not None and not isinstance(call, Relayed):
             call.drop()
 
@@ -317,7 +325,8 @@ class Connection:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
         if flags & _ACK:
             return
-        for name, value in SETTING.iter_unpack(body):
+        # Of one that is named twice the last counts: a caller could name one ten thousand times.
+        for name, value in dict(SETTING.iter_unpack(body)).items():
             if name == Setting.MAX_FRAME_SIZE:
                 self.outflow.set_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
@@ -327,8 +336,8 @@ class Connection:
                 if value + widened > LARGEST_WINDOW_BYTES:
                     raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 self.outflow.set_initial_window(value)
-                if self._relay is not None:
-                    self._relay.set_initial_window(value)
+                for relay in self._relays:
+                    relay.set_initial_window(value)
             elif name == Setting.HEADER_TABLE_SIZE:
                 self.replies.resized = True
             elif name == Setting.ENABLE_PUSH and value > 1:
@@ -381,14 +390,14 @@ class Connection:
             call.widened += size
         else:
             flow.window += size
-            self._go_on()
+            self._go_on(flow)
 
-    def _go_on(self) -> None:
-        """Windows have changed: send what may be sent."""
+    def _go_on(self, only: Flow | None = None) -> None:
+        """Windows have changed, of one stream or of all: send what may be sent."""
         if not self.outflow.held_bytes:
             return
         was_empty, held_bytes = not self.outflow.out, self.outflow.held_bytes
-        for flow in self.outflow.go_on():
+        for flow in self.outflow.go_on(only):
             call = self._streams.get(flow.id)
             if call is not None and not isinstance(call, Relayed):
                 call.widened = flow.window - self.outflow.initial_window

@@ -1,7 +1,4 @@
-"""What ends at a point in time unless it has ended before: a stream whose caller's time is up, a socket that lingers.
-
-Calls that are not streams need none of it: the engine looks at their deadlines.
-"""
+"""What ends at a point in time unless it has ended before: a call whose caller's time is up, a socket that lingers."""
 
 from __future__ import annotations
 

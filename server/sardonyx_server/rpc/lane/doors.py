@@ -8,7 +8,7 @@ import math
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import CannotListen
 
@@ -23,6 +23,7 @@ _BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 # Where the process has no file descriptors left: how long to wait for some.
 _PAUSE_S: Final = 0.1
+_NOT_OURS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -54,20 +55,19 @@ class Doors:
             CannotListen: One of them is taken or not ours.
         """
         place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        problem: OSError | None = None
         try:
-            for family, _, _, _, address in socket.getaddrinfo(
-                host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            ):
-                listener = socket.socket(family, socket.SOCK_STREAM)
-                self._listeners[listener.fileno()] = listener
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    # The wildcard is both families', and an address is one's.
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
-                listener.bind((address[0], port, *address[2:]))
-                listener.listen(_BACKLOG)
-                listener.setblocking(False)  # noqa: FBT003  # its only argument
-                port = listener.getsockname()[1]
+            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+                try:
+                    port = self._listen(family, (address[0], port, *address[2:]))
+                except OSError as error:
+                    # A name may have addresses that this machine has not: IPv6 where that is off.
+                    if error.errno not in _NOT_OURS:
+                        raise
+                    problem = error
+            if not self._listeners and problem is not None:
+                raise problem
         except OSError as error:
             for listener in self._listeners.values():
                 listener.close()
@@ -77,6 +77,24 @@ class Doors:
                 "another with --grpc-port or --host"
             ) from error
         self._watch()
+        return port
+
+    def _listen(self, family: int, address: tuple[Any, ...]) -> int:
+        """Listen on one address. Returns the port."""
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # The wildcard is both families', and an address is one's.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)  # noqa: FBT003  # its only argument
+        except OSError:
+            listener.close()
+            raise
+        self._listeners[listener.fileno()] = listener
+        port: int = listener.getsockname()[1]
         return port
 
     def on_event(self, fd: int) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameReader"]
 
-# A header of more than this is an attack.
+# A header, or any frame but data, of more than this is an attack.
 _MAX_BLOCK_BYTES: Final = 64 * 1024
 _PRIORITY_BYTES: Final = 5
 _STREAM_BITS: Final = 2**31 - 1
@@ -111,7 +111,13 @@ class FrameReader:
             if kind == _DATA and position <= stop and not flags & _PADDED and self._regular:
                 sink.used(position - begin)
                 sink.data(stream_id & _STREAM_BITS, data, begin, position, ends=flags & _END_STREAM != 0)
-            elif kind == _HEADERS and position <= stop and flags & _END_HEADERS and self._is_plain(flags):
+            elif (
+                kind == _HEADERS
+                and position <= stop
+                and flags & _END_HEADERS
+                and position - begin <= _MAX_BLOCK_BYTES
+                and self._is_plain(flags)
+            ):
                 sink.header(stream_id & _STREAM_BITS, data[begin:position], ends=flags & _END_STREAM != 0)
             elif position <= stop:
                 self._frame(kind, flags, stream_id & _STREAM_BITS, data[begin:position])
@@ -125,6 +131,11 @@ class FrameReader:
         self.left -= size
         self._sink.used(size)
 
+    @staticmethod
+    def _check_size(kind: int, size: int) -> None:
+        if size > (MAX_FRAME_BYTES if kind == _DATA else _MAX_BLOCK_BYTES):
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
+
     def _is_plain(self, flags: int) -> bool:
         return self._regular and not flags & _PADDED_OR_PRIORITY
 
@@ -137,8 +148,7 @@ class FrameReader:
 
     def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
         """A frame that is not whole yet."""
-        if end - begin > MAX_FRAME_BYTES:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {end - begin} bytes")
+        self._check_size(kind, end - begin)
         if kind != _DATA or flags & _PADDED or not self._regular:
             self._rest = data[begin - HEAD_BYTES :]
             return
@@ -150,8 +160,7 @@ class FrameReader:
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A whole frame that is not the usual."""
-        if len(body) > MAX_FRAME_BYTES:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes")
+        self._check_size(kind, len(body))
         if not self._regular:
             if self._block is None and (kind != _SETTINGS or flags & _ACK):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the settings must come first")

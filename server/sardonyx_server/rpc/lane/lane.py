@@ -57,6 +57,10 @@ _STEP: Final = 16
 # A steady stream of messages must not keep the models waiting: dispatch at least this often.
 _MAX_BURST: Final = 256
 _EVENTS: Final = 256
+# Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
+_MAX_LOOKS: Final = 8
+# How long callers have to close once they have all their answers and were told to go.
+_GOODBYE_S: Final = 0.5
 
 
 class Requests(Protocol):
@@ -91,7 +95,7 @@ class Limits:
 
 
 class Lane:
-    """Takes one method from the sockets and answers it through an intake.
+    """Takes two methods from the sockets and answers them through an intake.
 
     Args:
         server: A stock server that has not been started; takes all other methods.
@@ -131,7 +135,7 @@ class Lane:
         self.unfinished = ByteBudget(limits.unfinished_bytes)
         self.min_ping_interval_s = limits.min_ping_interval_s
         self.compression: Level = compression
-        # Linux's abstract name: no file that could be left behind, and a name that nobody guesses.
+        # Linux's abstract name: no file that could be left behind. Whoever is on this machine can see it, as the port.
         self._back_door = f"sardonyx-{secrets.token_hex(16)}"
         self._epoll = select.epoll()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -141,7 +145,7 @@ class Lane:
         self._wire_of: dict[Owner, Wire] = {}
         # Those who have something to be written.
         self._touched: list[Owner] = []
-        self._burst: list[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = []
+        self._burst: deque[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = deque()
         # How many of the burst the intake has already.
         self._accepted = 0
         self._streams: set[LaneStream] = set()
@@ -153,6 +157,7 @@ class Lane:
         # Each set when no call is open, or when there is no time left to wait for that.
         self._waiters: list[threading.Event] = []
         self._closing = False
+        self._one_gone = threading.Event()
         self._over = False
         self._away = Away(time.monotonic)
         self._tasks: deque[Callable[[], None]] = deque()
@@ -230,11 +235,23 @@ class Lane:
         self.later(self._close_doors)
         if not grace_s:
             self.hurry()
-        threading.Thread(target=self._await_stop, args=(grace_s or 0.0, stopped, over), daemon=True).start()
+        threading.Thread(
+            target=self._await_stop, args=(grace_s or 0.0, stopped, over), name="lane-stop", daemon=True
+        ).start()
         return over
 
-    def stop(self) -> None:
-        """End the thread. Requires: the server is stopped and every call has been answered. Once; blocks shortly."""
+    def stop(self, patience_s: float = 0.0) -> None:
+        """End the thread. Requires: the server is stopped and every call has been answered. Once; blocks.
+
+        Args:
+            patience_s: How long callers have to take what was answered.
+        """
+        began_s = time.monotonic()
+        while self._wires and (waited_s := time.monotonic() - began_s) < patience_s:
+            if waited_s >= _GOODBYE_S and not any(wire.is_writing for wire in list(self._wires.values())):
+                break  # Who has heard all and does not close is waited for no longer.
+            self._one_gone.wait(_GOODBYE_S / 10)
+            self._one_gone.clear()
         self.later(self._end)
         self._thread.join()
         # Here, where nobody can be about to wake the thread.
@@ -297,16 +314,18 @@ class Lane:
 
     def relay(self, connection: Connection) -> Relay | None:
         """A way to the stock server; None where it takes no more."""
-        back = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        back.setblocking(False)  # noqa: FBT003  # its only argument
+        relay = Relay(connection, self.touch)
         try:
-            back.connect(f"\0{self._back_door}")
+            back = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                back.connect(f"\0{self._back_door}")
+                self._keep(back, relay)
+            except OSError:
+                back.close()
+                raise
         except OSError as error:
             _LOG.warning("the stock server behind the lane takes no connection", extra={"reason": str(error)})
-            back.close()
             return None
-        relay = Relay(connection, self.touch)
-        self._keep(back, relay)
         return relay
 
     def _run(self) -> None:
@@ -323,6 +342,7 @@ class Lane:
 
     def _take_events(self) -> None:
         poll, wires, tasks, burst, doing = self._epoll.poll, self._wires, self._tasks, self._burst, self._away.doing
+        looks = 0
         while not self._over:
             events = poll(0, _EVENTS) if burst or self._accepted else self._await_events()
             for fd, mask in events:
@@ -335,11 +355,15 @@ class Lane:
                     self._doors.on_event(fd)
             while tasks:
                 doing(tasks.popleft())
-            if (burst or self._accepted) and (not events or self._is_whole()):
+            looks += 1
+            if (burst or self._accepted) and (not events or looks >= _MAX_LOOKS or self._is_whole()):
                 doing(self._dispatch)
             elif len(burst) >= _STEP:
                 doing(self._take_in_step)
-            if self._touched:
+            if not events or looks >= _MAX_LOOKS:
+                looks = 0
+                self._see_clock(time.monotonic())
+            if self._touched or self._closing:
                 self._flush()
 
     def _is_whole(self) -> bool:
@@ -366,7 +390,6 @@ class Lane:
             events = poll(0 if tasks else self._patience_s(now_s), _EVENTS)
             self._asleep = False
             now_s = time.monotonic()
-            self._see_clock(now_s)
         self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN
         return events
 
@@ -376,7 +399,7 @@ class Lane:
         return -1 if patience_s == math.inf else patience_s
 
     def _see_clock(self, now_s: float) -> None:
-        """Do what is due. Called when the thread has slept, and after each burst: it may never come to sleep."""
+        """Do what is due."""
         self._deadlines.expire(now_s)
         self._doors.see_clock(now_s)
 
@@ -390,14 +413,14 @@ class Lane:
         self._accept_all()
         self._accepted = 0
         self._intake.run_waiting()
-        self._see_clock(time.monotonic())
 
     def _accept_all(self) -> None:
         accept, burst = self._intake.accept, self._burst
-        for message, call, received_s in burst:
+        while burst:
+            # Taken out first: accept() may come back here, for what a stream has next.
+            message, call, received_s = burst.popleft()
+            self._accepted += 1
             accept(message, call, received_s)
-        self._accepted += len(burst)
-        burst.clear()
 
     def _flush(self) -> None:
         """Write what there is to say."""
@@ -422,6 +445,7 @@ class Lane:
     def _forget(self, wire: Wire) -> None:
         del self._wires[wire.fd]
         del self._wire_of[wire.owner]
+        self._one_gone.set()
 
     def _close_doors(self) -> None:
         """Take no more connections and calls."""

@@ -1,4 +1,4 @@
-"""The message of a unary request, put together from pieces. A message that comes in one piece needs none of this."""
+"""A message, put together from pieces. One that comes in one piece needs none of this."""
 
 from __future__ import annotations
 

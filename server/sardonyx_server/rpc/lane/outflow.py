@@ -123,12 +123,12 @@ class Outflow:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"frames of {size} bytes are out of bounds")
         self.frame_bytes = size
 
-    def go_on(self) -> list[Flow]:
-        """Send what may be sent now. Returns those that have sent all they had."""
+    def go_on(self, only: Flow | None = None) -> list[Flow]:
+        """Send what may be sent now, of one stream or of all. Returns those that have sent all they had."""
         done = []
-        for flow in list(self._flows.values()):
+        for flow in list(self._flows.values()) if only is None else [only]:
             self._send(flow)
-            if not flow.parts:
+            if not flow.parts and flow.id in self._flows:
                 del self._flows[flow.id]
                 done.append(flow)
         return done

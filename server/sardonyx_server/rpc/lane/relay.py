@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.rpc.forwarded import PEER_KEY
 from sardonyx_server.rpc.lane.answers import header_frames
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
@@ -55,19 +56,20 @@ class Relayed:
         relay: That it goes by.
         flow: What goes to the stock server.
         caller_ended: The caller has sent all it will.
+        held: Bytes that the stock server does not take yet.
         used: Bytes that went on and that the caller has not been given back yet.
         answered: The stock server has begun to answer.
         server_ended: It has sent all it will.
     """
 
-    __slots__ = ("answered", "caller_ended", "flow", "id", "relay", "server_ended", "used")
+    __slots__ = ("answered", "caller_ended", "flow", "held", "id", "relay", "server_ended", "used")
 
     def __init__(self, stream_id: int, relay: Relay, window: int) -> None:
         self.id = stream_id
         self.relay = relay
         self.caller_ended = False
         self.answered = self.server_ended = False
-        self.used = 0
+        self.held = self.used = 0
         self.flow = Flow(stream_id, window, self._sent)
 
     def _sent(self, size: int) -> None:
@@ -131,6 +133,9 @@ class Relay:
 
     def data(self, stream: Relayed, data: bytes, *, end: bool) -> None:
         """Data of a stream."""
+        stream.held += len(data)
+        if stream.held > STREAM_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {stream.id} was sent more than its window")
         parts: list[memoryview | bytes] = [memoryview(data)] if data else []
         if end:
             stream.caller_ended = True
@@ -163,6 +168,7 @@ class Relay:
 
     def sent(self, stream: Relayed, size: int) -> None:
         """So many bytes of a stream went on to the stock server."""
+        stream.held -= size
         self._connection.relayed_used(stream, size)
 
     def give_up(self) -> None:
@@ -266,9 +272,10 @@ class Relay:
     def _on_window_update(self, stream: Relayed | None, stream_id: int, size: int) -> None:
         if not stream_id:
             self.outflow.widen(size)
+            self._go_on()
         elif stream is not None:
             stream.flow.window += size
-        self._go_on()
+            self._go_on(stream.flow)
 
     def _on_goaway(self, last_id: int) -> None:
         self.usable = False
@@ -291,9 +298,9 @@ class Relay:
         self._streams.pop(stream.id, None)
         self.outflow.drop(stream.id)
 
-    def _go_on(self) -> None:
+    def _go_on(self, only: Flow | None = None) -> None:
         was_empty = not self.outflow.out
-        self.outflow.go_on()
+        self.outflow.go_on(only)
         if was_empty and self.outflow.out:
             self._touch(self)
 

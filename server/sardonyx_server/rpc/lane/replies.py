@@ -74,6 +74,7 @@ class Replies:
             size > outflow.window
             or size > outflow.initial_window + call.widened
             or size > outflow.frame_bytes
+            or size > self._host.max_message_bytes
             or self.resized
             or call.encoding
             or not call.half_closed
@@ -132,12 +133,16 @@ class Replies:
 
     def time_out(self, call: LaneCall) -> None:
         """End a call whose caller's time is up; nothing where it is over."""
-        if self.streams.pop(call.id, None) is None:
-            return
-        if self.outflow.drop(call.id) is None:
+        if not self.cut_short(call) and self.streams.pop(call.id, None) is not None:
             self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
-        else:
-            self.put(reset(call.id, ErrorCode.CANCEL))
+
+    def cut_short(self, call: LaneCall | LaneStream) -> bool:
+        """End a call in the midst of what its windows hold back; whether they hold anything back."""
+        if self.outflow.drop(call.id) is None:
+            return False
+        self.streams.pop(call.id, None)
+        self.put(reset(call.id, ErrorCode.CANCEL))
+        return True
 
     def forget(self, stream_id: int) -> None:
         """A call has sent its answer."""

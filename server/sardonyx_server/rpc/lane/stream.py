@@ -11,12 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import DeadlineExceeded, ServerError
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.compression import choose, decompress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
 from sardonyx_server.rpc.status import to_status
 from sardonyx_server.rpc.stream import Stream, StreamCall
-from sardonyx_wire.http2.frames import window_update
+from sardonyx_wire.http2.frames import ErrorCode, window_update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ class LaneStream:
         "__weakref__",
         "_assembly",
         "_begun",
+        "_handing_on",
         "_host",
         "_over",
         "_position",
@@ -86,6 +88,7 @@ class LaneStream:
         self._used = 0
         self._begun = False
         self._over = False
+        self._handing_on = False
         self.ended = False
         self.id = stream_id
         self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
@@ -109,7 +112,8 @@ class LaneStream:
 
     def settled(self, call: StreamCall) -> None:
         """A request has its answer. Any thread; never blocks."""
-        if self._host.is_current_thread():
+        # Not within what hands a request on: that goes on to the next one by itself.
+        if self._host.is_current_thread() and not self._handing_on:
             self._on_settled(call)
         else:
             self._host.later(partial(self._on_settled, call))
@@ -132,7 +136,11 @@ class LaneStream:
 
     def expire(self) -> None:
         """The caller's time is up."""
-        if not self.ended:
+        if self.ended:
+            return
+        if self._replies.cut_short(self):
+            self.drop()
+        else:
             self.fail(DeadlineExceeded("the deadline of the stream passed"))
 
     # What comes of the caller.
@@ -146,6 +154,7 @@ class LaneStream:
             self._add(memoryview(data)[begin:end])
         else:
             self._unread += data[begin:end]
+            self._check_window()
         self._advance()
 
     @property
@@ -255,6 +264,7 @@ class LaneStream:
             raise AssertionError("bug: no message is collected")
         missing = len(room)
         self._unread += piece[missing:]
+        self._check_window()
         self._see_whole(assembly.add(piece[:missing]))
 
     def _see_whole(self, message: memoryview | None) -> None:
@@ -275,7 +285,11 @@ class LaneStream:
         if not self._stream.take_in(call):
             return
         if is_packed:
-            self._host.take_in_now(message, call)
+            self._handing_on = True
+            try:
+                self._host.take_in_now(message, call)
+            finally:
+                self._handing_on = False
         else:
             self._host.take_in(message, call)
 
@@ -283,6 +297,10 @@ class LaneStream:
         """What comes cannot be read: the stream ends."""
         self._stream.failure = to_status(error)
         self._stream.abandon()
+
+    def _check_window(self) -> None:
+        if len(self._unread) - self._position > STREAM_WINDOW_BYTES:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
 
     def _drop_unread(self) -> None:
         self._unread, self._position = bytearray(), 0

@@ -79,6 +79,7 @@ class Wire:
         on_said_all: Called once, when nothing more is said: it shall be closed soon, by :meth:`expire`.
 
     Attributes:
+        owner: As given.
         fd: Its number; -1 once it is closed.
         deadline_s: When it is closed whether the other side has or not.
     """
@@ -110,6 +111,11 @@ class Wire:
         self._said_all = False
         self._events = _READ
         epoll.register(self.fd, _READ)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether something is still to be written, or to be let through by the other side's windows."""
+        return bool(self._waiting or self.owner.outflow.held_bytes)
 
     @property
     def ended(self) -> bool:
