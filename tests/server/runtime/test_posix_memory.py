@@ -52,6 +52,7 @@ def test_a_part_of_an_object_is_read_and_written(folder: Path, key: str) -> None
 
 def test_the_descriptor_is_closed_with_the_last_reference(folder: Path) -> None:
     """And one that may not be used at once."""
+    gc.collect()  # what other tests have left
     before = open_files()
     memory = opened(folder)
     assert open_files() == before + 1
@@ -166,6 +167,7 @@ def test_what_is_no_object_of_this_user_is_refused_in_the_same_words(
 ) -> None:
     """A caller does not learn what lies there, nor where."""
     make(folder / "odd")
+    gc.collect()  # what other tests have left
     before = open_files()
     with pytest.raises(InvalidRequest) as caught:
         opened(folder, "/odd")
