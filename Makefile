@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 CODE := $(wildcard protos client server models tests bench docs)
 # What runs on the oldest and the newest versions as well. Oldest are all that pyproject.toml names, so all but what needs
 # scikit-learn or builds the distribution; of newest, grpcio is what is locked, so what reads and writes with protobuf 7.
+# Frames of HTTP/2 are our own, and gRPC's core is the oracle for them in the version that is locked.
 MATRIX-oldest := $(wildcard tests/wire tests/client tests/server tests/e2e)
 MATRIX-newest := $(wildcard tests/wire tests/client tests/server/rpc tests/server/repository \
 	$(addprefix tests/e2e/test_,bad_requests.py messages.py model_repository.py statistics.py streams.py tracing.py))
@@ -56,7 +57,7 @@ test-matrix: test-oldest test-newest ## run the tests that touch grpcio on its o
 
 .PHONY: test-oldest test-newest
 test-oldest test-newest: test-%: $(VENV)-%/.stamp
-	$(VENV)-$*/bin/python -m pytest -p no:cacheprovider $(ARGS) $(MATRIX-$*)
+	$(VENV)-$*/bin/python -m pytest -p no:cacheprovider $(ARGS) --ignore-glob='tests/server/rpc/test_http2_*' $(MATRIX-$*)
 
 .PHONY: check
 check: check-format check-lint check-types check-layers check-generated ## format, lint, strict types, layer contracts, and whether generated files are up to date

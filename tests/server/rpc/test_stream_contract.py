@@ -301,7 +301,7 @@ def test_a_caller_that_does_not_read_is_not_read_from(name: str) -> None:
             # Others are served meanwhile.
             assert transport.send(request("unary")).result() == answer(request("unary"), payload)
             for k in range(100):
-                # One in flight; eight that wait; what the sockets and grpc's client hold, whose windows grow; one unary call.
+                # One in flight; eight that wait; what the sockets and grpc's client hold, whose windows grow.
                 assert accepted[0] <= k + 60
                 assert stream.ids(1) == [str(k)]
         ended(transport)
