@@ -70,7 +70,7 @@ def log(values: Iterable[float], *, label: Callable[[float], str] = short) -> Sc
     """From a round number (1, 2 or 5 of a power of ten) to another, around all values above 0."""
     known = [value for value in values if value > 0 and math.isfinite(value)] or [1.0]
     low, high = _round(min(known), up=False), _round(max(known), up=True)
-    if low == high:
+    if high <= low * (1 + 1e-9):
         low, high = _round(low * 0.9, up=False), _round(high * 1.1, up=True)
     crowded = math.log10(high / low) > _LABELLED_DECADES
     ticks: list[Tick] = []
