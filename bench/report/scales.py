@@ -85,7 +85,7 @@ def log(values: Iterable[float], *, label: Callable[[float], str] = short) -> Sc
 def each(values: Iterable[float], *, label: Callable[[float], str] = short) -> Scale:
     """Logarithmic, with a tick at each value: for loads that double, as callers do."""
     known = sorted({value for value in values if value > 0}) or [1.0]
-    ends = (known[0], known[-1]) if len(known) > 1 else (known[0] / 2, known[0] * 2)
+    ends = (known[0], known[-1]) if known[-1] > known[0] * (1 + 1e-9) else (known[0] / 2, known[0] * 2)
     ticks = [Tick(value=value, label=label(value)) for value in known]
     return Scale(low=ends[0], high=ends[1], ticks=ticks, straight=math.log10)
 
