@@ -24,7 +24,6 @@ __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
 _LOOK_UPS: Final = 3
-_NS_PER_S: Final = 1_000_000_000
 
 
 class Intake:
@@ -71,8 +70,7 @@ class Intake:
             header, id_field, payloads = self._reader.decode(message)
             trace = None
             if self._tracer.on:
-                received_ns = int(received_s * _NS_PER_S)
-                trace = self._tracer.begin(header.route[0], call, id_field, received_ns, self._transport)
+                trace = self._tracer.begin(header.route[0], call, id_field, received_s, self._transport)
                 if trace is not None:
                     call = TracedCall(call, trace)
             self._submit(header, id_field, payloads, call, len(message), received_s, trace)

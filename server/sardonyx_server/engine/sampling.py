@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["UNLIMITED", "NoTracing", "Sampling", "TraceSettings"]
 
 UNLIMITED: Final = -1
+_NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ class NoTracing:
 
     on = False
 
-    def begin(self, _model: str, _call: Call, _id_field: bytes, _received_ns: int, _transport: str) -> None:
+    def begin(self, _model: str, _call: Call, _id_field: bytes, _received_s: float, _transport: str) -> None:
         """Choose nothing."""
 
 
@@ -69,12 +70,18 @@ class _Allowance:
 
 
 class _Sampler:
-    """Counts the requests of one model."""
+    """Counts the requests of one model.
 
-    __slots__ = ("allowance", "seen", "settings")
+    Attributes:
+        rate: One in this many is chosen; 0 where none is.
+        seen: Counts on with each ``next``.
+    """
+
+    __slots__ = ("allowance", "rate", "seen", "settings")
 
     def __init__(self, settings: TraceSettings, allowance: _Allowance, before: _Sampler | None) -> None:
         self.settings = settings
+        self.rate = settings.rate if settings.traces else 0
         self.allowance = allowance
         # next() of it is one step of the interpreter: several threads may count without a lock.
         same = before is not None and before.settings.rate == settings.rate
@@ -105,13 +112,17 @@ class Sampling:
         self._samplers: dict[str, _Sampler] = {}
         self.on = initial.traces
 
-    def begin(self, model: str, call: Call, id_field: bytes, received_ns: int, transport: str) -> Trace | None:
+    def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str) -> Trace | None:
         """The trace of a request that has come, or None where it was not chosen."""
         sampler = self._samplers.get(model) or self._new_sampler(model)
-        if sampler is None or not sampler.settings.traces:
+        if sampler is None or not sampler.rate:
             return None
-        parent = read_parent(call.metadata) if self._follows_callers else None
-        chosen = not next(sampler.seen) % sampler.settings.rate if parent is None else parent.sampled
+        if self._follows_callers:
+            parent = read_parent(call.metadata)
+            chosen = not next(sampler.seen) % sampler.rate if parent is None else parent.sampled
+        else:
+            parent = None
+            chosen = not next(sampler.seen) % sampler.rate
         if not chosen or not sampler.allowance.take():
             return None
         return Trace(
@@ -120,7 +131,7 @@ class Sampling:
             id_field=id_field,
             transport=transport,
             parent=parent or read_parent(call.metadata),
-            received_ns=received_ns,
+            received_ns=int(received_s * _NS_PER_S),
             group=sampler.settings.group,
         )
 

@@ -100,14 +100,14 @@ class Tracer(Protocol):
 
     on: bool
 
-    def begin(self, model: str, call: Call, id_field: bytes, received_ns: int, transport: str, /) -> Trace | None:
+    def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str, /) -> Trace | None:
         """The trace of a request that has come, or None where it was not chosen. Any thread; never blocks.
 
         Args:
             model: The name in the request; perhaps of no model.
             call: Whose request it is.
             id_field: Wire bytes of the request's id.
-            received_ns: When its message was complete, on ``time.monotonic_ns``.
+            received_s: When its message was complete, on ``time.monotonic``.
             transport: What took it in.
         """
 

@@ -14,6 +14,8 @@ from sardonyx_server.engine.tracing import OK
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from sardonyx_server.engine.tracing import Trace
@@ -78,8 +80,12 @@ class Spans:
         self._tracer = self._provider.get_tracer("sardonyx", service_version)
         self._propagator = TraceContextTextMapPropagator()
 
-    def take(self, trace: Trace) -> None:
-        """Make a span of a trace and leave it to the exporter."""
+    def take(self, traces: Sequence[Trace]) -> None:
+        """Make spans of traces and leave them to the exporter."""
+        for trace in traces:
+            self._take(trace)
+
+    def _take(self, trace: Trace) -> None:
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind, Status, StatusCode
 

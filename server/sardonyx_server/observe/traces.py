@@ -34,6 +34,8 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 
 # Traces that wait for the writer. Some 2 KiB each; what comes beyond that is dropped.
 _MAX_WAITING: Final = 4096
+# How long the writer leaves traces to gather: to wake it takes the interpreter from those who serve, so not for each.
+_GATHER_S: Final = 0.1
 # Lines that settings may hold back, of all models together.
 _MAX_HELD_LINES: Final = 10_000
 
@@ -41,8 +43,8 @@ _MAX_HELD_LINES: Final = 10_000
 class Outlet(Protocol):
     """Where the writer's thread takes traces to."""
 
-    def take(self, trace: Trace) -> None:
-        """Keep one. May block."""
+    def take(self, traces: Sequence[Trace]) -> None:
+        """Keep them. May block."""
 
     def close(self) -> None:
         """Write what is held back, and end."""
@@ -62,6 +64,7 @@ class TraceWriter:
         self._queue: SimpleQueue[Trace | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._told = 0
         self.dropped = 0
         """Traces that came faster than they were written."""
@@ -86,17 +89,25 @@ class TraceWriter:
         """
         if self._thread.ident is None:
             return True
+        self._stopping.set()
         self._queue.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (trace := self._queue.get()) is not None:
+        more = True
+        while more:
+            waiting = [self._queue.get()]
+            self._stopping.wait(_GATHER_S)
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            more = None not in waiting
+            traces = [trace for trace in waiting if trace is not None]
             for outlet in self._outlets:
                 try:
-                    outlet.take(trace)
-                except Exception:  # noqa: BLE001  # the next trace may be kept again
-                    _LOG.exception("bug: a trace was not kept")
+                    outlet.take(traces)
+                except Exception:  # noqa: BLE001  # the next traces may be kept again
+                    _LOG.exception("bug: traces were not kept")
             if self._queue.empty():
                 self._tell_dropped()
         self._tell_dropped()
@@ -137,12 +148,15 @@ class TraceFile:
                 "exists and is writable"
             ) from error
 
-    def take(self, trace: Trace) -> None:
-        """Write a trace, or hold it back until its model has as many as its settings say."""
-        held = self._held.setdefault(trace.model, [])
-        held.append(line_of(trace))
-        self._held_lines += 1
-        if len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES:
+    def take(self, traces: Sequence[Trace]) -> None:
+        """Write traces, or hold them back until their model has as many as its settings say."""
+        is_due = False
+        for trace in traces:
+            held = self._held.setdefault(trace.model, [])
+            held.append(line_of(trace))
+            self._held_lines += 1
+            is_due = is_due or len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES
+        if is_due:
             self._write_held()
 
     def close(self) -> None:

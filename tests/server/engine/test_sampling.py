@@ -26,7 +26,7 @@ def chosen(of: Sampling, model: str = "a", *, requests: int = 12, parent: str = 
     """Numbers of the requests that were chosen, from 1."""
     call = FakeCall()
     call.metadata = (("traceparent", parent),) if parent else ()
-    return [number for number in range(1, requests + 1) if of.begin(model, call, b"", 5, "lane") is not None]
+    return [number for number in range(1, requests + 1) if of.begin(model, call, b"", 5e-9, "lane") is not None]
 
 
 def test_nothing_is_on_unless_it_is_asked_for() -> None:
@@ -129,8 +129,8 @@ def test_the_caller_has_no_say_where_its_trace_goes_nowhere() -> None:
     one = sampling(traces=True, rate=2)
     call = FakeCall()
     call.metadata = (("traceparent", PARENT + "1"),)
-    assert one.begin("a", call, b"", 5, "lane") is None
-    trace = one.begin("a", call, b"", 5, "lane")
+    assert one.begin("a", call, b"", 5e-9, "lane") is None
+    trace = one.begin("a", call, b"", 5e-9, "lane")
     assert trace is not None
     assert trace.parent is not None
     assert trace.parent.traceparent == PARENT + "1"

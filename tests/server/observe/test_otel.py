@@ -34,8 +34,7 @@ def spans_of(*traces: Any) -> list[Any]:
     """What an exporter gets of them."""
     kept = memory.InMemorySpanExporter()
     one = Spans(kept, service_name="name", service_version="1.2.3")
-    for trace in traces:
-        one.take(trace)
+    one.take(traces)
     one.close()
     return list(kept.get_finished_spans())
 
@@ -93,7 +92,7 @@ def test_spans_reach_a_collector(suffix: str) -> None:
     """In its own protocol, under its own path."""
     with collector() as (address, sent):
         one = Spans(otlp_exporter(address + suffix), service_name="name", service_version="1")
-        one.take(ended(parent=PARENT))
+        one.take([ended(parent=PARENT)])
         one.close()
         path, message = sent.get(timeout=PATIENCE_S)
     assert path == "/v1/traces"

@@ -18,7 +18,7 @@ from sardonyx_server.observe.traces import FILE_NAME, TraceFile, TraceWriter, li
 from tests.server.engine.traces import ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sardonyx_server.engine.tracing import Trace
@@ -39,13 +39,13 @@ class Kept:
         self.go.set()
         self._fails = fails
 
-    def take(self, trace: Trace) -> None:
-        """Keep it."""
+    def take(self, traces: Sequence[Trace]) -> None:
+        """Keep them."""
         self.entered.set()
         assert self.go.wait(PATIENCE_S)
         if self._fails:
             raise RuntimeError("no")
-        self.traces.append(trace)
+        self.traces += traces
 
     def close(self) -> None:
         """Count it."""
@@ -108,7 +108,7 @@ def test_lines_are_appended_at_once_and_after_what_is_there(tmp_path: Path) -> N
     """A restart of the server goes on in the same file."""
     for model in ("first", "second"):
         one = TraceFile(tmp_path)
-        one.take(ended(model=model))
+        one.take([ended(model=model)])
         assert [line["model"] for line in lines(tmp_path)][-1] == model
         one.close()
     assert len(lines(tmp_path)) == 2
@@ -118,16 +118,16 @@ def test_lines_are_appended_at_once_and_after_what_is_there(tmp_path: Path) -> N
 def test_lines_are_held_back_until_a_model_has_as_many_as_its_settings_say(file: TraceFile, tmp_path: Path) -> None:
     """``log_frequency``."""
     for number in range(5):
-        file.take(ended(request_id=str(number), group=3))
+        file.take([ended(request_id=str(number), group=3)])
         assert len(lines(tmp_path)) == (number + 1) // 3 * 3
-    file.take(ended(model="other"))
+    file.take([ended(model="other")])
     assert len(lines(tmp_path)) == 6
 
 
 def test_what_is_held_back_is_written_at_the_end(tmp_path: Path) -> None:
     """And never more than a bound is held."""
     one = TraceFile(tmp_path)
-    one.take(ended(group=10**9))
+    one.take([ended(group=10**9)])
     assert not lines(tmp_path)
     one.close()
     assert len(lines(tmp_path)) == 1
@@ -138,7 +138,7 @@ def test_a_full_file_becomes_the_older_one(tmp_path: Path) -> None:
     size = len(line_of(ended()))
     one = TraceFile(tmp_path, max_bytes=3 * size)
     for number in range(8):
-        one.take(ended(request_id=str(number)))
+        one.take([ended(request_id=str(number))])
     one.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME, f"{FILE_NAME}.1"]
     assert [line["request_id"] for line in lines(tmp_path, f"{FILE_NAME}.1")] == ["3", "4", "5"]
@@ -152,10 +152,10 @@ def test_a_full_disk_costs_lines_and_nothing_else(
     real, file._file = file._file, os.open(FULL, os.O_WRONLY)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            file.take(ended())
+            file.take([ended()])
         os.close(file._file)
         file._file = real
-        file.take(ended(model="after"))
+        file.take([ended(model="after")])
     assert [line["model"] for line in lines(tmp_path)] == ["after"]
     events = [
         (record.getMessage(), record.__dict__.get("reason"), record.__dict__.get("lost")) for record in caplog.records
@@ -172,18 +172,18 @@ def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
     import signal
 
     one = TraceFile(tmp_path)
-    one.take(ended())
+    one.take([ended()])
     size = (tmp_path / FILE_NAME).stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
-        one.take(ended(model="cut"))
+        one.take([ended(model="cut")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert (tmp_path / FILE_NAME).stat().st_size == size
-    one.take(ended(model="whole"))
+    one.take([ended(model="whole")])
     one.close()
     assert [line["model"] for line in lines(tmp_path)] == ["m", "whole"]
 
