@@ -11,12 +11,52 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ID_TAG", "decode_id", "encode_id", "encode_length", "join", "split", "tag"]
+__all__ = [
+    "ID_TAG",
+    "LARGE_BYTES",
+    "Message",
+    "Pieces",
+    "decode_id",
+    "encode_id",
+    "encode_length",
+    "join",
+    "split",
+    "tag",
+]
+
+LARGE_BYTES: Final = 64 * 1024
+"""A payload of this size is left where it lies: to copy it takes longer than to send it as a piece of its own."""
 
 # Wire type of strings, bytes and messages (protobuf encoding).
 _LENGTH_DELIMITED: Final = 2
 # Ten varint bytes hold 64 bits; a length never needs more than five (2 GiB).
 _LENGTH_BYTES: Final = 5
+
+
+class Pieces:
+    """A message that has large payloads, not put together: who writes it to a socket needs no copy of them.
+
+    ``bytes()`` puts it together, ``len()`` is its size then.
+
+    Args:
+        pieces: In order; memoryviews of single bytes. Whoever holds the message holds what they are views of.
+    """
+
+    __slots__ = ("_size", "pieces")
+
+    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
+        self.pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+Message = bytes | Pieces
+"""A serialised message, to be sent."""
 
 
 def tag(number: int) -> int:
@@ -79,8 +119,8 @@ def split(
     return header, message[id_start:id_stop], payloads
 
 
-def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> bytes:
-    """Put a message together: one copy of the payloads.
+def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> Message:
+    """Put a message together: one copy of the payloads, or none where one is large.
 
     Args:
         head: Wire bytes of the fields before the id.
@@ -93,7 +133,24 @@ def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Se
     for payload in payloads:
         length = len(payload)
         parts += (raw_tag, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), payload)
+        if length >= LARGE_BYTES:
+            return _pieces(head + id_field + tail, raw_tag, payloads)
     return b"".join(parts)
+
+
+def _pieces(header: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> Pieces:
+    """The same with large payloads apart, and what stands between them joined."""
+    pieces: list[bytes | memoryview] = []
+    for payload in payloads:
+        header += raw_tag + encode_length(len(payload))
+        if len(payload) >= LARGE_BYTES:
+            pieces += (header, payload)
+            header = b""
+        else:
+            header += payload
+    if header:
+        pieces.append(header)
+    return Pieces(pieces)
 
 
 def encode_id(request_id: str) -> bytes:

@@ -49,4 +49,4 @@ class RequestTemplate:
         Returns:
             The serialised ``ModelInferRequest``: one copy of the data.
         """
-        return join(self._head, encode_id(request_id), self._tail, _RAW, data)
+        return bytes(join(self._head, encode_id(request_id), self._tail, _RAW, data))

@@ -1,4 +1,4 @@
-"""Outputs -> bytes of a ``ModelInferResponse``, joined once. Does not run models or know requests.
+"""Outputs -> a ``ModelInferResponse``, joined once, or not at all where they are large. Does not run models.
 
 Everything but the id and the data depends only on names, datatypes, shapes and parameters, and these repeat. So the
 caller builds a :class:`ResponseTemplate` once for each combination and fills it many times. Tests hold it equal to
@@ -15,6 +15,8 @@ from sardonyx_wire.messages import ModelInferResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from sardonyx_wire.framing import Message
 
 __all__ = ["OutputHead", "ResponseTemplate"]
 
@@ -61,7 +63,7 @@ class ResponseTemplate:
                     output.parameters[name].int64_param = value
         self._tail = tail.SerializeToString(deterministic=True)
 
-    def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> bytes:
+    def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> Message:
         """Make the message.
 
         Args:
@@ -69,6 +71,6 @@ class ResponseTemplate:
             data: Raw contents of each output, in order.
 
         Returns:
-            The serialised ``ModelInferResponse``: one copy of the data.
+            The serialised ``ModelInferResponse``: one copy of the data, or views of it where it is large.
         """
         return join(self._head, id_field, self._tail, _RAW, data)

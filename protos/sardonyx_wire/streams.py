@@ -6,10 +6,13 @@ behind all other fields. Tests hold the result equal to protobuf's.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.framing import ID_TAG, encode_id, encode_length, tag
+from sardonyx_wire.framing import ID_TAG, Pieces, encode_id, encode_length, tag
 from sardonyx_wire.messages import ModelInferResponse, ModelStreamInferResponse
+
+if TYPE_CHECKING:
+    from sardonyx_wire.framing import Message
 
 __all__ = ["answer_frame", "error_frame", "request_id"]
 
@@ -31,7 +34,7 @@ def _final_field() -> bytes:
 _FINAL: Final = _final_field()
 
 
-def answer_frame(message: bytes) -> bytes:
+def answer_frame(message: Message) -> bytes:
     """Wrap an answer, and mark it as the last one to its request.
 
     Args:
@@ -40,7 +43,8 @@ def answer_frame(message: bytes) -> bytes:
     Returns:
         A serialised ``ModelStreamInferResponse``: one copy of the message.
     """
-    return b"".join((_ANSWER, encode_length(len(message) + len(_FINAL)), message, _FINAL))
+    pieces = message.pieces if isinstance(message, Pieces) else (message,)
+    return b"".join((_ANSWER, encode_length(len(message) + len(_FINAL)), *pieces, _FINAL))
 
 
 def error_frame(text: str, id_text: str) -> bytes:

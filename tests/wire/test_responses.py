@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from sardonyx_wire.responses import OutputHead, ResponseTemplate
 
@@ -34,9 +35,27 @@ def test_a_filled_template_parses_as_the_message_protobuf_makes(
         outputs=[OutputHead(name, datatype, shape) for name, datatype, shape, _ in tensors],
     )
     id_field = ModelInferRequest(id=request_id).SerializeToString()
-    filled = template.fill(id_field, [memoryview(data) for *_, data in tensors])
+    filled = bytes(template.fill(id_field, [memoryview(data) for *_, data in tensors]))
     assert ModelInferResponse.FromString(filled) == expected
     assert filled == expected.SerializeToString(deterministic=True)
+
+
+@given(st.lists(st.sampled_from([0, 3, LARGE_BYTES - 1, LARGE_BYTES, 3 * LARGE_BYTES]), max_size=5))
+def test_large_outputs_are_not_copied(sizes: list[int]) -> None:
+    """Put together, the pieces are what protobuf would have made."""
+    expected = ModelInferResponse(model_name="m", model_version="1", id="7")
+    payloads = [memoryview(bytes(range(256)) * (-(-size // 256)))[:size] for size in sizes]
+    for data in payloads:
+        expected.outputs.add(name="y", datatype="UINT8", shape=[len(data)])
+        expected.raw_output_contents.append(bytes(data))
+    heads = [OutputHead("y", "UINT8", [size]) for size in sizes]
+    template = ResponseTemplate(model_name="m", model_version="1", outputs=heads)
+    filled = template.fill(ModelInferRequest(id="7").SerializeToString(), payloads)
+    assert bytes(filled) == expected.SerializeToString(deterministic=True)
+    assert len(filled) == len(bytes(filled))
+    large = [data for data in payloads if len(data) >= LARGE_BYTES]
+    kept = [] if isinstance(filled, bytes) else [piece for piece in filled.pieces if piece in large]
+    assert [id(piece) for piece in kept] == [id(data) for data in large]
 
 
 def test_outputs_carry_parameters_of_text_and_numbers() -> None:
@@ -46,6 +65,6 @@ def test_outputs_carry_parameters_of_text_and_numbers() -> None:
         model_version="1",
         outputs=[OutputHead("y", "FP32", (2,), {"shared_memory_region": "r", "shared_memory_byte_size": 8})],
     )
-    (output,) = ModelInferResponse.FromString(template.fill(b"", [b""])).outputs
+    (output,) = ModelInferResponse.FromString(bytes(template.fill(b"", [b""]))).outputs
     assert output.parameters["shared_memory_region"].string_param == "r"
     assert output.parameters["shared_memory_byte_size"].int64_param == 8

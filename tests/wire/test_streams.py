@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sardonyx_wire.framing import Pieces
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from sardonyx_wire.streams import answer_frame, error_frame, request_id
 
@@ -20,6 +21,12 @@ def test_an_answer_is_wrapped_and_marked_as_the_last(model: str, request: str, d
     frame = ModelStreamInferResponse.FromString(answer_frame(answer.SerializeToString()))
     answer.parameters["triton_final_response"].bool_param = True
     assert frame == ModelStreamInferResponse(infer_response=answer)
+
+
+def test_an_answer_in_pieces_is_put_together() -> None:
+    """A stream sends each answer as one message."""
+    pieces = Pieces([b"\x0a\x01m", memoryview(b"\x1a\x01"), b"7"])
+    assert answer_frame(pieces) == answer_frame(bytes(pieces))
 
 
 def test_a_parameter_that_is_there_stays_beside_the_mark() -> None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.errors import ServerError
+    from sardonyx_wire.framing import Message
 
 __all__ = ["Call", "Refused"]
 
@@ -54,6 +55,6 @@ class Call(Refused, Protocol):
         """Keep :attr:`cancelled` up to date from now on: for calls that wait. At most once, before the answer."""
         ...
 
-    def reply(self, message: bytes) -> None:
-        """Answer with a serialised ``ModelInferResponse``. The call owns the bytes afterwards."""
+    def reply(self, message: Message) -> None:
+        """Answer with a serialised ``ModelInferResponse``. The call owns it afterwards."""
         ...

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.plan import Bucket, Feed, Tensor
     from sardonyx_server.engine.queue import Batch
     from sardonyx_server.engine.session import Session
+    from sardonyx_wire.framing import Message
 
 __all__ = ["HandBack", "gather", "run_batch"]
 
@@ -178,7 +179,7 @@ def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, batch_rows: int, counte
     began_s = time.monotonic()
     start = 0
     for first in range(0, len(jobs), _ANSWERS_AT_ONCE):
-        ready: list[tuple[Job, bytes]] = []
+        ready: list[tuple[Job, Message]] = []
         for job in jobs[first : first + _ANSWERS_AT_ONCE]:
             try:
                 message = job.prepare(outputs, start, counters)

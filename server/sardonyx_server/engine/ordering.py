@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.engine.call import Call
+    from sardonyx_wire.framing import Message
 
 __all__ = ["Order", "OrderedCall"]
 
@@ -52,7 +53,7 @@ class OrderedCall:
     def __init__(self, call: Call, order: Order) -> None:
         self._call = call
         self._order = order
-        self.answer: bytes | Exception | None = None
+        self.answer: Message | Exception | None = None
         self.deadline_s = call.deadline_s
 
     @property
@@ -78,7 +79,7 @@ class OrderedCall:
         """Keep :attr:`cancelled` up to date."""
         self._call.watch()
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Answer when all earlier calls are answered."""
         self.answer = message
         self._order.release()
@@ -90,7 +91,7 @@ class OrderedCall:
 
     def send(self) -> None:
         """Send what is kept."""
-        if isinstance(self.answer, bytes):
-            self._call.reply(self.answer)
-        elif self.answer is not None:
+        if isinstance(self.answer, Exception):
             self._call.fail(self.answer)
+        elif self.answer is not None:
+            self._call.reply(self.answer)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.tensors import bytes_of, encode_bytes_elements
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["BatchOutputs", "Outputs", "WholeOutputs"]
 
 _COPIED_BYTES: Final = 64 * 1024
+# An answer of large rows is sent from the arrays of its run. One that is less than this part of them is copied first:
+# a caller that reads slowly would keep the rows of all others in memory.
+_OWN_SHARE: Final = 4
 
 
 class BatchOutputs:
@@ -60,15 +64,21 @@ class BatchOutputs:
         self.tails = tuple(tails)
 
     def rows(self, start: int, stop: int) -> list[bytes | memoryview]:
-        """Raw contents of each output for these rows: views where they hold numbers."""
+        """Raw contents of each output for these rows: views of large numbers, which keep the arrays in memory."""
         if self._has_strings:
             return [
                 encode_bytes_elements(data[start * width : stop * width].tolist())
                 if isinstance(data, np.ndarray)
-                else data[start * width : stop * width]
+                else _cut(data, start * width, stop * width)
                 for data, width in self._columns
             ]
-        return [data[start * width : stop * width] for data, width in self._columns]  # type: ignore[misc]  # no strings
+        return [_cut(data, start * width, stop * width) for data, width in self._columns]  # type: ignore[arg-type]  # no strings
+
+
+def _cut(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
+    """Some of an output: a view of what will be copied anyway, or is a good share of it; else a copy."""
+    size = stop - start
+    return data[start:stop] if size < LARGE_BYTES or size * _OWN_SHARE >= len(data) else bytes(data[start:stop])
 
 
 class WholeOutputs:

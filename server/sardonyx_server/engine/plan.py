@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.parameters import Place, RequestParameters
     from sardonyx_server.engine.region import FindRegion, Unread
     from sardonyx_server.engine.rendering import Rendering
+    from sardonyx_wire.framing import Message
     from sardonyx_wire.responses import OutputHead, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
@@ -153,7 +154,7 @@ class Plan:
 
     def response(
         self, id_field: bytes, tails: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview]
-    ) -> bytes:
+    ) -> Message:
         """The serialised ``ModelInferResponse``.
 
         Args:

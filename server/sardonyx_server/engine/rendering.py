@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.plan import Plan
     from sardonyx_server.engine.region import FindRegion, Region
+    from sardonyx_wire.framing import Message
     from sardonyx_wire.requests import OutputHeader
     from sardonyx_wire.responses import OutputHead
     from sardonyx_wire.tensors import TensorSpec
@@ -81,7 +82,7 @@ class Rendering:
         id_field: bytes,
         tails: tuple[tuple[int, ...], ...],
         data: Sequence[bytes | memoryview],
-    ) -> bytes:
+    ) -> Message:
         """See :meth:`Plan.response`. Writes to shared memory when every output is known to fit.
 
         Raises:

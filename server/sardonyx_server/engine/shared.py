@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.outputs import Outputs
     from sardonyx_server.engine.plan import Bucket
     from sardonyx_server.engine.queue import BatchQueue
+    from sardonyx_wire.framing import Message
 
 __all__ = ["SharedJob", "VersionCache"]
 
@@ -62,7 +63,7 @@ class SharedJob(Job):
     look_up_s: float
     followers: list[SharedJob]
 
-    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> bytes | None:
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> Message | None:
         """Answer from the outputs of a run, and then all that follow this request with it."""
         whole, followers = self.cache.land(self, outputs, start)
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sardonyx_server.engine.call import Call
+    from sardonyx_wire.framing import Message
 
 __all__ = ["OK", "Mark", "Parent", "Stage", "Trace", "TraceSink", "TracedCall", "Tracer", "mark_all", "read_parent"]
 
@@ -210,7 +211,7 @@ class TracedCall:
         """Keep :attr:`cancelled` up to date."""
         self._call.watch()
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Answer; where that raises, an error follows and ends the trace."""
         self._call.reply(message)
         self._trace.end(None)

@@ -22,6 +22,10 @@ _EFFICIENT: Final = 1.25
 # weights have emptied by the time the lane goes on. With an MLP of 6.5 MB the server took 105 us a row in batches of 4,
 # 82 us in batches of 16, although a row in the run itself took 32 us in both (2026-11-24).
 _HANDLING_S: Final = 80e-6
+# And for each byte of rows that share a run: inputs are copied into one array, outputs out of one. A picture of 602 kB
+# that comes alone is read where it lies, and the server took 325 us for each in batches of 5 and 307 us for one at a
+# time, although the run itself took a row no longer (2026-11-26).
+_COPY_S: Final = 0.14e-9
 
 _UNITS: Final = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 # Rounded, these are 1000, 1.0 and 10: the next unit, or one decimal less.
@@ -36,10 +40,12 @@ class CurvePoint:
     Attributes:
         rows: Rows in one run.
         seconds: Time of that run, the lowest of several: what disturbs a measurement only ever adds.
+        copied_bytes: Inputs and outputs of the run that the server copies because rows share it.
     """
 
     rows: int
     seconds: float
+    copied_bytes: int = 0
 
     @property
     def row_s(self) -> float:
@@ -49,7 +55,7 @@ class CurvePoint:
     @property
     def served_row_s(self) -> float:
         """Seconds for each row of the run and of what the server does around it."""
-        return (self.seconds + _HANDLING_S) / self.rows
+        return (self.seconds + _HANDLING_S + self.copied_bytes * _COPY_S) / self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.methods import Authorise
+    from sardonyx_wire.framing import Message
 
 __all__ = ["PublicApi", "PublicCall"]
 
@@ -190,9 +191,9 @@ class PublicCall:
         if not self._context.add_callback(self._on_ended):
             self.cancelled = True
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Answer. Any thread; never blocks."""
-        self._answer = message
+        self._answer = bytes(message)
         self._answered.set()
 
     def fail(self, error: Exception) -> None:

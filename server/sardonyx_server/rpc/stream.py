@@ -22,6 +22,8 @@ from sardonyx_wire.streams import answer_frame, error_frame, request_id
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sardonyx_wire.framing import Message
+
 __all__ = ["HELD_BYTES", "WINDOW_REQUESTS", "Carrier", "Stream", "StreamCall"]
 
 WINDOW_REQUESTS: Final = 128
@@ -104,7 +106,7 @@ class StreamCall:
     def watch(self) -> None:
         """Nothing to do: a stream is watched from its beginning."""
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Answer. Any thread; never blocks."""
         self._settle(answer_frame(message))
 

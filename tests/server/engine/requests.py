@@ -28,6 +28,7 @@ from sardonyx_server.engine.session import Session
 from sardonyx_server.engine.signature import Signature
 from sardonyx_server.engine.verdict import CurvePoint, Verdict
 from sardonyx_wire.datatypes import DATATYPES
+from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelConfig, ModelInferRequest, ModelInferResponse
 from sardonyx_wire.requests import Header, RequestReader
 from sardonyx_wire.tensors import TensorSpec, decode_raw, encode_raw
@@ -60,9 +61,9 @@ class FakeCall:
         """Count it."""
         self.watched += 1
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Keep the answer."""
-        self.replies.append(message)
+        self.replies.append(bytes(message))
         self._done.set()
 
     def fail(self, error: Exception) -> None:
@@ -107,7 +108,7 @@ class FakeCall:
 class BrokenCall(FakeCall):
     """A call whose transport raises at each answer."""
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Raise."""
         raise RuntimeError("the transport is gone")
 

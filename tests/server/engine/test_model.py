@@ -11,6 +11,7 @@ import pytest
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.queue import Batch, BatchQueue, ByteBudget, QueueClosed
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
+from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest
 from tests.server.engine.requests import (
     PATIENCE_S,
@@ -132,7 +133,7 @@ class TestRequests:
                 super().__init__()
                 self.name = name
 
-            def reply(self, message: bytes) -> None:
+            def reply(self, message: Message) -> None:
                 super().reply(message)
                 log.append(self.name)
 

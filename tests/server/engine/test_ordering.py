@@ -8,6 +8,7 @@ import pytest
 
 from sardonyx_server.engine.ordering import Order, OrderedCall
 from sardonyx_server.errors import ExecutionFailed
+from sardonyx_wire.framing import Message
 from tests.server.engine.requests import FakeCall
 
 
@@ -19,7 +20,7 @@ class Recorder(FakeCall):
         self._name = name
         self._log = log
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Note it."""
         super().reply(message)
         self._log.append(self._name)

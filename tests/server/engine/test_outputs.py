@@ -33,6 +33,16 @@ def test_rows_of_large_outputs_are_views() -> None:
     assert bytes(view) == array[1].tobytes()
 
 
+def test_a_small_share_of_large_outputs_is_copied() -> None:
+    """A caller that is slow to take one row must not keep all others in memory."""
+    array = np.arange(5 * 20_000, dtype=np.float32).reshape(5, 20_000)
+    outputs = BatchOutputs([array], has_batch_axis=True)
+    (one,), (two,) = outputs.rows(1, 2), outputs.rows(1, 3)
+    assert isinstance(one, bytes)
+    assert isinstance(two, memoryview)
+    assert (one, bytes(two)) == (array[1].tobytes(), array[1:3].tobytes())
+
+
 @given(
     rows=st.integers(1, 6),
     tail=st.lists(st.integers(0, 3), max_size=2),

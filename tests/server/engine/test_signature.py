@@ -176,7 +176,7 @@ class TestRight:
     def test_the_response_has_the_rows_of_the_request(self) -> None:
         """And the shapes of the run behind them."""
         plan, _ = check(MIXED, mixed(outputs=["z", "y"]))
-        response = ModelInferResponse.FromString(plan.response(b"", ((), (7,)), [b"a", b"b"]))
+        response = ModelInferResponse.FromString(bytes(plan.response(b"", ((), (7,)), [b"a", b"b"])))
         assert [(output.name, output.datatype, list(output.shape)) for output in response.outputs] == [
             ("z", "INT64", [2]),
             ("y", "FP32", [2, 7]),
@@ -220,7 +220,7 @@ class TestReshape:
     def test_responses_have_the_callers_form(self) -> None:
         """Of the outputs that have another; the rest is as the graph gave it."""
         plan, _ = check(self.signature(), message({"x": np.ones((2, 2, 1), np.float32)}))
-        response = ModelInferResponse.FromString(plan.response(b"", ((), (3,)), [b"", b""]))
+        response = ModelInferResponse.FromString(bytes(plan.response(b"", ((), (3,)), [b"", b""])))
         assert [list(output.shape) for output in response.outputs] == [[2, 1], [2, 3]]
 
     def test_an_output_of_another_form_cannot_be_answered_with(self) -> None:

@@ -18,6 +18,7 @@ from sardonyx_server.engine.queue import CLOSED_BY, ByteBudget
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable
+from sardonyx_wire.framing import Message
 from tests.server.engine.requests import (
     PATIENCE_S,
     Array,
@@ -361,7 +362,7 @@ class TestThreads:
         model = model_of(raising_at(7))
 
         class Asking(FakeCall):
-            def reply(self, message: bytes) -> None:
+            def reply(self, message: Message) -> None:
                 super().reply(message)
                 seen.append((snapshot(model).success.count, snapshot(model).fail.count))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sardonyx_server.engine.probe import CurvePoint, Verdict
@@ -59,6 +61,15 @@ def test_what_a_batch_costs_outside_its_run_counts() -> None:
     )
     assert best_point(curve).rows == 16
     assert Verdict(batchable=True, reason="", curve=curve).efficient_rows(16) == 8
+
+
+def test_what_it_takes_to_copy_rows_into_a_batch_counts() -> None:
+    """A picture that comes alone is read where it lies."""
+    picture = 602_112
+    curve = [CurvePoint(rows=rows, seconds=rows * 20e-6, copied_bytes=rows * picture) for rows in (2, 4, 8)]
+    alone = CurvePoint(rows=1, seconds=20e-6)
+    assert best_point([alone, *curve]) is alone
+    assert best_point([alone, *(replace(point, copied_bytes=0) for point in curve)]).rows > 1
 
 
 @pytest.mark.parametrize(

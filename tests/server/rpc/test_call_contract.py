@@ -14,6 +14,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
+from sardonyx_wire.framing import Pieces
 from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, until
 
 if TYPE_CHECKING:
@@ -252,6 +253,16 @@ def test_a_large_message_passes_both_ways() -> None:
     for name in TRANSPORTS:
         with opened(name, options=options, react=lambda message, call: call.reply(message)) as transport:
             assert transport.send(large).result() == large
+
+
+def test_an_answer_in_pieces_arrives_whole() -> None:
+    """Small and large ones, in any order."""
+    large = bytes(range(256)) * 8_000
+    pieces = Pieces([b"a", memoryview(large), b"", memoryview(large)[7:90_000], b"z"])
+    options = (("grpc.max_receive_message_length", -1),)
+    for name in TRANSPORTS:
+        with opened(name, options=options, react=lambda _, call: call.reply(pieces)) as transport:
+            assert transport.send(b"x").result() == bytes(pieces)
 
 
 def test_what_was_accepted_before_a_stop_is_answered(transport: Transport) -> None:

@@ -85,10 +85,10 @@ _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
 _DATA: Final = int(Kind.DATA)
 
 
-def answer_frames(stream_id: int, message: bytes) -> tuple[bytes, bytes]:
-    """All of an answer but its message: what stands before it, and behind it. The message is sent in one frame."""
+def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
+    """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
     number = _STREAM_ID.pack(stream_id)
-    return _OPENING_HEAD + number + OPENING + message_head(stream_id, len(message)), _WELL_HEAD + number + WELL
+    return _OPENING_HEAD + number + OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
 
 
 def message_head(stream_id: int, length: int) -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.request import Request
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.stream import StreamCall
+    from sardonyx_wire.framing import Message
 
 __all__ = ["STREAM_WINDOW_BYTES", "Host", "LaneCall"]
 
@@ -137,7 +138,7 @@ class LaneCall:
         self.cancelled = True
         self._replies.time_out(self)
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Answer. Any thread; never blocks."""
         if self._host.is_current_thread():
             self._replies.answer(self, message)

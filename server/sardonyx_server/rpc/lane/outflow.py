@@ -140,11 +140,10 @@ class Outflow:
             if isinstance(part, bytes):
                 out.append(parts.popleft())
                 continue
-            size = min(len(part), self.window, flow.window, self.frame_bytes)
+            size = min(len(part), self.window, flow.window)
             if size <= 0 < len(part):
                 return
-            out.append(head(_DATA, 0, flow.id, size))
-            out.append(part[:size])
+            _cut(part[:size], flow.id, self.frame_bytes, out)
             self.window -= size
             flow.window -= size
             self.held_bytes -= size
@@ -154,6 +153,17 @@ class Outflow:
                 parts[0] = part[size:]
             if flow.on_sent is not None:
                 flow.on_sent(size)
+
+
+def _cut(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+    """Data in frames of at most so many bytes."""
+    size = len(data)
+    if size > frame_bytes:
+        full = head(_DATA, 0, stream_id, frame_bytes)
+        for begin in range(0, size - frame_bytes, frame_bytes):
+            out += (full, data[begin : begin + frame_bytes])
+        data = data[begin + frame_bytes :]
+    out += (head(_DATA, 0, stream_id, len(data)), data)
 
 
 def _data_bytes(parts: Iterable[memoryview | bytes]) -> int:

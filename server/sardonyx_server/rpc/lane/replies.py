@@ -17,6 +17,7 @@ from sardonyx_server.rpc.lane.answers import (
 from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.frames import ErrorCode, reset
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relay import Relayed
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.status import Status
+    from sardonyx_wire.framing import Message
 
 __all__ = ["Replies"]
 
@@ -62,7 +64,7 @@ class Replies:
         self.resized = False
         self.strikes = 0
 
-    def answer(self, call: LaneCall, message: bytes) -> None:
+    def answer(self, call: LaneCall, message: Message) -> None:
         """A call has its answer. The caller may have gone away; then it is swallowed."""
         self._host.ended()
         if call.id not in self.streams:
@@ -86,8 +88,10 @@ class Replies:
         out = outflow.out
         if not out:
             self._touch()
-        before, behind = answer_frames(call.id, message)
-        if size <= _COPIED_BYTES:
+        before, behind = answer_frames(call.id, len(message))
+        if isinstance(message, Pieces):
+            out += (before, *message.pieces, behind)
+        elif size <= _COPIED_BYTES:
             out.append(before + message + behind)
         else:
             out += (before, message, behind)
@@ -172,7 +176,7 @@ class Replies:
             return _NO_TABLE + block
         return block
 
-    def _answer_slowly(self, call: LaneCall, message: bytes) -> None:
+    def _answer_slowly(self, call: LaneCall, message: Message) -> None:
         """Where windows or frames are too small for the whole answer, or more is to be said."""
         limit = self._host.max_message_bytes
         if len(message) > limit:
@@ -190,8 +194,12 @@ class Replies:
             del self.streams[call.id]
 
 
-def _message_parts(message: bytes, encoding: bytes) -> list[memoryview]:
+def _message_parts(message: Message, encoding: bytes) -> list[memoryview]:
     """A message with its prefix, compressed where that is asked for and helps."""
+    if isinstance(message, Pieces) and not encoding:
+        prefix = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
+        return [memoryview(prefix), *(memoryview(piece) for piece in message.pieces)]
+    message = bytes(message)
     packed = compress(message, encoding) if encoding else None
     prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
     body = packed or message

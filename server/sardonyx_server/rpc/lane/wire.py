@@ -220,6 +220,9 @@ class Wire:
             while waiting:
                 sent = self._socket.sendmsg(list(islice(waiting, _BUFFERS)))
                 self._waiting_bytes -= sent
+                if not self._waiting_bytes:
+                    waiting.clear()
+                    break
                 while waiting and sent >= len(waiting[0]):
                     sent -= len(waiting.popleft())
                 if sent:
