@@ -22,10 +22,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from sardonyx_server.observe.http_server import HttpServer
 
 __all__ = ["METRICS_PATH", "HttpEndpoint", "Page", "host_is_allowed"]
 
@@ -78,7 +79,7 @@ class HttpEndpoint:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._make_application = partial(_application, (host, *names), live, ready, metrics)
-        self._server: uvicorn.Server | None = None
+        self._server: HttpServer | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._serve, name="sardonyx-http", daemon=True)
 
@@ -90,7 +91,7 @@ class HttpEndpoint:
         """Stops answering and closes the port. Waits for the thread at most a few seconds."""
         self._stopped = True
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.end()
         if self._thread.ident is not None:
             self._thread.join(_STOP_TIMEOUT_S)
         self._socket.close()
@@ -99,7 +100,9 @@ class HttpEndpoint:
         """Body of the endpoint's thread."""
         import uvicorn
 
-        self._server = uvicorn.Server(
+        from sardonyx_server.observe.http_server import HttpServer
+
+        self._server = HttpServer(
             uvicorn.Config(
                 self._make_application(),
                 http="h11",
