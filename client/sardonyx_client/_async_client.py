@@ -69,8 +69,9 @@ class AsyncClient:
         from sardonyx_client import _operations
         from sardonyx_client._async_sender import AsyncSender
         from sardonyx_client._core import Core
+        from sardonyx_client._nearness import is_near
         from sardonyx_client._sharer import AsyncSharer
-        from sardonyx_client._sharing import Sharing, is_near
+        from sardonyx_client._sharing import Sharing
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(

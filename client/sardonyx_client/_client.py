@@ -90,9 +90,10 @@ class Client:
         # program that may never call a server should not wait for it.
         from sardonyx_client import _operations
         from sardonyx_client._core import Core
+        from sardonyx_client._nearness import is_near
         from sardonyx_client._sender import Sender
         from sardonyx_client._sharer import Sharer
-        from sardonyx_client._sharing import Sharing, is_near
+        from sardonyx_client._sharing import Sharing
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(
