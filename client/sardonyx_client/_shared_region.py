@@ -26,6 +26,9 @@ _FOLDER: Final = Path("/dev/shm")  # noqa: S108  # where Linux keeps POSIX share
 _PREFIX: Final = "sardonyx_client_"
 # Nobody guesses it: a server that opens an object of this name has the same /dev/shm as this process.
 _NAME_BYTES: Final = 16
+# Less is copied without letting other threads run: that takes 50 us at most, and to get the interpreter back takes about
+# as long where there are others.
+_COPIED_AT_ONCE_BYTES: Final = 1024 * 1024
 
 
 class SharedRegion:
@@ -76,8 +79,12 @@ class SharedRegion:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes there. Requires: they fit."""
-        # By numpy, which lets other threads run meanwhile.
-        self._bytes[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
+        target = self._bytes[offset : offset + len(data)]
+        if len(data) <= _COPIED_AT_ONCE_BYTES:
+            target.data[:] = data
+        else:
+            # By numpy, which lets other threads run meanwhile.
+            target[:] = np.frombuffer(data, np.uint8)
 
     def view(self) -> NDArray[np.uint8]:
         """All bytes, read-only for good. Every view of it keeps it alive."""
