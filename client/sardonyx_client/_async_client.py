@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry, Share
+from sardonyx_client._options import Retry, Share
 from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class AsyncClient:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
         from sardonyx_client._async_sender import AsyncSender
+        from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
         from sardonyx_client._nearness import is_near
         from sardonyx_client._sharer import AsyncSharer

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry, Share
+from sardonyx_client._options import Retry, Share
 from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Client:
         # Here, not above: protobuf's reflection takes a fifth of the time that grpc and numpy take to import, and a
         # program that may never call a server should not wait for it.
         from sardonyx_client import _operations
+        from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
         from sardonyx_client._nearness import is_near
         from sardonyx_client._sender import Sender

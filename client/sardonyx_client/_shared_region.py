@@ -26,8 +26,8 @@ _FOLDER: Final = Path("/dev/shm")  # noqa: S108  # where Linux keeps POSIX share
 _PREFIX: Final = "sardonyx_client_"
 # Nobody guesses it: a server that opens an object of this name has the same /dev/shm as this process.
 _NAME_BYTES: Final = 16
-# Less is copied without letting other threads run: that takes 50 us at most, and to get the interpreter back takes about
-# as long where there are others.
+# Less is copied without letting other threads run: it takes some 50 us, and to get the interpreter back where there are
+# others takes about as long.
 _COPIED_AT_ONCE_BYTES: Final = 1024 * 1024
 
 
