@@ -47,7 +47,7 @@ class SharedRegion:
         size_bytes: Of the object.
     """
 
-    __slots__ = ("_bytes", "_descriptor", "_folder", "_process", "name", "size_bytes")
+    __slots__ = ("_bytes", "_descriptor", "_folder", "_process", "_shown", "name", "size_bytes")
 
     def __init__(self, size_bytes: int, *, folder: Path = _FOLDER) -> None:
         self.name = f"{_PREFIX}{os.urandom(_NAME_BYTES).hex()}"
@@ -58,6 +58,7 @@ class SharedRegion:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(descriptor, 0, size_bytes)
             self._bytes = np.frombuffer(mmap.mmap(descriptor, size_bytes), np.uint8)
+            self._shown = self._bytes.data.toreadonly()
         except BaseException:
             os.close(descriptor)
             raise
@@ -88,7 +89,7 @@ class SharedRegion:
 
     def view(self) -> NDArray[np.uint8]:
         """All bytes, read-only for good. Every view of it keeps it alive."""
-        return np.frombuffer(self._bytes.data.toreadonly(), np.uint8)
+        return np.frombuffer(self._shown, np.uint8)
 
     def release(self) -> None:
         """Say that this process is done with it: the server forgets it soon. Can be repeated; views stay good."""
