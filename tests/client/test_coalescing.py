@@ -195,7 +195,9 @@ def test_a_caller_whose_time_is_over_leaves_and_the_others_stay(run: Any) -> Non
             gate.opened.set()
             assert first.result(BOUND_S)["x"].tolist() == [[0]]
             thread.shutdown()
-        results = run(server.address, gate, calls, Coalesce())
+    closed = Gate()
+    with TinyServer(ModelInfer=closed) as server:
+        results = run(server.address, closed, calls, Coalesce())
     assert [result["x"].tolist() for result in results] == [[[0]], [[1]]]
 
 
