@@ -31,24 +31,24 @@ from sardonyx_client._errors import (
     Unimplemented,
 )
 from sardonyx_client._options import TLS, Coalesce, Hedge, Retry, Share
-from sardonyx_client._values import (
-    CallRecord,
-    Duration,
-    IndexEntry,
-    ModelInfo,
-    ModelStatistics,
-    ParameterValue,
-    Result,
-    ServerInfo,
-    SharedMemoryRegion,
-    Timings,
-)
-from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
     from sardonyx_client._async_stream import AsyncStream
     from sardonyx_client._model import AsyncModel, Model
     from sardonyx_client._stream import Stream
+    from sardonyx_client._values import (
+        CallRecord,
+        Duration,
+        IndexEntry,
+        ModelInfo,
+        ModelStatistics,
+        ParameterValue,
+        Result,
+        ServerInfo,
+        SharedMemoryRegion,
+        Timings,
+    )
+    from sardonyx_wire.tensors import TensorSpec
 
 __all__ = [
     "TLS",
@@ -89,17 +89,31 @@ __all__ = [
     "Unimplemented",
 ]
 
-# Named in programs for their types only, and they bring protobuf's reflection with them: see Client.__init__.
+# Named in programs for their types only, and to make these classes takes as long as all the rest; some bring protobuf's
+# reflection with them too: see Client.__init__.
 _LATE: Final = {
-    "AsyncModel": "sardonyx_client._model",
-    "AsyncStream": "sardonyx_client._async_stream",
-    "Model": "sardonyx_client._model",
-    "Stream": "sardonyx_client._stream",
+    "sardonyx_client._async_stream": ("AsyncStream",),
+    "sardonyx_client._model": ("AsyncModel", "Model"),
+    "sardonyx_client._stream": ("Stream",),
+    "sardonyx_client._values": (
+        "CallRecord",
+        "Duration",
+        "IndexEntry",
+        "ModelInfo",
+        "ModelStatistics",
+        "ParameterValue",
+        "Result",
+        "ServerInfo",
+        "SharedMemoryRegion",
+        "Timings",
+    ),
+    "sardonyx_wire.tensors": ("TensorSpec",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import what is imported late."""
-    if name in _LATE:
-        return getattr(import_module(_LATE[name]), name)
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry, Share
-from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
+from sardonyx_client._options import Retry, Share
+from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -18,13 +14,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._async_coalescer import AsyncCoalescer
     from sardonyx_client._async_stream import AsyncStream
-    from sardonyx_client._coalesce import Request
-    from sardonyx_client._core import Encoded
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge, Transport
+    from sardonyx_client._readiness import AsyncReadiness
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
     from sardonyx_client._sharer import AsyncSharer
@@ -35,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient"]
 
 T = TypeVar("T")
-
-# As in _client.py.
-_FIRST_PAUSE_S: Final = 0.02
-_LAST_PAUSE_S: Final = 0.5
 
 
 class AsyncClient:
@@ -67,10 +57,13 @@ class AsyncClient:
     ) -> None:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
+        from sardonyx_client._async_infer_calls import AsyncInferCalls
         from sardonyx_client._async_sender import AsyncSender
+        from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
+        from sardonyx_client._nearness import is_near
         from sardonyx_client._sharer import AsyncSharer
-        from sardonyx_client._sharing import Sharing, is_near
+        from sardonyx_client._sharing import Sharing
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(
@@ -89,17 +82,13 @@ class AsyncClient:
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = AsyncSender(self._core, connection, hedge)
-        self._sharer: AsyncSharer | None = None
+        sharer: AsyncSharer | None = None
         # A hedged call runs twice, and each server has memory of its own.
         if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
-            self._sharer = AsyncSharer(
+            sharer = AsyncSharer(
                 Sharing(share, self._core, retry), lambda: AsyncSender(self._core, connect(retry=None), hedge=None)
             )
-        self._coalescer: AsyncCoalescer | None = None
-        if coalesce is not None:
-            from sardonyx_client._async_coalescer import AsyncCoalescer
-
-            self._coalescer = AsyncCoalescer(coalesce, self._infer_joined)
+        self._calls = AsyncInferCalls(self._core, self._sender, sharer, coalesce)
 
     async def __aenter__(self) -> Self:
         """Nothing happens: the connection is made when it is first used."""
@@ -114,8 +103,7 @@ class AsyncClient:
     async def close(self) -> None:
         """See :meth:`Client.close`."""
         self._core.closed = True
-        if self._sharer is not None:
-            await self._sharer.close()
+        await self._calls.close()
         await self._sender.close()
 
     async def infer(
@@ -132,49 +120,18 @@ class AsyncClient:
         **named_inputs: ArrayLike,
     ) -> Result:
         """See :meth:`Client.infer`."""
-        with self._core.span("ModelInfer", model):
-            coalescer = self._coalescer
-            if coalescer is not None:
-                asks = self._core.joinable(
-                    coalescer.forms,
-                    model,
-                    inputs,
-                    named_inputs,
-                    version=version,
-                    outputs=outputs,
-                    request_id=request_id,
-                    parameters=parameters,
-                )
-                if asks is not None:
-                    return await coalescer.infer(asks, self._core.timeout_s(timeout_s))
-            sharer = self._sharer
-            if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
-                deadline = Deadline(self._core.timeout_s(timeout_s))
-                alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
-                shared = await sharer.infer(alone, inputs, named_inputs, request_id, deadline)
-                if shared is not None:
-                    return shared
-                timeout_s = deadline.left_s
-            encoded = self._core.encode(
-                model,
-                inputs,
-                named_inputs,
-                version=version,
-                outputs=outputs,
-                request_id=request_id,
-                parameters=parameters,
-            )
-            began_s = time.perf_counter()
-            try:
-                answer = await self._sender.infer(model, encoded.message, timeout_s)
-            except ClientError as error:
-                error.request_id = request_id
-                raise
-            if sharer is not None:
-                sharer.sharing.learn(model, len(answer))
-            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+        return await self._calls.infer(
+            model,
+            inputs,
+            named_inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
 
-    async def infer_many(
+    def infer_many(
         self,
         model: str,
         requests: Iterable[Mapping[str, ArrayLike]],
@@ -187,27 +144,15 @@ class AsyncClient:
         timeout_s: Timeout = CLIENT_DEFAULT,
     ) -> AsyncIterator[Result]:
         """See :meth:`Client.infer_many`."""
-        waiting: deque[tuple[Encoded, Any, float]] = deque()
-        seconds = self._core.timeout_s(timeout_s)
-
-        async def first() -> Result:
-            encoded, call, began_s = waiting.popleft()
-            answer = await self._sender.answer(call, model, encoded.message, began_s, seconds)
-            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
-
-        try:
-            for inputs in requests:
-                encoded = self._core.encode(
-                    model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
-                )
-                waiting.append((encoded, self._sender.start(encoded.message, seconds), time.perf_counter()))
-                if len(waiting) >= window:
-                    yield await first()
-            while waiting:
-                yield await first()
-        finally:
-            for _, call, _ in waiting:
-                call.cancel()
+        return self._calls.many(
+            model,
+            requests,
+            window=window,
+            version=version,
+            outputs=outputs,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
 
     def stream(self, *, timeout_s: Timeout = None) -> AsyncStream:
         """See :meth:`Client.stream`."""
@@ -242,34 +187,19 @@ class AsyncClient:
 
     async def live(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> bool:
         """See :meth:`Client.live`."""
-        try:
-            return await self._run(self._operations.live(), timeout_s)
-        except Unavailable:
-            return False
+        return await self._readiness.live(timeout_s)
 
     async def ready(
         self, model: str | None = None, version: str | int = "", *, timeout_s: Timeout = CLIENT_DEFAULT
     ) -> bool:
         """See :meth:`Client.ready`."""
-        try:
-            return await self._run(self._readiness(model, version), timeout_s)
-        except Unavailable:
-            return False
+        return await self._readiness.ready(model, version, timeout_s)
 
     async def wait_until_ready(
         self, timeout_s: float = 60.0, *, model: str | None = None, version: str | int = ""
     ) -> None:
         """See :meth:`Client.wait_until_ready`."""
-        deadline = time.monotonic() + timeout_s
-        for subject in (None,) if model is None else (None, model):
-            pause_s = _FIRST_PAUSE_S
-            while not await self._ready_by(deadline, subject, version):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    what = "the server" if subject is None else f"model {subject!r}"
-                    raise DeadlineExceeded(f"{what} at {self._core.address} is not ready after {timeout_s:g} s")
-                await asyncio.sleep(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+        await self._readiness.wait(model, version, timeout_s)
 
     @overload
     async def metadata(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> ServerInfo: ...
@@ -295,42 +225,11 @@ class AsyncClient:
         """See :meth:`Client.statistics`."""
         return await self._run(self._operations.statistics(model, str(version)), timeout_s)
 
-    async def _infer_joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
-        """Send one request of several callers."""
-        sharer = self._sharer
-        if sharer is not None and sharer.sharing.wants(request.model, inputs, {}):
-            deadline = Deadline(timeout_s)
-            shared = await sharer.infer(request, inputs, {}, "", deadline)
-            if shared is not None:
-                return shared
-            timeout_s = deadline.left_s
-        encoded = self._core.encode(
-            request.model,
-            inputs,
-            {},
-            version=request.version,
-            outputs=request.outputs,
-            request_id="",
-            parameters=request.parameters,
-        )
-        began_s = time.perf_counter()
-        answer = await self._sender.infer(request.model, encoded.message, timeout_s)
-        if sharer is not None:
-            sharer.sharing.learn(request.model, len(answer))
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+    @property
+    def _readiness(self) -> AsyncReadiness:
+        from sardonyx_client._readiness import AsyncReadiness
 
-    def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
-        if model is None:
-            return self._operations.server_ready()
-        return self._operations.model_ready(model, str(version))
-
-    async def _ready_by(self, deadline: float, model: str | None, version: str | int) -> bool:
-        """One look. False where there is no answer: the caller knows whether time is left for another."""
-        left_s = max(0.0, deadline - time.monotonic())
-        try:
-            return await self._run(self._readiness(model, version), left_s, connect=True)
-        except (DeadlineExceeded, Unavailable):
-            return False
+        return AsyncReadiness(self._run, self._core.address)
 
     async def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
         with self._core.span(operation.rpc):

@@ -14,9 +14,10 @@ from sardonyx_client._operations import PATHS
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from sardonyx_client._connection import Connection
     from sardonyx_client._core import Core
     from sardonyx_client._lane.tasks import TaskLane
-    from sardonyx_client._options import Connection, Hedge
+    from sardonyx_client._options import Hedge
     from sardonyx_client._timeout import Timeout
 
     Message = bytes | memoryview

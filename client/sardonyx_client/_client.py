@@ -1,16 +1,13 @@
-"""The synchronous front of the client: what a person calls. _core.py makes the bytes, _sender.py sends them."""
+"""The synchronous front of the client: what a person calls. _infer_calls.py does inference, _operations.py all else."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
-from sardonyx_client._errors import ClientError, DeadlineExceeded, Unavailable
-from sardonyx_client._options import Connection, Retry, Share
-from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline
+from sardonyx_client._options import Retry, Share
+from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,12 +15,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Request
-    from sardonyx_client._coalescer import Coalescer
-    from sardonyx_client._core import Encoded
     from sardonyx_client._model import Model
     from sardonyx_client._operations import Operation
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge, Transport
+    from sardonyx_client._readiness import Readiness
     from sardonyx_client._repository import Repository
     from sardonyx_client._shared_memory import SharedMemory
     from sardonyx_client._sharer import Sharer
@@ -35,10 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 T = TypeVar("T")
-
-# Pauses between two looks at a server that answers "not ready", in seconds: double from the first to the last.
-_FIRST_PAUSE_S: Final = 0.02
-_LAST_PAUSE_S: Final = 0.5
 
 
 class Client:
@@ -86,13 +77,16 @@ class Client:
         on_call: Callable[[CallRecord], None] | None = None,
         transport: Transport = "auto",
     ) -> None:
-        # Here, not above: protobuf's reflection takes a fifth of the time that grpc and numpy take to import, and a
-        # program that may never call a server should not wait for it.
+        # Here, not above: they bring numpy, protobuf's reflection and a dozen classes of values, and a program that may
+        # never call a server should not wait for them.
         from sardonyx_client import _operations
+        from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
+        from sardonyx_client._infer_calls import InferCalls
+        from sardonyx_client._nearness import is_near
         from sardonyx_client._sender import Sender
         from sardonyx_client._sharer import Sharer
-        from sardonyx_client._sharing import Sharing, is_near
+        from sardonyx_client._sharing import Sharing
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(
@@ -111,17 +105,13 @@ class Client:
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = Sender(self._core, connection, hedge)
-        self._sharer: Sharer | None = None
+        sharer: Sharer | None = None
         # A hedged call runs twice, and each server has memory of its own.
         if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
-            self._sharer = Sharer(
+            sharer = Sharer(
                 Sharing(share, self._core, retry), lambda: Sender(self._core, connect(retry=None), hedge=None)
             )
-        self._coalescer: Coalescer | None = None
-        if coalesce is not None:
-            from sardonyx_client._coalescer import Coalescer
-
-            self._coalescer = Coalescer(coalesce, self._infer_joined)
+        self._calls = InferCalls(self._core, self._sender, sharer, coalesce)
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -137,8 +127,7 @@ class Client:
     def close(self) -> None:
         """Cancel calls that are under way, and disconnect. From any thread; can be repeated."""
         self._core.closed = True
-        if self._sharer is not None:
-            self._sharer.close()
+        self._calls.close()
         self._closed.set()
         self._sender.close()
 
@@ -175,47 +164,16 @@ class Client:
         Raises:
             ClientError: One of its subclasses, by who can act.
         """
-        with self._core.span("ModelInfer", model):
-            coalescer = self._coalescer
-            if coalescer is not None:
-                asks = self._core.joinable(
-                    coalescer.forms,
-                    model,
-                    inputs,
-                    named_inputs,
-                    version=version,
-                    outputs=outputs,
-                    request_id=request_id,
-                    parameters=parameters,
-                )
-                if asks is not None:
-                    return coalescer.infer(asks, self._core.timeout_s(timeout_s))
-            sharer = self._sharer
-            if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
-                deadline = Deadline(self._core.timeout_s(timeout_s))
-                alone = self._core.request(model, version=version, outputs=outputs, parameters=parameters)
-                shared = sharer.infer(alone, inputs, named_inputs, request_id, deadline)
-                if shared is not None:
-                    return shared
-                timeout_s = deadline.left_s
-            encoded = self._core.encode(
-                model,
-                inputs,
-                named_inputs,
-                version=version,
-                outputs=outputs,
-                request_id=request_id,
-                parameters=parameters,
-            )
-            began_s = time.perf_counter()
-            try:
-                answer = self._sender.infer(model, encoded.message, timeout_s)
-            except ClientError as error:
-                error.request_id = request_id
-                raise
-            if sharer is not None:
-                sharer.sharing.learn(model, len(answer))
-            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+        return self._calls.infer(
+            model,
+            inputs,
+            named_inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
 
     def infer_many(
         self,
@@ -243,27 +201,15 @@ class Client:
         Yields:
             Results in the order of the requests. The first that fails raises and ends it; those behind are cancelled.
         """
-        waiting: deque[tuple[Encoded, Any, float]] = deque()
-        seconds = self._core.timeout_s(timeout_s)
-
-        def first() -> Result:
-            encoded, call, began_s = waiting.popleft()
-            answer = self._sender.answer(call, model, encoded.message, began_s, seconds)
-            return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
-
-        try:
-            for inputs in requests:
-                encoded = self._core.encode(
-                    model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
-                )
-                waiting.append((encoded, self._sender.start(encoded.message, seconds), time.perf_counter()))
-                if len(waiting) >= window:
-                    yield first()
-            while waiting:
-                yield first()
-        finally:
-            for _, call, _ in waiting:
-                call.cancel()
+        return self._calls.many(
+            model,
+            requests,
+            window=window,
+            version=version,
+            outputs=outputs,
+            parameters=parameters,
+            timeout_s=timeout_s,
+        )
 
     def stream(self, *, timeout_s: Timeout = None) -> Stream:
         """Open a stream: requests go in, results come out in their order, on one call.
@@ -302,10 +248,7 @@ class Client:
 
     def live(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> bool:
         """Whether the server answers at all. No connection is "no"; a time-out raises DeadlineExceeded."""
-        try:
-            return self._run(self._operations.live(), timeout_s)
-        except Unavailable:
-            return False
+        return self._readiness.live(timeout_s)
 
     def ready(self, model: str | None = None, version: str | int = "", *, timeout_s: Timeout = CLIENT_DEFAULT) -> bool:
         """Whether the server, or one model, is ready for inference. No connection is "no".
@@ -314,10 +257,7 @@ class Client:
             NotFound: The server does not know the model or the version.
             ClientError: Any other failure.
         """
-        try:
-            return self._run(self._readiness(model, version), timeout_s)
-        except Unavailable:
-            return False
+        return self._readiness.ready(model, version, timeout_s)
 
     def wait_until_ready(self, timeout_s: float = 60.0, *, model: str | None = None, version: str | int = "") -> None:
         """Block until the server, and one model where it is named, is ready. Connects as soon as there is a server.
@@ -327,16 +267,7 @@ class Client:
             NotFound: The server is ready and does not know the model or the version.
             ClientError: Any other failure.
         """
-        deadline = time.monotonic() + timeout_s
-        for subject in (None,) if model is None else (None, model):
-            pause_s = _FIRST_PAUSE_S
-            while not self._ready_by(deadline, subject, version):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    what = "the server" if subject is None else f"model {subject!r}"
-                    raise DeadlineExceeded(f"{what} at {self._core.address} is not ready after {timeout_s:g} s")
-                self._closed.wait(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+        self._readiness.wait(model, version, timeout_s)
 
     @overload
     def metadata(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> ServerInfo: ...
@@ -360,42 +291,11 @@ class Client:
         """What each version of a model, or of all models, has done since it was loaded."""
         return self._run(self._operations.statistics(model, str(version)), timeout_s)
 
-    def _infer_joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
-        """Send one request of several callers."""
-        sharer = self._sharer
-        if sharer is not None and sharer.sharing.wants(request.model, inputs, {}):
-            deadline = Deadline(timeout_s)
-            shared = sharer.infer(request, inputs, {}, "", deadline)
-            if shared is not None:
-                return shared
-            timeout_s = deadline.left_s
-        encoded = self._core.encode(
-            request.model,
-            inputs,
-            {},
-            version=request.version,
-            outputs=request.outputs,
-            request_id="",
-            parameters=request.parameters,
-        )
-        began_s = time.perf_counter()
-        answer = self._sender.infer(request.model, encoded.message, timeout_s)
-        if sharer is not None:
-            sharer.sharing.learn(request.model, len(answer))
-        return self._core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+    @property
+    def _readiness(self) -> Readiness:
+        from sardonyx_client._readiness import Readiness
 
-    def _readiness(self, model: str | None, version: str | int) -> Operation[bool]:
-        if model is None:
-            return self._operations.server_ready()
-        return self._operations.model_ready(model, str(version))
-
-    def _ready_by(self, deadline: float, model: str | None, version: str | int) -> bool:
-        """One look. False where there is no answer: the caller knows whether time is left for another."""
-        left_s = max(0.0, deadline - time.monotonic())
-        try:
-            return self._run(self._readiness(model, version), left_s, connect=True)
-        except (DeadlineExceeded, Unavailable):
-            return False
+        return Readiness(self._run, self._core.address, self._closed)
 
     def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
         with self._core.span(operation.rpc):

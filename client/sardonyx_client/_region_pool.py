@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._shared_region import SharedRegion
@@ -42,6 +43,8 @@ class RegionPool:
         self._free: dict[int, list[SharedRegion]] = {}
         self._known: dict[str, SharedRegion] = {}
         self._bytes = 0
+        # Regions that results lie in: what tells of their end.
+        self._lent: dict[str, weakref.ref[NDArray[np.uint8]]] = {}
         # Filled by the collector of garbage, on any thread at any moment: even on one that holds the lock.
         self._returned: deque[SharedRegion] = deque()
 
@@ -79,7 +82,12 @@ class RegionPool:
 
     def give_back_with(self, view: NDArray[np.uint8], region: SharedRegion) -> None:
         """The same, once the last view that keeps ``view`` alive is gone."""
-        weakref.finalize(view, self._returned.append, region).atexit = False
+        self._lent[region.name] = weakref.ref(view, partial(self._view_gone, region))
+
+    def _view_gone(self, region: SharedRegion, _view: object) -> None:
+        # By the collector of garbage, see above. Each of the two steps is one that no lock need guard.
+        self._lent.pop(region.name, None)
+        self._returned.append(region)
 
     def let_go(self, region: SharedRegion) -> None:
         """It must not be used again."""

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
     class Run(Protocol):
-        """Sends an operation and waits for its value."""
+        """Sends an operation and waits for its value. ``connect``: wait for a connection instead of failing without."""
 
-        def __call__(self, operation: Operation[T], timeout_s: Timeout) -> T: ...
+        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T: ...
 
     class AsyncRun(Protocol):
         """Likewise, without blocking."""
 
-        def __call__(self, operation: Operation[T], timeout_s: Timeout) -> Awaitable[T]: ...
+        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> Awaitable[T]: ...
 
 
 __all__ = ["AsyncRepository", "Repository"]

@@ -12,10 +12,11 @@ from sardonyx_client._hedging import Delays
 from sardonyx_client._operations import PATHS
 
 if TYPE_CHECKING:
+    from sardonyx_client._connection import Connection
     from sardonyx_client._core import Core
     from sardonyx_client._errors import ClientError
     from sardonyx_client._lane.blocking import BlockingLane
-    from sardonyx_client._options import Connection, Hedge
+    from sardonyx_client._options import Hedge
     from sardonyx_client._timeout import Timeout
 
     Message = bytes | memoryview

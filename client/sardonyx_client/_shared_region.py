@@ -26,6 +26,9 @@ _FOLDER: Final = Path("/dev/shm")  # noqa: S108  # where Linux keeps POSIX share
 _PREFIX: Final = "sardonyx_client_"
 # Nobody guesses it: a server that opens an object of this name has the same /dev/shm as this process.
 _NAME_BYTES: Final = 16
+# Less is copied without letting other threads run: it takes some 50 us, and to get the interpreter back where there are
+# others takes about as long.
+_COPIED_AT_ONCE_BYTES: Final = 1024 * 1024
 
 
 class SharedRegion:
@@ -44,7 +47,7 @@ class SharedRegion:
         size_bytes: Of the object.
     """
 
-    __slots__ = ("_bytes", "_descriptor", "_folder", "_process", "name", "size_bytes")
+    __slots__ = ("_bytes", "_descriptor", "_folder", "_process", "_shown", "name", "size_bytes")
 
     def __init__(self, size_bytes: int, *, folder: Path = _FOLDER) -> None:
         self.name = f"{_PREFIX}{os.urandom(_NAME_BYTES).hex()}"
@@ -55,6 +58,7 @@ class SharedRegion:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.posix_fallocate(descriptor, 0, size_bytes)
             self._bytes = np.frombuffer(mmap.mmap(descriptor, size_bytes), np.uint8)
+            self._shown = self._bytes.data.toreadonly()
         except BaseException:
             os.close(descriptor)
             raise
@@ -76,12 +80,16 @@ class SharedRegion:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes there. Requires: they fit."""
-        # By numpy, which lets other threads run meanwhile.
-        self._bytes[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
+        target = self._bytes[offset : offset + len(data)]
+        if len(data) <= _COPIED_AT_ONCE_BYTES:
+            target.data[:] = data
+        else:
+            # By numpy, which lets other threads run meanwhile.
+            target[:] = np.frombuffer(data, np.uint8)
 
     def view(self) -> NDArray[np.uint8]:
         """All bytes, read-only for good. Every view of it keeps it alive."""
-        return np.frombuffer(self._bytes.data.toreadonly(), np.uint8)
+        return np.frombuffer(self._shown, np.uint8)
 
     def release(self) -> None:
         """Say that this process is done with it: the server forgets it soon. Can be repeated; views stay good."""

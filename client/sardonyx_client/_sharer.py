@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sardonyx_client._errors import ClientError
 from sardonyx_client._operations import Operation
+from sardonyx_client._sharing import patience_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ class Sharer:
                     elif step.rpc == "ModelInfer":
                         answer = sender.infer(asks.model, step.message, left_s)
                     else:
-                        answer = sender.send(step.rpc, step.message, left_s)
+                        answer = sender.send(step.rpc, step.message, patience_s(left_s))
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
                     step = steps.throw(error)
                 else:
@@ -123,7 +124,7 @@ class AsyncSharer:
                     elif step.rpc == "ModelInfer":
                         answer = await sender.infer(asks.model, step.message, left_s)
                     else:
-                        answer = await sender.send(step.rpc, step.message, left_s)
+                        answer = await sender.send(step.rpc, step.message, patience_s(left_s))
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
                     step = steps.throw(error)
                 else:

@@ -4,18 +4,19 @@
        ^                                      |                                                       |
        `--the server has forgotten a region---'                       `-------- the while is over ----> unknown
 
+A server that says it does not work, or does not answer soon, turns it off as well.
+
 Only servers that name the extension ``system_shared_memory(output_region)`` are taken: they put outputs whose sizes
 nobody knows beforehand where there is room, and they forget what a killed client leaves behind. That a server is on
 this machine needs no proof of its own: no other could open an object whose name was made up a moment ago.
 
 Whatever goes wrong with the memory, the call is made again with its tensors in the message, so callers see no
-difference but in time.
+difference but in time; and of that a question to the server takes a part only (:func:`patience_s`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import random
 import sys
 import threading
@@ -49,11 +50,11 @@ if TYPE_CHECKING:
     from sardonyx_client._shared_region import SharedRegion
     from sardonyx_client._values import Result
 
-    # A call, answered by its bytes or its ClientError; or seconds to wait.
+    # A call, answered by its bytes or its ClientError (within patience_s, but for the inference); or seconds to wait.
     Step = Operation[Any] | float
     Steps = Generator[Step, Any, Result | None]
 
-__all__ = ["EXTENSION", "OUTPUT_REGION", "Sharing", "is_near"]
+__all__ = ["EXTENSION", "OUTPUT_REGION", "Sharing", "patience_s"]
 
 EXTENSION: Final = "system_shared_memory(output_region)"
 OUTPUT_REGION: Final = "sardonyx_output_region"
@@ -62,23 +63,19 @@ OUTPUT_REGION: Final = "sardonyx_output_region"
 _OFF_S: Final = 60.0
 # The answers of a model by which the room for the next is measured.
 _REMEMBERED: Final = 8
+# A question takes about a millisecond where all is well.
+_LONGEST_QUESTION_S: Final = 1.0
+_QUESTION_OF_CALL: Final = 0.25
+# One that was not answered in time is not asked again for so many times as long as the caller waited, who may have had
+# little time: that says less of the server than a second does.
+_OFF_PER_WAITED: Final = 60.0
 _NOT_ITS_FAULT: Final = (Cancelled, ClientClosed, DeadlineExceeded, Unavailable)
 _REFUSED: Final = (InvalidArgument, NotFound, PermissionDenied, Unimplemented)
 
 
-def is_near(target: str) -> bool:
-    """Whether a gRPC target is one address that leads to this machine only."""
-    if target.startswith(("unix:", "unix-abstract:")):
-        return True
-    scheme, colon, rest = target.partition(":")
-    endpoint = rest.lstrip("/") if colon and scheme in {"dns", "ipv4", "ipv6"} else target
-    host = endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def patience_s(left_s: float | None) -> float:
+    """How long a question to the server may take of what is left of a call's time; None = no limit of the call."""
+    return _LONGEST_QUESTION_S if left_s is None else min(_LONGEST_QUESTION_S, _QUESTION_OF_CALL * left_s)
 
 
 class Sharing:
@@ -204,7 +201,7 @@ class Sharing:
         """Ask the server whether it can."""
         operation = _operations.server_metadata()
         try:
-            answer = yield operation
+            answer = yield from self._question(operation)
             offered = EXTENSION in operation.decode(answer).extensions
         except ClientError as error:
             offered = False
@@ -223,6 +220,15 @@ class Sharing:
                 self._pool = RegionPool(self._most_bytes)
         self._is_on = True
         return True
+
+    def _question(self, operation: Operation[Any]) -> Generator[Step, Any, Any]:
+        """A call that no caller has asked for."""
+        began_s = self._clock()
+        try:
+            return (yield operation)
+        except DeadlineExceeded:
+            self._turn_off(_OFF_PER_WAITED * (self._clock() - began_s))
+            raise
 
     def _input_bytes(self, values: Iterable[Any]) -> int:
         """What the large inputs take in a region."""
@@ -247,8 +253,10 @@ class Sharing:
         if not is_new:
             return region
         try:
-            yield _operations.register_shared_memory(
-                region.name, region.name, size_bytes=region.size_bytes, offset_bytes=0
+            yield from self._question(
+                _operations.register_shared_memory(
+                    region.name, region.name, size_bytes=region.size_bytes, offset_bytes=0
+                )
             )
         except ClientError as error:
             held.remove(region)
@@ -277,8 +285,8 @@ class Sharing:
         elif error.reason == "SHARED_MEMORY_OFF":
             self._turn_off()
 
-    def _turn_off(self) -> None:
+    def _turn_off(self, seconds: float = _OFF_S) -> None:
         self._is_on = False
-        self._off_until_s = self._clock() + _OFF_S
+        self._off_until_s = max(self._off_until_s, self._clock() + seconds)
         if self._pool is not None:
             self._pool.forget()

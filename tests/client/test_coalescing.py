@@ -54,7 +54,7 @@ def by_threads(address: str, gate: Gate, calls: Sequence[dict[str, Any]], option
         first = threads.submit(ask, calls[0])
         assert gate.entered.wait(BOUND_S)
         others = [threads.submit(ask, call) for call in calls[1:]]
-        waiting = client._coalescer._groups  # type: ignore[union-attr]  # to know when all wait
+        waiting = client._calls._coalescer._groups  # type: ignore[union-attr]  # to know when all wait
         until(lambda: sum(len(group.waiting) for group in waiting.values()) == len(others))
         gate.opened.set()
         return [each.result(BOUND_S) for each in (first, *others)]
@@ -195,7 +195,9 @@ def test_a_caller_whose_time_is_over_leaves_and_the_others_stay(run: Any) -> Non
             gate.opened.set()
             assert first.result(BOUND_S)["x"].tolist() == [[0]]
             thread.shutdown()
-        results = run(server.address, gate, calls, Coalesce())
+    closed = Gate()
+    with TinyServer(ModelInfer=closed) as server:
+        results = run(server.address, closed, calls, Coalesce())
     assert [result["x"].tolist() for result in results] == [[[0]], [[1]]]
 
 
@@ -256,5 +258,5 @@ def test_many_threads_get_their_own_rows() -> None:
 
         with ThreadPoolExecutor(16) as threads:
             assert all(threads.map(ask, range(400)))
-        assert not client._coalescer._groups  # type: ignore[union-attr]  # nothing is left behind
+        assert not client._calls._coalescer._groups  # type: ignore[union-attr]  # nothing is left behind
     assert len(server.calls) < 400

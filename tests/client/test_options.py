@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sardonyx_client import Client, Coalesce, InvalidArgument, Retry
-from sardonyx_client._options import channel_options, target_of
+from sardonyx_client._connection import channel_options, target_of
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 import pytest
 
-from sardonyx_client import Client, InvalidArgument, Share, Unavailable
+from sardonyx_client import Client, DeadlineExceeded, InvalidArgument, Share, Unavailable
+from sardonyx_client._core import Core
+from sardonyx_client._nearness import is_near
 from sardonyx_client._region_pool import RegionPool
 from sardonyx_client._shared_region import SharedRegion, remove_leftovers
-from sardonyx_client._sharing import EXTENSION, is_near
+from sardonyx_client._sharing import EXTENSION, Sharing, patience_s
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer
 from tests.client.test_client import echo, refuse, say
+from tests.client.test_twins import hang, make_lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["make_lane"]  # the fixture of both fronts
 
 NEEDS_MEMORY = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no POSIX shared memory")  # noqa: S108
 LARGE = np.ones(50_000, np.float32)
@@ -108,6 +116,19 @@ class TestFallback:
                 client.infer("m", x=LARGE, request_id="r")
         assert seen == [0, 1, 0]
 
+    @pytest.mark.parametrize("silent", ["ServerMetadata", "SystemSharedMemoryRegister"])
+    def test_a_server_that_does_not_answer_costs_a_part_of_the_callers_time(
+        self, make_lane: Callable[..., Any], silent: str
+    ) -> None:
+        """The question alone would wait for all of it. It is not asked again at once."""
+        answers = {"ServerMetadata": OFFERS, silent: hang}
+        with TinyServer(ModelInfer=echo, **answers) as server, make_lane(server.address) as client:
+            for _ in range(2):
+                np.testing.assert_array_equal(client.infer("m", x=LARGE, timeout_s=1.5)["x"], LARGE)
+        called = methods(server)
+        assert called.count(silent) == 1
+        assert called.count("ModelInfer") == 2
+
     def test_a_server_elsewhere_is_not_asked(self) -> None:
         """Unless the caller says so: another container may have the same memory."""
         with TinyServer(ModelInfer=echo) as server:
@@ -116,6 +137,36 @@ class TestFallback:
                 with Client(f"0.0.0.0:{port}", share=Share(any_address=any_address)) as client:
                     client.infer("m", x=LARGE)
         assert methods(server) == ["ModelInfer", "ServerMetadata", "ModelInfer"]
+
+
+class TestPatience:
+    """A question that no caller has asked for is short."""
+
+    def test_it_takes_a_quarter_of_what_is_left_and_a_second_at_most(self) -> None:
+        """A call without a limit has one for its questions."""
+        assert [patience_s(left_s) for left_s in (0.0, 2.0, 60.0, None)] == [0.0, 0.5, 1.0, 1.0]
+
+    @pytest.mark.parametrize(
+        ("waited_s", "later_s", "asks_again"),
+        [(1.0, 59.0, False), (1.0, 60.0, True), (0.25, 14.0, False), (0.25, 15.0, True), (0.0, 0.0, True)],
+    )
+    def test_the_longer_one_waited_in_vain_the_later_one_asks_again(
+        self, waited_s: float, later_s: float, *, asks_again: bool
+    ) -> None:
+        """A caller who had no time learned nothing."""
+        now_s = [5.0]
+        core = Core(address="", timeout_s=None, metadata={}, token=None, on_call=None)
+        sharing = Sharing(Share(), core, retry=None, clock=lambda: now_s[0])
+        inputs = {"x": LARGE}
+        asks = core.request("m", version="", outputs=None, parameters=None)
+        steps = sharing.infer(asks, inputs, {}, "")
+        next(steps)
+        now_s[0] += waited_s
+        with pytest.raises(StopIteration) as stopped:
+            steps.throw(DeadlineExceeded("no answer"))
+        assert stopped.value.value is None
+        now_s[0] += later_s
+        assert sharing.wants("m", inputs, {}) == asks_again
 
 
 @NEEDS_MEMORY

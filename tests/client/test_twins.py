@@ -267,14 +267,15 @@ def test_unavailable_is_tried_again_within_the_deadline(make: Callable[..., Any]
 def test_a_time_out_names_the_call_and_the_time(make: Callable[..., Any]) -> None:
     """Of the call or of the client; None means none."""
     with (
-        TinyServer(ModelInfer=_hang) as server,
+        TinyServer(ModelInfer=hang) as server,
         make(server.address, timeout_s=None) as client,
         pytest.raises(DeadlineExceeded, match=r"ModelInfer on .* gave no answer within 0\.05 s"),
     ):
         client.infer("m", timeout_s=0.05)
 
 
-def _hang(_request: Any, context: grpc.ServicerContext) -> ModelInferResponse:
+def hang(_request: Any, context: grpc.ServicerContext) -> ModelInferResponse:
+    """Answer when nobody waits any more."""
     over = threading.Event()
     context.add_callback(over.set)
     over.wait(10)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from hpack import Decoder
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["BOUND_S", "Peer", "PeerConnection"]
 
 BOUND_S = 20.0
+_UNREAD_BYTES: Final = 64 * 1024
+# struct linger of socket(7): whether, and seconds.
+_LINGER: Final = struct.Struct("ii")
 
 
 class PeerConnection:
@@ -36,6 +40,11 @@ class PeerConnection:
     def send(self, *frames: bytes) -> None:
         """All of them at once."""
         self.raw.sendall(b"".join(frames))
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1, 0))
+        self.raw.close()
 
     def frame(self) -> tuple[int, int, int, bytes]:
         """The next one: (kind, flags, stream, payload). Raises EOFError where the client has gone."""
@@ -117,6 +126,7 @@ class Peer:
     def _serve(self, raw: socket.socket, script: Callable[[PeerConnection], None]) -> None:
         try:
             script(PeerConnection(raw))
+            _end(raw)
         except (EOFError, ConnectionError):
             pass  # the client has gone
         except Exception as error:  # noqa: BLE001  # told to the test
@@ -128,3 +138,15 @@ class Peer:
         thread = threading.Thread(target=target, args=arguments)
         self._threads.append(thread)
         thread.start()
+
+
+def _end(raw: socket.socket) -> None:
+    """Say that nothing more comes, and take what the client still sends.
+
+    Closing with bytes unread, be it an acknowledgement of settings, makes the system reset the connection, and what the
+    client has not read by then is lost. grpcio 1.68 may also wait for its whole deadline after such a reset.
+    """
+    with suppress(OSError):
+        raw.shutdown(socket.SHUT_WR)
+        while raw.recv(_UNREAD_BYTES):
+            pass

@@ -122,12 +122,15 @@ class TestConnections:
         with Peer(refuse, serve) as peer, make_lane(peer.address, retry=None) as client:
             assert infer(client) == 7
 
-    def test_a_connection_that_is_lost_within_a_call_is_unavailable(self, make_lane: Make) -> None:
+    @pytest.mark.parametrize("abruptly", [False, True], ids=["closed", "reset"])
+    def test_a_connection_that_is_lost_within_a_call_is_unavailable(self, make_lane: Make, *, abruptly: bool) -> None:
         """And tried again where that was asked for."""
 
         def vanish(peer: PeerConnection) -> None:
             peer.greet()
             peer.request()
+            if abruptly:
+                peer.abort()
 
         with Peer(vanish) as peer, make_lane(peer.address, retry=None) as client:
             with pytest.raises(Unavailable, match="the connection was lost") as raised:

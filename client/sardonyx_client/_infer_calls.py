@@ -1,0 +1,179 @@
+"""The inference calls of the synchronous client: alone, joined with others, through shared memory, several at once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from sardonyx_client._errors import ClientError
+from sardonyx_client._timeout import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from sardonyx_client._coalesce import Request
+    from sardonyx_client._coalescer import Coalescer
+    from sardonyx_client._core import Core, Encoded
+    from sardonyx_client._options import Coalesce
+    from sardonyx_client._sender import Sender
+    from sardonyx_client._sharer import Sharer
+    from sardonyx_client._timeout import Timeout
+    from sardonyx_client._values import ParameterValue, Result
+
+__all__ = ["InferCalls"]
+
+
+class InferCalls:
+    """Of one client. Thread-safe.
+
+    Args:
+        core: Of the client.
+        sender: Sends what is not shared. Whoever made it closes it.
+        sharer: Passes large tensors through shared memory; None = they are sent. Closed by :meth:`close`.
+        coalesce: How calls are joined; None = never.
+    """
+
+    def __init__(self, core: Core, sender: Sender, sharer: Sharer | None, coalesce: Coalesce | None) -> None:
+        self._core = core
+        self._sender = sender
+        self._sharer = sharer
+        self._coalescer: Coalescer | None = None
+        if coalesce is not None:
+            from sardonyx_client._coalescer import Coalescer
+
+            self._coalescer = Coalescer(coalesce, self._joined)
+
+    def close(self) -> None:
+        """Cancel what is shared, and let go of the memory."""
+        if self._sharer is not None:
+            self._sharer.close()
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike] | None,
+        named_inputs: Mapping[str, ArrayLike],
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+        timeout_s: Timeout,
+    ) -> Result:
+        """See :meth:`Client.infer`."""
+        core, coalescer = self._core, self._coalescer
+        with core.span("ModelInfer", model):
+            if coalescer is not None:
+                asks = core.joinable(
+                    coalescer.forms,
+                    model,
+                    inputs,
+                    named_inputs,
+                    version=version,
+                    outputs=outputs,
+                    request_id=request_id,
+                    parameters=parameters,
+                )
+                if asks is not None:
+                    return coalescer.infer(asks, core.timeout_s(timeout_s))
+            return self._alone(
+                model,
+                inputs,
+                named_inputs,
+                version=version,
+                outputs=outputs,
+                request_id=request_id,
+                parameters=parameters,
+                timeout_s=timeout_s,
+            )
+
+    def _joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
+        """One request of several callers."""
+        return self._alone(
+            request.model,
+            inputs,
+            {},
+            version=request.version,
+            outputs=request.outputs,
+            request_id="",
+            parameters=request.parameters,
+            timeout_s=timeout_s,
+        )
+
+    def _alone(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike] | None,
+        named_inputs: Mapping[str, ArrayLike],
+        *,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        request_id: str,
+        parameters: Mapping[str, ParameterValue] | None,
+        timeout_s: Timeout,
+    ) -> Result:
+        """One request, through shared memory where its tensors are large and that can be."""
+        core, sharer = self._core, self._sharer
+        if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
+            deadline = Deadline(core.timeout_s(timeout_s))
+            asks = core.request(model, version=version, outputs=outputs, parameters=parameters)
+            shared = sharer.infer(asks, inputs, named_inputs, request_id, deadline)
+            if shared is not None:
+                return shared
+            timeout_s = deadline.left_s
+        encoded = core.encode(
+            model,
+            inputs,
+            named_inputs,
+            version=version,
+            outputs=outputs,
+            request_id=request_id,
+            parameters=parameters,
+        )
+        began_s = time.perf_counter()
+        try:
+            answer = self._sender.infer(model, encoded.message, timeout_s)
+        except ClientError as error:
+            error.request_id = request_id
+            raise
+        if sharer is not None:
+            sharer.sharing.learn(model, len(answer))
+        return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+
+    def many(
+        self,
+        model: str,
+        requests: Iterable[Mapping[str, ArrayLike]],
+        *,
+        window: int,
+        version: str | int,
+        outputs: Sequence[str] | None,
+        parameters: Mapping[str, ParameterValue] | None,
+        timeout_s: Timeout,
+    ) -> Iterator[Result]:
+        """See :meth:`Client.infer_many`."""
+        core, sender = self._core, self._sender
+        waiting: deque[tuple[Encoded, Any, float]] = deque()
+        seconds = core.timeout_s(timeout_s)
+
+        def first() -> Result:
+            encoded, call, began_s = waiting.popleft()
+            answer = sender.answer(call, model, encoded.message, began_s, seconds)
+            return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+
+        try:
+            for inputs in requests:
+                encoded = core.encode(
+                    model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
+                )
+                waiting.append((encoded, sender.start(encoded.message, seconds), time.perf_counter()))
+                if len(waiting) >= window:
+                    yield first()
+            while waiting:
+                yield first()
+        finally:
+            for _, call, _ in waiting:
+                call.cancel()
