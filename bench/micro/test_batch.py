@@ -47,6 +47,6 @@ def test_time_to_scatter(requests: int, one: Workload, measured: Measure[None]) 
     measured(scatter)
     for index, job in enumerate(jobs):
         assert isinstance(job.call, Caller)
-        response = ModelInferResponse.FromString(job.call.answer)
+        response = ModelInferResponse.FromString(bytes(job.call.answer))
         for data, array in zip(response.raw_output_contents, arrays, strict=True):
             assert data == array[index].tobytes()

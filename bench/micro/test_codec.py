@@ -7,6 +7,7 @@ import numpy as np
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
 from sardonyx_server.engine.outputs import BatchOutputs
+from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferResponse
 from sardonyx_wire.requests import Decoded, RequestReader, decode_with_protobuf
 
@@ -28,7 +29,7 @@ def test_time_to_read_with_protobuf_alone(one: Workload, measured: Measure[Decod
     _holds_the_row(one, measured(lambda: decode_with_protobuf(one.message)))
 
 
-def test_time_to_write_an_answer(one: Workload, measured: Measure[bytes]) -> None:
+def test_time_to_write_an_answer(one: Workload, measured: Measure[Message]) -> None:
     """How long does it take to write an answer of shapes that have come before?"""
     plan, _ = one.checked()
     outputs = BatchOutputs(one.outputs(1), has_batch_axis=True)
@@ -37,14 +38,14 @@ def test_time_to_write_an_answer(one: Workload, measured: Measure[bytes]) -> Non
     _holds_the_outputs(one, measured(lambda: plan.response(b"", outputs.tails, data)))
 
 
-def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[bytes]) -> None:
+def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[Message]) -> None:
     """How long does it take to write an answer of shapes that have not come before?"""
     plan, _ = one.checked()
     outputs = BatchOutputs(one.outputs(1), has_batch_axis=True)
     data = outputs.rows(0, 1)
     signature = one.signature
 
-    def write() -> bytes:
+    def write() -> Message:
         return signature.response_template(signature.output_heads(plan, outputs.tails)).fill(b"", data)
 
     _holds_the_outputs(one, measured(write))
@@ -57,8 +58,8 @@ def _holds_the_row(one: Workload, decoded: Decoded) -> None:
     assert [bytes(payload) for payload in payloads] == [array.tobytes() for array in one.row.values()]
 
 
-def _holds_the_outputs(one: Workload, answer: bytes) -> None:
-    response = ModelInferResponse.FromString(answer)
+def _holds_the_outputs(one: Workload, answer: Message) -> None:
+    response = ModelInferResponse.FromString(bytes(answer))
     assert response.model_name == one.name
     for output, data, array in zip(response.outputs, response.raw_output_contents, one.outputs(1), strict=True):
         np.testing.assert_array_equal(np.frombuffer(data, array.dtype).reshape(output.shape), array)

@@ -15,6 +15,7 @@ from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.plan import Plan, Tensor
 from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
 from sardonyx_server.engine.signature import Signature
+from sardonyx_wire.framing import Message
 from sardonyx_wire.requests import RequestReader
 from sardonyx_wire.tensors import TensorSpec
 
@@ -58,7 +59,7 @@ class Caller:
     metadata: Sequence[tuple[str, str | bytes]] = ()
 
     def __init__(self) -> None:
-        self.answer = b""
+        self.answer: Message = b""
         self.error: Exception | None = None
 
     def peer(self) -> str:
@@ -68,7 +69,7 @@ class Caller:
     def watch(self) -> None:
         """It never goes away."""
 
-    def reply(self, message: bytes) -> None:
+    def reply(self, message: Message) -> None:
         """Keep the answer."""
         self.answer = message
 

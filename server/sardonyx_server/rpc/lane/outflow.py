@@ -157,12 +157,13 @@ class Outflow:
 
 def _cut(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
     """Data in frames of at most so many bytes."""
-    size = len(data)
-    if size > frame_bytes:
+    # Of those that are full; the last one may be, too.
+    full_bytes = (max(len(data), 1) - 1) // frame_bytes * frame_bytes
+    if full_bytes:
         full = head(_DATA, 0, stream_id, frame_bytes)
-        for begin in range(0, size - frame_bytes, frame_bytes):
+        for begin in range(0, full_bytes, frame_bytes):
             out += (full, data[begin : begin + frame_bytes])
-        data = data[begin + frame_bytes :]
+        data = data[full_bytes:]
     out += (head(_DATA, 0, stream_id, len(data)), data)
 
 
