@@ -309,6 +309,7 @@ class App:
             stream_method=_STREAM,
             make_intake=lambda: self._make_intake(PublicApi.name),
             authorise=self._authorise,
+            max_message_bytes=settings.max_message_bytes,
         )
 
     def _make_intake(self, transport: str) -> Intake:

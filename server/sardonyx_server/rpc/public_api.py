@@ -28,6 +28,9 @@ __all__ = ["PublicApi", "PublicCall"]
 
 # Some grpcio say None where there is no deadline, others the end of core's clock, some 292 billion years on.
 _NO_DEADLINE_S: Final = 1e12
+# What core reads while it stops it cancels, which callers cannot tell from a cancellation of their own. So long a call
+# that is on its way may take to be handed over: then it is answered, or hears that the server is stopping.
+_ON_THE_WAY_S: Final = 0.02
 
 
 class PublicApi:
@@ -39,6 +42,7 @@ class PublicApi:
         stream_method: Full name of the one that takes a stream of the same requests.
         make_intake: Makes one intake for each thread that reads requests.
         authorise: Raises where a call is not allowed; None allows all.
+        max_message_bytes: Largest message that is sent.
         max_streams: How many streams may be open at a time.
     """
 
@@ -54,6 +58,7 @@ class PublicApi:
         stream_method: str,
         make_intake: Callable[[], Intake],
         authorise: Authorise | None,
+        max_message_bytes: int,
         max_streams: int = MAX_STREAMS,
     ) -> None:
         self._server = server
@@ -70,6 +75,7 @@ class PublicApi:
             make_intake=make_intake,
             authorise=authorise,
             changed=self._changed,
+            max_answer_bytes=max_message_bytes,
             max_streams=max_streams,
         )
         streams: Any = self._streams  # the stubs do not know behaviours that send by callback
@@ -128,6 +134,9 @@ class PublicApi:
         Returns:
             Set when that is over.
         """
+        if grace_s:
+            with self._changed:
+                self._changed.wait_for(lambda: self._hurried, _ON_THE_WAY_S)
         return self._server.stop(grace_s)
 
     def stop(self, patience_s: float = 0.0) -> None:

@@ -47,6 +47,7 @@ class PublicStreams:
         make_intake: Makes one intake for each stream.
         authorise: Raises where a call is not allowed; None allows all.
         changed: Told when a stream has ended; guards :attr:`open`.
+        max_answer_bytes: Largest message that is sent.
         max_streams: How many may be open at a time.
 
     Attributes:
@@ -63,6 +64,7 @@ class PublicStreams:
         make_intake: Callable[[], Intake],
         authorise: Authorise | None,
         changed: threading.Condition,
+        max_answer_bytes: int,
         max_streams: int = MAX_STREAMS,
     ) -> None:
         self._method = method
@@ -70,6 +72,7 @@ class PublicStreams:
         self._make_intake = make_intake
         self._authorise = authorise
         self._changed = changed
+        self._max_answer_bytes = max_answer_bytes
         self._max_streams = max_streams
         self._streams: set[_PublicStream] = set()
         self._draining = False
@@ -81,7 +84,15 @@ class PublicStreams:
         """Runs on a thread of grpc's pool, which it leaves at once."""
         caller = self._make_call(context)
         intake = self._make_intake()
-        stream = _PublicStream(caller, messages, context, send=send, intake=intake, on_ended=self._stream_ended)
+        stream = _PublicStream(
+            caller,
+            messages,
+            context,
+            send=send,
+            intake=intake,
+            max_answer_bytes=self._max_answer_bytes,
+            on_ended=self._stream_ended,
+        )
         try:
             if self._authorise is not None:
                 self._authorise(self._method, caller.metadata, caller.peer())
@@ -129,6 +140,7 @@ class _PublicStream:
         *,
         send: Callable[[bytes | None], None],
         intake: Intake,
+        max_answer_bytes: int,
         on_ended: Callable[[_PublicStream], None],
     ) -> None:
         self._caller = caller
@@ -136,6 +148,7 @@ class _PublicStream:
         self._context = context
         self._send = send
         self._intake = intake
+        self.max_answer_bytes = max_answer_bytes
         self._on_ended = on_ended
         self.metadata: Sequence[tuple[str, str | bytes]] = caller.metadata
         self._stream = Stream(self.metadata)

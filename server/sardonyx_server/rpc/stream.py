@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.errors import ShuttingDown
+from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.status import Status, to_status
 from sardonyx_wire.streams import answer_frame, error_frame, request_id
 
@@ -47,6 +48,11 @@ class Carrier(Protocol):
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for answers any more."""
+        ...
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """Largest message that is sent."""
         ...
 
     @property
@@ -107,8 +113,12 @@ class StreamCall:
         """Nothing to do: a stream is watched from its beginning."""
 
     def reply(self, message: Message) -> None:
-        """Answer. Any thread; never blocks."""
-        self._settle(answer_frame(message))
+        """Answer; an answer that is too large is a failure. Any thread; never blocks."""
+        frame = answer_frame(message)
+        if len(frame) > (most_bytes := self._carrier.max_answer_bytes):
+            self.fail(answer_too_large(len(frame), most_bytes))
+        else:
+            self._settle(frame)
 
     def fail(self, error: Exception) -> None:
         """Answer with the text of an error, or end the stream with it. Any thread; never blocks."""

@@ -11,11 +11,13 @@ import grpc
 import pytest
 
 from sardonyx_server.rpc.lane.lane import Lane, Limits
+from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2_peer import Peer
 from tests.server.rpc.http2_wire import (
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,
+    Kind,
     Setting,
     block,
     data,
@@ -30,11 +32,20 @@ from tests.server.rpc.http2_wire import (
 from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, Calls, opened, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sardonyx_server.engine.call import Call
 
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
 NARROW = PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: 65_535})
+# Room for any answer on each stream, and for little on all.
+NARROW_IN_ALL = PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: MAX_WINDOW})
+MIB = 1 << 20
+# Of a connection whose caller does not read, with what the server reads ahead for a stream, and what is on its way.
+KEPT_MIB = 24
+POUR = "/test.Relayed/Pour"
+UNAVAILABLE = 14
 
 
 def echo(message: bytes, call: Call) -> None:
@@ -51,6 +62,108 @@ def test_compressed_messages_of_a_stream_are_answered_once_each() -> None:
         assert peer.answer(1).well
         assert len(peer.of(1).messages) == 500
         until(lambda: not transport.serving.open_calls)
+
+
+def pouring(count: int, size: int) -> tuple[grpc.GenericRpcHandler, list[int]]:
+    """A method of the stock server that answers with so many messages, and what it has sent so far."""
+    sent: list[int] = []
+
+    def pour(_request: bytes, _context: grpc.ServicerContext) -> Iterator[bytes]:
+        for number in range(count):
+            sent.append(number)
+            yield bytes(size)
+
+    _, service, name = POUR.split("/")
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_stream_rpc_method_handler(pour)
+    return grpc.method_handlers_generic_handler(service, {name: handler}), sent
+
+
+def stands_still(sent: list[int], bystander: Peer) -> bool:
+    """Whether nothing more is sent, while another connection is served 100 times."""
+    before = len(sent)
+    return [bystander.ask() for _ in range(100)] == [b"ask"] * 100 and len(sent) == before
+
+
+def test_who_reads_nothing_has_no_more_of_its_stream_answered() -> None:
+    """100 requests whose answers are 100 MiB, for all of which its windows have room: its socket has not."""
+    sent: list[int] = []
+
+    def react(message: bytes, call: Call) -> None:
+        large = len(message) > len(b"ask")
+        sent.extend([0] * large)
+        call.reply(answer(message, bytes(MIB)) if large else message)
+
+    with (
+        opened("lane", react=react) as transport,
+        Peer(transport.address) as bystander,
+        Peer(transport.address) as peer,
+    ):
+        peer.send(headers(1, block(request_fields(path=STREAM_METHOD))), data(1, prefixed(request("first"))))
+        # From it the server knows how large they are.
+        peer.read_until(lambda: len(peer.of(1).data) > MIB)
+        peer.send(data(1, b"".join(prefixed(request(f"{k:04}")) for k in range(99)), end=True))
+        until(lambda: bool(sent) and stands_still(sent, bystander))
+        assert len(sent) <= KEPT_MIB
+        assert peer.answer(1).well
+        assert len(peer.of(1).messages) == 100
+
+
+def test_who_reads_nothing_has_no_more_relayed() -> None:
+    """Nor has the stock server more asked of it, although the windows of the caller have room."""
+    handler, sent = pouring(100, MIB)
+    with (
+        opened("lane", react=echo, handlers=(handler,)) as transport,
+        Peer(transport.address) as bystander,
+        Peer(transport.address) as peer,
+    ):
+        stream_id = peer.start(path=POUR)
+        until(lambda: bool(sent) and stands_still(sent, bystander))
+        assert len(sent) <= KEPT_MIB
+        assert peer.answer(stream_id).well
+        assert len(peer.of(stream_id).messages) == 100
+
+
+def test_a_stop_does_not_cut_a_relayed_answer_off() -> None:
+    """The stock server has sent all of it; the rest waits for the windows of its caller."""
+    handler, _ = pouring(1, 300_000)
+    with (
+        opened("lane", react=echo, handlers=(handler,)) as transport,
+        Peer(transport.address, NARROW_IN_ALL) as peer,
+        Peer(transport.address) as bystander,
+    ):
+        stream_id = peer.start(path=POUR)
+        peer.read_until(lambda: len(peer.of(stream_id).data) >= START_WINDOW)
+        bystander.settle()
+        assert transport.serving.stop_server(BOUND_S).wait(BOUND_S)
+        peer.read_until(lambda: peer.goaway is not None)
+        peer.send(window_update(0, MAX_WINDOW - START_WINDOW))
+        assert peer.answer(stream_id).well
+        assert peer.of(stream_id).messages == [bytes(300_000)]
+
+
+def test_who_breaks_the_rules_hears_why_on_each_stream() -> None:
+    """Older clients look at nothing else. A call, a stream, a relayed one; and one in the midst of an answer."""
+    handler, _ = pouring(2, 100_000)
+    with (
+        opened("lane", handlers=(handler,)) as transport,
+        Peer(transport.address, NARROW_IN_ALL) as peer,
+    ):
+        midst = peer.start(path=POUR)
+        peer.read_until(lambda: len(peer.of(midst).data) >= START_WINDOW)
+        others = [peer.start(), peer.start(path=STREAM_METHOD), peer.next_stream_id()]
+        peer.send(headers(others[2], block(request_fields(path=POUR))))
+        calls = [transport.calls.take()[1] for _ in range(2)]
+        peer.send(frame(Kind.SETTINGS, 0, 1))
+        while peer.take():
+            pass
+        for one in others:
+            assert peer.of(one).status == UNAVAILABLE
+            assert peer.of(one).trailers["grpc-message"] == "the server ended the connection: settings are damaged"
+        assert peer.of(midst).reset is not None
+        assert peer.goaway is not None
+        for call in calls:
+            assert call.cancelled
+            call.reply(b"too late")
 
 
 def test_a_stop_does_not_cut_an_answer_off() -> None:

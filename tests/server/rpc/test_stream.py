@@ -21,6 +21,7 @@ class Driver:
     """Carries one stream, and writes down what it sends."""
 
     deadline_s = math.inf
+    max_answer_bytes = 1 << 30
 
     def __init__(self, *metadata: tuple[str, str]) -> None:
         self.metadata: Sequence[tuple[str, str | bytes]] = metadata

@@ -105,26 +105,29 @@ def opened(
     react: Callable[[bytes, Call], None] | None = None,
     authorise: Authorise | None = None,
     options: tuple[tuple[str, Any], ...] = (),
+    handlers: tuple[grpc.GenericRpcHandler, ...] = (),
     min_ping_interval_s: float = 0.0,
     **more: Any,
 ) -> Iterator[Transport]:
     """Start a transport by its name; stops it at the end, when every call must have been answered.
 
-    ``more`` is for the transport itself.
+    ``handlers`` are of methods beside the two of the transport, ``more`` is for the transport itself.
     """
     calls: Any = Calls(react)
     lost: list[Exception] = []
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
+    server.add_generic_rpc_handlers(handlers)
     serving: Lane | PublicApi
+    limit = dict(options).get("grpc.max_receive_message_length", -1)
+    max_message_bytes = 1 << 30 if limit < 0 else limit
     if name == "lane":
-        limit = dict(options).get("grpc.max_receive_message_length", -1)
         serving = Lane(
             server,
             methods=(METHOD, STREAM_METHOD),
             intake=calls,
             authorise=authorise,
             limits=Limits(
-                max_message_bytes=1 << 30 if limit < 0 else limit,
+                max_message_bytes=max_message_bytes,
                 unfinished_bytes=32 << 20,
                 min_ping_interval_s=min_ping_interval_s,
             ),
@@ -138,6 +141,7 @@ def opened(
             stream_method=STREAM_METHOD,
             make_intake=lambda: calls,
             authorise=authorise,
+            max_message_bytes=max_message_bytes,
             **more,
         )
     port = serving.listen("127.0.0.1", 0)

@@ -73,6 +73,7 @@ class LaneCall:
 
     Attributes:
         id: Number of the stream.
+        begun: Whether something was sent, beside what windows hold back the rest of: never.
         cancelled: Whether the caller has gone away.
         deadline_s: When the caller gives up, on ``time.monotonic``.
         encoding: How its answer may be compressed; b"" for not at all.
@@ -96,6 +97,7 @@ class LaneCall:
     )  # fmt: skip
 
     streamed = False
+    begun = False
 
     def __init__(self, host: Host, replies: Replies, stream_id: int, request: Request) -> None:
         self._host = host

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+import grpc
+
 from sardonyx_server.errors import MessageTooLarge, Overloaded
 from sardonyx_server.rpc.lane import call as calls
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
@@ -18,6 +20,7 @@ from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow
 from sardonyx_server.rpc.lane.relay import Relayed
 from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
+from sardonyx_server.rpc.status import Status
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     LARGEST_WINDOW_BYTES,
@@ -54,6 +57,7 @@ _HELD_BYTES: Final = 16 << 20
 # gRPC's core cuts a caller off after so many pings that come too soon after each other.
 _PING_STRIKES: Final = 2
 _LAST_ID: Final = 2**31 - 1
+_UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
 _ACK: Final = int(Flag.ACK)
 _PING_BYTES: Final = 8
 _GOAWAY_BYTES: Final = 8
@@ -77,10 +81,12 @@ class Host(calls.Host, Protocol):
 
     Attributes:
         methods: Full names of those that are the lane's own.
+        stopping: The stock server takes no more calls.
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 
     methods: Mapping[bytes, type[LaneCall | LaneStream]]
+    stopping: bool
     min_ping_interval_s: float
 
     def begun(self, call: LaneCall | LaneStream, method: str) -> None:
@@ -141,9 +147,14 @@ class Connection:
         return self.replies.peer
 
     @property
+    def stopping(self) -> bool:
+        """Whether the stock server takes no more calls."""
+        return self._host.stopping
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more is to be said, once all is written."""
-        return self._broken or (self._going and not self._streams)
+        return self._broken or (self._going and not self._streams and not self.outflow.held_bytes)
 
     @property
     def room(self) -> memoryview | None:
@@ -171,9 +182,20 @@ class Connection:
     def _touch(self) -> None:
         self._host.touch(self)
 
+    def written(self) -> None:
+        """The socket has taken all there was: more may be sent."""
+        self.outflow.written()
+        self._go_on()
+
     def break_off(self, error: ConnectionBroken) -> None:
-        """The caller broke the protocol: say so. What is under way on the connection is lost."""
+        """The caller broke the protocol: say so. What is under way on the connection is lost.
+
+        Each call gets the reason as its status: not all clients have an ear for that of the connection.
+        """
         self._broken = True
+        text = f"the server ended the connection: {error}"
+        # Without details: there may be many calls, and this must not be much.
+        self.replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()))
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
         self.replies.put(go_away(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))

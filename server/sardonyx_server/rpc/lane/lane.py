@@ -151,6 +151,7 @@ class Lane:
         self._streams: set[LaneStream] = set()
         self._deadlines = Deadlines()
         self._draining = False
+        self.stopping = False
         self._thread = threading.Thread(target=self._run, name="lane", daemon=True)
         self._received = 0
         self._ended = 0
@@ -231,6 +232,7 @@ class Lane:
         Returns:
             Set when that is over. What was answered may still be on its way to slow callers.
         """
+        self.stopping = True
         stopped, over = self._server.stop(grace_s), threading.Event()
         self.later(self._close_doors)
         if not grace_s:

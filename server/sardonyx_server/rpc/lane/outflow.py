@@ -1,4 +1,8 @@
-"""What goes to one peer, as far as its windows allow (RFC 9113, section 5.2). No I/O."""
+"""What goes to one peer, as far as its windows allow (RFC 9113, section 5.2), and its socket. No I/O.
+
+What has been put here counts as sent: more is read, and more is asked of others, for it. So little may be put ahead of
+what the socket has taken; the rest is held back, as by a window.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,15 @@ from sardonyx_wire.http2.frames import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["NO_WINDOW", "Flow", "Outflow"]
+__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "Outflow"]
 
 NO_WINDOW: Final = 1 << 60
 """Of a stream that somebody else keeps to its window."""
+
+# Data that may be put before the socket has taken what was put earlier: a burst of answers, and one large write.
+_AHEAD_BYTES: Final = 1 << 20
+FEW_BYTES: Final = _AHEAD_BYTES // 2
+"""With less of a window than this, :meth:`Outflow.written` is worth its while."""
 
 _DATA: Final = int(Kind.DATA)
 
@@ -54,17 +63,20 @@ class Outflow:
 
     Attributes:
         out: What is to be written, in order.
-        window: How much the peer takes on the connection now, in bytes.
+        window: How much data may be put now, in bytes: what the peer takes on the connection, or less.
         initial_window: Of a stream that begins now.
         frame_bytes: Largest frame that the peer takes.
-        held_bytes: Data that windows hold back.
+        held_bytes: Data that is held back.
     """
 
-    __slots__ = ("_flows", "frame_bytes", "held_bytes", "initial_window", "out", "window")
+    __slots__ = ("_ahead", "_flows", "_later", "frame_bytes", "held_bytes", "initial_window", "out", "window")
 
     def __init__(self) -> None:
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW_BYTES
+        # What the peer takes beyond that, and how much of it the window may grow by before written().
+        self._later = 0
+        self._ahead = _AHEAD_BYTES - self.window
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.frame_bytes = DEFAULT_FRAME_BYTES
         self.held_bytes = 0
@@ -89,15 +101,28 @@ class Outflow:
             self.held_bytes -= _data_bytes(flow.parts)
         return flow
 
+    def drop_all(self) -> set[int]:
+        """Send no more of any stream. Returns those that had something."""
+        dropped = set(self._flows)
+        for stream_id in dropped:
+            self.drop(stream_id)
+        return dropped
+
     def widen(self, size: int) -> None:
         """The peer takes so many more bytes on the connection.
 
         Raises:
             ConnectionBroken: That is more than it can say.
         """
-        self.window += size
-        if not size or self.window > LARGEST_WINDOW_BYTES:
+        self._later += size
+        if not size or self.window + self._later > LARGEST_WINDOW_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is out of bounds")
+        self._grow()
+
+    def written(self) -> None:
+        """The socket has taken all that was put. To be told at least whenever the window is below FEW_BYTES."""
+        self._ahead = _AHEAD_BYTES - self.window
+        self._grow()
 
     def set_initial_window(self, size: int) -> None:
         """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.
@@ -132,6 +157,12 @@ class Outflow:
                 del self._flows[flow.id]
                 done.append(flow)
         return done
+
+    def _grow(self) -> None:
+        size = min(self._later, self._ahead)
+        self.window += size
+        self._later -= size
+        self._ahead -= size
 
     def _send(self, flow: Flow) -> None:
         parts, out = flow.parts, self.out

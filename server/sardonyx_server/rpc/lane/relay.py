@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import grpc
+
+from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.forwarded import PEER_KEY
-from sardonyx_server.rpc.lane.answers import header_frames
+from sardonyx_server.rpc.lane.answers import header_frames, status_block
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     HEAD,
@@ -29,7 +33,7 @@ from sardonyx_wire.http2.frames import (
     settings,
     window_update,
 )
-from sardonyx_wire.http2.hpack import encode_block
+from sardonyx_wire.http2.hpack import FieldTable, HpackError, decode_block, encode_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,33 +46,38 @@ __all__ = ["Relay", "Relayed"]
 # What the stock server may send ahead of a caller that reads slowly.
 _WINDOW_BYTES: Final = 1 << 20
 _RETURNED_BYTES: Final = 1 << 18
+# Of trailers, which is more than core lets them have.
+_MOST_FIELDS_BYTES: Final = 64 * 1024
 _PEER_KEY: Final = PEER_KEY.encode()
 _END_STREAM: Final = int(Flag.END_STREAM)
 _END_HEADERS: Final = int(Flag.END_HEADERS)
 _ACK: Final = int(Flag.ACK)
+_CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
+# "The header table has no entries": the stock server's first header begins with it, as it was asked to.
+_NO_TABLE: Final = b"\x20"
 
 
 class Relayed:
     """One relayed stream.
 
     Attributes:
+        begun: The stock server has begun to answer.
         id: Its number.
         relay: That it goes by.
         flow: What goes to the stock server.
         caller_ended: The caller has sent all it will.
         held: Bytes that the stock server does not take yet.
         used: Bytes that went on and that the caller has not been given back yet.
-        answered: The stock server has begun to answer.
         server_ended: It has sent all it will.
     """
 
-    __slots__ = ("answered", "caller_ended", "flow", "held", "id", "relay", "server_ended", "used")
+    __slots__ = ("begun", "caller_ended", "flow", "held", "id", "relay", "server_ended", "used")
 
     def __init__(self, stream_id: int, relay: Relay, window: int) -> None:
         self.id = stream_id
         self.relay = relay
         self.caller_ended = False
-        self.answered = self.server_ended = False
+        self.begun = self.server_ended = False
         self.held = self.used = 0
         self.flow = Flow(stream_id, window, self._sent)
 
@@ -202,6 +211,11 @@ class Relay:
             position = end
         self._rest = data[position:]
 
+    def written(self) -> None:
+        """The socket has taken all there was: more may be sent."""
+        self.outflow.written()
+        self._go_on()
+
     def break_off(self, error: ConnectionBroken) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
         """It broke the protocol."""
         self.lost()
@@ -212,7 +226,7 @@ class Relay:
         self.finished = True
         for stream in list(self._streams.values()):
             # What was not begun may safely be tried again.
-            self._end(stream, ErrorCode.CANCEL if stream.answered else ErrorCode.REFUSED_STREAM)
+            self._end(stream, ErrorCode.CANCEL if stream.begun else ErrorCode.REFUSED_STREAM)
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         stream = self._streams.get(stream_id)
@@ -250,7 +264,9 @@ class Relay:
             return
         block, self._block = self._block, b""
         if stream is not None:
-            stream.answered = True
+            if self._block_ends and self._connection.stopping:
+                block = _final(block, first=not stream.begun)
+            stream.begun = True
             self._connection.relayed(stream, header_frames(stream.id, block, end=self._block_ends))
             stream.server_ended = self._block_ends
             self._see_end(stream)
@@ -308,3 +324,19 @@ class Relay:
         if not self.outflow.out:
             self._touch(self)
         self.outflow.out.append(frames)
+
+
+def _final(block: bytes, *, first: bool) -> bytes:
+    """The header block that ends an answer of a stock server that stops.
+
+    Core cancels what it has read and not handed over when it begins to stop, and what has no answer when its time is
+    up. The caller, who has cancelled nothing, hears that the server is stopping.
+    """
+    try:
+        fields = dict(decode_block(block, FieldTable(0), most_bytes=_MOST_FIELDS_BYTES))
+    except HpackError:
+        return block
+    if fields.get(b"grpc-status") != _CANCELLED:
+        return block
+    status = to_status(ShuttingDown("the server stopped before it answered; send it to another server"))
+    return block[: block.startswith(_NO_TABLE)] + status_block(status, first=first)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import DeadlineExceeded, MessageTooLarge
+from sardonyx_server.errors import DeadlineExceeded
+from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.lane.answers import (
     WELL,
     answer_frames,
@@ -128,8 +129,8 @@ class Replies:
     def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
         """End a stream; None = well. ``first``: nothing was sent before."""
         if self.streams.pop(stream.id, None) is not None:
-            block = status_block(failure, first=first)
-            self.put(header_frames(stream.id, self._opened(block) if first else block, end=True) + _last(stream))
+            self._put_status(stream.id, status_block(failure, first=first), first=first)
+            self._put_last(stream)
 
     def has(self, call: LaneCall) -> bool:
         """Whether a call is not over yet."""
@@ -147,6 +148,15 @@ class Replies:
         self.streams.pop(call.id, None)
         self.put(reset(call.id, ErrorCode.CANCEL))
         return True
+
+    def cut_off(self, status: Status) -> None:
+        """The connection ends: say so on every stream, or cancel it where it is in the midst of a message."""
+        held = self.outflow.drop_all()
+        for stream_id in held:
+            self.put(reset(stream_id, ErrorCode.CANCEL))
+        for call in self.streams.values():
+            if call.id not in held:
+                self._put_status(call.id, status_block(status, first=not call.begun), first=not call.begun)
 
     def forget(self, stream_id: int) -> None:
         """A call has sent its answer."""
@@ -167,7 +177,15 @@ class Replies:
         out.append(frames)
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        self.put(header_frames(call.id, self._opened(failure_block(error)), end=True) + _last(call))
+        self._put_status(call.id, failure_block(error), first=True)
+        self._put_last(call)
+
+    def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:
+        self.put(header_frames(stream_id, self._opened(block) if first else block, end=True))
+
+    def _put_last(self, call: LaneCall | LaneStream) -> None:
+        if frame := _last(call):
+            self.put(frame)
 
     def _opened(self, block: bytes) -> bytes:
         """A header block, after the change of the header table that has to come first, if one has to."""
@@ -181,10 +199,7 @@ class Replies:
         limit = self._host.max_message_bytes
         if len(message) > limit:
             del self.streams[call.id]
-            text = f"the answer is larger than max_message_bytes: it has {len(message)} bytes, {limit} are sent"
-            self._put_failure(
-                call, MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")
-            )
+            self._put_failure(call, answer_too_large(len(message), limit))
             return
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened)

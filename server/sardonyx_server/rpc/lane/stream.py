@@ -45,6 +45,7 @@ class LaneStream:
 
     Attributes:
         id: Number of the stream.
+        begun: Whether something was sent.
         deadline_s: When the caller gives it up, on ``time.monotonic``.
         encoding: How its answers may be compressed; b"" for not at all.
         ended: Whether it is over for the caller; the engine may still have something of it.
@@ -55,7 +56,6 @@ class LaneStream:
     __slots__ = (
         "__weakref__",
         "_assembly",
-        "_begun",
         "_handing_on",
         "_host",
         "_over",
@@ -65,6 +65,7 @@ class LaneStream:
         "_stream",
         "_unread",
         "_used",
+        "begun",
         "deadline_s",
         "encoding",
         "ended",
@@ -86,7 +87,7 @@ class LaneStream:
         self._position = 0
         self._assembly: Assembly | None = None
         self._used = 0
-        self._begun = False
+        self.begun = False
         self._over = False
         self._handing_on = False
         self.ended = False
@@ -100,6 +101,11 @@ class LaneStream:
     def cancelled(self) -> bool:
         """Whether nobody waits for answers any more."""
         return self._stream.cancelled
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """Largest message that is sent."""
+        return self._host.max_message_bytes
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
@@ -197,14 +203,14 @@ class LaneStream:
             return
         self._take_in()
         while (frame := stream.next_frame()) is not None:
-            first, self._begun = not self._begun, True
+            first, self.begun = not self.begun, True
             if not replies.send_message(self, frame, first=first):
                 return
             stream.sent()
         if stream.wants_message:
             self._take_in()
         if stream.is_over and not self.ended:
-            replies.end_stream(self, stream.failure, first=not self._begun)
+            replies.end_stream(self, stream.failure, first=not self.begun)
             self._end()
 
     def _take_in(self) -> None:

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.outflow import FEW_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ _LARGE_READ_BYTES: Final = 256 * 1024
 # More than this is written from where it lies.
 _JOINED_BYTES: Final = 128 * 1024
 _BUFFERS: Final = 256
-# Who does not read its answers is not read either, once so much waits for it.
+# Who does not read its answers is not read either, once so much waits for its socket.
 _MOST_WAITING_BYTES: Final = 4 << 20
 # How long the other side has to close, once all is said: it may still be reading.
 _LINGER_S: Final = 2.0
@@ -60,6 +61,9 @@ class Owner(Protocol):
 
     def filled(self, size: int) -> None:
         """So many bytes were read into :attr:`room`."""
+
+    def written(self) -> None:
+        """The socket has taken all there was, and the outflow's window is small."""
 
     def break_off(self, error: ConnectionBroken) -> None:
         """The other side broke the protocol."""
@@ -164,8 +168,8 @@ class Wire:
         if self._waiting:
             self._waiting_bytes = sum(map(len, self._waiting))
             self._write_on()
-        elif self.owner.finished:
-            self._say_all()
+        else:
+            self._all_written()
 
     def close(self) -> None:
         """Close it now, and tell the owner."""
@@ -232,15 +236,23 @@ class Wire:
         except OSError:
             self.close()
             return
-        if not waiting and self.owner.finished and not self.owner.outflow.out:
+        self._watch()
+        if not waiting and not self.owner.outflow.out:
+            self._all_written()
+
+    def _all_written(self) -> None:
+        owner = self.owner
+        if owner.outflow.window < FEW_BYTES:
+            owner.written()
+        if owner.finished and not owner.outflow.out:
             self._say_all()
-        else:
-            self._watch()
 
     def _watch(self) -> None:
-        events = _READ if self._waiting_bytes <= _MOST_WAITING_BYTES else 0
+        events = _READ
         if self._waiting:
-            events |= select.EPOLLOUT
+            # What is held back then is held back by the socket, too.
+            too_much = self._waiting_bytes + self.owner.outflow.held_bytes > _MOST_WAITING_BYTES
+            events = select.EPOLLOUT if too_much else _READ | select.EPOLLOUT
         if events != self._events:
             self._events = events
             self._epoll.modify(self.fd, events)
