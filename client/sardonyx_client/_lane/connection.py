@@ -16,7 +16,6 @@ from sardonyx_client._lane.stream import Stream
 from sardonyx_wire.http2.frames import (
     SETTING,
     ErrorCode,
-    Flag,
     Kind,
     Setting,
     frame,
@@ -25,6 +24,7 @@ from sardonyx_wire.http2.frames import (
     window_update,
 )
 from sardonyx_wire.http2.hpack import HpackError
+from sardonyx_wire.http2.numbers import ACK, END_HEADERS, HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +36,6 @@ __all__ = ["Connection"]
 # How much of the connection's window is used up before the server gets it back: no call ever waits for it.
 _RETURNED_BYTES: Final = 1 << 30
 _LAST_STREAM_ID: Final = 2**31 - 1
-_ACK: Final = int(Flag.ACK)
-_END_HEADERS: Final = int(Flag.END_HEADERS)
-_HEADERS: Final = int(Kind.HEADERS)
 
 
 class Connection:
@@ -114,7 +111,7 @@ class Connection:
         self.draining = self._next_id > _LAST_STREAM_ID
         stream = Stream(stream_id, Answer(self._max_message_bytes), message, self._outflow.initial_window)
         self._streams[stream_id] = stream
-        self.out.extend((head(_HEADERS, _END_HEADERS, stream_id, len(block)), block))
+        self.out.extend((head(HEADERS, END_HEADERS, stream_id, len(block)), block))
         self._outflow.begin(stream)
         return stream
 
@@ -216,9 +213,9 @@ class Connection:
             stream.answer.reset(code)
 
     def _settings(self, flags: int, stream_id: int, body: memoryview) -> None:
-        if stream_id or len(body) % SETTING.size or (flags & _ACK and body):
+        if stream_id or len(body) % SETTING.size or (flags & ACK and body):
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent damaged settings")
-        if flags & _ACK:
+        if flags & ACK:
             return
         for name, value in SETTING.iter_unpack(body):
             if name == Setting.MAX_CONCURRENT_STREAMS:
@@ -228,7 +225,7 @@ class Connection:
             elif name == Setting.INITIAL_WINDOW_SIZE:
                 self._outflow.set_initial_window(value, self._streams.values())
         self.ready = True
-        self.out.append(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self.out.append(frame(Kind.SETTINGS, ACK, 0, b""))
         self._outflow.go_on()
 
     def _push_promise(self, _flags: int, _stream_id: int, _body: memoryview) -> None:
@@ -237,8 +234,8 @@ class Connection:
     def _ping(self, flags: int, stream_id: int, body: memoryview) -> None:
         if stream_id or len(body) != 8:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent a damaged ping")
-        if not flags & _ACK:
-            self.out.append(frame(Kind.PING, _ACK, 0, bytes(body)))
+        if not flags & ACK:
+            self.out.append(frame(Kind.PING, ACK, 0, bytes(body)))
 
     def _goaway(self, _flags: int, stream_id: int, body: memoryview) -> None:
         if stream_id or len(body) < 8:

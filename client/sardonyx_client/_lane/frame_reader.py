@@ -8,7 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_client._lane.failure import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, ErrorCode, Flag, Kind
+from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, ErrorCode
+from sardonyx_wire.http2.numbers import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_BLOCK_BYTES,
+    PADDED,
+    PRIORITY,
+    PRIORITY_BYTES,
+    SETTINGS,
+    STREAM_BITS,
+)
 
 if TYPE_CHECKING:
 
@@ -35,20 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameReader"]
 
 _READ_BYTES: Final = 64 * 1024
-# A header of more than this is an attack: servers send some hundred bytes.
-_MAX_BLOCK_BYTES: Final = 64 * 1024
-_PRIORITY_BYTES: Final = 5
-_STREAM_BITS: Final = 2**31 - 1
-# As plain numbers: an IntFlag is made anew by each `&`, which takes half a microsecond.
-_END_STREAM: Final = int(Flag.END_STREAM)
-_END_HEADERS: Final = int(Flag.END_HEADERS)
-_PADDED: Final = int(Flag.PADDED)
-_PRIORITY: Final = int(Flag.PRIORITY)
-_DATA: Final = int(Kind.DATA)
-_HEADERS: Final = int(Kind.HEADERS)
-_SETTINGS: Final = int(Kind.SETTINGS)
-_CONTINUATION: Final = int(Kind.CONTINUATION)
-_PIECES: Final = frozenset({_DATA, _HEADERS, _CONTINUATION})
+_PIECES: Final = frozenset({DATA, HEADERS, CONTINUATION})
 
 
 class FrameReader:
@@ -118,16 +118,16 @@ class FrameReader:
         while stop - start >= HEAD_BYTES:
             high, low, kind, flags, stream_id = HEAD.unpack_from(view, start)
             length = high << 8 | low
-            stream_id &= _STREAM_BITS
+            stream_id &= STREAM_BITS
             self._check(kind, length)
             begin = start + HEAD_BYTES
             end = begin + length
-            if kind == _DATA and not flags & _PADDED:
+            if kind == DATA and not flags & PADDED:
                 if end > stop:
-                    self._left, self._left_id, self._left_ends = end - stop, stream_id, flags & _END_STREAM != 0
+                    self._left, self._left_id, self._left_ends = end - stop, stream_id, flags & END_STREAM != 0
                     end = stop
                 sink.used(end - begin)
-                sink.data(stream_id, view[begin:end], end=flags & _END_STREAM != 0 and not self._left)
+                sink.data(stream_id, view[begin:end], end=flags & END_STREAM != 0 and not self._left)
             elif end > stop:
                 return start, HEAD_BYTES + length
             elif kind in _PIECES:
@@ -141,33 +141,33 @@ class FrameReader:
         if length > MAX_FRAME_BYTES:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"the server sent a frame of {length} bytes")
         if not self._started:
-            if kind != _SETTINGS:
+            if kind != SETTINGS:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server does not speak HTTP/2")
             self._started = True
-        if (kind == _CONTINUATION) != (self._block is not None):
+        if (kind == CONTINUATION) != (self._block is not None):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: memoryview) -> None:
         """A whole frame of a header, or of data with padding."""
-        ends = flags & _END_STREAM != 0
-        if kind == _CONTINUATION:
+        ends = flags & END_STREAM != 0
+        if kind == CONTINUATION:
             self._go_on(flags, stream_id, body)
             return
-        if kind == _DATA:
+        if kind == DATA:
             self._sink.used(len(body))
-        if flags & _PADDED:
+        if flags & PADDED:
             if not body or body[0] >= len(body):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server sent a frame that is all padding")
             body = body[1 : len(body) - body[0]]
-        if kind == _DATA:
+        if kind == DATA:
             self._sink.data(stream_id, body, end=ends)
             return
-        if flags & _PRIORITY:
-            if len(body) < _PRIORITY_BYTES:
+        if flags & PRIORITY:
+            if len(body) < PRIORITY_BYTES:
                 raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent a header that is too short")
-            body = body[_PRIORITY_BYTES:]
+            body = body[PRIORITY_BYTES:]
         _check_block(len(body))
-        if flags & _END_HEADERS:
+        if flags & END_HEADERS:
             self._sink.headers(stream_id, bytes(body), end=ends)
         else:
             self._block, self._block_id, self._block_ends = bytearray(body), stream_id, ends
@@ -178,7 +178,7 @@ class FrameReader:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
         block += body
         _check_block(len(block))
-        if flags & _END_HEADERS:
+        if flags & END_HEADERS:
             self._block = None
             self._sink.headers(stream_id, bytes(block), end=self._block_ends)
 
@@ -196,7 +196,7 @@ class FrameReader:
 
 
 def _check_block(size: int) -> None:
-    if size > _MAX_BLOCK_BYTES:
+    if size > MAX_BLOCK_BYTES:
         raise ConnectionBroken(
-            ErrorCode.ENHANCE_YOUR_CALM, f"the server sent a header of more than {_MAX_BLOCK_BYTES} bytes"
+            ErrorCode.ENHANCE_YOUR_CALM, f"the server sent a header of more than {MAX_BLOCK_BYTES} bytes"
         )

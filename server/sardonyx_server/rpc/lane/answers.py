@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.status import to_status
-from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Flag, Kind, frame, head
+from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Kind, frame, head
 from sardonyx_wire.http2.hpack import encode_block
+from sardonyx_wire.http2.numbers import DATA, END_HEADERS, END_STREAM
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.status import Status
@@ -36,8 +37,6 @@ WELL: Final = encode_block([(b"grpc-status", b"0")])
 
 # Of a message these stay as they are (gRPC over HTTP/2, "Percent-Byte-Unencoded").
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-_END_STREAM: Final = int(Flag.END_STREAM)
-_END_HEADERS: Final = int(Flag.END_HEADERS)
 
 
 def opening_block(encoding: bytes) -> bytes:
@@ -67,13 +66,13 @@ def status_block(status: Status | None, *, first: bool) -> bytes:
 
 def header_frames(stream_id: int, block: bytes, *, end: bool, most_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
     """A header in as many frames as it needs."""
-    flags = _END_STREAM if end else 0
+    flags = END_STREAM if end else 0
     if len(block) <= most_bytes:
-        return head(Kind.HEADERS, flags | _END_HEADERS, stream_id, len(block)) + block
+        return head(Kind.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
     pieces = [block[start : start + most_bytes] for start in range(0, len(block), most_bytes)]
     frames = [frame(Kind.HEADERS, flags, stream_id, pieces[0])]
     frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
-    frames.append(frame(Kind.CONTINUATION, _END_HEADERS, stream_id, pieces[-1]))
+    frames.append(frame(Kind.CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
     return b"".join(frames)
 
 
@@ -82,7 +81,6 @@ _OPENING_HEAD: Final = header_frames(0, OPENING, end=False)[:5]
 _WELL_HEAD: Final = header_frames(0, WELL, end=True)[:5]
 _STREAM_ID: Final = struct.Struct(">L")
 _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
-_DATA: Final = int(Kind.DATA)
 
 
 def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
@@ -94,4 +92,4 @@ def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
 def message_head(stream_id: int, length: int) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
-    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, _DATA, 0, stream_id, 0, length)
+    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)

@@ -27,7 +27,6 @@ from sardonyx_wire.http2.frames import (
     MAX_FRAME_BYTES,
     SETTING,
     ErrorCode,
-    Flag,
     Kind,
     Setting,
     frame,
@@ -37,6 +36,7 @@ from sardonyx_wire.http2.frames import (
     window_update,
 )
 from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
+from sardonyx_wire.http2.numbers import ACK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,6 @@ _HELD_BYTES: Final = 16 << 20
 _PING_STRIKES: Final = 2
 _LAST_ID: Final = 2**31 - 1
 _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
-_ACK: Final = int(Flag.ACK)
 _PING_BYTES: Final = 8
 _GOAWAY_BYTES: Final = 8
 # A kind that is obsolete, and only looked at.
@@ -343,9 +342,9 @@ class Connection:
             call.relay.reset(call, code)
 
     def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
-        if stream_id or len(body) % SETTING.size or (flags & _ACK and body):
+        if stream_id or len(body) % SETTING.size or (flags & ACK and body):
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
-        if flags & _ACK:
+        if flags & ACK:
             return
         # Of one that is named twice the last counts: a caller could name one ten thousand times.
         for name, value in dict(SETTING.iter_unpack(body)).items():
@@ -364,13 +363,13 @@ class Connection:
                 self.replies.resized = True
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-        self.replies.put(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self.replies.put(frame(Kind.SETTINGS, ACK, 0, b""))
         self._go_on()
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
         if stream_id or len(body) != _PING_BYTES:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a ping is damaged")
-        if flags & _ACK:
+        if flags & ACK:
             return
         now_s = time.monotonic()
         if now_s - self._pinged_s < self._host.min_ping_interval_s:
@@ -378,7 +377,7 @@ class Connection:
             if self.replies.strikes > _PING_STRIKES:
                 raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._pinged_s = now_s
-        self.replies.put(frame(Kind.PING, _ACK, 0, body))
+        self.replies.put(frame(Kind.PING, ACK, 0, body))
 
     def _on_window_update(self, stream_id: int, body: bytes) -> None:
         size = _word(body) & _LAST_ID

@@ -7,10 +7,25 @@ for each of ten thousand connections would be too many, and most messages are sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode, Flag, Kind
+from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
+from sardonyx_wire.http2.numbers import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_BLOCK_BYTES,
+    PADDED,
+    PADDED_OR_PRIORITY,
+    PRIORITY,
+    PRIORITY_BYTES,
+    SETTINGS,
+    STREAM_BITS,
+)
 
 if TYPE_CHECKING:
 
@@ -34,22 +49,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["FrameReader"]
-
-# A header, or any frame but data, of more than this is an attack.
-_MAX_BLOCK_BYTES: Final = 64 * 1024
-_PRIORITY_BYTES: Final = 5
-_STREAM_BITS: Final = 2**31 - 1
-# As plain numbers: an IntFlag is made anew by each `&`, which takes half a microsecond.
-_DATA: Final = int(Kind.DATA)
-_HEADERS: Final = int(Kind.HEADERS)
-_SETTINGS: Final = int(Kind.SETTINGS)
-_CONTINUATION: Final = int(Kind.CONTINUATION)
-_END_STREAM: Final = int(Flag.END_STREAM)
-_END_HEADERS: Final = int(Flag.END_HEADERS)
-_PADDED: Final = int(Flag.PADDED)
-_PADDED_OR_PRIORITY: Final = int(Flag.PADDED | Flag.PRIORITY)
-_PRIORITY: Final = int(Flag.PRIORITY)
-_ACK: Final = int(Flag.ACK)
 
 
 class FrameReader:
@@ -108,21 +107,21 @@ class FrameReader:
             high, low, kind, flags, stream_id = unpack(data, position)
             begin = position + HEAD_BYTES
             position = begin + (high << 8 | low)
-            if kind == _DATA and position <= stop and not flags & _PADDED and self._regular:
+            if kind == DATA and position <= stop and not flags & PADDED and self._regular:
                 sink.used(position - begin)
-                sink.data(stream_id & _STREAM_BITS, data, begin, position, ends=flags & _END_STREAM != 0)
+                sink.data(stream_id & STREAM_BITS, data, begin, position, ends=flags & END_STREAM != 0)
             elif (
-                kind == _HEADERS
+                kind == HEADERS
                 and position <= stop
-                and flags & _END_HEADERS
-                and position - begin <= _MAX_BLOCK_BYTES
+                and flags & END_HEADERS
+                and position - begin <= MAX_BLOCK_BYTES
                 and self._is_plain(flags)
             ):
-                sink.header(stream_id & _STREAM_BITS, data[begin:position], ends=flags & _END_STREAM != 0)
+                sink.header(stream_id & STREAM_BITS, data[begin:position], ends=flags & END_STREAM != 0)
             elif position <= stop:
-                self._frame(kind, flags, stream_id & _STREAM_BITS, data[begin:position])
+                self._frame(kind, flags, stream_id & STREAM_BITS, data[begin:position])
             else:
-                self._cut_off(kind, flags, stream_id & _STREAM_BITS, data, begin, position)
+                self._cut_off(kind, flags, stream_id & STREAM_BITS, data, begin, position)
                 return
         self._rest = data[position:]
 
@@ -133,11 +132,11 @@ class FrameReader:
 
     @staticmethod
     def _check_size(kind: int, size: int) -> None:
-        if size > (MAX_FRAME_BYTES if kind == _DATA else _MAX_BLOCK_BYTES):
+        if size > (MAX_FRAME_BYTES if kind == DATA else MAX_BLOCK_BYTES):
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
 
     def _is_plain(self, flags: int) -> bool:
-        return self._regular and not flags & _PADDED_OR_PRIORITY
+        return self._regular and not flags & PADDED_OR_PRIORITY
 
     def _rest_of_data(self, data: bytes, stop: int) -> int:
         """Hand on what belongs to a frame that began earlier; returns where the next begins."""
@@ -149,11 +148,11 @@ class FrameReader:
     def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
         """A frame that is not whole yet."""
         self._check_size(kind, end - begin)
-        if kind != _DATA or flags & _PADDED or not self._regular:
+        if kind != DATA or flags & PADDED or not self._regular:
             self._rest = data[begin - HEAD_BYTES :]
             return
         stop = len(data)
-        self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & _END_STREAM != 0
+        self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
         if begin < stop:
             self._sink.used(stop - begin)
             self._sink.data(stream_id, data, begin, stop, ends=False)
@@ -162,40 +161,40 @@ class FrameReader:
         """A whole frame that is not the usual."""
         self._check_size(kind, len(body))
         if not self._regular:
-            if self._block is None and (kind != _SETTINGS or flags & _ACK):
+            if self._block is None and (kind != SETTINGS or flags & ACK):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
-            if self._block is not None and kind != _CONTINUATION:
+            if self._block is not None and kind != CONTINUATION:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
             self._regular = self._block is None
-        if kind == _CONTINUATION:
+        if kind == CONTINUATION:
             self._go_on(flags, stream_id, body)
-        elif kind in {_DATA, _HEADERS}:
+        elif kind in {DATA, HEADERS}:
             self._padded_or_split(kind, flags, stream_id, body)
         else:
             self._sink.control(kind, flags, stream_id, body)
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A header or data with padding, or a header that is only begun."""
-        if kind == _DATA:
+        if kind == DATA:
             self._sink.used(len(body))
-        if flags & _PADDED:
+        if flags & PADDED:
             if not body or body[0] >= len(body):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
-            if kind == _DATA:
+            if kind == DATA:
                 self._sink.padded(stream_id, 1 + body[0])
             body = body[1 : len(body) - body[0]]
-        if kind == _DATA:
-            self._sink.data(stream_id, body, 0, len(body), ends=flags & _END_STREAM != 0)
+        if kind == DATA:
+            self._sink.data(stream_id, body, 0, len(body), ends=flags & END_STREAM != 0)
             return
-        if flags & _PRIORITY:
-            if len(body) < _PRIORITY_BYTES:
+        if flags & PRIORITY:
+            if len(body) < PRIORITY_BYTES:
                 raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
-            body = body[_PRIORITY_BYTES:]
-        if flags & _END_HEADERS:
-            self._sink.header(stream_id, body, ends=flags & _END_STREAM != 0)
+            body = body[PRIORITY_BYTES:]
+        if flags & END_HEADERS:
+            self._sink.header(stream_id, body, ends=flags & END_STREAM != 0)
             return
         self._block, self._block_id, self._block_frames = bytearray(body), stream_id, 1
-        self._block_ends = flags & _END_STREAM != 0
+        self._block_ends = flags & END_STREAM != 0
         self._regular = False
 
     def _go_on(self, flags: int, stream_id: int, body: bytes) -> None:
@@ -206,9 +205,9 @@ class FrameReader:
         block += body
         self._block_frames += 1
         # A frame counts as well: empty ones could go on for ever.
-        if len(block) + self._block_frames * HEAD_BYTES > _MAX_BLOCK_BYTES:
-            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {_MAX_BLOCK_BYTES} bytes")
-        if flags & _END_HEADERS:
+        if len(block) + self._block_frames * HEAD_BYTES > MAX_BLOCK_BYTES:
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {MAX_BLOCK_BYTES} bytes")
+        if flags & END_HEADERS:
             self._block = None
             self._regular = True
             self._sink.header(stream_id, bytes(block), ends=self._block_ends)

@@ -16,9 +16,9 @@ from sardonyx_wire.http2.frames import (
     LARGEST_FRAME_BYTES,
     LARGEST_WINDOW_BYTES,
     ErrorCode,
-    Kind,
     head,
 )
+from sardonyx_wire.http2.numbers import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,8 +32,6 @@ NO_WINDOW: Final = 1 << 60
 _AHEAD_BYTES: Final = 1 << 20
 FEW_BYTES: Final = _AHEAD_BYTES // 2
 """With less of a window than this, :meth:`Outflow.written` is worth its while."""
-
-_DATA: Final = int(Kind.DATA)
 
 
 class Flow:
@@ -191,11 +189,11 @@ def _cut(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | m
     # Of those that are full; the last one may be, too.
     full_bytes = (max(len(data), 1) - 1) // frame_bytes * frame_bytes
     if full_bytes:
-        full = head(_DATA, 0, stream_id, frame_bytes)
+        full = head(DATA, 0, stream_id, frame_bytes)
         for begin in range(0, full_bytes, frame_bytes):
             out += (full, data[begin : begin + frame_bytes])
         data = data[full_bytes:]
-    out += (head(_DATA, 0, stream_id, len(data)), data)
+    out += (head(DATA, 0, stream_id, len(data)), data)
 
 
 def _data_bytes(parts: Iterable[memoryview | bytes]) -> int:

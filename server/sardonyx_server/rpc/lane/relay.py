@@ -25,7 +25,6 @@ from sardonyx_wire.http2.frames import (
     PREFACE,
     SETTING,
     ErrorCode,
-    Flag,
     Kind,
     Setting,
     frame,
@@ -34,6 +33,7 @@ from sardonyx_wire.http2.frames import (
     window_update,
 )
 from sardonyx_wire.http2.hpack import FieldTable, HpackError, decode_block, encode_block
+from sardonyx_wire.http2.numbers import ACK, END_HEADERS, END_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +49,6 @@ _RETURNED_BYTES: Final = 1 << 18
 # Of trailers, which is more than core lets them have.
 _MOST_FIELDS_BYTES: Final = 64 * 1024
 _PEER_KEY: Final = PEER_KEY.encode()
-_END_STREAM: Final = int(Flag.END_STREAM)
-_END_HEADERS: Final = int(Flag.END_HEADERS)
-_ACK: Final = int(Flag.ACK)
 _CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
 # "The header table has no entries": the stock server's first header begins with it, as it was asked to.
 _NO_TABLE: Final = b"\x20"
@@ -148,7 +145,7 @@ class Relay:
         parts: list[memoryview | bytes] = [memoryview(data)] if data else []
         if end:
             stream.caller_ended = True
-            parts.append(frame(Kind.DATA, _END_STREAM, stream.id, b""))
+            parts.append(frame(Kind.DATA, END_STREAM, stream.id, b""))
         was_empty = not self.outflow.out
         self.outflow.send(stream.flow, *parts)
         if was_empty and self.outflow.out:
@@ -238,10 +235,10 @@ class Relay:
             self._on_window_update(stream, stream_id, int.from_bytes(body))
         elif kind == Kind.RST_STREAM and stream is not None:
             self._end(stream, int.from_bytes(body))
-        elif kind == Kind.SETTINGS and not flags & _ACK:
+        elif kind == Kind.SETTINGS and not flags & ACK:
             self._on_settings(body)
-        elif kind == Kind.PING and not flags & _ACK:
-            self._put(frame(Kind.PING, _ACK, 0, body))
+        elif kind == Kind.PING and not flags & ACK:
+            self._put(frame(Kind.PING, ACK, 0, body))
         elif kind == Kind.GOAWAY:
             self._on_goaway(int.from_bytes(body[:4]))
 
@@ -251,16 +248,16 @@ class Relay:
             return
         if body:
             self._connection.relayed(stream, memoryview(body))
-        if flags & _END_STREAM:
-            self._connection.relayed(stream, frame(Kind.DATA, _END_STREAM, stream.id, b""))
+        if flags & END_STREAM:
+            self._connection.relayed(stream, frame(Kind.DATA, END_STREAM, stream.id, b""))
             stream.server_ended = True
             self._see_end(stream)
 
     def _on_header(self, stream: Relayed | None, kind: int, flags: int, body: bytes) -> None:
         if kind == Kind.HEADERS:
-            self._block_ends = flags & _END_STREAM != 0
+            self._block_ends = flags & END_STREAM != 0
         self._block += body
-        if not flags & _END_HEADERS:
+        if not flags & END_HEADERS:
             return
         block, self._block = self._block, b""
         if stream is not None:
@@ -282,7 +279,7 @@ class Relay:
                     if outflow.flow(stream.id) is None:
                         stream.flow.window += change
                 outflow.set_initial_window(value)
-        self._put(frame(Kind.SETTINGS, _ACK, 0, b""))
+        self._put(frame(Kind.SETTINGS, ACK, 0, b""))
         self._go_on()
 
     def _on_window_update(self, stream: Relayed | None, stream_id: int, size: int) -> None:
