@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import InvalidRequest, ServerError
-from sardonyx_server.rpc.lane.compression import choose, decompress
+from sardonyx_server.rpc.lane.compression import decompress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly
 from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from sardonyx_server.engine.queue import ByteBudget
-    from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.host import Host
     from sardonyx_server.rpc.lane.replies import Replies
     from sardonyx_server.rpc.lane.request import Request
-    from sardonyx_server.rpc.lane.stream import LaneStream
-    from sardonyx_server.rpc.stream import StreamCall
     from sardonyx_wire.framing import Message
 
-__all__ = ["STREAM_WINDOW_BYTES", "Host", "LaneCall"]
+__all__ = ["STREAM_WINDOW_BYTES", "LaneCall"]
 
 STREAM_WINDOW_BYTES: Final = 1 << 20
 """What a caller may send on a stream before it hears more: a picture. A larger message is given its room at once."""
-
-
-class Host(Protocol):
-    """What calls want of the lane. All of it on the lane's thread, but for the two methods that say so."""
-
-    max_message_bytes: int
-    unfinished: ByteBudget
-    compression: Level
-
-    def is_current_thread(self) -> bool:
-        """Whether this is the lane's thread. Any thread."""
-        ...
-
-    def later(self, task: Callable[[], None]) -> None:
-        """Have a task run on the lane's thread. Any thread; never blocks."""
-
-    def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
-        """A message is whole."""
-
-    def watch(self, call: LaneCall) -> None:
-        """Have a call expire at its deadline."""
-
-    def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
-        """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
-
-    def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
-        """A call cannot go on: answer it."""
-
-    def ended(self) -> None:
-        """A call that began is over."""
-
-    def stream_ended(self, stream: LaneStream) -> None:
-        """A stream that began is over, and the engine has nothing of it any more."""
 
 
 class LaneCall:
@@ -109,8 +72,8 @@ class LaneCall:
         self._assembly: Assembly | None = None
         self.id = stream_id
         self.cancelled = False
-        self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
-        self.encoding = choose(host.compression, request.accepted)
+        self.deadline_s = time.monotonic() + request.timeout_s
+        self.encoding = request.answer_encoding
         self.half_closed = False
         self.widened = 0
 
@@ -121,7 +84,7 @@ class LaneCall:
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._replies.peer
+        return self._request.peer
 
     @property
     def ended(self) -> bool:
@@ -198,7 +161,11 @@ class LaneCall:
         self._hand_on()
         self._host.refuse(error, self)
 
-    def all_sent(self) -> None:
+    def widen(self, size: int) -> None:
+        """The caller takes so many more bytes of the answer."""
+        self._replies.widen(self, size)
+
+    def all_sent(self, window: int) -> None:  # noqa: ARG002  # nothing comes after it
         """What windows held back has been sent: its answer."""
         self._replies.forget(self.id)
 

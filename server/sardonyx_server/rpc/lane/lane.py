@@ -26,6 +26,7 @@ from sardonyx_server.rpc.lane.call import LaneCall
 from sardonyx_server.rpc.lane.connection import Connection
 from sardonyx_server.rpc.lane.deadlines import Deadlines
 from sardonyx_server.rpc.lane.doors import Doors, peer_name
+from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
 from sardonyx_server.rpc.lane.stream import LaneStream
 from sardonyx_server.rpc.lane.wire import Wire
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.rpc.lag import LaneLag
     from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_server.rpc.lane.wire import Owner
     from sardonyx_server.rpc.methods import Authorise
     from sardonyx_server.rpc.stream import StreamCall
@@ -133,6 +135,7 @@ class Lane:
         }
         self.max_message_bytes = limits.max_message_bytes
         self.unfinished = ByteBudget(limits.unfinished_bytes)
+        self.held = HeldBytes()
         self.min_ping_interval_s = limits.min_ping_interval_s
         self.compression: Level = compression
         # Linux's abstract name: no file that could be left behind. Whoever is on this machine can see it, as the port.
@@ -309,14 +312,9 @@ class Lane:
         """Somebody has something to be written."""
         self._touched.append(owner)
 
-    def may_hold_more(self) -> bool:
-        """Whether more answers may wait for the windows of callers."""
-        held_bytes = sum(connection.outflow.held_bytes for connection in self._connections())
-        return held_bytes < self.unfinished.limit_bytes
-
-    def relay(self, connection: Connection) -> Relay | None:
+    def relay(self, relays: Relays) -> Relay | None:
         """A way to the stock server; None where it takes no more."""
-        relay = Relay(connection, self.touch)
+        relay = Relay(relays, self.touch)
         try:
             back = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:

@@ -23,7 +23,7 @@ from sardonyx_wire.http2.numbers import DATA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "Outflow"]
+__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "HeldBytes", "Outflow"]
 
 NO_WINDOW: Final = 1 << 60
 """Of a stream that somebody else keeps to its window."""
@@ -32,6 +32,19 @@ NO_WINDOW: Final = 1 << 60
 _AHEAD_BYTES: Final = 1 << 20
 FEW_BYTES: Final = _AHEAD_BYTES // 2
 """With less of a window than this, :meth:`Outflow.written` is worth its while."""
+
+
+class HeldBytes:
+    """What several connections hold back.
+
+    Attributes:
+        bytes: Of data.
+    """
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
 
 
 class Flow:
@@ -59,6 +72,9 @@ class Flow:
 class Outflow:
     """Of one connection.
 
+    Args:
+        held: Counts what this one and others hold back.
+
     Attributes:
         out: What is to be written, in order.
         window: How much data may be put now, in bytes: what the peer takes on the connection, or less.
@@ -67,9 +83,10 @@ class Outflow:
         held_bytes: Data that is held back.
     """
 
-    __slots__ = ("_ahead", "_flows", "_later", "frame_bytes", "held_bytes", "initial_window", "out", "window")
+    __slots__ = ("_ahead", "_flows", "_held", "_later", "frame_bytes", "held_bytes", "initial_window", "out", "window")
 
-    def __init__(self) -> None:
+    def __init__(self, held: HeldBytes) -> None:
+        self._held = held
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW_BYTES
         # What the peer takes beyond that, and how much of it the window may grow by before written().
@@ -83,7 +100,7 @@ class Outflow:
     def send(self, flow: Flow, *parts: memoryview | bytes) -> None:
         """Send more of a stream, or as much as may be sent; the rest follows when it may."""
         flow.parts += parts
-        self.held_bytes += _data_bytes(parts)
+        self._hold(_data_bytes(parts))
         self._send(flow)
         if flow.parts:
             self._flows[flow.id] = flow
@@ -96,7 +113,7 @@ class Outflow:
         """Send no more of a stream. Returns what it had."""
         flow = self._flows.pop(stream_id, None)
         if flow is not None:
-            self.held_bytes -= _data_bytes(flow.parts)
+            self._hold(-_data_bytes(flow.parts))
         return flow
 
     def drop_all(self) -> set[int]:
@@ -156,6 +173,10 @@ class Outflow:
                 done.append(flow)
         return done
 
+    def _hold(self, size: int) -> None:
+        self.held_bytes += size
+        self._held.bytes += size
+
     def _grow(self) -> None:
         size = min(self._later, self._ahead)
         self.window += size
@@ -175,7 +196,7 @@ class Outflow:
             _cut(part[:size], flow.id, self.frame_bytes, out)
             self.window -= size
             flow.window -= size
-            self.held_bytes -= size
+            self._hold(-size)
             if size == len(part):
                 parts.popleft()
             else:

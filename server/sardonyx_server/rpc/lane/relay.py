@@ -1,4 +1,4 @@
-"""The streams of one connection that are not the lane's: they go on to the stock server behind, frame by frame.
+"""A connection to the stock server behind: streams that are not the lane's go on there frame by frame. No I/O.
 
 Streams keep their numbers. Headers of requests are decoded and written anew, because the caller's header table is one
 for all its streams; of the stock server we ask for headers without a table, and those go on as they are. Each side's
@@ -16,7 +16,8 @@ from sardonyx_server.rpc.forwarded import PEER_KEY
 from sardonyx_server.rpc.lane.answers import header_frames, status_block
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
-from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_server.rpc.lane.outflow import HeldBytes, Outflow
+from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
@@ -38,10 +39,11 @@ from sardonyx_wire.http2.numbers import ACK, END_HEADERS, END_STREAM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.connection import Connection
+    from sardonyx_server.rpc.lane.outflow import Flow
+    from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["Relay", "Relayed"]
+__all__ = ["Relay"]
 
 # What the stock server may send ahead of a caller that reads slowly.
 _WINDOW_BYTES: Final = 1 << 20
@@ -54,39 +56,11 @@ _CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
 _NO_TABLE: Final = b"\x20"
 
 
-class Relayed:
-    """One relayed stream.
-
-    Attributes:
-        begun: The stock server has begun to answer.
-        id: Its number.
-        relay: That it goes by.
-        flow: What goes to the stock server.
-        caller_ended: The caller has sent all it will.
-        held: Bytes that the stock server does not take yet.
-        used: Bytes that went on and that the caller has not been given back yet.
-        server_ended: It has sent all it will.
-    """
-
-    __slots__ = ("begun", "caller_ended", "flow", "held", "id", "relay", "server_ended", "used")
-
-    def __init__(self, stream_id: int, relay: Relay, window: int) -> None:
-        self.id = stream_id
-        self.relay = relay
-        self.caller_ended = False
-        self.begun = self.server_ended = False
-        self.held = self.used = 0
-        self.flow = Flow(stream_id, window, self._sent)
-
-    def _sent(self, size: int) -> None:
-        self.relay.sent(self, size)
-
-
 class Relay:
-    """A connection to the stock server, for one caller's.
+    """For one caller's connection.
 
     Args:
-        connection: The caller's.
+        caller: The caller's side.
         touch: Called with this relay when it has something to be written.
 
     Attributes:
@@ -96,14 +70,14 @@ class Relay:
     """
 
     __slots__ = (
-        "_block", "_block_ends", "_connection", "_rest", "_returned", "_streams", "_touch", "finished", "outflow",
+        "_block", "_block_ends", "_caller", "_rest", "_returned", "_streams", "_touch", "finished", "outflow",
         "usable",
     )  # fmt: skip
 
     room = None
 
-    def __init__(self, connection: Connection, touch: Callable[[Relay], None]) -> None:
-        self._connection = connection
+    def __init__(self, caller: Relays, touch: Callable[[Relay], None]) -> None:
+        self._caller = caller
         self._touch = touch
         self._streams: dict[int, Relayed] = {}
         self._rest = b""
@@ -112,14 +86,14 @@ class Relay:
         self._returned = 0
         self.usable = True
         self.finished = False
-        self.outflow = Outflow()
+        self.outflow = Outflow(HeldBytes())
         self._put(
             PREFACE
             + settings(
                 {
                     Setting.HEADER_TABLE_SIZE: 0,
                     Setting.ENABLE_PUSH: 0,
-                    Setting.INITIAL_WINDOW_SIZE: connection.outflow.initial_window,
+                    Setting.INITIAL_WINDOW_SIZE: caller.initial_window,
                 }
             )
             + window_update(0, _WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
@@ -133,7 +107,7 @@ class Relay:
         stream.caller_ended = end
         self._streams[stream_id] = stream
         own = [field for field in fields if field[0] != _PEER_KEY]
-        own.append((_PEER_KEY, self._connection.peer.encode()))
+        own.append((_PEER_KEY, self._caller.peer.encode()))
         self._put(header_frames(stream_id, encode_block(own), end=end))
         return stream
 
@@ -175,7 +149,7 @@ class Relay:
     def sent(self, stream: Relayed, size: int) -> None:
         """So many bytes of a stream went on to the stock server."""
         stream.held -= size
-        self._connection.relayed_used(stream, size)
+        self._caller.used(stream, size)
 
     def give_up(self) -> None:
         """The caller is gone."""
@@ -247,9 +221,9 @@ class Relay:
             self.returned(len(body))  # The caller has gone away.
             return
         if body:
-            self._connection.relayed(stream, memoryview(body))
+            self._caller.send(stream, memoryview(body), self)
         if flags & END_STREAM:
-            self._connection.relayed(stream, frame(Kind.DATA, END_STREAM, stream.id, b""))
+            self._caller.send(stream, frame(Kind.DATA, END_STREAM, stream.id, b""), self)
             stream.server_ended = True
             self._see_end(stream)
 
@@ -261,10 +235,10 @@ class Relay:
             return
         block, self._block = self._block, b""
         if stream is not None:
-            if self._block_ends and self._connection.stopping:
+            if self._block_ends and self._caller.stopping:
                 block = _final(block, first=not stream.begun)
             stream.begun = True
-            self._connection.relayed(stream, header_frames(stream.id, block, end=self._block_ends))
+            self._caller.send(stream, header_frames(stream.id, block, end=self._block_ends), self)
             stream.server_ended = self._block_ends
             self._see_end(stream)
 
@@ -299,13 +273,13 @@ class Relay:
         """Whether both sides have ended a stream. Where only the stock server has, it resets the stream as well."""
         if stream.server_ended and stream.caller_ended:
             self._forget(stream)
-            self._connection.relayed_ended(stream)
+            self._caller.ended(stream)
 
     def _end(self, stream: Relayed, code: int) -> None:
         """The stock server wants no more of a stream, or is gone."""
         self._forget(stream)
-        self._connection.relayed(stream, reset(stream.id, code))
-        self._connection.relayed_ended(stream)
+        self._caller.send(stream, reset(stream.id, code), self)
+        self._caller.ended(stream)
 
     def _forget(self, stream: Relayed) -> None:
         self._streams.pop(stream.id, None)

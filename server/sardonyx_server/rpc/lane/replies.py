@@ -19,13 +19,14 @@ from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
 from sardonyx_wire.framing import Pieces
-from sardonyx_wire.http2.frames import ErrorCode, reset
+from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.call import Host, LaneCall
-    from sardonyx_server.rpc.lane.relay import Relayed
+    from sardonyx_server.rpc.lane.call import LaneCall
+    from sardonyx_server.rpc.lane.host import Host
+    from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.status import Status
     from sardonyx_wire.framing import Message
@@ -61,7 +62,7 @@ class Replies:
         self._touch = touch
         self.peer = peer
         self.streams: dict[int, LaneCall | LaneStream | Relayed] = {}
-        self.outflow = Outflow()
+        self.outflow = Outflow(host.held)
         self.resized = False
         self.strikes = 0
 
@@ -157,6 +158,45 @@ class Replies:
         for call in self.streams.values():
             if call.id not in held:
                 self._put_status(call.id, status_block(status, first=not call.begun), first=not call.begun)
+
+    def drop(self, stream_id: int) -> None:
+        """Nobody waits for a stream any more."""
+        call = self.streams.pop(stream_id, None)
+        flow = self.outflow.drop(stream_id)
+        if flow is not None and flow.on_sent is not None:
+            # The stock server gets its window back.
+            flow.on_sent(sum(len(part) for part in flow.parts if not isinstance(part, bytes)))
+        if call is not None:
+            call.drop()
+
+    def widen(self, call: LaneCall | LaneStream, size: int) -> None:
+        """The caller takes so many more bytes of an answer."""
+        flow = self.outflow.flow(call.id)
+        window = self.outflow.initial_window + call.widened if flow is None else flow.window
+        if window + size > LARGEST_WINDOW_BYTES:
+            self.drop(call.id)
+            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
+        elif flow is None:
+            call.widened += size
+        else:
+            flow.window += size
+            self.go_on(flow)
+
+    def go_on(self, only: Flow | None = None) -> None:
+        """Windows have changed, of one stream or of all: send what may be sent."""
+        outflow = self.outflow
+        if not outflow.held_bytes:
+            return
+        was_empty, held_bytes = not outflow.out, outflow.held_bytes
+        for flow in outflow.go_on(only):
+            call = self.streams.get(flow.id)
+            if call is not None:
+                call.all_sent(flow.window)
+        if outflow.held_bytes < held_bytes:
+            # Who receives may ping: grpc-go does so to measure how much is under way.
+            self.strikes = 0
+        if was_empty and outflow.out:
+            self._touch()
 
     def forget(self, stream_id: int) -> None:
         """A call has sent its answer."""

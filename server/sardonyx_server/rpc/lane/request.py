@@ -7,12 +7,13 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.compression import ENCODINGS
+from sardonyx_server.rpc.lane.compression import ENCODINGS, choose
 from sardonyx_wire.http2.hpack import FieldTable, decode_block, fields_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["HEADER_TABLE_BYTES", "MAX_FIELDS_BYTES", "Request", "RequestReader"]
@@ -41,28 +42,35 @@ _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
 
 class Request:
-    """The header of a request. Shared by all requests of a connection that have the same one: never changed.
+    """Who asks, for what and how. Shared by all requests of a connection with the same header: never changed.
+
+    Args:
+        fields: Of the header, in the order sent.
+        peer: Address of the caller, in gRPC's form.
+        compression: How much work goes into compressing answers.
 
     Attributes:
         fields: In the order sent.
         fields_bytes: Their size.
         path: Full name of the method.
+        peer: As given.
         encoding: How compressed messages of the caller are compressed; b"" where there may be none.
-        accepted: How answers may be.
+        answer_encoding: How its answers may be compressed; b"" for not at all.
         is_grpc: Whether it is a gRPC call whose messages can be read. What is not is for the stock server to refuse.
         timeout_s: How long the caller waits; infinity where it does not say.
     """
 
-    __slots__ = ("accepted", "encoding", "fields", "fields_bytes", "is_grpc", "path", "timeout_s")
+    __slots__ = ("answer_encoding", "encoding", "fields", "fields_bytes", "is_grpc", "path", "peer", "timeout_s")
 
-    def __init__(self, fields: list[Field]) -> None:
+    def __init__(self, fields: list[Field], peer: str, compression: Level) -> None:
         values = dict(fields)
         self.fields = fields
+        self.peer = peer
         self.fields_bytes = fields_bytes(fields)
         self.path = values.get(b":path", b"")
         encoding = values.get(b"grpc-encoding", b"identity")
         self.encoding = encoding if encoding in ENCODINGS else b""
-        self.accepted = values.get(b"grpc-accept-encoding", b"")
+        self.answer_encoding = choose(compression, values.get(b"grpc-accept-encoding", b""))
         timeout = values.get(b"grpc-timeout")
         self.timeout_s = _seconds(timeout)
         self.is_grpc = (
@@ -81,11 +89,18 @@ class Request:
 
 
 class RequestReader:
-    """Reads the header blocks of one connection."""
+    """Reads the header blocks of one connection.
 
-    __slots__ = ("_changes", "_memo", "_table")
+    Args:
+        peer: Address of the caller, in gRPC's form.
+        compression: How much work goes into compressing answers.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_changes", "_compression", "_memo", "_peer", "_table")
+
+    def __init__(self, peer: str, compression: Level) -> None:
+        self._peer = peer
+        self._compression = compression
         self._table = FieldTable(HEADER_TABLE_BYTES)
         self._changes = 0
         self._memo: dict[bytes, Request] = {}
@@ -99,7 +114,8 @@ class RequestReader:
         return self._memo.get(block) or self._read(block)
 
     def _read(self, block: bytes) -> Request:
-        request = Request(decode_block(block, self._table, most_bytes=_MOST_FIELDS_BYTES))
+        fields = decode_block(block, self._table, most_bytes=_MOST_FIELDS_BYTES)
+        request = Request(fields, self._peer, self._compression)
         if self._changes != self._table.changes:
             # What was remembered may say something else from now on, and this block would, too.
             self._changes = self._table.changes

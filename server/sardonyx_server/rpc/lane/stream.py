@@ -5,7 +5,6 @@ An idle one is two objects. All of it happens on the lane's thread, so nothing i
 
 from __future__ import annotations
 
-import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.errors import DeadlineExceeded, ServerError
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
-from sardonyx_server.rpc.lane.compression import choose, decompress
+from sardonyx_server.rpc.lane.compression import decompress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
 from sardonyx_server.rpc.status import to_status
 from sardonyx_server.rpc.stream import Stream, StreamCall
@@ -22,7 +21,7 @@ from sardonyx_wire.http2.frames import ErrorCode, window_update
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_server.rpc.lane.call import Host
+    from sardonyx_server.rpc.lane.host import Host
     from sardonyx_server.rpc.lane.replies import Replies
     from sardonyx_server.rpc.lane.request import Request
 
@@ -92,8 +91,8 @@ class LaneStream:
         self._handing_on = False
         self.ended = False
         self.id = stream_id
-        self.deadline_s = math.inf if request.timeout_s == math.inf else time.monotonic() + request.timeout_s
-        self.encoding = choose(host.compression, request.accepted)
+        self.deadline_s = time.monotonic() + request.timeout_s
+        self.encoding = request.answer_encoding
         self.half_closed = False
         self.widened = 0
 
@@ -114,7 +113,7 @@ class LaneStream:
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._replies.peer
+        return self._request.peer
 
     def settled(self, call: StreamCall) -> None:
         """A request has its answer. Any thread; never blocks."""
@@ -185,8 +184,13 @@ class LaneStream:
         self._stream.abandon()
         self._end()
 
-    def all_sent(self) -> None:
-        """What windows held back has been sent."""
+    def widen(self, size: int) -> None:
+        """The caller takes so many more bytes of answers."""
+        self._replies.widen(self, size)
+
+    def all_sent(self, window: int) -> None:
+        """What windows held back has been sent, and the caller takes so much now."""
+        self.widened = window - self._replies.outflow.initial_window
         if not self.ended:
             self._stream.sent()
             self._advance()

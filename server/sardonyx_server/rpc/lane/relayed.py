@@ -1,0 +1,71 @@
+"""One stream of a caller that the stock server answers: what comes of the caller goes on to it. See relay.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sardonyx_server.rpc.lane.outflow import Flow
+from sardonyx_wire.http2.frames import ErrorCode
+
+if TYPE_CHECKING:
+    from sardonyx_server.rpc.lane.relay import Relay
+
+__all__ = ["Relayed"]
+
+
+class Relayed:
+    """A stream.
+
+    Args:
+        stream_id: Its number, for both sides.
+        relay: That it goes by.
+        window: What the stock server takes of it, in bytes.
+
+    Attributes:
+        id: As given.
+        begun: The stock server has begun to answer.
+        flow: What goes to the stock server.
+        caller_ended: The caller has sent all it will.
+        server_ended: The stock server has sent all it will.
+        held: Bytes that the stock server does not take yet.
+        used: Bytes that went on and that the caller has not been given back yet.
+    """
+
+    __slots__ = ("_relay", "begun", "caller_ended", "flow", "held", "id", "server_ended", "used")
+
+    room = None
+    widened = 0
+    """The stock server keeps to the caller's window by itself."""
+
+    def __init__(self, stream_id: int, relay: Relay, window: int) -> None:
+        self.id = stream_id
+        self._relay = relay
+        self.begun = self.caller_ended = self.server_ended = False
+        self.held = self.used = 0
+        self.flow = Flow(stream_id, window, self._sent)
+
+    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+        """Data came, between two positions; ``ends``: and they were the last."""
+        self._relay.data(self, data[begin:end], end=ends)
+
+    def half_close(self) -> None:
+        """The caller has sent all it will."""
+        self._relay.data(self, b"", end=True)
+
+    def widen(self, size: int) -> None:
+        """The caller takes so many more bytes."""
+        self._relay.widen(self, size)
+
+    def drop(self) -> None:
+        """The caller has gone away."""
+        self._relay.reset(self, ErrorCode.CANCEL)
+
+    def all_sent(self, window: int) -> None:
+        """What windows held back has been sent."""
+
+    def filled(self, size: int, *, ends: bool) -> None:
+        """Never: there is no :attr:`room`."""
+        raise AssertionError(f"bug: {size} bytes were put into no room, {ends=}")
+
+    def _sent(self, size: int) -> None:
+        self._relay.sent(self, size)

@@ -1,0 +1,90 @@
+"""The caller's side of what is relayed: its ways to the stock server, and what comes back by them. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow
+from sardonyx_wire.http2.frames import window_update
+
+if TYPE_CHECKING:
+    from sardonyx_server.rpc.lane.host import Host
+    from sardonyx_server.rpc.lane.relay import Relay
+    from sardonyx_server.rpc.lane.relayed import Relayed
+    from sardonyx_server.rpc.lane.replies import Replies
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = ["Relays"]
+
+# How much of a stream's window is used up before the caller gets it back.
+_RETURNED_BYTES: Final = 1 << 16
+
+
+class Relays:
+    """Of one connection.
+
+    Args:
+        host: The lane.
+        replies: Of the connection.
+    """
+
+    __slots__ = ("_host", "_relays", "_replies")
+
+    def __init__(self, host: Host, replies: Replies) -> None:
+        self._host = host
+        self._replies = replies
+        # The last one takes new streams; those before it have some left.
+        self._relays: list[Relay] = []
+
+    @property
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self._replies.peer
+
+    @property
+    def initial_window(self) -> int:
+        """What the caller takes of a stream that begins, in bytes."""
+        return self._replies.outflow.initial_window
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the stock server takes no more calls."""
+        return self._host.stopping
+
+    def open(self, stream_id: int, fields: list[Field], *, ends: bool) -> Relayed | None:
+        """A stream begins; None where the stock server takes no more."""
+        if not self._relays or not self._relays[-1].usable:
+            relay = self._host.relay(self)
+            if relay is None:
+                return None
+            self._relays = [*(each for each in self._relays if not each.finished), relay]
+        return self._relays[-1].open(stream_id, fields, end=ends)
+
+    def set_initial_window(self, size: int) -> None:
+        """The caller takes so much on each stream."""
+        for relay in self._relays:
+            relay.set_initial_window(size)
+
+    def give_up(self) -> None:
+        """The caller is gone."""
+        for relay in self._relays:
+            relay.give_up()
+
+    # What the stock server sends: see relay.py.
+
+    def send(self, stream: Relayed, part: memoryview | bytes, relay: Relay) -> None:
+        """Data (a view) or frames of a stream, in order. ``relay`` hears how much of it has gone on."""
+        replies = self._replies
+        replies.strikes = 0
+        replies.send(replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, relay.returned), part)
+
+    def ended(self, stream: Relayed) -> None:
+        """A stream is over for both sides."""
+        self._replies.streams.pop(stream.id, None)
+
+    def used(self, stream: Relayed, size: int) -> None:
+        """So many bytes of a stream went on: the caller may send more."""
+        stream.used += size
+        if stream.used >= _RETURNED_BYTES and not stream.caller_ended:
+            self._replies.put(window_update(stream.id, stream.used))
+            stream.used = 0
