@@ -1,0 +1,92 @@
+"""What has come and is not with the models yet: messages of all sockets, dealt with together.
+
+All that the sockets hold is read before any model runs: to dispatch on the first message would give batches of one
+although the rest are already there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from sardonyx_server.engine.call import Call, Refused
+    from sardonyx_server.rpc.lane.call import LaneCall
+    from sardonyx_server.rpc.stream import StreamCall
+
+__all__ = ["STEP", "Burst", "Requests"]
+
+STEP: Final = 16
+"""Messages that make a step of their own: enough for a runner that is free to begin with."""
+
+# A steady stream of messages must not keep the models waiting: dispatch at least this often.
+_MOST: Final = 256
+
+
+class Requests(Protocol):
+    """Where requests go: :class:`~sardonyx_server.engine.intake.Intake`, or what stands in for it."""
+
+    def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
+        """Take one request in."""
+
+    def refuse(self, error: Exception, call: Refused, /) -> None:
+        """Answer a request that belongs to no model."""
+
+    def begin(self) -> None:
+        """Wake runners that have enough to do."""
+
+    def run_waiting(self) -> None:
+        """Set the models to work."""
+
+
+class Burst:
+    """On the lane's thread.
+
+    Args:
+        requests: Where they go.
+
+    Attributes:
+        waiting: Messages that the intake has not got yet, with the time of their arrival.
+        accepted: How many of the burst it has already.
+    """
+
+    __slots__ = ("_requests", "accepted", "waiting")
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self.waiting: deque[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = deque()
+        self.accepted = 0
+
+    @property
+    def is_much(self) -> bool:
+        """Whether not to look for more."""
+        return len(self.waiting) + self.accepted >= _MOST
+
+    def add(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
+        """A message is whole."""
+        self.waiting.append((message, call, time.monotonic()))
+
+    def add_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
+        """A message was compressed: it is admitted or refused at once."""
+        self.add(message, call)
+        self._accept_all()
+
+    def take_step(self) -> None:
+        """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
+        self._accept_all()
+        self._requests.begin()
+
+    def dispatch(self) -> None:
+        """Set all models to work on it. Blocks while inline models run."""
+        self._accept_all()
+        self.accepted = 0
+        self._requests.run_waiting()
+
+    def _accept_all(self) -> None:
+        accept, waiting = self._requests.accept, self.waiting
+        while waiting:
+            # Taken out first: accept() may come back here, for what a stream has next.
+            message, call, received_s = waiting.popleft()
+            self.accepted += 1
+            accept(message, call, received_s)

@@ -1,0 +1,272 @@
+"""The loop of the lane's thread: waits for all sockets, reads what is there, runs it, and writes what came of it.
+
+Cheap models run on this thread. Slow models have runner threads, which hand their answers back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.queue import ByteBudget
+from sardonyx_server.errors import ShuttingDown
+from sardonyx_server.rpc.lag import Away
+from sardonyx_server.rpc.lane.burst import STEP, Burst
+from sardonyx_server.rpc.lane.call import LaneCall
+from sardonyx_server.rpc.lane.connection import Connection
+from sardonyx_server.rpc.lane.deadlines import Deadlines
+from sardonyx_server.rpc.lane.doors import Doors, peer_name
+from sardonyx_server.rpc.lane.events import MOST_EVENTS, Events
+from sardonyx_server.rpc.lane.open_calls import OpenCalls
+from sardonyx_server.rpc.lane.outflow import HeldBytes
+from sardonyx_server.rpc.lane.relay import Relay
+from sardonyx_server.rpc.lane.stream import LaneStream
+from sardonyx_server.rpc.lane.wire import Wire
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from sardonyx_server.rpc.lane.back_door import BackDoor
+    from sardonyx_server.rpc.lane.burst import Requests
+    from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.lane import Limits
+    from sardonyx_server.rpc.lane.relays import Relays
+    from sardonyx_server.rpc.lane.wire import Owner
+    from sardonyx_server.rpc.methods import Authorise
+
+__all__ = ["Loop"]
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+# Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
+_MAX_LOOKS: Final = 8
+# How long callers have to close once they have all their answers and were told to go.
+_GOODBYE_S: Final = 0.5
+
+
+class Loop:
+    """See the module, and :class:`~sardonyx_server.rpc.lane.host.Host`, which it is to connections and calls.
+
+    Args:
+        methods: Full names of the unary method, and of the one that takes a stream of the same requests.
+        requests: Where they go.
+        authorise: Raises where a call is not allowed; None allows all.
+        cores: That this process may use.
+        compression: How much work goes into compressing answers, for callers that accept it.
+        limits: Of what callers may do.
+        back_door: The way to the stock server.
+
+    Attributes:
+        doors: Where callers come in.
+        calls: That are open.
+        streams: Those of them that are streams.
+        away: How late the thread gets to its events.
+        stopping: See Host; set by any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        methods: tuple[str, str],
+        requests: Requests,
+        authorise: Authorise | None,
+        cores: int,
+        compression: Level,
+        limits: Limits,
+        back_door: BackDoor,
+    ) -> None:
+        unary, streamed = methods
+        self.methods: Mapping[bytes, type[LaneCall | LaneStream]] = {
+            unary.encode(): LaneCall,
+            streamed.encode(): LaneStream,
+        }
+        self.max_message_bytes = limits.max_message_bytes
+        self.min_ping_interval_s = limits.min_ping_interval_s
+        self.compression: Level = compression
+        self.unfinished = ByteBudget(limits.unfinished_bytes)
+        self.held = HeldBytes()
+        self.stopping = False
+        self._authorise = authorise
+        self._back_door = back_door
+        self._thread_id = 0
+        self._events = Events(cores)
+        self._requests = requests
+        self._burst = Burst(requests)
+        self._deadlines = Deadlines()
+        self.doors = Doors(self._events.epoll, self._on_connected)
+        self.calls = OpenCalls()
+        self.streams: set[LaneStream] = set()
+        self.away = Away(time.monotonic)
+        # Without a call in between: they are of each request.
+        self.take_in = self._burst.add
+        self.take_in_now = self._burst.add_now
+        self.watch: Callable[[LaneCall], None] = self._deadlines.add
+        self.ended = self.calls.ended
+        self.later = self._events.later
+        # Those who have something to be written.
+        self._touched: list[Owner] = []
+        self.touch: Callable[[Owner], None] = self._touched.append
+        self._wires: dict[int, Wire] = {}
+        self._wire_of: dict[Owner, Wire] = {}
+        self._one_gone = threading.Event()
+        self._draining = False
+        self._closing = False
+        self._over = False
+
+    def run(self, on_lost: Callable[[Exception], None]) -> None:
+        """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
+        self._thread_id = threading.get_ident()
+        try:
+            self._take_events()
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the lane's loop failed")
+            on_lost(error)
+            # Nobody must be kept waiting.
+            self.doors.close()
+        for wire in list(self._wires.values()):
+            wire.close()
+
+    def wait_for_callers(self, patience_s: float) -> None:
+        """Wait until callers have taken what was answered, and closed. Any other thread; blocks."""
+        began_s = time.monotonic()
+        while self._wires and (waited_s := time.monotonic() - began_s) < patience_s:
+            if waited_s >= _GOODBYE_S and not any(wire.is_writing for wire in list(self._wires.values())):
+                break  # Who has heard all and does not close is waited for no longer.
+            self._one_gone.wait(_GOODBYE_S / 10)
+            self._one_gone.clear()
+
+    def free(self) -> None:
+        """Requires: the thread is over, and nobody can be about to wake it."""
+        self._events.close()
+
+    # Tasks.
+
+    def drain_streams(self) -> None:
+        """Take no new streams; end the others when what is in flight is answered."""
+        self._draining = True
+        for stream in list(self.streams):
+            stream.drain()
+
+    def close_doors(self) -> None:
+        """Take no more connections and calls."""
+        self._closing = True
+        self.doors.close()
+        for connection in self._connections():
+            connection.say_goodbye()
+
+    def cancel_all(self) -> None:
+        """End all calls."""
+        for connection in self._connections():
+            connection.cancel_all()
+
+    def end(self) -> None:
+        """End the thread."""
+        self._over = True
+
+    # What connections and calls want: see Host.
+
+    def is_current_thread(self) -> bool:
+        """Whether this is the lane's thread. Any thread."""
+        return threading.get_ident() == self._thread_id
+
+    def begun(self, call: LaneCall | LaneStream, method: str) -> None:
+        """A call came. Raises where it is not allowed."""
+        self.calls.begun += 1
+        if isinstance(call, LaneStream):
+            self.streams.add(call)
+            self._deadlines.add(call)
+        if self._authorise is not None:
+            self._authorise(method, call.metadata, call.peer())
+        if self._draining and isinstance(call, LaneStream):
+            raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
+
+    def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
+        """A call cannot go on: answer it."""
+        self._requests.refuse(error, call)
+
+    def stream_ended(self, stream: LaneStream) -> None:
+        """A stream that began is over, and the engine has nothing of it any more."""
+        self.streams.discard(stream)
+        self.ended()
+
+    def relay(self, relays: Relays) -> Relay | None:
+        """A way to the stock server; None where it takes no more."""
+        back = self._back_door.enter()
+        if back is None:
+            return None
+        relay = Relay(relays, self.touch)
+        self._keep(back, relay)
+        return relay
+
+    def _take_events(self) -> None:
+        events_of, wires, burst, doing = self._events, self._wires, self._burst, self.away.doing
+        poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
+        looks = 0
+        while not self._over:
+            events = poll(0, MOST_EVENTS) if waiting or burst.accepted else events_of.wait(self._patience_s)
+            for fd, mask in events:
+                wire = wires.get(fd)
+                if wire is not None:
+                    wire.on_events(mask)
+                elif fd == waker:
+                    events_of.woken()
+                else:
+                    self.doors.on_event(fd)
+            while tasks:
+                doing(tasks.popleft())
+            looks += 1
+            if (waiting or burst.accepted) and (not events or looks >= _MAX_LOOKS or self._is_whole()):
+                doing(burst.dispatch)
+            elif len(waiting) >= STEP:
+                doing(burst.take_step)
+            if not events or looks >= _MAX_LOOKS:
+                looks = 0
+                self._see_clock(time.monotonic())
+            if self._touched or self._closing:
+                self._flush()
+
+    def _is_whole(self) -> bool:
+        """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""
+        return self._burst.is_much or self.calls.count == 1
+
+    def _patience_s(self, now_s: float) -> float:
+        """How long the thread may sleep; below 0 = for ever."""
+        patience_s = min(self.doors.patience_s(now_s), self._deadlines.patience_s(now_s))
+        return -1 if patience_s == math.inf else patience_s
+
+    def _see_clock(self, now_s: float) -> None:
+        """Do what is due."""
+        self._deadlines.expire(now_s)
+        self.doors.see_clock(now_s)
+
+    def _flush(self) -> None:
+        """Write what there is to say."""
+        touched, wire_of = self._touched, self._wire_of
+        while touched:
+            wire = wire_of.get(touched.pop())
+            if wire is not None:
+                wire.flush()
+        if self._closing:
+            for wire in list(wire_of.values()):
+                wire.close_if_finished()
+
+    def _on_connected(self, connected: socket.socket) -> None:
+        """A caller came in."""
+        self._keep(connected, Connection(self, peer_name(connected)))
+
+    def _keep(self, connected: socket.socket, owner: Owner) -> None:
+        self._wire_of[owner] = self._wires[connected.fileno()] = Wire(
+            connected, owner, self._events.epoll, on_closed=self._forget, on_said_all=self._deadlines.add
+        )
+
+    def _forget(self, wire: Wire) -> None:
+        del self._wires[wire.fd]
+        del self._wire_of[wire.owner]
+        self._one_gone.set()
+
+    def _connections(self) -> list[Connection]:
+        return [owner for owner in self._wire_of if isinstance(owner, Connection)]
