@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
-from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.forwarded import PEER_KEY
-from sardonyx_server.rpc.lane.answers import header_frames, status_block
+from sardonyx_server.rpc.lane.answers import header_frames
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.outflow import HeldBytes, Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
-from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.lane.stopped import heard
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     HEAD,
@@ -33,7 +30,7 @@ from sardonyx_wire.http2.frames import (
     settings,
     window_update,
 )
-from sardonyx_wire.http2.hpack import FieldTable, HpackError, decode_block, encode_block
+from sardonyx_wire.http2.hpack import encode_block
 from sardonyx_wire.http2.numbers import ACK, END_HEADERS, END_STREAM
 
 if TYPE_CHECKING:
@@ -48,12 +45,7 @@ __all__ = ["Relay"]
 # What the stock server may send ahead of a caller that reads slowly.
 _WINDOW_BYTES: Final = 1 << 20
 _RETURNED_BYTES: Final = 1 << 18
-# Of trailers, which is more than core lets them have.
-_MOST_FIELDS_BYTES: Final = 64 * 1024
 _PEER_KEY: Final = PEER_KEY.encode()
-_CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
-# "The header table has no entries": the stock server's first header begins with it, as it was asked to.
-_NO_TABLE: Final = b"\x20"
 
 
 class Relay:
@@ -236,7 +228,7 @@ class Relay:
         block, self._block = self._block, b""
         if stream is not None:
             if self._block_ends and self._caller.stopping:
-                block = _final(block, first=not stream.begun)
+                block = heard(block, first=not stream.begun)
             stream.begun = True
             self._caller.send(stream, header_frames(stream.id, block, end=self._block_ends), self)
             stream.server_ended = self._block_ends
@@ -295,19 +287,3 @@ class Relay:
         if not self.outflow.out:
             self._touch(self)
         self.outflow.out.append(frames)
-
-
-def _final(block: bytes, *, first: bool) -> bytes:
-    """The header block that ends an answer of a stock server that stops.
-
-    Core cancels what it has read and not handed over when it begins to stop, and what has no answer when its time is
-    up. The caller, who has cancelled nothing, hears that the server is stopping.
-    """
-    try:
-        fields = dict(decode_block(block, FieldTable(0), most_bytes=_MOST_FIELDS_BYTES))
-    except HpackError:
-        return block
-    if fields.get(b"grpc-status") != _CANCELLED:
-        return block
-    status = to_status(ShuttingDown("the server stopped before it answered; send it to another server"))
-    return block[: block.startswith(_NO_TABLE)] + status_block(status, first=first)

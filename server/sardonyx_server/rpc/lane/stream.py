@@ -1,22 +1,19 @@
 """One ModelStreamInfer on the lane, and its stream of HTTP/2. See :class:`~sardonyx_server.rpc.stream.Stream`.
 
-An idle one is two objects. All of it happens on the lane's thread, so nothing is locked.
+An idle one is three objects. All of it happens on the lane's thread, so nothing is locked.
 """
 
 from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import DeadlineExceeded, ServerError
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.compression import decompress
-from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
+from sardonyx_server.rpc.lane.incoming import Incoming
 from sardonyx_server.rpc.status import to_status
 from sardonyx_server.rpc.stream import Stream, StreamCall
-from sardonyx_wire.http2.frames import ErrorCode, window_update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,11 +23,6 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.request import Request
 
 __all__ = ["LaneStream"]
-
-# A message that is longer is collected as it comes; shorter ones wait as they are until they are whole.
-_COLLECTED_BYTES: Final = 64 * 1024
-# The caller gets its window back once it has used so much of it.
-_RETURNED_BYTES: Final = STREAM_WINDOW_BYTES // 4
 
 
 class LaneStream:
@@ -54,16 +46,13 @@ class LaneStream:
 
     __slots__ = (
         "__weakref__",
-        "_assembly",
         "_handing_on",
         "_host",
+        "_incoming",
         "_over",
-        "_position",
         "_replies",
         "_request",
         "_stream",
-        "_unread",
-        "_used",
         "begun",
         "deadline_s",
         "encoding",
@@ -81,11 +70,7 @@ class LaneStream:
         self._replies = replies
         self._request = request
         self._stream = Stream(request.metadata)
-        # What has come and was not taken in yet, from a position on.
-        self._unread = bytearray()
-        self._position = 0
-        self._assembly: Assembly | None = None
-        self._used = 0
+        self._incoming = Incoming(host, replies, stream_id, request.encoding)
         self.begun = False
         self._over = False
         self._handing_on = False
@@ -155,22 +140,17 @@ class LaneStream:
         self.half_closed = self.half_closed or ends
         if not self._stream.takes_messages:
             return
-        if self._assembly is not None:
-            self._add(memoryview(data)[begin:end])
-        else:
-            self._unread += data[begin:end]
-            self._check_window()
+        self._incoming.add(data, begin, end)
         self._advance()
 
     @property
     def room(self) -> memoryview | None:
         """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
-        return None if self._assembly is None else self._assembly.room
+        return self._incoming.room
 
     def filled(self, size: int, *, ends: bool) -> None:
         """So many bytes were put into :attr:`room`."""
-        if self._assembly is not None:
-            self._see_whole(self._assembly.filled(size))
+        self._incoming.filled(size)
         self.half_closed = self.half_closed or ends
         self._advance()
 
@@ -220,77 +200,22 @@ class LaneStream:
     def _take_in(self) -> None:
         """Take in the requests that have come, as many as may be in flight."""
         stream = self._stream
-        while stream.wants_message and self._take_next():
-            pass
+        try:
+            while stream.wants_message and (found := self._incoming.take()) is not None:
+                self._hand_on(*found)
+        except ServerError as error:
+            # What comes cannot be read: the stream ends.
+            stream.failure = to_status(error)
+            stream.abandon()
         if self.half_closed and stream.wants_message:
             # Of a message that is not whole nothing more will come.
-            self._drop_unread()
+            self._incoming.drop()
             stream.complete()
 
-    def _take_next(self) -> bool:
-        """Take the next request that has come; whether there was a whole one."""
-        unread, position = self._unread, self._position
-        if self._assembly is not None or len(unread) - position < PREFIX_BYTES:
-            return False
-        prefix = bytes(unread[position : position + PREFIX_BYTES])
-        try:
-            size = checked_size(prefix, self._host.max_message_bytes, self._request.encoding)
-        except ServerError as error:
-            self._fail(error)
-            return False
-        end = position + PREFIX_BYTES + size
-        if end > len(unread):
-            if size > _COLLECTED_BYTES:
-                self._collect(size)
-            return False
-        message = bytes(memoryview(unread)[position + PREFIX_BYTES : end])
-        self._position = end
-        if end == len(unread) or end > _COLLECTED_BYTES:
-            self._unread = unread[end:]
-            self._position = 0
-        self._return(PREFIX_BYTES + size, at_once=False)
-        self._hand_on(message, is_packed=prefix[0] == 1)
-        return True
-
-    def _collect(self, size: int) -> None:
-        """A large message has begun."""
-        assembly = self._assembly = Assembly(
-            self._host.max_message_bytes, self._host.unfinished, self._request.encoding
-        )
-        rest = bytes(memoryview(self._unread)[self._position :])
-        self._unread, self._position = bytearray(), 0
-        # All of it may come at once.
-        self._return(PREFIX_BYTES + size, at_once=True)
-        try:
-            assembly.add(memoryview(rest))
-        except ServerError as error:
-            self._fail(error)
-
-    def _add(self, piece: memoryview) -> None:
-        """A piece of a message that is collected, and what is behind it."""
-        assembly = self._assembly
-        room = None if assembly is None else assembly.room
-        if assembly is None or room is None:
-            raise AssertionError("bug: no message is collected")
-        missing = len(room)
-        self._unread += piece[missing:]
-        self._check_window()
-        self._see_whole(assembly.add(piece[:missing]))
-
-    def _see_whole(self, message: memoryview | None) -> None:
-        if message is not None and self._assembly is not None:
-            is_packed = self._assembly.is_packed
-            self._assembly = None
-            self._hand_on(message, is_packed=is_packed)
-
-    def _hand_on(self, message: bytes | memoryview, *, is_packed: bool) -> None:
-        """A request has come."""
+    def _hand_on(self, message: bytes | memoryview, is_packed: bool) -> None:  # noqa: FBT001  # of take()
+        """A request has come. Raises ServerError where it cannot be read."""
         if is_packed:
-            try:
-                message = decompress(message, self._request.encoding, self._host.max_message_bytes)
-            except ServerError as error:
-                self._fail(error)
-                return
+            message = decompress(message, self._request.encoding, self._host.max_message_bytes)
         call = StreamCall(self, message)
         if not self._stream.take_in(call):
             return
@@ -303,33 +228,11 @@ class LaneStream:
         else:
             self._host.take_in(message, call)
 
-    def _fail(self, error: ServerError) -> None:
-        """What comes cannot be read: the stream ends."""
-        self._stream.failure = to_status(error)
-        self._stream.abandon()
-
-    def _check_window(self) -> None:
-        if len(self._unread) - self._position > STREAM_WINDOW_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
-
-    def _drop_unread(self) -> None:
-        self._unread, self._position = bytearray(), 0
-        if self._assembly is not None:
-            self._assembly.drop()
-            self._assembly = None
-
-    def _return(self, size: int, *, at_once: bool) -> None:
-        """So much of the window was used: the caller may send more."""
-        self._used += size
-        if at_once or self._used >= _RETURNED_BYTES:
-            self._replies.put(window_update(self.id, self._used))
-            self._used = 0
-
     def _end(self) -> None:
         """It is over for its caller."""
         if not self.ended:
             self.ended = True
-            self._drop_unread()
+            self._incoming.drop()
             self._see_over()
 
     def _see_over(self) -> None:
