@@ -1,7 +1,7 @@
 """What goes to one peer, as far as its windows allow (RFC 9113, section 5.2), and its socket. No I/O.
 
-What has been put here counts as sent: more is read, and more is asked of others, for it. So little may be put ahead of
-what the socket has taken; the rest is held back, as by a window.
+What a stream has put counts as sent, and more of it is asked for. So streams that go on may put little ahead of what
+the socket has taken; the rest is held back, as by a window. An answer that is there already may go at once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "HeldBytes", "Outflow"]
 NO_WINDOW: Final = 1 << 60
 """Of a stream that somebody else keeps to its window."""
 
-# Data that may be put before the socket has taken what was put earlier: a burst of answers, and one large write.
+# Data of paced streams that may be put before the socket has taken what was put earlier: a burst, and one large write.
 _AHEAD_BYTES: Final = 1 << 20
 FEW_BYTES: Final = _AHEAD_BYTES // 2
-"""With less of a window than this, :meth:`Outflow.written` is worth its while."""
+"""Once so little more may be put ahead, :meth:`Outflow.written` is worth its while."""
 
 
 class HeldBytes:
@@ -53,6 +53,7 @@ class Flow:
     Args:
         stream_id: Its number.
         window: How much the peer takes on it now, in bytes.
+        paced: Whether it waits for the socket, because more of it is to come.
         on_sent: Told how many bytes of data went on, each time; None = nobody wants to know.
 
     Attributes:
@@ -60,11 +61,14 @@ class Flow:
         window: It can be below 0.
     """
 
-    __slots__ = ("id", "on_sent", "parts", "window")
+    __slots__ = ("id", "on_sent", "paced", "parts", "window")
 
-    def __init__(self, stream_id: int, window: int, on_sent: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, stream_id: int, window: int, *, paced: bool, on_sent: Callable[[int], None] | None = None
+    ) -> None:
         self.id = stream_id
         self.window = window
+        self.paced = paced
         self.parts: deque[memoryview | bytes] = deque()
         self.on_sent = on_sent
 
@@ -77,21 +81,20 @@ class Outflow:
 
     Attributes:
         out: What is to be written, in order.
-        window: How much data may be put now, in bytes: what the peer takes on the connection, or less.
+        window: How much the peer takes on the connection now, in bytes.
+        ahead: How much paced streams may put before :meth:`written`, in bytes.
         initial_window: Of a stream that begins now.
         frame_bytes: Largest frame that the peer takes.
         held_bytes: Data that is held back.
     """
 
-    __slots__ = ("_ahead", "_flows", "_held", "_later", "frame_bytes", "held_bytes", "initial_window", "out", "window")
+    __slots__ = ("_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "window")
 
     def __init__(self, held: HeldBytes) -> None:
         self._held = held
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW_BYTES
-        # What the peer takes beyond that, and how much of it the window may grow by before written().
-        self._later = 0
-        self._ahead = _AHEAD_BYTES - self.window
+        self.ahead = _AHEAD_BYTES
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.frame_bytes = DEFAULT_FRAME_BYTES
         self.held_bytes = 0
@@ -129,15 +132,13 @@ class Outflow:
         Raises:
             ConnectionBroken: That is more than it can say.
         """
-        self._later += size
-        if not size or self.window + self._later > LARGEST_WINDOW_BYTES:
+        self.window += size
+        if not size or self.window > LARGEST_WINDOW_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is out of bounds")
-        self._grow()
 
     def written(self) -> None:
-        """The socket has taken all that was put. To be told at least whenever the window is below FEW_BYTES."""
-        self._ahead = _AHEAD_BYTES - self.window
-        self._grow()
+        """The socket has taken all that was put. To be told at least whenever :attr:`ahead` is below FEW_BYTES."""
+        self.ahead = _AHEAD_BYTES
 
     def set_initial_window(self, size: int) -> None:
         """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.
@@ -177,12 +178,6 @@ class Outflow:
         self.held_bytes += size
         self._held.bytes += size
 
-    def _grow(self) -> None:
-        size = min(self._later, self._ahead)
-        self.window += size
-        self._later -= size
-        self._ahead -= size
-
     def _send(self, flow: Flow) -> None:
         parts, out = flow.parts, self.out
         while parts:
@@ -191,11 +186,15 @@ class Outflow:
                 out.append(parts.popleft())
                 continue
             size = min(len(part), self.window, flow.window)
+            if flow.paced:
+                size = min(size, self.ahead)
             if size <= 0 < len(part):
                 return
             _cut(part[:size], flow.id, self.frame_bytes, out)
             self.window -= size
             flow.window -= size
+            if flow.paced:
+                self.ahead -= size
             self._hold(-size)
             if size == len(part):
                 parts.popleft()

@@ -42,7 +42,7 @@ class Relayed:
         self._relay = relay
         self.begun = self.caller_ended = self.server_ended = False
         self.held = self.used = 0
-        self.flow = Flow(stream_id, window, self._sent)
+        self.flow = Flow(stream_id, window, paced=True, on_sent=self._sent)
 
     def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
         """Data came, between two positions; ``ends``: and they were the last."""

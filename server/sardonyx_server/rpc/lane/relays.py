@@ -76,7 +76,8 @@ class Relays:
         """Data (a view) or frames of a stream, in order. ``relay`` hears how much of it has gone on."""
         replies = self._replies
         replies.strikes = 0
-        replies.send(replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, relay.returned), part)
+        flow = replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, paced=True, on_sent=relay.returned)
+        replies.send(flow, part)
 
     def ended(self, stream: Relayed) -> None:
         """A stream is over for both sides."""

@@ -115,14 +115,18 @@ class Replies:
         opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
         size = len(message) + PREFIX_BYTES
         window = outflow.initial_window + stream.widened
-        if size <= min(outflow.window, window, outflow.frame_bytes, _COPIED_BYTES) and not stream.encoding:
+        if (
+            size <= min(outflow.window, window, outflow.ahead, outflow.frame_bytes, _COPIED_BYTES)
+            and not stream.encoding
+        ):
             outflow.window -= size
+            outflow.ahead -= size
             stream.widened -= size
             self.put(opening + message_head(stream.id, len(message)) + message)
             return True
         if opening:
             self.put(opening)
-        flow = Flow(stream.id, window)
+        flow = Flow(stream.id, window, paced=True)
         self.send(flow, *_message_parts(message, stream.encoding))
         stream.widened = flow.window - outflow.initial_window
         return not flow.parts
@@ -242,7 +246,7 @@ class Replies:
             self._put_failure(call, answer_too_large(len(message), limit))
             return
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
-        flow = Flow(call.id, self.outflow.initial_window + call.widened)
+        flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
         self.send(flow, *_message_parts(message, call.encoding), trailers)
         if not flow.parts:

@@ -63,7 +63,7 @@ class Owner(Protocol):
         """So many bytes were read into :attr:`room`."""
 
     def written(self) -> None:
-        """The socket has taken all there was, and the outflow's window is small."""
+        """The socket has taken all there was, and little more could have been put ahead of it."""
 
     def break_off(self, error: ConnectionBroken) -> None:
         """The other side broke the protocol."""
@@ -242,7 +242,7 @@ class Wire:
 
     def _all_written(self) -> None:
         owner = self.owner
-        if owner.outflow.window < FEW_BYTES:
+        if owner.outflow.ahead < FEW_BYTES:
             owner.written()
         if owner.finished and not owner.outflow.out:
             self._say_all()
