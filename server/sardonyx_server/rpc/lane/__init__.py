@@ -3,21 +3,45 @@
 gRPC's core takes some 20 us for a call of a few bytes, whatever is done with it; this takes 2 to 3. It deals with two
 methods. All others, and headers that are malformed, go on to the stock server frame by frame.
 
-    doors.py         listening
-    wire.py          reading and writing a socket
+A request, from the socket to the model and back:
+
+    wire.py          reads a socket
     frame_reader.py  bytes of a caller -> frames
-    request.py       header block of a request -> what it asks for
-    connection.py    one caller's connection: what it sends, and its streams
+    connection.py    one caller's connection: which stream is whose
+    request.py       header block -> who asks, for what and how
     call.py          one ModelInfer
-    stream.py        one ModelStreamInfer
-    message.py       pieces of a request -> its message
-    compression.py   gzip and deflate
+    message.py       pieces of a message -> the message
+    burst.py         what has come together goes to the models together
     replies.py       what a caller gets
     answers.py       answers and failures -> frames
-    outflow.py       what windows hold back
-    relay.py         the streams of a connection that go on to the stock server
+    outflow.py       what windows and the socket hold back
+    wire.py          writes a socket
+
+Who moves it:
+
+    lane.py          the lane as a transport: listen, start, drain, stop
+    loop.py          its thread: sockets, tasks, models, writing
+    events.py        waiting for sockets and for tasks of other threads
+    doors.py         listening
     deadlines.py     what ends at a point in time
-    lane.py          the thread
+    open_calls.py    how many calls are open, and who waits until none is
+    host.py          what connections and calls want of all that
+
+What else a connection may be sent:
+
+    stream.py        one ModelStreamInfer
+    incoming.py      what comes on it -> messages
+    compression.py   gzip and deflate
+    control.py       settings, pings, resets, windows
+    broken.py        it broke the protocol
+
+All other methods:
+
+    relays.py        the caller's side of them
+    relayed.py       one stream that is relayed
+    relay.py         a connection to the stock server
+    back_door.py     where that listens
+    stopped.py       what is heard of it while it stops
 """
 
 __all__: list[str] = []
