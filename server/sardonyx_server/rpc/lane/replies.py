@@ -116,7 +116,11 @@ class Replies:
         size = len(message) + PREFIX_BYTES
         window = outflow.initial_window + stream.widened
         if (
-            size <= min(outflow.window, window, outflow.ahead, outflow.frame_bytes, _COPIED_BYTES)
+            size <= _COPIED_BYTES
+            and size <= outflow.ahead
+            and size <= outflow.window
+            and size <= window
+            and size <= outflow.frame_bytes
             and not stream.encoding
         ):
             outflow.window -= size

@@ -41,6 +41,7 @@ class LaneStream:
         encoding: How its answers may be compressed; b"" for not at all.
         ended: Whether it is over for the caller; the engine may still have something of it.
         half_closed: Whether the caller has sent all it will.
+        max_answer_bytes: Largest message that is sent.
         widened: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
     """
 
@@ -59,6 +60,7 @@ class LaneStream:
         "ended",
         "half_closed",
         "id",
+        "max_answer_bytes",
         "widened",
     )  # fmt: skip
 
@@ -79,17 +81,13 @@ class LaneStream:
         self.deadline_s = time.monotonic() + request.timeout_s
         self.encoding = request.answer_encoding
         self.half_closed = False
+        self.max_answer_bytes = host.max_message_bytes
         self.widened = 0
 
     @property
     def cancelled(self) -> bool:
         """Whether nobody waits for answers any more."""
         return self._stream.cancelled
-
-    @property
-    def max_answer_bytes(self) -> int:
-        """Largest message that is sent."""
-        return self._host.max_message_bytes
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
@@ -202,7 +200,8 @@ class LaneStream:
         stream = self._stream
         try:
             while stream.wants_message and (found := self._incoming.take()) is not None:
-                self._hand_on(*found)
+                message, is_packed = found
+                self._hand_on(message, is_packed=is_packed)
         except ServerError as error:
             # What comes cannot be read: the stream ends.
             stream.failure = to_status(error)
@@ -212,7 +211,7 @@ class LaneStream:
             self._incoming.drop()
             stream.complete()
 
-    def _hand_on(self, message: bytes | memoryview, is_packed: bool) -> None:  # noqa: FBT001  # of take()
+    def _hand_on(self, message: bytes | memoryview, *, is_packed: bool) -> None:
         """A request has come. Raises ServerError where it cannot be read."""
         if is_packed:
             message = decompress(message, self._request.encoding, self._host.max_message_bytes)
