@@ -24,6 +24,7 @@ Who moves it:
     events.py        waiting for sockets and for tasks of other threads
     doors.py         listening
     deadlines.py     what ends at a point in time
+    owner.py         whose bytes go over a wire
     open_calls.py    how many calls are open, and who waits until none is
     host.py          what connections and calls want of all that
 
@@ -40,6 +41,7 @@ All other methods:
     relays.py        the caller's side of them
     relayed.py       one stream that is relayed
     relay.py         a connection to the stock server
+    stock_reader.py  bytes of that -> frames
     back_door.py     where that listens
     stopped.py       what is heard of it while it stops
 """

@@ -7,26 +7,34 @@ import struct
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.status import to_status
+from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Kind, frame, head
 from sardonyx_wire.http2.hpack import encode_block
 from sardonyx_wire.http2.numbers import DATA, END_HEADERS, END_STREAM
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.status import Status
+    from sardonyx_wire.framing import Message
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = [
+    "COPIED_BYTES",
     "OPENING",
     "WELL",
     "answer_frames",
     "failure_block",
     "header_frames",
     "message_head",
+    "message_parts",
     "opening_block",
     "status_block",
 ]
+
+COPIED_BYTES: Final = 32 * 1024
+"""Answers up to this size are put together with their frames; larger ones are written from where they lie."""
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 OPENING: Final = encode_block(_BEGINNING)
@@ -93,3 +101,15 @@ def message_head(stream_id: int, length: int) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
     return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
+
+
+def message_parts(message: Message, encoding: bytes) -> list[memoryview]:
+    """A message with its prefix, compressed where that is asked for and helps."""
+    if isinstance(message, Pieces) and not encoding:
+        prefix = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
+        return [memoryview(prefix), *(memoryview(piece) for piece in message.pieces)]
+    message = bytes(message)
+    packed = compress(message, encoding) if encoding else None
+    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
+    body = packed or message
+    return [memoryview(prefix + body)] if len(body) <= COPIED_BYTES else [memoryview(prefix), memoryview(body)]

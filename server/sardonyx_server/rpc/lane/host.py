@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.outflow import HeldBytes
+    from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_server.rpc.lane.stream import LaneStream
-    from sardonyx_server.rpc.lane.wire import Owner
     from sardonyx_server.rpc.stream import StreamCall
 
 __all__ = ["Host"]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.lane import Limits
+    from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relays import Relays
-    from sardonyx_server.rpc.lane.wire import Owner
     from sardonyx_server.rpc.methods import Authorise
 
 __all__ = ["Loop"]

@@ -15,11 +15,10 @@ from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.outflow import HeldBytes, Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
+from sardonyx_server.rpc.lane.stock_reader import StockReader
 from sardonyx_server.rpc.lane.stopped import heard
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
-    HEAD,
-    HEAD_BYTES,
     PREFACE,
     SETTING,
     ErrorCode,
@@ -31,7 +30,7 @@ from sardonyx_wire.http2.frames import (
     window_update,
 )
 from sardonyx_wire.http2.hpack import encode_block
-from sardonyx_wire.http2.numbers import ACK, END_HEADERS, END_STREAM
+from sardonyx_wire.http2.numbers import ACK, END_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,10 +60,7 @@ class Relay:
         finished: It is of no use any more.
     """
 
-    __slots__ = (
-        "_block", "_block_ends", "_caller", "_rest", "_returned", "_streams", "_touch", "finished", "outflow",
-        "usable",
-    )  # fmt: skip
+    __slots__ = ("_caller", "_reader", "_returned", "_streams", "_touch", "finished", "outflow", "usable")
 
     room = None
 
@@ -72,9 +68,7 @@ class Relay:
         self._caller = caller
         self._touch = touch
         self._streams: dict[int, Relayed] = {}
-        self._rest = b""
-        self._block = b""
-        self._block_ends = False
+        self._reader = StockReader(self)
         self._returned = 0
         self.usable = True
         self.finished = False
@@ -161,18 +155,7 @@ class Relay:
         Raises:
             ConnectionBroken: It broke the protocol.
         """
-        if self._rest:
-            data = self._rest + data
-        position, stop = 0, len(data)
-        while stop - position >= HEAD_BYTES:
-            high, low, kind, flags, stream_id = HEAD.unpack_from(data, position)
-            begin = position + HEAD_BYTES
-            end = begin + (high << 8 | low)
-            if end > stop:
-                break
-            self._frame(kind, flags, stream_id, data[begin:end])
-            position = end
-        self._rest = data[position:]
+        self._reader.receive(data)
 
     def written(self) -> None:
         """The socket has taken all there was: more may be sent."""
@@ -191,12 +174,22 @@ class Relay:
             # What was not begun may safely be tried again.
             self._end(stream, ErrorCode.CANCEL if stream.begun else ErrorCode.REFUSED_STREAM)
 
-    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+    def on_header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        """A whole header block came."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            if ends and self._caller.stopping:
+                block = heard(block, first=not stream.begun)
+            stream.begun = True
+            self._caller.send(stream, header_frames(stream.id, block, end=ends), self)
+            stream.server_ended = ends
+            self._see_end(stream)
+
+    def on_frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """Any other frame came."""
         stream = self._streams.get(stream_id)
         if kind == Kind.DATA:
             self._on_data(stream, flags, body)
-        elif kind in {Kind.HEADERS, Kind.CONTINUATION}:
-            self._on_header(stream, kind, flags, body)
         elif kind == Kind.WINDOW_UPDATE:
             self._on_window_update(stream, stream_id, int.from_bytes(body))
         elif kind == Kind.RST_STREAM and stream is not None:
@@ -217,21 +210,6 @@ class Relay:
         if flags & END_STREAM:
             self._caller.send(stream, frame(Kind.DATA, END_STREAM, stream.id, b""), self)
             stream.server_ended = True
-            self._see_end(stream)
-
-    def _on_header(self, stream: Relayed | None, kind: int, flags: int, body: bytes) -> None:
-        if kind == Kind.HEADERS:
-            self._block_ends = flags & END_STREAM != 0
-        self._block += body
-        if not flags & END_HEADERS:
-            return
-        block, self._block = self._block, b""
-        if stream is not None:
-            if self._block_ends and self._caller.stopping:
-                block = heard(block, first=not stream.begun)
-            stream.begun = True
-            self._caller.send(stream, header_frames(stream.id, block, end=self._block_ends), self)
-            stream.server_ended = self._block_ends
             self._see_end(stream)
 
     def _on_settings(self, body: bytes) -> None:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.errors import DeadlineExceeded
 from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.lane.answers import (
+    COPIED_BYTES,
     WELL,
     answer_frames,
     failure_block,
     header_frames,
     message_head,
+    message_parts,
     opening_block,
     status_block,
 )
-from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
 from sardonyx_wire.framing import Pieces
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Replies"]
 
-# Answers up to this size are put together with their frames; larger ones are written from where they lie.
-_COPIED_BYTES: Final = 32 * 1024
 # "The header table has no entries from now on": the beginning of a header block.
 _NO_TABLE: Final = b"\x20"
 
@@ -93,7 +92,7 @@ class Replies:
         before, behind = answer_frames(call.id, len(message))
         if isinstance(message, Pieces):
             out += (before, *message.pieces, behind)
-        elif size <= _COPIED_BYTES:
+        elif size <= COPIED_BYTES:
             out.append(before + message + behind)
         else:
             out += (before, message, behind)
@@ -116,7 +115,7 @@ class Replies:
         size = len(message) + PREFIX_BYTES
         window = outflow.initial_window + stream.widened
         if (
-            size <= _COPIED_BYTES
+            size <= COPIED_BYTES
             and size <= outflow.ahead
             and size <= outflow.window
             and size <= window
@@ -131,7 +130,7 @@ class Replies:
         if opening:
             self.put(opening)
         flow = Flow(stream.id, window, paced=True)
-        self.send(flow, *_message_parts(message, stream.encoding))
+        self.send(flow, *message_parts(message, stream.encoding))
         stream.widened = flow.window - outflow.initial_window
         return not flow.parts
 
@@ -252,21 +251,9 @@ class Replies:
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
-        self.send(flow, *_message_parts(message, call.encoding), trailers)
+        self.send(flow, *message_parts(message, call.encoding), trailers)
         if not flow.parts:
             del self.streams[call.id]
-
-
-def _message_parts(message: Message, encoding: bytes) -> list[memoryview]:
-    """A message with its prefix, compressed where that is asked for and helps."""
-    if isinstance(message, Pieces) and not encoding:
-        prefix = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
-        return [memoryview(prefix), *(memoryview(piece) for piece in message.pieces)]
-    message = bytes(message)
-    packed = compress(message, encoding) if encoding else None
-    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
-    body = packed or message
-    return [memoryview(prefix + body)] if len(body) <= _COPIED_BYTES else [memoryview(prefix), memoryview(body)]
 
 
 def _last(call: LaneCall | LaneStream) -> bytes:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.outflow import FEW_BYTES
@@ -18,11 +18,11 @@ from sardonyx_server.rpc.lane.outflow import FEW_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.outflow import Outflow
+    from sardonyx_server.rpc.lane.owner import Owner
 
 _LOG = logging.getLogger("sardonyx.lane")
 
-__all__ = ["Owner", "Wire"]
+__all__ = ["Wire"]
 
 _READ_BYTES: Final = 64 * 1024
 # While a message of many frames comes.
@@ -35,41 +35,6 @@ _MOST_WAITING_BYTES: Final = 4 << 20
 # How long the other side has to close, once all is said: it may still be reading.
 _LINGER_S: Final = 2.0
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
-
-
-class Owner(Protocol):
-    """Whose bytes go over a wire.
-
-    Attributes:
-        outflow: What is to be written.
-    """
-
-    outflow: Outflow
-
-    def receive(self, data: bytes) -> None:
-        """Bytes were read. Raises ConnectionBroken."""
-
-    @property
-    def room(self) -> memoryview | None:
-        """Where the next bytes may be read to directly, told by :meth:`filled`."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more is to be said, once all is written."""
-        ...
-
-    def filled(self, size: int) -> None:
-        """So many bytes were read into :attr:`room`."""
-
-    def written(self) -> None:
-        """The socket has taken all there was, and little more could have been put ahead of it."""
-
-    def break_off(self, error: ConnectionBroken) -> None:
-        """The other side broke the protocol."""
-
-    def lost(self) -> None:
-        """The wire is closed."""
 
 
 class Wire:
