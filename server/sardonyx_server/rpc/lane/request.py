@@ -100,7 +100,7 @@ class RequestReader:
 
     def __init__(self, peer: str, compression: Level) -> None:
         self._peer = peer
-        self._compression = compression
+        self._compression: Level = compression
         self._table = FieldTable(HEADER_TABLE_BYTES)
         self._changes = 0
         self._memo: dict[bytes, Request] = {}
