@@ -237,7 +237,7 @@ class Sharing:
 
     def _region(self, size_bytes: int, held: list[SharedRegion]) -> Generator[Step, Any, SharedRegion | None]:
         """One region that the server knows, added to ``held``; None where none is needed or none can be had."""
-        if self._pool is None or not size_bytes:
+        if self._pool is None or not self._is_on or not size_bytes:
             return None
         try:
             taken = self._pool.take(size_bytes)

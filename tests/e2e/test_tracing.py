@@ -56,7 +56,8 @@ class Traced:
         """The next so many lines of the file; no more may come by then."""
 
         def read() -> list[str]:
-            return self._file.read_text("utf-8").splitlines()[self._seen :]
+            # What is behind the last end of a line is still being written.
+            return self._file.read_text("utf-8").split("\n")[self._seen : -1]
 
         eventually(lambda: len(read()) >= count, f"{count} lines")
         fresh = read()

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["BatchOutputs", "Outputs", "WholeOutputs"]
+__all__ = ["OWN_SHARE", "BatchOutputs", "Outputs", "WholeOutputs"]
+
+OWN_SHARE: Final = 4
+"""An answer of large rows is sent from the arrays of its run. One that is less than this part of them is copied first:
+a caller that reads slowly would keep the rows of all others in memory."""
 
 _COPIED_BYTES: Final = 64 * 1024
-# An answer of large rows is sent from the arrays of its run. One that is less than this part of them is copied first:
-# a caller that reads slowly would keep the rows of all others in memory.
-_OWN_SHARE: Final = 4
 
 
 class BatchOutputs:
@@ -78,7 +79,7 @@ class BatchOutputs:
 def _cut(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
     """Some of an output: a view of what will be copied anyway, or is a good share of it; else a copy."""
     size = stop - start
-    return data[start:stop] if size < LARGE_BYTES or size * _OWN_SHARE >= len(data) else bytes(data[start:stop])
+    return data[start:stop] if size < LARGE_BYTES or size * OWN_SHARE >= len(data) else bytes(data[start:stop])
 
 
 class WholeOutputs:

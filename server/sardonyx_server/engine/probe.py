@@ -219,7 +219,7 @@ class _Probe:
             if not self._affords(min(runs) + reserve_s):
                 break
             runs.append(trial.time(rows))
-        return CurvePoint(rows=rows, seconds=min(runs), copied_bytes=trial.run_bytes(rows) if rows > 1 else 0)
+        return CurvePoint(rows=rows, seconds=min(runs), copied_bytes=trial.copied_bytes(rows))
 
     def _affords(self, cost_s: float) -> bool:
         return self._clock() + cost_s <= self._deadline_s

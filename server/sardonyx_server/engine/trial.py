@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sardonyx_server.engine.agreement import Difference, Yardstick
+from sardonyx_server.engine.outputs import OWN_SHARE
 from sardonyx_server.errors import ServerError
 from sardonyx_server.text import one_line, quoted
+from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
@@ -80,6 +82,13 @@ class Trial:
     def run_bytes(self, rows: int) -> int:
         """What the inputs and outputs of so many rows are likely to take. Requires: one row was run."""
         return rows * (self.recipe.row_bytes + self._output_bytes)
+
+    def copied_bytes(self, rows: int) -> int:
+        """What the server copies because so many rows share a run, likely. Requires: one row was run."""
+        if rows == 1:
+            return 0
+        outputs = self._output_bytes if rows > OWN_SHARE and self._output_bytes >= LARGE_BYTES else 0
+        return rows * (self.recipe.row_bytes + outputs)
 
     def apart(self, row: int) -> list[NDArray[Any]]:
         """Outputs of this row alone, run at the first question.

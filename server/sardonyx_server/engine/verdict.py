@@ -22,9 +22,9 @@ _EFFICIENT: Final = 1.25
 # weights have emptied by the time the lane goes on. With an MLP of 6.5 MB the server took 105 us a row in batches of 4,
 # 82 us in batches of 16, although a row in the run itself took 32 us in both (2026-11-24).
 _HANDLING_S: Final = 80e-6
-# And for each byte of rows that share a run: inputs are copied into one array, outputs out of one. A picture of 602 kB
-# that comes alone is read where it lies, and the server took 325 us for each in batches of 5 and 307 us for one at a
-# time, although the run itself took a row no longer (2026-11-26).
+# And for each byte that is copied because rows share a run: inputs into one array, large outputs out of one. A picture
+# of 602 kB that comes alone is read where it lies: the server took 325 us for each in batches of 5 and 307 us for one
+# at a time, although the run itself took a row no longer (2026-11-26).
 _COPY_S: Final = 0.14e-9
 
 _UNITS: Final = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))

@@ -8,6 +8,7 @@ from its standard variables (``OTEL_EXPORTER_OTLP_HEADERS`` and others); where t
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.tracing import OK
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.tracing import Trace
 
 __all__ = ["MISSING", "Spans", "is_installed", "otlp_exporter"]
+
+_LOG = logging.getLogger("sardonyx.traces")
 
 MISSING: Final = "OpenTelemetry is not installed: pip install 'sardonyx[otel]'"
 
@@ -83,7 +86,10 @@ class Spans:
     def take(self, traces: Sequence[Trace]) -> None:
         """Make spans of traces and leave them to the exporter."""
         for trace in traces:
-            self._take(trace)
+            try:
+                self._take(trace)
+            except Exception:  # noqa: BLE001  # the others may be kept
+                _LOG.exception("bug: a trace was not kept")
 
     def _take(self, trace: Trace) -> None:
         from opentelemetry.context import Context

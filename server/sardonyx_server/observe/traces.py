@@ -98,7 +98,8 @@ class TraceWriter:
         more = True
         while more:
             waiting = [self._queue.get()]
-            self._stopping.wait(_GATHER_S)
+            if self._queue.qsize() < self._max_waiting // 4:
+                self._stopping.wait(_GATHER_S)
             while not self._queue.empty():
                 waiting.append(self._queue.get())
             more = None not in waiting
