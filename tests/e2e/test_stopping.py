@@ -14,9 +14,11 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from sardonyx_server.errors import CannotListen, SettingsError
+from sardonyx_server.rpc.lane.stopped import STOPPED
 from sardonyx_wire.messages import ModelInferResponse
-from tests.e2e.messages import arrays_of, encoded, gate_request, infer_request
+from tests.e2e.messages import arrays_of, encoded, failure_of, gate_request, infer_request
 from tests.e2e.servers import INFER, TRANSPORTS, Server, eventually
+from tests.server.rpc.transports import stopped_codes
 
 ONLY_TWO: dict[str, Any] = {"model_control_mode": "explicit", "load_model": ("gate", "affine")}
 BOUND_S = 20.0
@@ -74,7 +76,7 @@ def test_a_stop_under_load_loses_no_accepted_request(own: Server) -> None:
         finished = own.stop(0.3)
         results = [end.result() for end in ends]
     assert finished
-    assert {code for _, code in results} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert {code for _, code in results} <= stopped_codes(own.transport)
     assert sum(answered for answered, _ in results) == sum(one.requests for one in counters) - before
 
 
@@ -97,12 +99,15 @@ def test_a_second_stop_hurries(own: Server) -> None:
 
 
 def test_a_stop_whose_time_is_up_ends_what_runs(own: Server) -> None:
-    """The caller gets a status, not silence."""
+    """The caller gets a status, not silence; on the lane one that says why."""
     hold = own.gate.hold("gate")
     call = own.start_infer(gate_request())
     assert hold.entered.wait(BOUND_S)
     assert not own.stop(0.1)
-    assert call.exception().code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    failure = failure_of(call.exception())
+    assert failure.code in stopped_codes(own.transport)
+    if own.transport == "lane":
+        assert failure.message == STOPPED.message
     hold.release()
 
 

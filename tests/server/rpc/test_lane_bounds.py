@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.stopped import STOPPED
 from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2_peer import Peer
 from tests.server.rpc.http2_wire import (
@@ -194,6 +195,28 @@ def test_a_stop_does_not_cut_an_answer_off() -> None:
         assert peer.of(1).messages == [bytes(300_000)]
         stopping.join(BOUND_S)
         assert not stopping.is_alive()
+
+
+def test_who_has_no_answer_when_the_time_to_stop_is_up_hears_why() -> None:
+    """A call, a stream, and one whose message is still to come; one in the midst of an answer is reset."""
+    with opened("lane") as transport, Peer(transport.address, NARROW_IN_ALL) as peer:
+        midst = peer.start()
+        transport.calls.take()[1].reply(bytes(300_000))
+        peer.read_until(lambda: len(peer.of(midst).data) >= START_WINDOW)
+        others = [peer.start(), peer.start(path=STREAM_METHOD), peer.next_stream_id()]
+        peer.send(headers(others[2], block(request_fields())))
+        calls = [transport.calls.take()[1] for _ in range(2)]
+        peer.settle()
+        transport.serving.stop_server(0)
+        while peer.take():
+            pass
+        for one in others:
+            assert peer.of(one).status == UNAVAILABLE
+            assert peer.of(one).trailers["grpc-message"] == STOPPED.message
+        assert peer.of(midst).reset is not None
+        for call in calls:
+            assert call.cancelled
+            call.reply(b"too late")
 
 
 def test_who_sends_more_than_a_streams_window_is_cut_off() -> None:

@@ -15,11 +15,21 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import Cancelled, Forbidden, InvalidRequest
+from sardonyx_server.rpc.lane.stopped import STOPPED
 from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.streams import answer_frame
 from tests.server.rpc.conversations import Conversation, answer, conversing, request
-from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, TRANSPORTS, Transport, opened, until
+from tests.server.rpc.transports import (
+    BOUND_S,
+    METHOD,
+    STREAM_METHOD,
+    TRANSPORTS,
+    Transport,
+    opened,
+    stopped_codes,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -442,14 +452,16 @@ def test_a_drain_lets_what_is_in_flight_be_answered(transport: Transport) -> Non
 
 
 def test_a_stop_without_grace_cancels_streams(transport: Transport) -> None:
-    """What is in flight is cancelled; the engine's answers are swallowed."""
+    """What is in flight ends; the engine's answers are swallowed."""
     with conversing(transport) as idle, conversing(transport) as busy:
         busy.send(request())
         _, call = transport.calls.take()
         until(lambda: transport.serving.open_calls == 2)
         transport.serving.stop_server(0)
         assert idle.rest() == busy.rest() == []
-        assert {idle.code(), busy.code()} <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+        assert {idle.code(), busy.code()} <= stopped_codes(transport.name)
+        if transport.name == "lane":
+            assert {idle.call.details(), busy.call.details()} == {STOPPED.message}
         until(lambda: call.cancelled)
         call.fail(Cancelled("gone"))
     ended(transport)

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_server.rpc.behaviours import Authorise
 
-__all__ = ["METHOD", "STREAM_METHOD", "TRANSPORTS", "Calls", "Transport", "opened", "until"]
+__all__ = [
+    "METHOD",
+    "STREAM_METHOD",
+    "TRANSPORTS",
+    "Calls",
+    "Transport",
+    "opened",
+    "stopped_codes",
+    "until",
+]
 
 METHOD: Final = "/test.Service/Infer"
 STREAM_METHOD: Final = "/test.Service/StreamInfer"
@@ -37,6 +46,13 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end_s
         time.sleep(0.001)
+
+
+def stopped_codes(name: str) -> set[grpc.StatusCode]:
+    """How a call may end that a stop leaves without an answer, on the transport of that name."""
+    # Core cancels what it has read from the socket and not handed over, and what has no answer when the grace is over.
+    codes = {grpc.StatusCode.UNAVAILABLE}
+    return codes if name == "lane" else codes | {grpc.StatusCode.CANCELLED}
 
 
 class Calls:

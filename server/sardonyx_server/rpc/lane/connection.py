@@ -15,10 +15,10 @@ from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.control import Control
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
-from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.lane.relays import Relays
 from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
+from sardonyx_server.rpc.lane.stopped import STOPPED
 from sardonyx_server.rpc.status import Status
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
@@ -129,7 +129,7 @@ class Connection:
         self._broken = True
         text = f"the server ended the connection: {error}"
         # Without details: there may be many calls, and this must not be much.
-        self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()))
+        self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), relayed=True)
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
         self._replies.put(go_away(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
@@ -142,10 +142,8 @@ class Connection:
             self._replies.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
-        """End what is under way here. What is relayed the stock server ends."""
-        for stream_id in [stream_id for stream_id, call in self._streams.items() if not isinstance(call, Relayed)]:
-            self._replies.drop(stream_id)
-            self._replies.put(reset(stream_id, ErrorCode.CANCEL))
+        """The server's time to stop is up: end what is under way here. What is relayed the stock server ends."""
+        self._replies.cut_off(STOPPED, relayed=False)
 
     def lost(self) -> None:
         """The connection is gone, and so are its calls."""

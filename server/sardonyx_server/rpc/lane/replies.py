@@ -19,6 +19,7 @@ from sardonyx_server.rpc.lane.answers import (
 )
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
+from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, reset
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.lane.host import Host
-    from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.status import Status
     from sardonyx_wire.framing import Message
@@ -157,14 +157,24 @@ class Replies:
         self.put(reset(call.id, ErrorCode.CANCEL))
         return True
 
-    def cut_off(self, status: Status) -> None:
-        """The connection ends: say so on every stream, or cancel it where it is in the midst of a message."""
-        held = self.outflow.drop_all()
-        for stream_id in held:
-            self.put(reset(stream_id, ErrorCode.CANCEL))
-        for call in self.streams.values():
-            if call.id not in held:
-                self._put_status(call.id, status_block(status, first=not call.begun), first=not call.begun)
+    def cut_off(self, status: Status, *, relayed: bool) -> None:
+        """End all calls with a status, or with a reset those in the midst of a message; ``relayed``: these as well."""
+        whole, ending = status_block(status, first=True), status_block(status, first=False)
+        for stream_id, call in list(self.streams.items()):
+            if isinstance(call, Relayed) and not relayed:
+                continue
+            in_midst = self.outflow.flow(stream_id) is not None
+            self.drop(stream_id)
+            if in_midst:
+                self.put(reset(stream_id, ErrorCode.CANCEL))
+                continue
+            self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
+            if not isinstance(call, Relayed):
+                self._put_last(call)
+        if relayed:
+            # What the stock server has sent all of, and windows hold back.
+            for stream_id in self.outflow.drop_all():
+                self.put(reset(stream_id, ErrorCode.CANCEL))
 
     def drop(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""

@@ -1,4 +1,4 @@
-"""What callers hear in place of the cancellations of a stock server that stops.
+"""What callers hear when the server stops, also in place of the cancellations of a stock server.
 
 Core cancels what it has read and not handed over when it begins to stop, and what has no answer when its time is up.
 The caller, who has cancelled nothing, hears that the server is stopping.
@@ -15,7 +15,10 @@ from sardonyx_server.rpc.lane.answers import status_block
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.hpack import FieldTable, HpackError, decode_block
 
-__all__ = ["heard"]
+__all__ = ["STOPPED", "heard"]
+
+STOPPED: Final = to_status(ShuttingDown("the server stopped before it answered; send it to another server"))
+"""How a call ends that has no answer when the server's time to stop is up."""
 
 # Of trailers, which is more than core lets them have.
 _MOST_FIELDS_BYTES: Final = 64 * 1024
@@ -37,5 +40,4 @@ def heard(block: bytes, *, first: bool) -> bytes:
         return block
     if fields.get(b"grpc-status") != _CANCELLED:
         return block
-    status = to_status(ShuttingDown("the server stopped before it answered; send it to another server"))
-    return block[: block.startswith(_NO_TABLE)] + status_block(status, first=first)
+    return block[: block.startswith(_NO_TABLE)] + status_block(STOPPED, first=first)
