@@ -199,7 +199,12 @@ class Loop:
         if back is None:
             return None
         relay = Relay(relays, self.touch)
-        self._keep(back, relay)
+        try:
+            self._keep(back, relay)
+        except OSError:
+            # The kernel watches no more sockets for this user.
+            back.close()
+            return None
         return relay
 
     def _take_events(self) -> None:
