@@ -262,6 +262,8 @@ class Relay:
             self._touch(self)
 
     def _put(self, frames: bytes) -> None:
+        if self.finished:
+            return  # Nobody writes it any more, and the caller's side may know it for long.
         if not self.outflow.out:
             self._touch(self)
         self.outflow.out.append(frames)
