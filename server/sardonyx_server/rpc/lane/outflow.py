@@ -190,6 +190,8 @@ class Outflow:
                 size = min(size, self.ahead)
             if size <= 0 < len(part):
                 return
+            # Of empty data, where a window is below 0.
+            size = max(size, 0)
             _cut(part[:size], flow.id, self.frame_bytes, out)
             self.window -= size
             flow.window -= size
