@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.relay import Relay
+from tests.server.rpc.http2_wire import Setting, reset, settings
+
+# Of HTTP/2: nothing was done of it.
+REFUSED_STREAM = 7
 
 
 class Caller:
@@ -35,6 +42,20 @@ def opened() -> tuple[Relay, Caller, list[Relay]]:
     relay.outflow.out.clear()
     touched.clear()
     return relay, caller, touched
+
+
+def test_a_relay_that_is_broken_off_is_to_be_closed() -> None:
+    """Its wire looks whether it is finished where it is touched, and at no other time."""
+    relay, caller, touched = opened()
+    relay.open(1, [], end=True)
+    relay.outflow.out.clear()
+    touched.clear()
+    with pytest.raises(ConnectionBroken) as broken:
+        relay.receive(settings({Setting.MAX_FRAME_SIZE: 1}))
+    relay.break_off(broken.value)
+    assert relay.finished
+    assert touched == [relay]
+    assert caller.sent == [reset(1, REFUSED_STREAM)]
 
 
 def test_a_relay_that_is_over_takes_nothing_more() -> None:

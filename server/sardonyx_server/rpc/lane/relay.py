@@ -165,6 +165,8 @@ class Relay:
     def break_off(self, error: ConnectionBroken) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
         """It broke the protocol."""
         self.lost()
+        # So that the wire is closed.
+        self._touch(self)
 
     def lost(self) -> None:
         """The connection to the stock server is gone, and so are the streams."""
