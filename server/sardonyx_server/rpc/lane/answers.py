@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIED_BYTES",
-    "OPENING",
     "WELL",
     "answer_frames",
     "failure_block",
@@ -37,8 +36,8 @@ COPIED_BYTES: Final = 32 * 1024
 """Answers up to this size are put together with their frames; larger ones are written from where they lie."""
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-OPENING: Final = encode_block(_BEGINNING)
-"""Header block in front of a message."""
+# Header block in front of a message.
+_OPENING: Final = encode_block(_BEGINNING)
 
 WELL: Final = encode_block([(b"grpc-status", b"0")])
 """Header block behind a message: all went well."""
@@ -49,7 +48,7 @@ _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 def opening_block(encoding: bytes) -> bytes:
     """Header block in front of messages that may be compressed; b"" where they are not."""
-    return OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else OPENING
+    return _OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else _OPENING
 
 
 def failure_block(error: Exception) -> bytes:
@@ -59,7 +58,7 @@ def failure_block(error: Exception) -> bytes:
 
 def status_block(status: Status | None, *, first: bool) -> bytes:
     """Header block that ends an answer; None = well. ``first``: nothing was sent before it."""
-    beginning = OPENING if first else b""
+    beginning = _OPENING if first else b""
     if status is None:
         return beginning + WELL
     fields: list[Field] = [
@@ -85,7 +84,7 @@ def header_frames(stream_id: int, block: bytes, *, end: bool, most_bytes: int = 
 
 
 # Head of a header without its stream; head of the data and prefix of the message in one.
-_OPENING_HEAD: Final = header_frames(0, OPENING, end=False)[:5]
+_OPENING_HEAD: Final = header_frames(0, _OPENING, end=False)[:5]
 _WELL_HEAD: Final = header_frames(0, WELL, end=True)[:5]
 _STREAM_ID: Final = struct.Struct(">L")
 _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
@@ -94,7 +93,7 @@ _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
 def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
     """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
     number = _STREAM_ID.pack(stream_id)
-    return _OPENING_HEAD + number + OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
+    return _OPENING_HEAD + number + _OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
 
 
 def message_head(stream_id: int, length: int) -> bytes:

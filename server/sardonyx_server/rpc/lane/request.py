@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["HEADER_TABLE_BYTES", "MAX_FIELDS_BYTES", "Request", "RequestReader"]
-
-HEADER_TABLE_BYTES: Final = 4096
-"""What HTTP/2 lets a caller use before it has heard otherwise."""
+__all__ = ["MAX_FIELDS_BYTES", "Request", "RequestReader"]
 
 MAX_FIELDS_BYTES: Final = 16 * 1024
 """Longest header of a request, counted as HTTP/2 does. gRPC's core has the same limit."""
 
 # What is longer than that is refused as a call, and what is longer than this as a connection.
 _MOST_FIELDS_BYTES: Final = 64 * 1024
+
+# What HTTP/2 lets a caller use before it has heard otherwise.
+_HEADER_TABLE_BYTES: Final = 4096
 
 # The caller chooses the keys: 64 x 1 KiB for a connection at most.
 _MEMO_ENTRIES: Final = 64
@@ -101,7 +101,7 @@ class RequestReader:
     def __init__(self, peer: str, compression: Level) -> None:
         self._peer = peer
         self._compression: Level = compression
-        self._table = FieldTable(HEADER_TABLE_BYTES)
+        self._table = FieldTable(_HEADER_TABLE_BYTES)
         self._changes = 0
         self._memo: dict[bytes, Request] = {}
 
