@@ -25,9 +25,14 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
     """
     found = [one for verdict in verdicts for one in _benchmarks(verdict, str(fields["command"]))]
     earlier = Run.read(file).benchmarks if file.exists() else ()
-    benchmarks = [one.as_json() for one in (*kept(earlier, found), *found)]
+    benchmarks = [*kept(earlier, found), *found]
+    pieces = len({one.command for one in benchmarks})
+    run = dict(fields)
+    if pieces > 1:
+        run["command"] = f"python -m bench.peers, in {pieces} pieces, the last: {fields['command']}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"sardonyx": dict(fields), "benchmarks": benchmarks}, indent=1) + "\n")
+    stored = {"sardonyx": run, "benchmarks": [one.as_json() for one in benchmarks]}
+    file.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 def kept(earlier: Sequence[Benchmark], found: Sequence[Benchmark]) -> list[Benchmark]:

@@ -22,7 +22,7 @@ def test_both_protocols_have_as_many_requests_under_way() -> None:
 
 
 def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> None:
-    """And is read again as it was written; the fields of the run are the last piece's."""
+    """And is read again as it was written; the run says what the last piece does, and that there were more."""
     file = tmp_path / "runs" / "peers.json"
     for model in ("iris", "mlp"):
         point = Point(load=Load(kind="closed", callers=CALLERS), rate_reached_per_s=2.0)
@@ -36,7 +36,7 @@ def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> Non
         )
         write(file, [verdict], {"command": f"measure {model}", "cores": 2})
     run = Run.read(file)
-    assert (run.command, run.cores) == ("measure mlp", 2)
+    assert (run.command, run.cores) == ("python -m bench.peers, in 2 pieces, the last: measure mlp", 2)
     assert {(one.name, one.command) for one in run.benchmarks if one.server == "triton"} == {
         ("test_it[triton-iris]", "measure iris"),
         ("test_it[triton-mlp]", "measure mlp"),
