@@ -51,7 +51,9 @@ def look(page: str, frames: Sequence[Frame], folder: Path) -> dict[str, Any]:
         for frame in frames
     )
     file = folder / "frames.html"
-    file.write_text(f"<!doctype html>\n{shown}\n<pre id=seen></pre><script>{_PROBE.read_text()}</script>", "utf-8")
+    probe = f"<pre id=seen></pre><script>{_PROBE.read_text()}</script>"
+    # Without the charset Chromium guesses, and not always right.
+    file.write_text(f'<!doctype html>\n<meta charset="utf-8">\n{shown}\n{probe}', "utf-8")
     done = subprocess.run(
         [
             command,
