@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskLine"]
 
+# Of requests that wait to be sent, some four each. With all of 16 calls in one, caller and server took turns: 21,700
+# calls a second in place of 31,800 (2026-11-26).
+_TOGETHER_PARTS: Final = 32
 _CLOSED: Final = "the connection was closed"
 
 
@@ -71,8 +74,9 @@ class TaskLine(asyncio.BufferedProtocol):
         ended: asyncio.Future[None] = loop.create_future()
         answer = stream.answer
         answer.on_end = partial(_set, ended)
-        # A single call goes at once. Several that begin in one turn of the loop go together: one system call for all.
-        if http.streams == 1:
+        # A single call goes at once. Several that begin in one turn of the loop go together, one system call for all.
+        # Of many some go before the others: the server works on them meanwhile.
+        if http.streams == 1 or len(http.out) >= _TOGETHER_PARTS:
             self._flush()
         else:
             self._flush_soon()
