@@ -6,7 +6,8 @@ import pytest
 
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
-from sardonyx_server.engine.queue import Batch, BatchQueue, ByteBudget
+from sardonyx_server.engine.budget import ByteBudget
+from sardonyx_server.engine.queue import Batch, BatchQueue
 
 
 @pytest.mark.parametrize("requests", [1, 16])

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.crew import INLINE_LIMIT_ONE_CORE_S, Recruiter
 from sardonyx_server.engine.findings import Findings, FindingsByContent
 from sardonyx_server.engine.model import Model, ModelFacts
@@ -20,7 +21,6 @@ from sardonyx_server.engine.opening import Opening
 from sardonyx_server.engine.policy import BatchPolicy
 from sardonyx_server.engine.priority import normal_priority
 from sardonyx_server.engine.probe import probe
-from sardonyx_server.engine.queue import ByteBudget
 from sardonyx_server.engine.registry import State
 from sardonyx_server.engine.signature import Signature
 from sardonyx_server.engine.traffic import Traffic

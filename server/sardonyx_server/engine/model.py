@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.execution import HandBack, run_batch
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.ordering import Order
-from sardonyx_server.engine.queue import BatchQueue, ByteBudget
+from sardonyx_server.engine.queue import BatchQueue
 from sardonyx_server.engine.shared import SharedJob, VersionCache
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable
 

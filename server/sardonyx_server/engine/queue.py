@@ -28,6 +28,7 @@ from sardonyx_server.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sardonyx_server.engine.budget import ByteBudget
     from sardonyx_server.engine.job import Job
     from sardonyx_server.engine.plan import Bucket
     from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
@@ -36,7 +37,6 @@ __all__ = [
     "CLOSED_BY",
     "Batch",
     "BatchQueue",
-    "ByteBudget",
     "QueueClosed",
 ]
 
@@ -49,39 +49,6 @@ CLOSED_BY: Final = ("full", "drained", "preferred", "delay", "shared", "alone")
 
 class QueueClosed(ModelUnavailable):
     """The model drains: look it up again, a newer version may have taken its place."""
-
-
-class ByteBudget:
-    """Bytes of messages that wait in all queues of the server. Thread-safe.
-
-    Args:
-        limit_bytes: Most bytes that may wait at any time.
-    """
-
-    __slots__ = ("_lock", "limit_bytes", "used_bytes")
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.used_bytes = 0
-        self._lock = threading.Lock()
-
-    def take(self, count: int) -> bool:
-        """Reserve bytes; False where they do not fit. Where nothing waits any size fits: else it never would."""
-        with self._lock:
-            if self.used_bytes and self.used_bytes + count > self.limit_bytes:
-                return False
-            self.used_bytes += count
-            return True
-
-    def add(self, count: int) -> None:
-        """Reserve bytes whatever the limit: they were admitted before."""
-        with self._lock:
-            self.used_bytes += count
-
-    def give(self, count: int) -> None:
-        """Give reserved bytes back."""
-        with self._lock:
-            self.used_bytes -= count
 
 
 class Batch:

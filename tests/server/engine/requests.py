@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.counters import Counters
 from sardonyx_server.engine.failures import Failures
@@ -21,7 +22,7 @@ from sardonyx_server.engine.model import Model, ModelFacts
 from sardonyx_server.engine.parameters import RequestParameters
 from sardonyx_server.engine.plan import Bucket, Plan, Tensor
 from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
-from sardonyx_server.engine.queue import BatchQueue, ByteBudget
+from sardonyx_server.engine.queue import BatchQueue
 from sardonyx_server.engine.region import FindRegion, shared_memory_is_off
 from sardonyx_server.engine.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.session import Session

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.queue import Batch, BatchQueue, ByteBudget, QueueClosed
+from sardonyx_server.engine.queue import Batch, BatchQueue, QueueClosed
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import Batch, BatchQueue, ByteBudget, QueueClosed
+from sardonyx_server.engine.queue import Batch, BatchQueue, QueueClosed
 from sardonyx_server.errors import (
     Cancelled,
     DeadlineExceeded,

@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import BatchQueue, ByteBudget, QueueClosed
+from sardonyx_server.engine.queue import BatchQueue, QueueClosed
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, Overloaded, ShuttingDown
 from tests.server.engine.requests import HandClock, QueuedRequests, call_of, policy
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.execution import run_batch
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import ByteBudget, QueueClosed
+from sardonyx_server.engine.queue import QueueClosed
 from sardonyx_server.engine.statistics import snapshot
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, ExecutionFailed, ModelUnavailable, Overloaded
 from sardonyx_server.settings import MIB

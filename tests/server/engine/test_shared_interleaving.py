@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.execution import run_batch
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import ByteBudget
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, ExecutionFailed, ModelUnavailable
 from sardonyx_wire.messages import ModelInferRequest
 from tests.server.engine.requests import (

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.queue import ByteBudget
+from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Away
 from sardonyx_server.rpc.lane.burst import STEP, Burst

@@ -9,7 +9,7 @@ import numpy as np
 from sardonyx_server.errors import InvalidRequest, MessageTooLarge, QueueBytesFull
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.queue import ByteBudget
+    from sardonyx_server.engine.budget import ByteBudget
 
 __all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
 

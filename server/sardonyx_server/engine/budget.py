@@ -1,0 +1,40 @@
+"""A bound of bytes that several share: the queues of all models, or messages that have not come whole yet."""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["ByteBudget"]
+
+
+class ByteBudget:
+    """Bytes that are reserved by some and given back. Thread-safe.
+
+    Args:
+        limit_bytes: Most bytes that may wait at any time.
+    """
+
+    __slots__ = ("_lock", "limit_bytes", "used_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Reserve bytes; False where they do not fit. Where nothing waits any size fits: else it never would."""
+        with self._lock:
+            if self.used_bytes and self.used_bytes + count > self.limit_bytes:
+                return False
+            self.used_bytes += count
+            return True
+
+    def add(self, count: int) -> None:
+        """Reserve bytes whatever the limit: they were admitted before."""
+        with self._lock:
+            self.used_bytes += count
+
+    def give(self, count: int) -> None:
+        """Give reserved bytes back."""
+        with self._lock:
+            self.used_bytes -= count
