@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="as JSON; metrics are off by default")
     given = parser.parse_args()
     settings = {"grpc_port": 0, "metrics_port": None, **given.settings, "model_repository": (given.repository,)}
-    from sardonyx_server.app import App, tune_process
+    from sardonyx_server.app import App
+    from sardonyx_server.runtime.process import tune_process
 
     app = App(Settings.model_validate(settings))
     app.start()

@@ -1,4 +1,4 @@
-"""Puts what a caller or a file chose (a name, a version) into a message. Does not build messages.
+"""Puts what a caller, a file or the operator chose (a name, an address) into a message. Does not build messages.
 
 Names may be a megabyte long or hold newlines and terminal escape sequences; a message stays one short, printable line.
 """
@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["one_line", "quoted"]
+__all__ = ["host_and_port", "one_line", "quoted"]
 
 _QUOTE_LIMIT_CHARACTERS: Final = 80
 
 
-def quoted(name: str, limit: int = _QUOTE_LIMIT_CHARACTERS) -> str:
+def quoted(name: str) -> str:
     r"""A name in single quotes, for a message: ``'iris'``, ``'a\x00b'``, ``'aaaa...' (1,048,576 characters)``.
 
     Args:
         name: Any text; quotes, backslashes and what does not print are escaped.
-        limit: Characters of ``name`` that are shown at most.
     """
-    shown = name[:limit]
+    shown = name[:_QUOTE_LIMIT_CHARACTERS]
     # ASCII without the three special kinds of character is the rule: nothing to escape.
     if "'" in shown or "\\" in shown or not shown.isprintable():
         shown = _escaped(shown.replace("\\", "\\\\").replace("'", "\\'"))
-    if len(name) <= limit:
+    if len(name) <= _QUOTE_LIMIT_CHARACTERS:
         return f"'{shown}'"
     return f"'{shown}...' ({len(name):,} characters)"
 
@@ -38,6 +37,11 @@ def one_line(text: str, limit_bytes: int) -> str:
     if len(encoded) <= limit_bytes:
         return text
     return encoded[: limit_bytes - len("...")].decode(errors="ignore") + "..."
+
+
+def host_and_port(host: str, port: int) -> str:
+    """``host:port``, with an address of IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _escaped(text: str) -> str:

@@ -9,6 +9,7 @@ import errno
 import socket
 
 from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.text import host_and_port
 
 __all__ = ["require_free"]
 
@@ -37,7 +38,7 @@ def require_free(host: str, port: int, *, flag: str, host_flag: str = "--host") 
             probe.bind(address)
             probe.listen(1)
         except OSError as error:
-            raise ExitWith(Exit.CANNOT_LISTEN, _message(f"{host}:{port}", flag, host_flag, error)) from None
+            raise ExitWith(Exit.CANNOT_LISTEN, _message(host_and_port(host, port), flag, host_flag, error)) from None
 
 
 def _message(place: str, flag: str, host_flag: str, error: OSError) -> str:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from sardonyx_server.app import Progress
-
 __all__ = ["LoadingBar"]
 
 
@@ -44,11 +42,11 @@ class LoadingBar:
             self._task = self._bar.add_task("models", total=None)
         return self
 
-    def update(self, progress: Progress) -> None:
+    def update(self, model: str, done: int, total: int) -> None:
         """Shows how far it is. Does not block; called on the thread that loads."""
         bar, task = self._bar, self._task
         if bar is not None and task is not None:
-            bar.update(task, description=progress.model, completed=progress.done, total=progress.total)
+            bar.update(task, description=model, completed=done, total=total)
 
     def close(self) -> None:
         """Takes the bar away. Any number of times."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sardonyx_server.cli.views import ModelView
+from sardonyx_server.text import host_and_port
 from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["DEFAULT_ADDRESS", "address_for_clients", "sample_argument", "try_next"]
@@ -54,7 +55,7 @@ def address_for_clients(host: str, port: int) -> str:
     """Where a client on this machine reaches a server that listens on ``host``."""
     bare = host.strip("[]")
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104  # compared, not listened on
-    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+    return host_and_port(reachable, port)
 
 
 def _effort(view: ModelView) -> tuple[bool, bool, int, int, str]:

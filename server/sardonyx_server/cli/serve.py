@@ -90,7 +90,8 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
     all_finished = True
     # Before anything is loaded: a signal that comes early must stop the server, not end the process.
     with signals_into(inbox), LoadingBar(console() if for_person and sys.stdout.isatty() else None) as bar:
-        from sardonyx_server.app import App, tune_process
+        from sardonyx_server.app import App
+        from sardonyx_server.runtime.process import tune_process
 
         app = App(settings, on_progress=bar.update, on_lost=lambda error: inbox.put(Lost(error)))
 

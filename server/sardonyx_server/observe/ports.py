@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sardonyx_server.errors import CannotListen
 from sardonyx_server.observe.http import METRICS_PATH, HttpEndpoint, Page
 from sardonyx_server.observe.metrics import MEDIA_TYPE, Metrics
+from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class HttpPorts:
             host = settings.metrics_address or settings.host
             page = Page(media_type=MEDIA_TYPE, write=Metrics(self._sources).text)
             port = self._open(host, settings.metrics_port, flag="--metrics-port (or 'off')", metrics=page)
-            self.metrics_url = f"http://{_place(host)}:{port}{METRICS_PATH}"
+            self.metrics_url = f"http://{host_and_port(host, port)}{METRICS_PATH}"
 
     def stop(self) -> None:
         """Close the ports. Blocks for some seconds at most."""
@@ -75,13 +76,8 @@ class HttpPorts:
             # Behind the reason the standard library repeats the address.
             reason = (error.strerror or str(error)).partition(" (")[0]
             raise CannotListen(
-                f"cannot listen on {_place(host)}:{port}: {reason}; choose another with {flag}"
+                f"cannot listen on {host_and_port(host, port)}: {reason}; choose another with {flag}"
             ) from error
         endpoint.start()
         self._endpoints.append(endpoint)
         return endpoint.port
-
-
-def _place(host: str) -> str:
-    """An address as it stands before a port."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo", "version_field"]
+__all__ = ["EXTENSIONS", "PLATFORM", "Introspection", "ServerInfo", "extensions", "version_field"]
 
 EXTENSIONS: Final = (
     "classification",
@@ -48,8 +48,18 @@ EXTENSIONS: Final = (
 )
 """Triton's names of the protocol's extensions, as far as they work on every server."""
 
+_SYSTEM_MEMORY: Final = ("system_shared_memory", "system_shared_memory(output_region)")
+_CUDA_MEMORY: Final = ("cuda_shared_memory",)
+
 PLATFORM: Final = "onnxruntime_onnx"
 """Triton's name for a model in ONNX format that onnxruntime runs."""
+
+
+def extensions(*, system_memory: bool, cuda_memory: bool) -> tuple[str, ...]:
+    """The protocol's extensions that work on a server with such shared memory, sorted."""
+    return tuple(
+        sorted((*EXTENSIONS, *(_SYSTEM_MEMORY if system_memory else ()), *(_CUDA_MEMORY if cuda_memory else ())))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

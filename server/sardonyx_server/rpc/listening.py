@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import CannotListen
+from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
     import grpc
@@ -26,11 +27,11 @@ def listen(server: grpc.Server, host: str, port: int) -> int:
     Raises:
         CannotListen: It is taken or not ours.
     """
-    place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    place = host_and_port(host, port)
     try:
-        return server.add_insecure_port(f"{place}:{port}")
+        return server.add_insecure_port(place)
     except RuntimeError as error:
         raise CannotListen(
-            f"cannot listen on {place}:{port}: the port is in use or the address is not this machine's; choose "
+            f"cannot listen on {place}: the port is in use or the address is not this machine's; choose "
             "another with --grpc-port or --host"
         ) from error

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from sardonyx_server.engine.sampling import UNLIMITED
 from sardonyx_server.errors import InvalidRequest, TryLater
+from sardonyx_server.observe.traces import FILE_NAME
 from sardonyx_server.rpc.admin import require_admin
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import TraceSettingResponse
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.registry import Registry
     from sardonyx_server.engine.sampling import TraceSettings as Settings
+    from sardonyx_server.settings import Settings as ServerSettings
     from sardonyx_wire.messages import TraceSettingRequest
 
 __all__ = ["Destination", "TraceSettings", "Traces"]
@@ -59,6 +61,16 @@ class Destination:
     file: str
     mode: str
     exists: bool
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Self:
+        """What the operator set."""
+        to_file, to_collector = settings.trace_dir is not None, settings.trace_otlp_endpoint is not None
+        return cls(
+            file=FILE_NAME if to_file else "",
+            mode="opentelemetry" if to_collector else "triton",
+            exists=to_file or to_collector,
+        )
 
 
 class TraceSettings:

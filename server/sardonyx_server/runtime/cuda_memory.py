@@ -114,6 +114,14 @@ class CudaRuntime:
             if self._problem:
                 raise Unsupported(f"CUDA shared memory cannot be used: {self._problem}", reason="NO_CUDA")
 
+    def usable(self) -> bool:
+        """Whether :meth:`require` returns."""
+        try:
+            self.require()
+        except Unsupported:
+            return False
+        return True
+
     def open(self, what: str, handle: bytes, device: int, byte_size: int) -> CudaMemory:
         """Memory that another process shares.
 

@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
-from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo
+from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo, extensions
 from sardonyx_server.rpc.methods import RPCS, HotPath, Served
 from sardonyx_server.rpc.reflection import SERVICES, served_descriptors
 from sardonyx_wire.messages import (
@@ -117,6 +117,14 @@ def test_the_server_says_its_name_version_and_what_works() -> None:
         assert server.call("ServerMetadata", ServerMetadataRequest()) == ServerMetadataResponse(
             name="sardonyx", version="1.2.3", extensions=list(EXTENSIONS)
         )
+
+
+def test_shared_memory_is_among_the_extensions_where_it_works() -> None:
+    """Each kind for itself, in order."""
+    assert extensions(system_memory=False, cuda_memory=False) == EXTENSIONS
+    more = ("system_shared_memory", "system_shared_memory(output_region)")
+    assert extensions(system_memory=True, cuda_memory=False) == tuple(sorted((*EXTENSIONS, *more)))
+    assert extensions(system_memory=False, cuda_memory=True) == tuple(sorted((*EXTENSIONS, "cuda_shared_memory")))
 
 
 def test_the_operator_may_name_the_server() -> None:

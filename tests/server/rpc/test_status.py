@@ -12,7 +12,6 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server import errors
 from sardonyx_server.rpc.status import CODES, DETAILS_KEY, PUSHBACK_KEY, Status, to_status
-from sardonyx_server.text import one_line, quoted
 
 EXPECTED = {
     "ServerError": "INTERNAL",
@@ -156,40 +155,6 @@ def test_a_status_fits_into_the_metadata_that_peers_accept(letter: str) -> None:
 def test_a_message_is_one_line() -> None:
     """Line ends and escape sequences are shown, not sent."""
     assert to_status(errors.NotFound("a\nb\x1b[2J")).message == "a\\nb\\x1b[2J"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("iris", "'iris'"),
-        ("", "''"),
-        ("modèle", "'modèle'"),
-        ("a\x00b\nc\x1b", r"'a\x00b\nc\x1b'"),
-        ("it's", r"'it\'s'"),
-        ("a\\b", r"'a\\b'"),
-        ("\u202egnp.exe", r"'\u202egnp.exe'"),
-        ("\ud800", r"'\ud800'"),
-        ("x" * 80, f"'{'x' * 80}'"),
-        ("x" * 1_048_576, f"'{'x' * 80}...' (1,048,576 characters)"),
-    ],
-)
-def test_a_quoted_name_is_short_and_printable(name: str, expected: str) -> None:
-    """Whatever the name holds."""
-    assert quoted(name) == expected
-
-
-def test_a_quoted_name_has_the_limit_asked_for() -> None:
-    """For names in longer lists."""
-    assert quoted("abcdef", 3) == "'abc...' (6 characters)"
-
-
-@pytest.mark.parametrize(
-    ("text", "limit_bytes", "expected"),
-    [("abc", 3, "abc"), ("abcdef", 5, "ab..."), ("ééé", 6, "ééé"), ("éééé", 6, "é..."), ("\n" * 9, 7, r"\n\n...")],
-)
-def test_a_text_is_cut_between_characters(text: str, limit_bytes: int, expected: str) -> None:
-    """Never more than the limit in UTF-8, and never half a character."""
-    assert one_line(text, limit_bytes) == expected
 
 
 def test_a_delay_of_no_length_is_not_sent() -> None:

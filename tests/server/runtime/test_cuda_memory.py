@@ -194,6 +194,7 @@ def test_a_machine_that_cannot_says_why_each_time(library: FakeCudart, expected:
         with pytest.raises(Unsupported) as caught:
             runtime.require()
         assert caught.value.message == expected
+        assert not runtime.usable()
         with pytest.raises(Unsupported):
             runtime.open(WHAT, HANDLE, 0, 1)
 
@@ -209,7 +210,7 @@ def test_the_libraries_are_loaded_once_and_only_when_asked_for() -> None:
     runtime = CudaRuntime(load)
     assert not loaded
     runtime.require()
-    runtime.require()
+    assert runtime.usable()
     assert loaded == [1]
 
 

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import CannotListen
+from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,6 @@ class Doors:
         Raises:
             CannotListen: One of them is taken or not ours.
         """
-        place = f"[{host}]" if ":" in host and not host.startswith("[") else host
         problem: OSError | None = None
         try:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -73,8 +73,8 @@ class Doors:
                 listener.close()
             self._listeners.clear()
             raise CannotListen(
-                f"cannot listen on {place}:{port}: the port is in use or the address is not this machine's; choose "
-                "another with --grpc-port or --host"
+                f"cannot listen on {host_and_port(host, port)}: the port is in use or the address is not this "
+                "machine's; choose another with --grpc-port or --host"
             ) from error
         self._watch()
         return port

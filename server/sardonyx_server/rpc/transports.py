@@ -1,0 +1,89 @@
+"""What serves ModelInfer and ModelStreamInfer here: the lane, or its twin on grpcio's public API."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import grpc
+
+from sardonyx_server.errors import SettingsError
+from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.public_api import PublicApi
+from sardonyx_wire.messages import METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.engine.intake import Intake
+    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.settings import Settings
+
+__all__ = ["Transport", "make_transport"]
+
+_LOG = logging.getLogger("sardonyx.app")
+
+_INFER: Final = METHODS["ModelInfer"].path
+_STREAM: Final = METHODS["ModelStreamInfer"].path
+
+Transport: TypeAlias = Lane | PublicApi
+
+
+def make_transport(
+    server: grpc.Server,
+    settings: Settings,
+    *,
+    make_intake: Callable[[str], Intake],
+    authorise: Authorise | None,
+    cores: int,
+    self_check: Callable[[], str],
+    on_lost: Callable[[Exception], None],
+) -> Transport:
+    """Make the one that was asked for, or by default the lane where it works.
+
+    Args:
+        server: Takes all other methods; not started yet.
+        settings: What the operator set.
+        make_intake: Name of a transport -> an intake of its own for each thread that reads requests.
+        authorise: Asked first in every call; None allows all.
+        cores: That this process may use.
+        self_check: Says why the lane cannot be used, or "" where it can. Blocks for some milliseconds.
+        on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
+
+    Raises:
+        SettingsError: The lane was asked for and does not work here.
+    """
+    wanted = settings.transport
+    problem = "--transport grpcio asks for it" if wanted == "grpcio" else self_check()
+    if not problem:
+        return Lane(
+            server,
+            methods=(_INFER, _STREAM),
+            intake=make_intake(Lane.name),
+            authorise=authorise,
+            cores=cores,
+            compression=settings.grpc_infer_response_compression_level,
+            limits=Limits(
+                max_message_bytes=settings.max_message_bytes,
+                unfinished_bytes=settings.max_queue_bytes,
+                min_ping_interval_s=settings.keepalive_min_ping_interval_s / 2,
+            ),
+            on_lost=on_lost,
+        )
+    if wanted == "lane":
+        raise SettingsError(
+            f"transport: 'lane' does not work here with grpcio {grpc.__version__} ({problem}); install another "
+            "version, or leave it to 'auto', which then serves on grpcio's public API"
+        )
+    _LOG.warning(
+        "ModelInfer is served on grpcio's public API, many times slower than on the lane",
+        extra={"grpcio": grpc.__version__, "reason": problem},
+    )
+    return PublicApi(
+        server,
+        method=_INFER,
+        stream_method=_STREAM,
+        make_intake=lambda: make_intake(PublicApi.name),
+        authorise=authorise,
+        max_message_bytes=settings.max_message_bytes,
+    )
