@@ -1,4 +1,4 @@
-"""Every bad request of the design's page of hazards, with the status it must get: one table. Sends nothing."""
+"""Every bad request, with the status it must get: one table. Sends nothing."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.crew import INLINE_LIMIT_ONE_CORE_S, Recruiter
+from sardonyx_server.engine.facts import ModelFacts
 from sardonyx_server.engine.findings import Findings, FindingsByContent
-from sardonyx_server.engine.model import Model, ModelFacts
+from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.opening import Opening
 from sardonyx_server.engine.policy import BatchPolicy
 from sardonyx_server.engine.priority import normal_priority

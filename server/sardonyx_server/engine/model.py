@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.budget import ByteBudget
@@ -23,53 +22,22 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.cache import ResponseCache
     from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.facts import ModelFacts
     from sardonyx_server.engine.plan import Plan, Tensor
     from sardonyx_server.engine.policy import BatchPolicy
-    from sardonyx_server.engine.probe import Verdict
     from sardonyx_server.engine.session import Session
     from sardonyx_server.engine.signature import Signature
     from sardonyx_server.engine.tracing import Trace
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Model", "ModelFacts"]
+__all__ = ["Model"]
 
 _LOG = logging.getLogger("sardonyx.engine")
 
 # Runs that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the size
 # of a message bounds nothing: [2147483647,0] is a valid shape.
 _MAX_PARTS: Final = 16_384
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """What was found out about a version at load; for people and for metadata.
-
-    Attributes:
-        config: Effective ModelConfig: what config.pbtxt says, completed with what the graph and the probe say.
-        verdict: Whether batching is possible and pays, and the cost curve.
-        provider: Execution provider that owns the most nodes.
-        provider_reason: Why this one.
-        provider_nodes: Nodes of the graph by provider; empty where onnxruntime does not tell.
-        runners: Threads that run batches of this model; 0 where they run inline on the lane.
-        runners_reason: Why so many, with the measured rates.
-        threads: onnxruntime's threads within one run.
-        remembered: Whether verdict and runners follow from what an earlier load of the same content has measured.
-        load_s: Time from reading the file to ready.
-        warnings: What the operator should know: fields without effect, names that were ignored.
-    """
-
-    config: ModelConfig
-    verdict: Verdict
-    provider: str
-    provider_reason: str
-    provider_nodes: dict[str, int]
-    runners: int
-    runners_reason: str
-    threads: int
-    remembered: bool
-    load_s: float
-    warnings: tuple[str, ...]
 
 
 class Model:

@@ -1,25 +1,25 @@
 """What a model takes and gives, and the only check of requests against it.
 
-What a header alone decides is concluded once, as a :class:`Plan`, and kept on the header, which the wire reader shares
-between requests of the same form. What remains for each request is the size of its payloads.
+What a header alone decides (``header_check`` and what follows from it) is concluded once, as a :class:`Plan`, and kept
+on the header, which the wire reader shares between requests of the same form. What remains for each request is the size
+of its payloads.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from sardonyx_server.engine.contents import read_places, read_tensors, tensor_bytes
+from sardonyx_server.engine.header_check import HeaderCheck
 from sardonyx_server.engine.parameters import read_request_parameters
 from sardonyx_server.engine.plan import Bucket, Feed, Plan, Tensor
 from sardonyx_server.engine.region import FindRegion, shared_memory_is_off
 from sardonyx_server.engine.rendering import read_rendering
-from sardonyx_server.errors import ExecutionFailed, InvalidRequest
+from sardonyx_server.errors import ExecutionFailed
 from sardonyx_server.repository.shapes import Reshape
-from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.responses import OutputHead, ResponseTemplate
 from sardonyx_wire.tensors import describe_shape
@@ -27,15 +27,11 @@ from sardonyx_wire.tensors import describe_shape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_wire.requests import Header, InputHeader
+    from sardonyx_wire.requests import Header
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["Signature"]
 
-# Elements of one tensor; keeps every product far from 2**63 (hazards: numpy products overflow).
-_MAX_ELEMENTS: Final = 2**31 - 1
-_MAX_RANK: Final = 32
-_MAX_MESSAGE_DIMS: Final = 40
 _NO_RESHAPES: Final[Mapping[str, Reshape]] = MappingProxyType({})
 
 
@@ -55,8 +51,8 @@ class Signature:
 
     __slots__ = (
         "_buckets",
+        "_header_check",
         "_input_reshapes",
-        "_inputs",
         "_output_reshapes",
         "_outputs",
         "has_batch_axis",
@@ -84,8 +80,13 @@ class Signature:
         self.has_batch_axis = has_batch_axis
         self._input_reshapes = input_reshapes
         self._output_reshapes = output_reshapes
-        self._inputs = {spec.name: spec for spec in inputs}
         self._outputs = {spec.name: spec for spec in outputs}
+        self._header_check = HeaderCheck(
+            model_name=model_name,
+            inputs={spec.name: spec for spec in inputs},
+            outputs=self._outputs,
+            has_batch_axis=has_batch_axis,
+        )
         # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
         self._buckets: WeakValueDictionary[tuple[object, ...], Bucket] = WeakValueDictionary()
 
@@ -137,10 +138,9 @@ class Signature:
         return ResponseTemplate(model_name=self.model_name, model_version=str(self.version), outputs=heads)
 
     def _plan(self, header: Header) -> Plan:
-        self._check_inputs_present(header)
-        rows = self._rows(header)
+        rows = self._header_check.check_inputs(header)
         parameters = read_request_parameters(header.parameters)
-        output_names = self._output_names(header)
+        output_names = self._header_check.output_names(header)
         places = read_places(header.inputs, self.model_name)
         rendering = read_rendering(
             header.outputs, self._outputs, self.model_name, output_region=parameters.output_region
@@ -206,110 +206,3 @@ class Signature:
                 f"and reshapes that to {describe_shape((*lead, *reshape.callers))}; correct the config"
             )
         return reshaped
-
-    def _check_inputs_present(self, header: Header) -> None:
-        seen: set[str] = set()
-        for index, tensor in enumerate(header.inputs):
-            field = f"inputs[{index}]"
-            if tensor.name not in self._inputs:
-                raise InvalidRequest(
-                    f"unknown input {quoted(tensor.name)} of model '{self.model_name}': expected {self._names()}",
-                    field=f"{field}.name",
-                    expected=self._names(),
-                    got=quoted(tensor.name),
-                )
-            if tensor.name in seen:
-                raise InvalidRequest(
-                    f"input '{tensor.name}' of model '{self.model_name}' is given more than once", field=f"{field}.name"
-                )
-            seen.add(tensor.name)
-            self._check_form(tensor, field)
-        missing = [spec for spec in self.inputs if spec.name not in seen and not spec.optional]
-        if missing:
-            raise InvalidRequest(
-                f"input '{missing[0].name}' of model '{self.model_name}' is missing: expected {missing[0].describe()}",
-                field="inputs",
-                expected=f"'{missing[0].name}' {missing[0].describe()}",
-            )
-
-    def _check_form(self, tensor: InputHeader, field: str) -> None:
-        """Datatype, rank and dimensions; no dimension reaches numpy before this."""
-        spec = self._inputs[tensor.name]
-        if tensor.datatype != spec.datatype:
-            raise self._unexpected(tensor, spec, f"{field}.datatype")
-        shape = tensor.shape
-        # A 0 counts as 1: numpy refuses [0, 2**62] too.
-        if (
-            len(shape) > _MAX_RANK
-            or any(dim < 0 for dim in shape)
-            or math.prod(dim or 1 for dim in shape) > _MAX_ELEMENTS
-        ):
-            more = f"; at most {_MAX_RANK} dimensions and {_MAX_ELEMENTS} elements, none negative"
-            raise self._unexpected(tensor, spec, f"{field}.shape", more)
-        if spec.shape is None:
-            return
-        if len(shape) != len(spec.shape) or any(
-            want not in (-1, got) for want, got in zip(spec.shape, shape, strict=True)
-        ):
-            raise self._unexpected(tensor, spec, f"{field}.shape")
-
-    def _unexpected(self, tensor: InputHeader, spec: TensorSpec, field: str, more: str = "") -> InvalidRequest:
-        dims = [str(dim) for dim in tensor.shape[:_MAX_MESSAGE_DIMS]]
-        if len(tensor.shape) > _MAX_MESSAGE_DIMS:
-            dims.append(f"... {len(tensor.shape)} dimensions")
-        datatype = tensor.datatype if tensor.datatype in DATATYPES else quoted(tensor.datatype)
-        got = f"{datatype} [{','.join(dims)}]"
-        return InvalidRequest(
-            f"input '{tensor.name}' of model '{self.model_name}': expected {spec.describe()}, got {got}{more}",
-            field=field,
-            expected=spec.describe(),
-            got=got,
-        )
-
-    def _rows(self, header: Header) -> int:
-        if not self.has_batch_axis:
-            return 1
-        first = header.inputs[0]
-        rows = first.shape[0]
-        if rows == 0:
-            raise InvalidRequest(
-                f"input '{first.name}' of model '{self.model_name}': a batch needs at least 1 row, got 0",
-                field="inputs[0].shape",
-                expected="at least 1 row",
-                got="0 rows",
-            )
-        for index, tensor in enumerate(header.inputs):
-            if tensor.shape[0] != rows:
-                raise InvalidRequest(
-                    f"inputs of model '{self.model_name}' must have the same number of rows: '{first.name}' has "
-                    f"{rows}, '{tensor.name}' has {tensor.shape[0]}",
-                    field=f"inputs[{index}].shape",
-                    expected=f"{rows} rows",
-                    got=f"{tensor.shape[0]} rows",
-                )
-        return rows
-
-    def _output_names(self, header: Header) -> tuple[str, ...]:
-        if not header.outputs:
-            return tuple(self._outputs)
-        names: dict[str, None] = {}
-        for index, output in enumerate(header.outputs):
-            field = f"outputs[{index}]"
-            if output.name not in self._outputs:
-                known = ", ".join(repr(name) for name in self._outputs)
-                raise InvalidRequest(
-                    f"unknown output {quoted(output.name)} of model '{self.model_name}': expected {known}",
-                    field=f"{field}.name",
-                    expected=known,
-                    got=quoted(output.name),
-                )
-            if output.name in names:
-                raise InvalidRequest(
-                    f"output '{output.name}' of model '{self.model_name}' is requested more than once",
-                    field=f"{field}.name",
-                )
-            names[output.name] = None
-        return tuple(names)
-
-    def _names(self) -> str:
-        return ", ".join(f"'{spec.name}' {spec.describe()}" for spec in self.inputs)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.cache import ResponseCache
 from sardonyx_server.engine.counters import Counters
+from sardonyx_server.engine.facts import ModelFacts
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job
-from sardonyx_server.engine.model import Model, ModelFacts
+from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.parameters import RequestParameters
 from sardonyx_server.engine.plan import Bucket, Plan, Tensor
 from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
@@ -199,6 +200,16 @@ def message(
             request.parameters[key].int64_param = value
         else:
             request.parameters[key].string_param = value
+    return request
+
+
+def one_input(
+    shape: tuple[int, ...], data: bytes = b"", *, name: str = "x", datatype: str = "FP32"
+) -> ModelInferRequest:
+    """A request of one input."""
+    request = ModelInferRequest(model_name="m")
+    request.inputs.add(name=name, datatype=datatype, shape=shape)
+    request.raw_input_contents.append(data)
     return request
 
 
