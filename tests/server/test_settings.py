@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.settings import GIB, KIB, MIB, Settings, size_text
+from sardonyx_server.setting_kinds import GIB, KIB, size_text
+from sardonyx_server.settings import MIB, Settings
 
 
 def test_defaults_listen_on_this_machine_only() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sardonyx_server.cli.exits import Exit, ExitWith, meanings
-from sardonyx_server.cli.flags import flag
+from sardonyx_server.cli.flags import SETTINGS, flag
 
 __all__ = ["app"]
 
@@ -93,44 +93,14 @@ def serve(
     Every flag can also be set by an environment variable (--grpc-port: SARDONYX_GRPC_PORT) or in a TOML file
     (grpc_port = 8001). Flags win over variables, variables over the file.
     """
+    # First of all, while the arguments are all there is. Each is called as its setting.
+    typed: dict[str, object] = {name: value for name, value in locals().items() if name in SETTINGS}
+
     from sardonyx_server.cli.serve import run_serve
     from sardonyx_server.cli.sources import load
 
-    typed: dict[str, object] = {
-        "model_repository": [*(path or []), *(model_repository or [])],
-        "host": host,
-        "grpc_port": grpc_port,
-        "http_port": http_port,
-        "metrics_port": metrics_port,
-        "metrics_address": metrics_address,
-        "http_names": http_names,
-        "model_control_mode": model_control_mode,
-        "repository_poll_secs": repository_poll_secs,
-        "load_model": load_model,
-        "strict_readiness": strict_readiness,
-        "exit_on_error": exit_on_error,
-        "exit_timeout_secs": exit_timeout_secs,
-        "providers": providers,
-        "transport": transport,
-        "cores": cores,
-        "max_message_bytes": max_message_bytes,
-        "grpc_infer_response_compression_level": grpc_infer_response_compression_level,
-        "max_queue_rows_per_model": max_queue_rows_per_model,
-        "max_queue_bytes_per_model": max_queue_bytes_per_model,
-        "max_queue_bytes": max_queue_bytes,
-        "cache_bytes": cache_bytes,
-        "probe_budget_s": probe_budget_s,
-        "max_batch_rows": max_batch_rows,
-        "allow_client_shm": allow_client_shm,
-        "server_name": server_name,
-        "keepalive_min_ping_interval_s": keepalive_min_ping_interval_s,
-        "allow_admin": allow_admin,
-        "trace_rate": trace_rate,
-        "trace_dir": trace_dir,
-        "trace_otlp_endpoint": trace_otlp_endpoint,
-        "log_format": log_format or ("json" if json and not show_settings else None),
-        "log_level": log_level,
-    }
+    typed["model_repository"] = [*(path or []), *(model_repository or [])]
+    typed["log_format"] = log_format or ("json" if json and not show_settings else None)
     loaded = load(flags=typed, config=config)
     return run_serve(loaded, show_settings=show_settings, as_json=json)
 

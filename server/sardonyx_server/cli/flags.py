@@ -9,7 +9,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from sardonyx_server.settings import Kind, Settings, size_text
+from sardonyx_server.setting_kinds import Kind, size_text
+from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
