@@ -1,12 +1,11 @@
 """Inference requests to bytes, and answers to results. No I/O: every front of the client stands on this.
 
 What repeats from call to call (names, datatypes, shapes) is encoded and checked once and remembered; what remains for
-each call is the data. Answers are checked as strictly as a server checks requests, for the server may not be ours.
+each call is the data. How an answer's data become arrays says _answer_plan.py.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -14,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from google.protobuf.message import EncodeError
 
+from sardonyx_client._answer_plan import AnswerPlan
 from sardonyx_client._errors import BadResponse, InvalidArgument
 from sardonyx_client._values import Result
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.framing import decode_id
-from sardonyx_wire.messages import InferParameter, InferTensorContents, ModelInferRequest
+from sardonyx_wire.messages import InferParameter, ModelInferRequest
 from sardonyx_wire.request_templates import RequestTemplate
 from sardonyx_wire.requests import MalformedMessage
 from sardonyx_wire.response_reader import ResponseReader
-from sardonyx_wire.tensors import WireError, decode_raw, decode_typed, encode_raw
+from sardonyx_wire.tensors import WireError, encode_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
     from sardonyx_client._room import Room
     from sardonyx_client._values import ParameterValue, Timings
-    from sardonyx_wire.datatypes import Datatype
-    from sardonyx_wire.response_reader import OutputForm, ResponseHeader
 
-__all__ = ["InferenceCodec", "set_parameter", "to_array"]
+__all__ = ["InferenceCodec", "to_array"]
 
 # (name, datatype, shape, where in shared memory: region, bytes, offset)
 _Form = tuple[str, str, tuple[int, ...], tuple[str, int, int] | None]
@@ -45,8 +43,6 @@ _UINT64: Final = range(2**64)
 # A program calls a few models with a few shapes. One whose shapes never repeat must not fill its memory.
 _TEMPLATES: Final = 512
 _NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
-_NO_CONTENTS: Final = InferTensorContents()
-_PLACE: Final = ("shared_memory_offset", "shared_memory_byte_size")
 
 _datatype_of = lru_cache(maxsize=256)(for_dtype)
 
@@ -148,8 +144,8 @@ class InferenceCodec:
         except MalformedMessage as error:
             raise BadResponse("the answer is no inference.ModelInferResponse") from error
         plan = header.plan
-        if not isinstance(plan, _AnswerPlan):
-            plan = header.plan = _AnswerPlan(header)
+        if not isinstance(plan, AnswerPlan):
+            plan = header.plan = AnswerPlan(header)
         return Result(
             model_name=header.model_name,
             model_version=header.model_version,
@@ -160,82 +156,7 @@ class InferenceCodec:
         )
 
 
-class _AnswerPlan:
-    """What follows from the header of an answer, concluded once.
-
-    Raises:
-        BadResponse: The header breaks the protocol.
-    """
-
-    __slots__ = ("_outputs", "parameters", "places")
-
-    def __init__(self, header: ResponseHeader) -> None:
-        seen: set[str] = set()
-        outputs: list[tuple[OutputForm, Datatype, int | None]] = []
-        for output in header.outputs:
-            datatype = DATATYPES.get(output.datatype)
-            if datatype is None:
-                raise BadResponse(f"output {output.name!r}: unknown datatype {output.datatype!r} in the answer")
-            if output.name in seen:
-                raise BadResponse(f"output {output.name!r} is in the answer twice")
-            seen.add(output.name)
-            # Numbers of the right size need no further look; a BOOL byte may be neither 0 nor 1.
-            plain = datatype.itemsize and datatype.name != "BOOL" and all(size > 0 for size in output.shape)
-            outputs.append((output, datatype, math.prod(output.shape) * datatype.itemsize if plain else None))
-        self._outputs = tuple(outputs)
-        self.parameters: Mapping[str, ParameterValue] = MappingProxyType(header.parameters)
-        # Index of an output in shared memory -> region, offset, bytes.
-        self.places = {
-            index: (output.parameters["shared_memory_region"], *map(output.parameters.get, _PLACE))
-            for index, output in enumerate(header.outputs)
-            if "shared_memory_region" in output.parameters
-        }
-
-    def placed(self, payloads: Sequence[memoryview], room: Room | None) -> Sequence[memoryview]:
-        """The payloads, with those that lie in shared memory in place of the empty ones of the message.
-
-        Raises:
-            BadResponse: One is not in the memory that the server was given.
-        """
-        found = list(payloads)
-        for index, (region, offset, size_bytes) in self.places.items():
-            view = None
-            if room is not None and isinstance(offset, int) and isinstance(size_bytes, int) and index < len(found):
-                view = room.view(region, offset, size_bytes)
-            if view is None:
-                raise BadResponse(
-                    f"output {self._outputs[index][0].name!r} is in shared memory region {region!r} at {offset} with "
-                    f"{size_bytes} bytes, where the call gave the server no room"
-                )
-            found[index] = view
-        return found
-
-    def arrays(self, header: ResponseHeader, payloads: Sequence[memoryview]) -> dict[str, NDArray[Any]]:
-        """Output name -> array.
-
-        Raises:
-            BadResponse: The data do not fit the header.
-        """
-        if payloads and len(payloads) != len(header.outputs):
-            raise BadResponse(f"expected {len(header.outputs)} raw outputs in the answer, got {len(payloads)}")
-        arrays: dict[str, NDArray[Any]] = {}
-        for index, (output, datatype, size_bytes) in enumerate(self._outputs):
-            try:
-                # MLServer sends empty contents beside raw ones.
-                if payloads and (output.contents is None or not output.contents.ByteSize()):
-                    payload = payloads[index]
-                    if len(payload) == size_bytes:
-                        arrays[output.name] = np.ndarray(output.shape, datatype.dtype, payload)
-                    else:
-                        arrays[output.name] = decode_raw(datatype, output.shape, payload)
-                else:
-                    arrays[output.name] = decode_typed(datatype, output.shape, output.contents or _NO_CONTENTS)
-            except WireError as error:
-                raise BadResponse(f"output {output.name!r}: {error}") from error
-        return arrays
-
-
-def set_parameter(target: InferParameter, name: str, value: object) -> None:
+def _set_parameter(target: InferParameter, name: str, value: object) -> None:
     """Write one parameter.
 
     Raises:
@@ -264,7 +185,7 @@ def _header(
 ) -> ModelInferRequest:
     header = ModelInferRequest(model_name=model, model_version=version)
     for name, parameter in parameters.items():
-        set_parameter(header.parameters[name], name, parameter)
+        _set_parameter(header.parameters[name], name, parameter)
     for name, datatype, shape, place in forms:
         tensor = header.inputs.add(name=name, datatype=datatype, shape=shape)
         if place is not None:

@@ -1,0 +1,107 @@
+"""The header of an inference answer -> how its data become arrays. No I/O.
+
+Answers are checked as strictly as a server checks requests, for the server may not be ours.
+"""
+
+from __future__ import annotations
+
+import math
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from sardonyx_client._errors import BadResponse
+from sardonyx_wire.datatypes import DATATYPES
+from sardonyx_wire.messages import InferTensorContents
+from sardonyx_wire.tensors import WireError, decode_raw, decode_typed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sardonyx_client._room import Room
+    from sardonyx_client._values import ParameterValue
+    from sardonyx_wire.datatypes import Datatype
+    from sardonyx_wire.response_reader import OutputForm, ResponseHeader
+
+__all__ = ["AnswerPlan"]
+
+_NO_CONTENTS: Final = InferTensorContents()
+_PLACE: Final = ("shared_memory_offset", "shared_memory_byte_size")
+
+
+class AnswerPlan:
+    """What follows from the header of an answer, concluded once.
+
+    Raises:
+        BadResponse: The header breaks the protocol.
+    """
+
+    __slots__ = ("_outputs", "parameters", "places")
+
+    def __init__(self, header: ResponseHeader) -> None:
+        seen: set[str] = set()
+        outputs: list[tuple[OutputForm, Datatype, int | None]] = []
+        for output in header.outputs:
+            datatype = DATATYPES.get(output.datatype)
+            if datatype is None:
+                raise BadResponse(f"output {output.name!r}: unknown datatype {output.datatype!r} in the answer")
+            if output.name in seen:
+                raise BadResponse(f"output {output.name!r} is in the answer twice")
+            seen.add(output.name)
+            # Numbers of the right size need no further look; a BOOL byte may be neither 0 nor 1.
+            plain = datatype.itemsize and datatype.name != "BOOL" and all(size > 0 for size in output.shape)
+            outputs.append((output, datatype, math.prod(output.shape) * datatype.itemsize if plain else None))
+        self._outputs = tuple(outputs)
+        self.parameters: Mapping[str, ParameterValue] = MappingProxyType(header.parameters)
+        # Index of an output in shared memory -> region, offset, bytes.
+        self.places = {
+            index: (output.parameters["shared_memory_region"], *map(output.parameters.get, _PLACE))
+            for index, output in enumerate(header.outputs)
+            if "shared_memory_region" in output.parameters
+        }
+
+    def placed(self, payloads: Sequence[memoryview], room: Room | None) -> Sequence[memoryview]:
+        """The payloads, with those that lie in shared memory in place of the empty ones of the message.
+
+        Raises:
+            BadResponse: One is not in the memory that the server was given.
+        """
+        found = list(payloads)
+        for index, (region, offset, size_bytes) in self.places.items():
+            view = None
+            if room is not None and isinstance(offset, int) and isinstance(size_bytes, int) and index < len(found):
+                view = room.view(region, offset, size_bytes)
+            if view is None:
+                raise BadResponse(
+                    f"output {self._outputs[index][0].name!r} is in shared memory region {region!r} at {offset} with "
+                    f"{size_bytes} bytes, where the call gave the server no room"
+                )
+            found[index] = view
+        return found
+
+    def arrays(self, header: ResponseHeader, payloads: Sequence[memoryview]) -> dict[str, NDArray[Any]]:
+        """Output name -> array.
+
+        Raises:
+            BadResponse: The data do not fit the header.
+        """
+        if payloads and len(payloads) != len(header.outputs):
+            raise BadResponse(f"expected {len(header.outputs)} raw outputs in the answer, got {len(payloads)}")
+        arrays: dict[str, NDArray[Any]] = {}
+        for index, (output, datatype, size_bytes) in enumerate(self._outputs):
+            try:
+                # MLServer sends empty contents beside raw ones.
+                if payloads and (output.contents is None or not output.contents.ByteSize()):
+                    payload = payloads[index]
+                    if len(payload) == size_bytes:
+                        arrays[output.name] = np.ndarray(output.shape, datatype.dtype, payload)
+                    else:
+                        arrays[output.name] = decode_raw(datatype, output.shape, payload)
+                else:
+                    arrays[output.name] = decode_typed(datatype, output.shape, output.contents or _NO_CONTENTS)
+            except WireError as error:
+                raise BadResponse(f"output {output.name!r}: {error}") from error
+        return arrays
