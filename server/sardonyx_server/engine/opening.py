@@ -16,7 +16,6 @@ from sardonyx_server.engine.probe import batch_axis_refusal
 from sardonyx_server.engine.synth import fill
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.effective import check_against_graph, served_inputs, states_whole_shapes, tensors
-from sardonyx_server.repository.files import graph_signature
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Opening:
 
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
-        graph = graph_signature(files)
+        graph = files.graph.signature()
         check_against_graph(spec.config, *graph, source=spec.config_source)
         inputs, self.outputs = tensors(spec.config, *graph)
         # What the config narrows is what the session is told, the probe tries and accelerators prepare for.

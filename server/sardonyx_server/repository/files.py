@@ -13,7 +13,6 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import inside, shown_path
-from sardonyx_server.repository.disk import kind_of, os_problem
+from sardonyx_server.repository.disk import os_problem
 from sardonyx_server.repository.folder import version_problem
 from sardonyx_server.repository.graph import Graph, GraphsByContent
+from sardonyx_server.repository.still import READ, held_still, open_without_links
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -31,20 +31,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sardonyx_server.repository.spec import ModelSpec
-    from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["STILL_BEING_WRITTEN", "ModelFiles", "graph_signature", "take_private_copy"]
-
-STILL_BEING_WRITTEN: Final = "STILL_BEING_WRITTEN"
-"""``LoadFailed.reason`` where a later try may succeed."""
+__all__ = ["ModelFiles", "take_private_copy"]
 
 _MIB: Final = 2**20
 # The most that one read gives on Linux, and within a page protobuf's limit on one message.
 _MODEL_LIMIT_BYTES: Final = 2**31 - 4096
 # onnxruntime reads memory addresses out of tensors whose data lie "there"; only it may write such a location.
 _MEMORY_MARK: Final = "_ORT_MEM_ADDR_"
-# O_NONBLOCK: a FIFO that took the place of the file must not block.
-_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -99,15 +93,6 @@ class ModelFiles:
         self.close()
 
 
-def graph_signature(files: ModelFiles) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """(inputs, outputs) of the graph, in its order.
-
-    Raises:
-        LoadFailed: One of them is no tensor, or of a datatype that the protocol does not have.
-    """
-    return files.graph.signature()
-
-
 def take_private_copy(
     spec: ModelSpec, version: int, *, private_parent: Path | None = None, graphs: GraphsByContent | None = None
 ) -> ModelFiles:
@@ -142,7 +127,7 @@ def take_private_copy(
 def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsByContent) -> ModelFiles:
     # The outer context undoes what was made where the last look at the file, at the inner one's end, finds a change.
     with contextlib.ExitStack() as undo:
-        with _held_still(os.open(file, _READ), file, subject) as opened:
+        with held_still(os.open(file, READ), file, subject) as opened:
             size = os.fstat(opened.fileno()).st_size
             if size > _MODEL_LIMIT_BYTES:
                 raise LoadFailed(
@@ -206,62 +191,11 @@ def _open_external(folder: Path, place: str, subject: str) -> Iterator[BinaryIO]
     if os.path.commonpath((root, real)) != root or real == root:
         raise LoadFailed(f"{subject} is a link out of the version folder; put the file itself there")
     try:
-        descriptor = _open_without_links(root, os.path.relpath(real, root))
+        descriptor = open_without_links(root, os.path.relpath(real, root))
     except OSError as error:
         raise LoadFailed(f"{subject} {os_problem(error)}") from error
-    with _held_still(descriptor, Path(real), subject) as opened:
+    with held_still(descriptor, Path(real), subject) as opened:
         # A hard link is how a file from elsewhere gets in unseen; onnxruntime follows it.
         if os.fstat(opened.fileno()).st_nlink != 1:
             raise LoadFailed(f"{subject} has hard links; put a copy of the file there")
         yield opened
-
-
-def _open_without_links(root: str, place: str) -> int:
-    """Open ``root/place``, one folder at a time: a link that appeared after the check is not followed."""
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    *folders, name = Path(place).parts
-    try:
-        for each in folders:
-            below = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            os.close(folder)
-            folder = below
-        return os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder)
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
-def _held_still(descriptor: int, file: Path, subject: str) -> Iterator[BinaryIO]:
-    """An open regular file that must not change while it is used. Owns the descriptor.
-
-    Raises:
-        LoadFailed: It is no regular file. Or it changed: then whatever else failed meanwhile is its consequence.
-    """
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        os.close(descriptor)
-        raise LoadFailed(f"{subject} is a {kind_of(before.st_mode)}, expected a file")
-    with os.fdopen(descriptor, "rb", buffering=0) as opened:
-        try:
-            yield opened
-        except LoadFailed as error:
-            _check_unchanged(before, descriptor, file, subject, error)
-            raise
-        _check_unchanged(before, descriptor, file, subject, None)
-
-
-def _check_unchanged(
-    before: os.stat_result, descriptor: int, file: Path, subject: str, cause: LoadFailed | None
-) -> None:
-    try:
-        same = all(_facts(before) == _facts(now) for now in (os.fstat(descriptor), file.stat()))
-    except OSError:
-        same = False
-    if not same:
-        raise LoadFailed(
-            f"{subject}: {quoted(file.name)} is still being written", reason=STILL_BEING_WRITTEN
-        ) from cause
-
-
-def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

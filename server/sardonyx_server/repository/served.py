@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sardonyx_server.repository.effective import check_against_graph, served_inputs, tensors
-from sardonyx_server.repository.files import graph_signature, take_private_copy
+from sardonyx_server.repository.files import take_private_copy
 
 if TYPE_CHECKING:
     from sardonyx_server.repository.spec import ModelSpec
@@ -27,7 +27,7 @@ def served_signature(spec: ModelSpec, version: int) -> tuple[tuple[TensorSpec, .
         LoadFailed: The files or the config are such that it cannot be loaded; says why.
     """
     with closing(take_private_copy(spec, version)) as files:
-        graph = graph_signature(files)
+        graph = files.graph.signature()
     check_against_graph(spec.config, *graph, source=spec.config_source)
     inputs, outputs = tensors(spec.config, *graph)
     served = {each.name for each in served_inputs(spec.config, graph[0])}

@@ -13,8 +13,8 @@ from sardonyx_server.engine.lifecycle import Lifecycle
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.registry import Registry, State
 from sardonyx_server.errors import LoadFailed, ModelUnavailable, NotFound, ShuttingDown
-from sardonyx_server.repository.files import STILL_BEING_WRITTEN
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
+from sardonyx_server.repository.still import STILL_BEING_WRITTEN
 from tests.e2e.servers import eventually
 from tests.server.engine.loaders import Busy, Server, broken, spec
 from tests.server.engine.requests import PATIENCE_S, doubling, model_of, signature

@@ -15,10 +15,10 @@ import pytest
 from onnx import numpy_helper
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository import files as files_module
-from sardonyx_server.repository.files import STILL_BEING_WRITTEN, graph_signature, take_private_copy
+from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
+from sardonyx_server.repository.still import STILL_BEING_WRITTEN
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.onnx_models import external, linear, put_model, weights
 
@@ -60,7 +60,7 @@ def test_a_model_is_taken_as_bytes(repository: Path) -> None:
     with take_private_copy(_spec_of(repository), 1) as files:
         assert files.model_bytes == linear()
         assert files.path is None
-        assert graph_signature(files) == (
+        assert files.graph.signature() == (
             (TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("N", "")),),
             (TensorSpec(name="y", datatype="FP32", shape=(-1, 3), dim_names=("N", "")),),
         )
@@ -107,7 +107,7 @@ def test_equal_files_have_equal_digests(repository: Path) -> None:
 def test_onnxruntime_looks_for_data_of_bytes_in_the_current_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trap 7 of the hazards: the reason that such a model is never loaded from bytes."""
+    """The reason that such a model is never loaded from bytes."""
     (tmp_path / "w.bin").write_bytes(DATA)
     monkeypatch.chdir(tmp_path)
     onnxruntime.InferenceSession(linear(weight=external("w.bin")), providers=["CPUExecutionProvider"])
@@ -178,7 +178,7 @@ def test_links_out_of_the_folder_are_refused(repository: Path) -> None:
 
 
 def test_hard_links_are_refused(repository: Path) -> None:
-    """Trap 7 of the hazards: onnxruntime loads them, whatever they lead to."""
+    """The runtime loads them, whatever they lead to."""
     folder = _put_external(repository)
     secret = repository.parent / "secret"
     secret.write_bytes(DATA)
@@ -202,48 +202,6 @@ def test_data_that_are_no_file_are_refused(repository: Path, kind: str) -> None:
     assert _refusal(repository).message == f"{SUBJECT}: external data 'w.bin' {problem}"
 
 
-def test_a_link_that_appears_after_the_check_is_not_followed(tmp_path: Path) -> None:
-    """Each folder on the way is opened by itself, without links."""
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real/w.bin").write_bytes(DATA)
-    (tmp_path / "link").symlink_to("real")
-    (tmp_path / "real/link").symlink_to("w.bin")
-    os.close(files_module._open_without_links(str(tmp_path), "real/w.bin"))
-    for place in ("link/w.bin", "real/link"):
-        with pytest.raises(OSError, match=r"link|directory"):
-            files_module._open_without_links(str(tmp_path), place)
-
-
-@pytest.mark.parametrize("change", ["append", "touch", "replace", "delete"])
-def test_a_file_that_changes_meanwhile_is_still_being_written(tmp_path: Path, change: str) -> None:
-    """Size, time or inode differ behind from before; the reason tells the caller to try again."""
-    file = tmp_path / "model.onnx"
-    file.write_bytes(b"one")
-
-    def meddle() -> None:
-        if change == "append":
-            file.write_bytes(b"one two")
-        elif change == "touch":
-            os.utime(file, ns=(1, 1))
-        elif change == "replace":
-            status = file.stat()
-            (tmp_path / "new").write_bytes(b"two")
-            os.utime(tmp_path / "new", ns=(status.st_atime_ns, status.st_mtime_ns))
-            (tmp_path / "new").rename(file)
-        else:
-            file.unlink()
-
-    def read() -> None:
-        with files_module._held_still(os.open(file, os.O_RDONLY), file, SUBJECT) as opened:
-            assert opened.read() == b"one"
-            meddle()
-
-    with pytest.raises(LoadFailed) as caught:
-        read()
-    assert caught.value.message == f"{SUBJECT}: 'model.onnx' is still being written"
-    assert caught.value.reason == STILL_BEING_WRITTEN
-
-
 class _Restless(PosixPath):
     """A path to a file that is touched at each look."""
 
@@ -264,25 +222,6 @@ def test_a_copy_of_files_that_change_is_thrown_away(repository: Path) -> None:
         take_private_copy(restless, 1, private_parent=repository.parent)
     assert caught.value.reason == STILL_BEING_WRITTEN
     assert not list(repository.parent.glob("sardonyx-*"))
-
-
-def test_nonsense_in_a_file_that_changes_is_no_verdict_on_it(tmp_path: Path) -> None:
-    """Half a model is 'still being written', not 'no ONNX model'; when it holds still, the verdict counts."""
-    file = tmp_path / "model.onnx"
-    file.write_bytes(b"half")
-
-    def judge(*, meddle: bool) -> None:
-        with files_module._held_still(os.open(file, os.O_RDONLY), file, SUBJECT):
-            if meddle:
-                file.write_bytes(b"half and half")
-            raise LoadFailed("no ONNX model")
-
-    with pytest.raises(LoadFailed) as caught:
-        judge(meddle=True)
-    assert caught.value.reason == STILL_BEING_WRITTEN
-    with pytest.raises(LoadFailed, match=r"^no ONNX model$") as caught:
-        judge(meddle=False)
-    assert caught.value.reason == "LOAD_FAILED"
 
 
 @pytest.mark.parametrize(
@@ -322,4 +261,4 @@ def test_an_unknown_operator_is_not_judged_here(repository: Path) -> None:
     model.opset_import[0].version = 99
     put_model(repository, "m", data=model.SerializeToString())
     with take_private_copy(_spec_of(repository), 1) as files:
-        assert files.graph.opsets == {"": 99}
+        assert [value.name for value in files.graph.outputs] == ["y"]

@@ -1,0 +1,75 @@
+"""Opens files that others may change meanwhile: no link is followed unseen, and a change is noticed. Reads none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.disk import kind_of
+from sardonyx_server.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["READ", "STILL_BEING_WRITTEN", "held_still", "open_without_links"]
+
+STILL_BEING_WRITTEN: Final = "STILL_BEING_WRITTEN"
+"""``LoadFailed.reason`` where a later try may succeed."""
+
+READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""How files are opened: a FIFO that took the place of one must not block."""
+
+
+@contextlib.contextmanager
+def held_still(descriptor: int, file: Path, subject: str) -> Iterator[BinaryIO]:
+    """An open regular file that must not change while it is used. Owns the descriptor.
+
+    Raises:
+        LoadFailed: It is no regular file. Or it changed: then whatever else failed meanwhile is its consequence.
+    """
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise LoadFailed(f"{subject} is a {kind_of(before.st_mode)}, expected a file")
+    with os.fdopen(descriptor, "rb", buffering=0) as opened:
+        try:
+            yield opened
+        except LoadFailed as error:
+            _check_unchanged(before, descriptor, file, subject, error)
+            raise
+        _check_unchanged(before, descriptor, file, subject, None)
+
+
+def open_without_links(root: str, place: str) -> int:
+    """Open ``root/place``, one folder at a time: a link that appeared after the check is not followed."""
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    *folders, name = Path(place).parts
+    try:
+        for each in folders:
+            below = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        return os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _check_unchanged(
+    before: os.stat_result, descriptor: int, file: Path, subject: str, cause: LoadFailed | None
+) -> None:
+    try:
+        same = all(_facts(before) == _facts(now) for now in (os.fstat(descriptor), file.stat()))
+    except OSError:
+        same = False
+    if not same:
+        raise LoadFailed(
+            f"{subject}: {quoted(file.name)} is still being written", reason=STILL_BEING_WRITTEN
+        ) from cause
+
+
+def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
