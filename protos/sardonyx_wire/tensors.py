@@ -105,14 +105,13 @@ def element_count(shape: Sequence[int], *, limit: int = MAX_ELEMENTS) -> int:
     return 0 if empty else count
 
 
-def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer, *, limit: int = MAX_ELEMENTS) -> NDArray[Any]:
+def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer) -> NDArray[Any]:
     """Raw contents -> array.
 
     Args:
         datatype: What the data claim to be.
         shape: Every size is 0 or more.
         data: One entry of ``raw_input_contents`` or ``raw_output_contents``; a memoryview must be one of single bytes.
-        limit: Most elements to accept.
 
     Returns:
         Numbers: a read-only view of ``data``, which it keeps alive (a copy where a BOOL is neither 0 nor 1; it counts
@@ -121,7 +120,7 @@ def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer, *, limit:
     Raises:
         WireError: The shape is impossible, or the data are shorter or longer than shape and datatype say.
     """
-    count = element_count(shape, limit=limit)
+    count = element_count(shape)
     itemsize = datatype.itemsize
     if not itemsize:
         return object_array(decode_bytes_elements(data, count), shape)
@@ -173,16 +172,13 @@ def object_array(elements: Sequence[object], shape: Sequence[int]) -> NDArray[An
     return array.reshape(shape)
 
 
-def decode_typed(
-    datatype: Datatype, shape: Sequence[int], contents: InferTensorContents, *, limit: int = MAX_ELEMENTS
-) -> NDArray[Any]:
+def decode_typed(datatype: Datatype, shape: Sequence[int], contents: InferTensorContents) -> NDArray[Any]:
     """Typed contents -> a new array.
 
     Args:
         datatype: What the data claim to be.
         shape: Every size is 0 or more.
         contents: ``contents`` of an input or output.
-        limit: Most elements to accept.
 
     Returns:
         Numbers: an array of the datatype's dtype. BYTES: an object array of ``bytes``.
@@ -191,7 +187,7 @@ def decode_typed(
         WireError: The shape is impossible, the datatype has no typed form, the data are in another datatype's field,
             the number of elements is not that of the shape, or an integer is out of the datatype's range.
     """
-    count = element_count(shape, limit=limit)
+    count = element_count(shape)
     field = datatype.contents_field
     if field is None:
         raise WireError(f"{datatype.name} has no typed form: send it in raw_input_contents")

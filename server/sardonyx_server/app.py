@@ -164,7 +164,7 @@ class App:
                 versions=lambda: snapshots(self.registry),
                 transport=self._transport.name,
                 open_calls=self._open_calls,
-                lane_lag=lambda: None if (lag := self._transport.lag) is None else lag.away_s,
+                lane_lag=lambda: self._transport.lag,
                 build={
                     "version": version,
                     "grpcio": grpc.__version__,

@@ -13,7 +13,7 @@ from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME
 from sardonyx_server.repository.shapes import Tensor, check_batch_axis, check_dims, graph_dims, tensor_of
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import BY_CONFIG_NAME, DATATYPES
-from sardonyx_wire.messages import DataType, ModelConfig
+from sardonyx_wire.messages import DataType, ModelConfig, ModelInstanceGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ def check_against_graph(
                 check_batch_axis(subject, kind, spec, config.max_batch_size)
 
 
-def complete(  # noqa: PLR0913 -- each says one thing that the file may leave out
+def complete(
     config: ModelConfig,
     name: str,
     inputs: Sequence[TensorSpec],
@@ -105,9 +105,6 @@ def complete(  # noqa: PLR0913 -- each says one thing that the file may leave ou
     *,
     batch_axis: bool,
     default_max_batch: int,
-    instance_kind: str = "KIND_AUTO",
-    instance_count: int = 1,
-    gpus: Sequence[int] = (),
 ) -> ModelConfig:
     """The effective config: what the file says, and where it is silent what the graph, the probe and the server say.
 
@@ -118,9 +115,6 @@ def complete(  # noqa: PLR0913 -- each says one thing that the file may leave ou
         outputs: Likewise.
         batch_axis: Rows can be joined along the first axis (the probe's verdict; False where the config declines it).
         default_max_batch: Most rows of one run where the config does not say; counts only with ``batch_axis``.
-        instance_kind: Where runners are placed, for a config without instance_group.
-        instance_count: How many, for a config (or a group) that does not say.
-        gpus: CUDA device numbers, for a config without instance_group.
 
     Returns:
         A new message. Requires: ``check_against_graph`` passed.
@@ -142,11 +136,10 @@ def complete(  # noqa: PLR0913 -- each says one thing that the file may leave ou
     if full.max_batch_size > 1 and full.WhichOneof("scheduling_choice") is None:
         full.dynamic_batching.SetInParent()
     if not full.instance_group:
-        group = full.instance_group.add(gpus=gpus)
-        group.kind = type(group).Kind.Value(instance_kind)
+        full.instance_group.add(kind=ModelInstanceGroup.KIND_AUTO)
     for index, group in enumerate(full.instance_group):
         group.name = group.name or f"{name}_{index}"
-        group.count = group.count or instance_count
+        group.count = group.count or 1
     if full.version_policy.WhichOneof("policy_choice") is None:
         full.version_policy.latest.num_versions = 1
     elif full.version_policy.HasField("latest"):

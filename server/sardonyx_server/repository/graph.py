@@ -16,7 +16,7 @@ from sardonyx_server.text import quoted
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 __all__ = ["Graph", "GraphsByContent", "Value", "read_graph"]
 
@@ -92,20 +92,12 @@ class Graph:
 
     Attributes:
         subject: What messages call it: ``version 1 of model 'iris'``.
-        ir_version: Of the file format.
-        opsets: Domain ("" is ONNX's own) -> version.
-        producer: Name and version of the exporter.
-        metadata: The file's free keys.
         inputs: In the graph's order, without weights that cannot be overridden.
         outputs: In the graph's order.
         locations: Files outside of the model that tensors name, without repetition.
     """
 
     subject: str
-    ir_version: int
-    opsets: Mapping[str, int]
-    producer: str
-    metadata: Mapping[str, str]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     locations: tuple[str, ...]
@@ -193,10 +185,6 @@ def _graph(model: Any, subject: str) -> Graph:
     inputs = [_value(each, optional=each.name in defaults) for each in graph.input]
     return Graph(
         subject=subject,
-        ir_version=model.ir_version,
-        opsets={each.domain.decode(): each.version for each in model.opset_import},
-        producer=f"{model.producer_name.decode()} {model.producer_version.decode()}".strip(),
-        metadata={each.key.decode(): each.value.decode() for each in model.metadata_props},
         inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
         outputs=tuple(_value(each, optional=False) for each in graph.output),
         locations=tuple(dict.fromkeys(_locations(model))),

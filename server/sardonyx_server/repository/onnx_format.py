@@ -22,14 +22,9 @@ _PACKAGE: Final = "sardonyx_onnx"
 _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
     "ModelProto": {
         "ir_version": (1, "int64"),
-        "producer_name": (2, "bytes"),
-        "producer_version": (3, "bytes"),
         "graph": (7, "GraphProto"),
-        "opset_import[]": (8, "OperatorSetIdProto"),
-        "metadata_props[]": (14, "StringStringEntryProto"),
         "functions[]": (25, "FunctionProto"),
     },
-    "OperatorSetIdProto": {"domain": (1, "bytes"), "version": (2, "int64")},
     "StringStringEntryProto": {"key": (1, "bytes"), "value": (2, "bytes")},
     "FunctionProto": {"node[]": (7, "NodeProto"), "attribute_proto[]": (11, "AttributeProto")},
     "GraphProto": {

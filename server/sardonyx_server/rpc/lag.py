@@ -6,7 +6,6 @@ It is away while inline models run on it and while it hands over answers of runn
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sardonyx_server.engine.counters import SECONDS_BOUNDS
@@ -15,20 +14,7 @@ from sardonyx_server.engine.statistics import Histogram
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Away", "LaneLag"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneLag:
-    """What :class:`Away` holds at one moment.
-
-    Attributes:
-        longest_s: The longest time away since the start.
-        away_s: Each time away.
-    """
-
-    longest_s: float
-    away_s: Histogram
+__all__ = ["Away"]
 
 
 class Away:
@@ -38,12 +24,12 @@ class Away:
         clock: ``time.monotonic``.
     """
 
-    __slots__ = ("_clock", "_counts", "_longest_s", "_total_s")
+    __slots__ = ("_clock", "_counts", "_total_s")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._counts = [0] * (len(SECONDS_BOUNDS) + 1)
-        self._longest_s = self._total_s = 0.0
+        self._total_s = 0.0
 
     def doing(self, work: Callable[[], None]) -> None:
         """Do some work; what it raises goes on to the caller."""
@@ -52,11 +38,7 @@ class Away:
         took_s = self._clock() - began_s
         self._counts[bisect_left(SECONDS_BOUNDS, took_s)] += 1
         self._total_s += took_s
-        self._longest_s = max(self._longest_s, took_s)
 
-    def snapshot(self) -> LaneLag:
-        """As of now. Any thread."""
-        return LaneLag(
-            longest_s=self._longest_s,
-            away_s=Histogram(bounds=SECONDS_BOUNDS, counts=tuple(self._counts), total=self._total_s),
-        )
+    def snapshot(self) -> Histogram:
+        """Each time away, in seconds, as of now. Any thread."""
+        return Histogram(bounds=SECONDS_BOUNDS, counts=tuple(self._counts), total=self._total_s)

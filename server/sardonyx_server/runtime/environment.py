@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from sardonyx_server.runtime import library
 from sardonyx_server.runtime.catalogue import PROVIDERS
 from sardonyx_server.runtime.cores import available_cores
@@ -29,7 +27,6 @@ class Environment:
 
     Attributes:
         onnxruntime_version: Such as ``1.32.0``.
-        numpy_version: Of the arrays.
         python_version: Of the interpreter.
         available: onnxruntime's names of the providers that are installed, as it lists them.
         usable: Short names of those this server may use, the fastest first.
@@ -38,7 +35,6 @@ class Environment:
     """
 
     onnxruntime_version: str
-    numpy_version: str
     python_version: str
     available: tuple[str, ...]
     usable: tuple[str, ...]
@@ -52,7 +48,6 @@ def describe() -> Environment:
     available = tuple(runtime.get_available_providers())
     return Environment(
         onnxruntime_version=runtime.__version__,
-        numpy_version=np.__version__,
         python_version=platform.python_version(),
         available=available,
         usable=tuple(provider.short for provider in PROVIDERS.values() if provider.name in available),

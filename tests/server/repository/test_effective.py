@@ -192,7 +192,7 @@ def test_dims_or_a_reshape_of_every_axis_mean_no_batching(text: str, whole: bool
 def test_an_empty_config_is_completed_from_graph_and_probe() -> None:
     """Dims leave out the batch axis, and a model that batches gets dynamic batching, as with Triton's auto-complete."""
     config = ModelConfig(name="m")
-    full = complete(config, "m", (X, S, WEIGHT), (Y,), batch_axis=True, default_max_batch=64, instance_kind="KIND_CPU")
+    full = complete(config, "m", (X, S, WEIGHT), (Y,), batch_axis=True, default_max_batch=64)
     assert str(full) == str(
         parse_config(
             """
@@ -201,7 +201,7 @@ def test_an_empty_config_is_completed_from_graph_and_probe() -> None:
             input { name: "s" data_type: TYPE_STRING }
             output { name: "y" data_type: TYPE_INT64 dims: 3 }
             dynamic_batching { }
-            instance_group { name: "m_0" kind: KIND_CPU count: 1 }
+            instance_group { name: "m_0" kind: KIND_AUTO count: 1 }
             version_policy { latest { num_versions: 1 } }
             default_model_filename: "model.onnx"
             """,
@@ -229,11 +229,11 @@ def test_what_the_config_says_stays() -> None:
         default_model_filename: "net.onnx"
         parameters { key: "k" value { string_value: "v" } }
         """
-    full = complete(parse_config(text, "m"), "m", (X,), (Y,), batch_axis=False, default_max_batch=64, instance_count=2)
+    full = complete(parse_config(text, "m"), "m", (X,), (Y,), batch_axis=False, default_max_batch=64)
     assert full.max_batch_size == 8
     assert full.WhichOneof("scheduling_choice") == "sequence_batching"
     assert (full.output[0].label_filename, list(full.output[0].dims)) == ("labels.txt", [3])
-    assert [(group.name, group.count) for group in full.instance_group] == [("m_0", 2), ("other", 3)]
+    assert [(group.name, group.count) for group in full.instance_group] == [("m_0", 1), ("other", 3)]
     assert full.instance_group[0].kind == ModelInstanceGroup.KIND_GPU
     assert list(full.version_policy.specific.versions) == [2]
     assert full.default_model_filename == "net.onnx"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from sardonyx_server.rpc.lag import LaneLag
+    from sardonyx_server.engine.statistics import Histogram
+    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
-    from sardonyx_server.rpc.methods import Authorise
 
 __all__ = ["Lane", "Limits"]
 
@@ -99,7 +99,7 @@ class Lane:
         return len(self._loop.streams)
 
     @property
-    def lag(self) -> LaneLag:
+    def lag(self) -> Histogram:
         """How late the thread got to its events so far."""
         return self._loop.away.snapshot()
 
