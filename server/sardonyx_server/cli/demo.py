@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from sardonyx_server.cli.exits import Exit, ExitWith
 from sardonyx_server.cli.listen import require_free
 from sardonyx_server.cli.output import console, write_json
-from sardonyx_server.demo import INPUT, MODEL_NAME, OUTPUT, Answer, find_model, judge, make_repository, prepare
+from sardonyx_server.demo.installed import INPUT, MODEL_NAME, OUTPUT, find_model, make_repository
+from sardonyx_server.demo.rules import Answer, judge, prepare
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.settings import Settings
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sardonyx_server.demo import InstalledModel
+    from sardonyx_server.demo.installed import InstalledModel
 
 __all__ = ["run_demo"]
 
