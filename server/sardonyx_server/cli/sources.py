@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from sardonyx_server.cli.flags import PREFIX, SETTINGS
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import otel
-from sardonyx_server.runtime.providers import check_requested
+from sardonyx_server.runtime.catalogue import check_requested
 from sardonyx_server.settings import Settings
 
 __all__ = ["CONFIG_VARIABLE", "OTLP_VARIABLE", "Loaded", "Origin", "load"]

@@ -1,1 +1,18 @@
-"""What operators see of a running server: logs and the HTTP probes."""
+"""What operators see of a running server: logs, metrics, traces and the HTTP probes.
+
+logs.py             lines for a person, or JSON
+
+ports.py            which HTTP ports there are
+http.py             what they answer
+http_server.py      uvicorn, seldom woken
+
+metrics.py          what Prometheus scrapes, put together
+triton_metrics.py   the metrics that Triton has
+own_metrics.py      those that it lacks
+host.py             what the kernel says
+family.py           what a metric is
+exposition.py       metrics -> Prometheus's text
+
+traces.py           keeps traces: a file, a collector
+otel.py             traces -> OpenTelemetry spans
+"""

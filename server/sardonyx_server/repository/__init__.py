@@ -1,6 +1,21 @@
 """Folders on disk: what models are there, what their configs say, and when that changes. Opens no model.
 
-``scan`` finds models, ``config`` reads config.pbtxt, ``effective`` holds it against the graph and completes it,
-``files`` takes private copies to load from, ``watch`` tells when something changed. Reasons and error messages go out
-to callers, so they name files relative to the model and never by absolute path.
+Reasons and error messages go out to callers, so they name files relative to the model and never by absolute path.
+
+    scan.py          finds models under some paths
+    folder.py        reads one model's folder
+    disk.py          looks at files without trusting them
+    spec.py          what was found, as plain values
+    watch.py         tells when that changes
+    mounts.py        which disks report changes by themselves
+    given.py         a model that comes with a load
+
+    files.py         a private copy of one version to load from
+    still.py         opens files that must not change meanwhile
+    graph.py         what its graph declares
+    onnx_format.py   the parts of the file that say so
+    config.py        reads config.pbtxt
+    effective.py     holds it against the graph, and completes it
+    shapes.py        the dims and reshapes in it
+    served.py        the signature that comes of it, without loading
 """

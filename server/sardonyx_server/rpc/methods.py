@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.registry import Registry
 
-__all__ = ["RPCS", "Authorise", "HotPath", "Published", "Served", "Services", "TakesLong", "add_services"]
+__all__ = ["RPCS", "HotPath", "Published", "Served", "Services", "TakesLong", "add_services"]
 
 # A reflection stream holds a thread while it is open. It has its own few, so that idle ones keep nothing else waiting.
 _REFLECTION_THREADS: Final = 2

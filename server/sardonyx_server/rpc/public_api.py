@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.methods import Authorise
+    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_wire.framing import Message
 
 __all__ = ["PublicApi", "PublicCall"]

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime.catalogue import AUTO, AUTO_ORDER, CPU, PROVIDERS, check_requested, unknown_provider
+from sardonyx_server.runtime.catalogue import AUTO, AUTO_ORDER, CPU, PROVIDERS, unknown_provider
 from sardonyx_server.runtime.options import provider_options
 from sardonyx_server.runtime.placement import (
-    Accelerator,
     Instance,
     InstanceGroup,
     ModelPlacement,
@@ -27,13 +26,6 @@ if TYPE_CHECKING:
     from sardonyx_server.runtime.catalogue import Kind, Provider
 
 __all__ = [
-    "Accelerator",
-    "Instance",
-    "InstanceGroup",
-    "ModelPlacement",
-    "Placement",
-    "ProviderOption",
-    "check_requested",
     "choose",
 ]
 

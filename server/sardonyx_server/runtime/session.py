@@ -13,7 +13,7 @@ from sardonyx_server.runtime.memory_file import memory_file
 from sardonyx_server.runtime.opening import open_native, provider_nodes, run_options, session_options
 from sardonyx_server.runtime.placement import ProviderOption
 from sardonyx_server.runtime.reported import reported_signature
-from sardonyx_server.runtime.running import Interrupt, OrtSession
+from sardonyx_server.runtime.running import OrtSession
 from sardonyx_server.runtime.tuning import SessionTuning
 from sardonyx_server.text import quoted
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["SPIN_US", "Interrupt", "OrtSession", "open_session"]
+__all__ = ["SPIN_US", "open_session"]
 
 SPIN_US: Final = 100
 """How long onnxruntime's own threads look for work before they sleep, in microseconds. Its default takes the core that
@@ -36,7 +36,7 @@ _BETTER_AS_FILE_BYTES: Final = 256 * 1024
 
 _CPU_ONLY: Final = (ProviderOption(name=CPU.name),)
 _CUDA_LIBRARIES: Final = frozenset({PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name})
-# fast-path.md; DirectML's own documentation says the same of itself.
+# Documented of each: one thread at a time for a session.
 _NOT_CONCURRENT: Final = frozenset({PROVIDERS["tensorrt"].name, PROVIDERS["directml"].name})
 
 

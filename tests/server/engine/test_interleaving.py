@@ -17,7 +17,8 @@ from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.model import Model
 from sardonyx_server.engine.registry import Registry
 from sardonyx_server.engine.signature import Signature
-from sardonyx_server.runtime.session import OrtSession, open_session
+from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.messages import ModelInferRequest
 from tests.server.engine.requests import PATIENCE_S, Array, FakeCall, message, model_of, policy, publish
 

@@ -12,7 +12,8 @@ from sardonyx_server.errors import ExecutionFailed
 from sardonyx_server.runtime.environment import describe
 from sardonyx_server.runtime.placement import InstanceGroup, ModelPlacement
 from sardonyx_server.runtime.providers import choose
-from sardonyx_server.runtime.session import OrtSession, open_session
+from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.session import open_session
 from tests.server.runtime import models
 
 _HERE = describe()
