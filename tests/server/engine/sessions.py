@@ -17,6 +17,7 @@ from onnx import helper
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import TensorSpec
+from tests.server.engine.requests import HandClock
 
 Feeds = Mapping[str, NDArray[Any]]
 Arrays = list[NDArray[Any]]
@@ -91,17 +92,6 @@ class OrtSession:
         """Nothing to free."""
 
 
-class Clock:
-    """Time that passes only where a test lets it."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        """Now, in seconds."""
-        return self.now_s
-
-
 class FunctionSession:
     """A model made of a function; every run takes as long as ``cost_s`` says.
 
@@ -122,12 +112,12 @@ class FunctionSession:
         outputs: Sequence[TensorSpec],
         answer: Callable[[Feeds], Arrays],
         *,
-        clock: Clock | None = None,
+        clock: HandClock | None = None,
         cost_s: Callable[[int, int], float] = lambda _rows, _run: 0.001,
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self.clock = clock or Clock()
+        self.clock = clock or HandClock()
         self.batches: list[int] = []
         self._answer = answer
         self._cost_s = cost_s

@@ -228,7 +228,7 @@ class TestBatching:
         assert [spec.name for spec in model.inputs] == ["x"]
 
 
-class TestCrew:
+class TestRunners:
     """Who runs the batches."""
 
     def test_a_cheap_model_runs_inline(self, repository: Repository) -> None:

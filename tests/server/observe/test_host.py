@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_server.observe.host import CpuMeter, Memory, count_threads, read_memory
+from tests.server.engine.requests import HandClock
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-class Clock:
-    """Moved by the test."""
-
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        """Seconds."""
-        return self.now_s
 
 
 def tick(proc: Path, *, busy: int, idle: int) -> None:
@@ -29,7 +20,7 @@ def tick(proc: Path, *, busy: int, idle: int) -> None:
 
 def test_utilization_is_that_since_the_last_time(tmp_path: Path) -> None:
     """Guests are counted among the users already, so that they do not count twice."""
-    clock = Clock()
+    clock = HandClock()
     tick(tmp_path, busy=100, idle=900)
     meter = CpuMeter(tmp_path, clock)
     tick(tmp_path, busy=130, idle=970)
@@ -44,7 +35,7 @@ def test_utilization_is_that_since_the_last_time(tmp_path: Path) -> None:
 
 def test_two_scrapes_that_come_together_get_the_same_answer(tmp_path: Path) -> None:
     """Two collectors may ask in turn, and ticks are 10 ms each."""
-    clock = Clock()
+    clock = HandClock()
     tick(tmp_path, busy=100, idle=900)
     meter = CpuMeter(tmp_path, clock)
     tick(tmp_path, busy=150, idle=950)
@@ -57,7 +48,7 @@ def test_two_scrapes_that_come_together_get_the_same_answer(tmp_path: Path) -> N
 def test_where_no_time_has_passed_nothing_was_busy(tmp_path: Path) -> None:
     """The first scrape may come at once; the series is there all the same."""
     tick(tmp_path, busy=100, idle=900)
-    assert CpuMeter(tmp_path, Clock()).utilization() == 0.0
+    assert CpuMeter(tmp_path, HandClock()).utilization() == 0.0
 
 
 def test_memory_in_use_is_what_is_not_available(tmp_path: Path) -> None:

@@ -16,20 +16,13 @@ from onnx import numpy_helper
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.files import take_private_copy
-from sardonyx_server.repository.scan import scan
-from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_server.repository.still import STILL_BEING_WRITTEN
 from sardonyx_wire.tensors import TensorSpec
+from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import external, linear, put_model, weights
 
 SUBJECT = "version 1 of model 'm'"
 DATA = numpy_helper.to_array(weights(4, 3)).tobytes()
-
-
-def _spec_of(repository: Path) -> ModelSpec:
-    found = scan([repository])["m"]
-    assert isinstance(found, ModelSpec), found
-    return found
 
 
 def _put_external(repository: Path, location: str = "w.bin") -> Path:
@@ -39,7 +32,7 @@ def _put_external(repository: Path, location: str = "w.bin") -> Path:
 
 def _refusal(repository: Path) -> LoadFailed:
     with pytest.raises(LoadFailed) as caught:
-        take_private_copy(_spec_of(repository), 1, private_parent=repository.parent)
+        take_private_copy(spec_of(repository, "m"), 1, private_parent=repository.parent)
     assert str(repository) not in caught.value.message
     # Whatever was made for it is gone.
     assert not list(repository.parent.glob("sardonyx-*"))
@@ -57,7 +50,7 @@ def repository(tmp_path: Path) -> Path:
 def test_a_model_is_taken_as_bytes(repository: Path) -> None:
     """One file needs no folder; the signature comes with it."""
     put_model(repository, "m")
-    with take_private_copy(_spec_of(repository), 1) as files:
+    with take_private_copy(spec_of(repository, "m"), 1) as files:
         assert files.model_bytes == linear()
         assert files.path is None
         assert files.graph.signature() == (
@@ -73,7 +66,7 @@ def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
     (folder / "sub").mkdir()
     (folder / "sub/w.bin").write_bytes(DATA)
     (folder / "unrelated").write_bytes(b"x")
-    files = take_private_copy(_spec_of(repository), 1, private_parent=repository.parent)
+    files = take_private_copy(spec_of(repository, "m"), 1, private_parent=repository.parent)
     assert files.model_bytes is None
     assert files.path is not None
     private = files.path.parent
@@ -94,10 +87,10 @@ def test_equal_files_have_equal_digests(repository: Path) -> None:
     for location, data in (("w.bin", DATA), ("w.bin", DATA), ("w.bin", DATA[::-1]), ("v.bin", DATA)):
         folder = _put_external(repository, location)
         (folder / location).write_bytes(data)
-        with take_private_copy(_spec_of(repository), 1) as files:
+        with take_private_copy(spec_of(repository, "m"), 1) as files:
             digests.append(files.digest())
     put_model(repository, "m")
-    with take_private_copy(_spec_of(repository), 1) as files:
+    with take_private_copy(spec_of(repository, "m"), 1) as files:
         digests.append(files.digest())
         assert files.digest() == hashlib.sha256(linear()).digest()
     assert digests[0] == digests[1]
@@ -119,7 +112,7 @@ def test_links_that_stay_in_the_folder_are_followed(repository: Path) -> None:
     (folder / "..data").mkdir()
     (folder / "..data/w.bin").write_bytes(DATA)
     (folder / "w.bin").symlink_to("..data/w.bin")
-    with take_private_copy(_spec_of(repository), 1, private_parent=repository.parent) as files:
+    with take_private_copy(spec_of(repository, "m"), 1, private_parent=repository.parent) as files:
         assert files.path is not None
         assert (files.path.parent / "w.bin").read_bytes() == DATA
         assert not (files.path.parent / "w.bin").is_symlink()
@@ -216,7 +209,7 @@ def test_a_copy_of_files_that_change_is_thrown_away(repository: Path) -> None:
     """The private folder too."""
     folder = _put_external(repository)
     (folder / "w.bin").write_bytes(DATA)
-    spec = _spec_of(repository)
+    spec = spec_of(repository, "m")
     restless = dataclasses.replace(spec, files={1: _Restless(spec.files[1])})
     with pytest.raises(LoadFailed) as caught:
         take_private_copy(restless, 1, private_parent=repository.parent)
@@ -240,7 +233,7 @@ def test_random_and_cut_files_are_refused(repository: Path, data: bytes, problem
 def test_a_version_that_vanished_is_refused(repository: Path) -> None:
     """The spec is from the last look; the disk may have moved on."""
     file = put_model(repository, "m")
-    spec = _spec_of(repository)
+    spec = spec_of(repository, "m")
     file.unlink()
     with pytest.raises(LoadFailed, match=r"^version 1 of model 'm': version folder '1' has no 'model.onnx'$"):
         take_private_copy(spec, 1)
@@ -251,7 +244,7 @@ def test_a_folder_that_cannot_be_written_is_a_load_error(repository: Path) -> No
     folder = _put_external(repository)
     (folder / "w.bin").write_bytes(DATA)
     with pytest.raises(LoadFailed):
-        take_private_copy(_spec_of(repository), 1, private_parent=repository.parent / "gone")
+        take_private_copy(spec_of(repository, "m"), 1, private_parent=repository.parent / "gone")
 
 
 def test_an_unknown_operator_is_not_judged_here(repository: Path) -> None:
@@ -260,5 +253,5 @@ def test_an_unknown_operator_is_not_judged_here(repository: Path) -> None:
     model.graph.node[0].op_type = "NoSuchOperator"
     model.opset_import[0].version = 99
     put_model(repository, "m", data=model.SerializeToString())
-    with take_private_copy(_spec_of(repository), 1) as files:
+    with take_private_copy(spec_of(repository, "m"), 1) as files:
         assert [value.name for value in files.graph.outputs] == ["y"]

@@ -16,19 +16,8 @@ from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.given import parse_given
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
+from tests.server.repository.looks import reason_of, spec_of
 from tests.server.repository.onnx_models import linear, put_model
-
-
-def _spec_of(path: Path, name: str) -> ModelSpec:
-    found = scan([path])[name]
-    assert isinstance(found, ModelSpec), found
-    return found
-
-
-def _reason_of(path: Path, name: str) -> str:
-    found = scan([path])[name]
-    assert isinstance(found, BrokenModel), found
-    return found.reason
 
 
 def test_public_names_are_sorted() -> None:
@@ -45,7 +34,7 @@ def test_a_repository_gives_each_folder_as_a_model(tmp_path: Path) -> None:
     put_model(tmp_path, "b", config="max_batch_size: 8")
     found = scan([tmp_path])
     assert list(found) == ["a", "b"]
-    a, b = _spec_of(tmp_path, "a"), _spec_of(tmp_path, "b")
+    a, b = spec_of(tmp_path, "a"), spec_of(tmp_path, "b")
     assert (a.versions, a.files, a.folder) == ((1,), {1: tmp_path / "a/1/model.onnx"}, tmp_path / "a")
     assert (a.has_config, a.config.name, a.config.max_batch_size) == (False, "a", 0)
     assert (b.has_config, b.config.name, b.config.max_batch_size) == (True, "b", 8)
@@ -58,7 +47,7 @@ def test_a_folder_of_files_gives_each_file_as_a_model(tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "notes.txt").write_text("x")
     assert list(scan([tmp_path])) == ["a", "b.c"]
-    assert _spec_of(tmp_path, "b.c").files == {1: tmp_path / "b.c.onnx"}
+    assert spec_of(tmp_path, "b.c").files == {1: tmp_path / "b.c.onnx"}
 
 
 def test_a_folder_may_hold_files_and_model_folders(tmp_path: Path) -> None:
@@ -72,7 +61,7 @@ def test_one_file_is_a_repository(tmp_path: Path) -> None:
     """A path to a .onnx file serves that file."""
     file = tmp_path / "a.onnx"
     file.write_bytes(linear())
-    assert _spec_of(file, "a").files == {1: file}
+    assert spec_of(file, "a").files == {1: file}
 
 
 def test_an_empty_repository_has_no_models(tmp_path: Path) -> None:
@@ -84,7 +73,7 @@ def test_an_empty_repository_has_no_models(tmp_path: Path) -> None:
 def test_odd_names_are_served(tmp_path: Path, name: str) -> None:
     """Names of real models hold colons, spaces, dots and digits alone."""
     put_model(tmp_path, name)
-    assert _spec_of(tmp_path, name).name == name
+    assert spec_of(tmp_path, name).name == name
 
 
 @pytest.mark.parametrize("given", ["relative", ".", "trailing/"])
@@ -115,7 +104,7 @@ def test_hidden_things_caches_and_other_files_are_silently_ignored(tmp_path: Pat
     (tmp_path / "a/warmup").mkdir()
     os.mkfifo(tmp_path / "fifo")
     assert list(scan([tmp_path])) == ["a"]
-    assert _spec_of(tmp_path, "a").warnings == ()
+    assert spec_of(tmp_path, "a").warnings == ()
 
 
 def test_models_may_be_reached_through_links(tmp_path: Path) -> None:
@@ -123,11 +112,11 @@ def test_models_may_be_reached_through_links(tmp_path: Path) -> None:
     put_model(tmp_path / "repository/..one", "m")
     link = tmp_path / "repository/m"
     link.symlink_to("..one/m")
-    before = _spec_of(tmp_path / "repository", "m")
+    before = spec_of(tmp_path / "repository", "m")
     put_model(tmp_path / "repository/..two", "m", data=linear(columns=5))
     link.unlink()
     link.symlink_to("..two/m")
-    assert _spec_of(tmp_path / "repository", "m").fingerprint != before.fingerprint
+    assert spec_of(tmp_path / "repository", "m").fingerprint != before.fingerprint
 
 
 def test_a_model_file_may_be_a_folder_of_that_name(tmp_path: Path) -> None:
@@ -135,142 +124,10 @@ def test_a_model_file_may_be_a_folder_of_that_name(tmp_path: Path) -> None:
     nested = tmp_path / "a/1/model.onnx"
     nested.mkdir(parents=True)
     (nested / "model.onnx").write_bytes(linear())
-    assert _spec_of(tmp_path, "a").files == {1: nested / "model.onnx"}
-
-
-# --- versions --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("policy", "expected"),
-    [
-        ("", (10,)),
-        ("version_policy { latest { } }", (10,)),
-        ("version_policy { latest { num_versions: 2 } }", (3, 10)),
-        ("version_policy { latest { num_versions: 99 } }", (1, 3, 10)),
-        ("version_policy { all { } }", (1, 3, 10)),
-        ("version_policy { specific { versions: [3, 1, 3] } }", (1, 3)),
-    ],
-)
-def test_the_version_policy_selects(tmp_path: Path, policy: str, expected: tuple[int, ...]) -> None:
-    """Versions are ordered as numbers; the newest one is served unless the config says otherwise."""
-    for version in ("1", "3", "10"):
-        put_model(tmp_path, "a", version, config=policy)
-    assert _spec_of(tmp_path, "a").versions == expected
-
-
-def test_folders_that_are_no_versions_are_ignored_with_a_warning(tmp_path: Path) -> None:
-    """Versions are positive whole numbers without leading zeros, at most 2^63 - 1."""
-    put_model(tmp_path, "a")
-    others = ["0", "01", "-1", "1.5", "v2", "²", "9223372036854775808"]
-    for name in others:
-        put_model(tmp_path, "a", name)
-    put_model(tmp_path, "b", "9223372036854775807")
-    found = _spec_of(tmp_path, "a")
-    assert found.versions == (1,)
-    assert sorted(found.warnings) == [
-        f"folder '{name}' is ignored: a version is a positive whole number without leading zeros"
-        for name in sorted(others)
-    ]
-    assert _spec_of(tmp_path, "b").versions == (2**63 - 1,)
-
-
-def test_a_version_folder_without_its_file_does_not_displace_one_that_has_it(tmp_path: Path) -> None:
-    """A folder that is just being filled is no version yet."""
-    put_model(tmp_path, "a", "1")
-    (tmp_path / "a/2").mkdir()
-    found = _spec_of(tmp_path, "a")
-    assert found.versions == (1,)
-    assert found.warnings == ("version 2 is ignored: its folder has no 'model.onnx'",)
-
-
-def test_a_specific_version_that_is_missing_fails_by_itself(tmp_path: Path) -> None:
-    """The others are served; its own reason comes when it is loaded."""
-    put_model(tmp_path, "a", config="version_policy { specific { versions: [1, 4, 5] } }")
-    (tmp_path / "a/5").mkdir()
-    found = _spec_of(tmp_path, "a")
-    assert found.versions == (1, 4, 5)
-    with pytest.raises(LoadFailed) as missing:
-        take_private_copy(found, 4)
-    assert missing.value.message == "version 4 of model 'a': there is no folder '4'"
-    with pytest.raises(LoadFailed) as empty:
-        take_private_copy(found, 5)
-    assert empty.value.message == "version 5 of model 'a': version folder '5' has no 'model.onnx'"
-
-
-def test_a_broken_version_leaves_the_others(tmp_path: Path) -> None:
-    """Only where every selected version is broken is the model."""
-    put_model(tmp_path, "a", "1", config="version_policy { all { } }")
-    put_model(tmp_path, "a", "2", data=b"")
-    found = _spec_of(tmp_path, "a")
-    assert found.versions == (1, 2)
-    with pytest.raises(LoadFailed) as caught:
-        take_private_copy(found, 2)
-    assert caught.value.message == "version 2 of model 'a': 'model.onnx' is empty"
+    assert spec_of(tmp_path, "a").files == {1: nested / "model.onnx"}
 
 
 # --- broken ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("policy", "reason"),
-    [
-        (
-            "version_policy { specific { versions: [4] } }",
-            "version 4 of model 'a': there is no folder '4'",
-        ),
-        (
-            "version_policy { specific { } }",
-            "config.pbtxt of model 'a': version_policy.specific.versions: expected numbers from 1, got none",
-        ),
-        (
-            "version_policy { specific { versions: [0] } }",
-            "config.pbtxt of model 'a': version_policy.specific.versions: expected numbers from 1, got 0",
-        ),
-        (
-            'default_model_filename: "../../secret.onnx"',
-            (
-                "config.pbtxt of model 'a': default_model_filename is '../../secret.onnx', expected a file inside the "
-                "version folder, without '..'"
-            ),
-        ),
-        (
-            'default_model_filename: "/root/secret.onnx"',
-            (
-                "config.pbtxt of model 'a': default_model_filename is '/.../secret.onnx', expected a file inside the "
-                "version folder, without '..'"
-            ),
-        ),
-        (
-            'default_model_filename: "other.onnx"',
-            (
-                "model 'a': version folder '1' has no 'other.onnx'; rename 'model.onnx', or name it as "
-                "default_model_filename in config.pbtxt"
-            ),
-        ),
-    ],
-)
-def test_a_config_that_leads_to_no_version_is_broken(tmp_path: Path, policy: str, reason: str) -> None:
-    """The reason names the setting."""
-    put_model(tmp_path, "a", config=policy)
-    assert _reason_of(tmp_path, "a") == reason
-
-
-def test_a_model_folder_without_versions_is_broken(tmp_path: Path) -> None:
-    """The reason says where the file belongs."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b/net.onnx").write_bytes(linear())
-    (tmp_path / "c/1").mkdir(parents=True)
-    (tmp_path / "c/1/net.onnx").write_bytes(linear())
-    put_model(tmp_path, "ok")
-    assert _reason_of(tmp_path, "a") == "model 'a' has no version folder; expected 'a/1/model.onnx'"
-    assert _reason_of(tmp_path, "b") == "model 'b' has no version folder; move 'net.onnx' to 'b/1/model.onnx'"
-    assert _reason_of(tmp_path, "c") == (
-        "model 'c': version folder '1' has no 'model.onnx'; rename 'net.onnx', or name it as default_model_filename in "
-        "config.pbtxt"
-    )
-    assert isinstance(scan([tmp_path])["ok"], ModelSpec)
 
 
 def test_wrong_kinds_of_file_are_broken(tmp_path: Path) -> None:
@@ -313,7 +170,7 @@ def test_a_folder_that_holds_itself_ends(tmp_path: Path) -> None:
     put_model(tmp_path, "a")
     (tmp_path / "a/1/up").symlink_to("../..")
     (tmp_path / "a/self").symlink_to(".")
-    assert _spec_of(tmp_path, "a").versions == (1,)
+    assert spec_of(tmp_path, "a").versions == (1,)
 
 
 def test_the_folder_of_one_model_is_told_from_a_repository(tmp_path: Path) -> None:
@@ -321,14 +178,14 @@ def test_the_folder_of_one_model_is_told_from_a_repository(tmp_path: Path) -> No
     put_model(tmp_path, "a")
     put_model(tmp_path, "b", config="max_batch_size: 4")
     hint = "is the folder of one model; give the folder above it as the repository"
-    assert _reason_of(tmp_path / "a", "a") == f"'a' {hint}"
-    assert _reason_of(tmp_path / "b", "b") == f"'b' {hint}"
+    assert reason_of(tmp_path / "a", "a") == f"'a' {hint}"
+    assert reason_of(tmp_path / "b", "b") == f"'b' {hint}"
 
 
 def test_a_model_may_be_named_like_a_version(tmp_path: Path) -> None:
     """A repository with a model '1' is no model folder."""
     put_model(tmp_path, "1")
-    assert _spec_of(tmp_path, "1").versions == (1,)
+    assert spec_of(tmp_path, "1").versions == (1,)
 
 
 def test_a_path_that_is_no_repository_is_broken(tmp_path: Path) -> None:
@@ -364,7 +221,7 @@ def test_a_file_and_a_folder_of_one_name_are_broken(tmp_path: Path) -> None:
     """a.onnx and a/ are both model 'a'."""
     put_model(tmp_path / "r", "a")
     (tmp_path / "r/a.onnx").write_bytes(linear())
-    assert _reason_of(tmp_path / "r", "a") == (
+    assert reason_of(tmp_path / "r", "a") == (
         "model 'a' is there 2 times: 'r/a', 'r/a.onnx'; rename or remove all but one"
     )
 
@@ -390,153 +247,6 @@ def test_names_that_are_refused(name: str) -> None:
 def test_names_that_are_accepted(name: str) -> None:
     """Anything else does."""
     assert name_problem(name) is None
-
-
-# --- labels and configs ----------------------------------------------------------------------------------------------
-
-
-def test_labels_are_read(tmp_path: Path) -> None:
-    """One label per line; a byte order mark, Windows line ends and blank lines at the end do not matter."""
-    put_model(tmp_path, "a", config='output { name: "y" label_filename: "labels.txt" }')
-    (tmp_path / "a/labels.txt").write_bytes(b"\xef\xbb\xbfcat\r\n\r\nd\xc3\xb6g\r\n\n")
-    assert _spec_of(tmp_path, "a").labels == {"y": ("cat", "", "dög")}
-
-
-@pytest.mark.parametrize(
-    ("filename", "problem"),
-    [
-        ("labels.txt", " is not there"),
-        ("../other/labels.txt", ": expected a file inside the model's folder, without '..'"),
-        ("folder", " is a folder, expected a file"),
-        ("binary", " is not UTF-8: byte 1 is 0xff"),
-    ],
-)
-def test_label_files_that_cannot_be_read_break_the_model(tmp_path: Path, filename: str, problem: str) -> None:
-    """The reason names the file."""
-    put_model(tmp_path, "a", config=f'output {{ name: "y" label_filename: "{filename}" }}')
-    (tmp_path / "a/folder").mkdir()
-    (tmp_path / "a/binary").write_bytes(b"a\xff")
-    assert _reason_of(tmp_path, "a") == f"model 'a': label file '{filename}'{problem}"
-
-
-def test_an_absolute_label_file_is_refused_without_its_folder(tmp_path: Path) -> None:
-    """Reasons go out to callers."""
-    put_model(tmp_path, "a", config=f'output {{ name: "y" label_filename: "{tmp_path}/labels.txt" }}')
-    assert _reason_of(tmp_path, "a") == (
-        "model 'a': label file '/.../labels.txt': expected a file inside the model's folder, without '..'"
-    )
-
-
-def test_a_config_that_is_no_file_breaks_the_model(tmp_path: Path) -> None:
-    """A folder or FIFO named config.pbtxt is named as what it is."""
-    put_model(tmp_path, "a")
-    (tmp_path / "a/config.pbtxt").mkdir()
-    put_model(tmp_path, "b")
-    os.mkfifo(tmp_path / "b/config.pbtxt")
-    assert _reason_of(tmp_path, "a") == "config.pbtxt of model 'a' is a folder, expected a file"
-    assert _reason_of(tmp_path, "b") == "config.pbtxt of model 'b' is a FIFO, expected a file"
-
-
-def test_an_empty_config_says_nothing(tmp_path: Path) -> None:
-    """It is a config all the same."""
-    put_model(tmp_path, "a")
-    (tmp_path / "a/config.pbtxt").touch()
-    assert _spec_of(tmp_path, "a").has_config
-
-
-def test_a_config_that_is_not_utf8_breaks_the_model(tmp_path: Path) -> None:
-    """The reason says which byte."""
-    put_model(tmp_path, "a")
-    (tmp_path / "a/config.pbtxt").write_bytes(b"name: \xff")
-    assert _reason_of(tmp_path, "a") == "config.pbtxt of model 'a' is not UTF-8: byte 6 is 0xff"
-
-
-def test_fields_without_effect_are_warned_about(tmp_path: Path) -> None:
-    """By path, in one line."""
-    put_model(
-        tmp_path,
-        "a",
-        config="optimization { priority: PRIORITY_MAX graph { level: 1 } } ensemble_scheduling { }",
-    )
-    assert _spec_of(tmp_path, "a").warnings == (
-        "config.pbtxt sets what has no effect here: optimization.priority, ensemble_scheduling",
-    )
-
-
-@pytest.mark.parametrize(
-    ("config", "declines"), [("", False), ("max_batch_size: 0", True), ("max_batch_size: 4", False), ("# x", False)]
-)
-def test_a_stated_zero_declines_batching(tmp_path: Path, config: str, declines: bool) -> None:
-    """Silence leaves it to the probe."""
-    put_model(tmp_path, "a", config=config)
-    assert _spec_of(tmp_path, "a").declines_batching is declines
-
-
-# --- fingerprints ----------------------------------------------------------------------------------------------------
-
-
-def test_fingerprints_are_equal_while_nothing_changes(tmp_path: Path) -> None:
-    """Two looks at the same disk give equal specs."""
-    put_model(tmp_path, "a", config="max_batch_size: 4")
-    (tmp_path / "b.onnx").write_bytes(linear())
-    assert scan([tmp_path]) == scan([tmp_path])
-
-
-def test_each_change_changes_the_fingerprint(tmp_path: Path) -> None:
-    """Contents, time alone, config, another version, a file beside the model."""
-    file = put_model(tmp_path, "a")
-    seen = [_spec_of(tmp_path, "a").fingerprint]
-
-    def look() -> None:
-        seen.append(_spec_of(tmp_path, "a").fingerprint)
-
-    file.write_bytes(linear(columns=7))
-    look()
-    os.utime(file, ns=(1, 1))
-    look()
-    (tmp_path / "a/config.pbtxt").write_text("max_batch_size: 4")
-    look()
-    put_model(tmp_path, "a", "2")
-    look()
-    (tmp_path / "a/2/weights.bin").write_bytes(b"x")
-    look()
-    replacement = tmp_path / "a/1/replacement"
-    replacement.write_bytes(file.read_bytes())
-    os.utime(replacement, ns=(1, 1))
-    replacement.rename(file)
-    look()
-    assert len(set(seen)) == len(seen)
-
-
-def test_a_version_fingerprint_ignores_other_versions(tmp_path: Path) -> None:
-    """So that a new version does not reload the old one; a new config reloads both."""
-    put_model(tmp_path, "a", "1", config="version_policy { all { } }")
-    first = _spec_of(tmp_path, "a").version_fingerprints[1]
-    put_model(tmp_path, "a", "2")
-    second = _spec_of(tmp_path, "a").version_fingerprints
-    assert second[1] == first
-    (tmp_path / "a/config.pbtxt").write_text("version_policy { all { } } max_batch_size: 4")
-    third = _spec_of(tmp_path, "a").version_fingerprints
-    assert third[1] != second[1]
-    assert third[2] != second[2]
-
-
-def test_files_that_are_being_uploaded_do_not_count(tmp_path: Path) -> None:
-    """Editors and rsync write to hidden names first."""
-    put_model(tmp_path, "a")
-    before = _spec_of(tmp_path, "a").fingerprint
-    (tmp_path / "a/1/.model.onnx.Xy12").write_bytes(b"x")
-    assert _spec_of(tmp_path, "a").fingerprint == before
-
-
-def test_the_data_beside_a_lone_file_count(tmp_path: Path) -> None:
-    """Exporters put weights in model.onnx.data or model.onnx_data."""
-    (tmp_path / "a.onnx").write_bytes(linear())
-    seen = {_spec_of(tmp_path, "a").fingerprint}
-    for name in ("a.onnx.data", "a.onnx_data"):
-        (tmp_path / name).write_bytes(b"x")
-        seen.add(_spec_of(tmp_path, "a").fingerprint)
-    assert len(seen) == 3
 
 
 # --- anything at all -------------------------------------------------------------------------------------------------
