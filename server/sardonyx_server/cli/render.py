@@ -137,9 +137,9 @@ def shape_line(spec: TensorSpec) -> str:
 
 def provider_text(view: ModelView) -> Text:
     """The execution provider that owns the graph and who runs it, and why this provider was chosen."""
-    crew = "inline" if view.inline else f"{view.runners} x {view.threads} threads" if view.threads else ""
+    runners = "inline" if view.inline else f"{view.runners} x {view.threads} threads" if view.threads else ""
     provider = view.provider.removesuffix("ExecutionProvider")
-    return Text.assemble(provider, f", {crew}" if crew else "", (f"\n{view.provider_reason}", "dim"))
+    return Text.assemble(provider, f", {runners}" if runners else "", (f"\n{view.provider_reason}", "dim"))
 
 
 def batching_text(view: ModelView) -> Text:

@@ -61,7 +61,7 @@ Loading one version:
     trial.py           the runs
     agreement.py       whether rows together are rows apart
     verdict.py         what came of it
-    crew.py            who runs the batches, with how many threads
+    runners.py         who runs the batches, with how many threads
     findings.py        what was measured, remembered by content
     facts.py           what is known of a version since
     warmup.py          requests that the config says to run first

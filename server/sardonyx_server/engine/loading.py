@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.budget import ByteBudget
-from sardonyx_server.engine.crew import INLINE_LIMIT_ONE_CORE_S, Recruiter
 from sardonyx_server.engine.facts import ModelFacts
 from sardonyx_server.engine.findings import Findings, FindingsByContent
 from sardonyx_server.engine.model import Model
@@ -23,6 +22,7 @@ from sardonyx_server.engine.policy import BatchPolicy
 from sardonyx_server.engine.priority import normal_priority
 from sardonyx_server.engine.probe import probe
 from sardonyx_server.engine.registry import State
+from sardonyx_server.engine.runners import INLINE_LIMIT_ONE_CORE_S, RunnerChoice
 from sardonyx_server.engine.signature import Signature
 from sardonyx_server.engine.traffic import Traffic
 from sardonyx_server.engine.warmup import read_samples, warm_up
@@ -128,7 +128,7 @@ class Loader:
                 default_max_batch=verdict.best_rows,
             )
             policy = BatchPolicy.of(config, queue_rows=self._queue_rows, queue_bytes=self._queue_bytes)
-            crew = Recruiter(
+            runners = RunnerChoice(
                 opening,
                 cores=self._runtime.cores,
                 threads_asked=self._runtime.threads_asked(spec.config),
@@ -136,19 +136,19 @@ class Loader:
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
                 is_busy=is_busy,
-            ).crew(first, verdict, policy)
-            self._findings.keep(content, Findings(verdict=found, splits=crew.splits))
-            if crew.runners:
+            ).choose(first, verdict, policy)
+            self._findings.keep(content, Findings(verdict=found, splits=runners.splits))
+            if runners.count:
                 policy = replace(policy, piece_rows=verdict.efficient_rows(policy.max_rows))
             if not spec.config.instance_group:
-                config.instance_group[0].count = max(1, crew.runners)
+                config.instance_group[0].count = max(1, runners.count)
             samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
-            for session in crew.sessions:
+            for session in runners.sessions:
                 with _bounded(session):
                     if known is not None:
                         _warm_up_unmeasured(session, opening, verdict, policy)
                     warm_up(session, samples)
-        main = crew.sessions[0]
+        main = runners.sessions[0]
         model = Model(
             signature=Signature(
                 model_name=spec.name,
@@ -159,7 +159,7 @@ class Loader:
                 input_reshapes=_reshapes(opening.inputs),
                 output_reshapes=_reshapes(opening.outputs),
             ),
-            sessions=crew.sessions,
+            sessions=runners.sessions,
             policy=policy,
             budget=self._budget,
             facts=ModelFacts(
@@ -168,8 +168,8 @@ class Loader:
                 provider=main.provider,
                 provider_reason=opening.placement.reason,
                 provider_nodes=dict(first.provider_nodes),
-                runners=crew.runners,
-                runners_reason=crew.reason,
+                runners=runners.count,
+                runners_reason=runners.reason,
                 threads=main.threads,
                 remembered=known is not None,
                 load_s=time.monotonic() - began_s,

@@ -1,6 +1,6 @@
 """One version on its way to being served: its files, its signature, where it runs; opens its sessions.
 
-Measures nothing and decides nothing about batches and runners; see loading.py and crew.py.
+Measures nothing and decides nothing about batches and runners; see loading.py and runners.py.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.verdict import Verdict
     from sardonyx_server.runtime.splits import Split
 
-__all__ = ["INLINE_LIMIT_ONE_CORE_S", "INLINE_LIMIT_S", "Crew", "Recruiter"]
+__all__ = ["INLINE_LIMIT_ONE_CORE_S", "INLINE_LIMIT_S", "RunnerChoice", "Runners"]
 
 INLINE_LIMIT_S: Final = 0.0003
 """Longest batch that runs on the lane itself. A hand-over to a runner costs a third of the throughput of a tiny model;
@@ -38,24 +38,24 @@ _LANE_ROWS_PER_S: Final = 40_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
+class Runners:
     """Who runs the batches.
 
     Attributes:
         sessions: One for each instance, or one that all runners share.
-        runners: 0 = inline on the lane.
+        count: How many; 0 = inline on the lane.
         reason: Why, for people.
         splits: Divisions of the cores that were measured for it, now or before; () where none was.
     """
 
     sessions: tuple[Session, ...]
-    runners: int
+    count: int
     reason: str
     splits: tuple[Split, ...] = ()
 
 
-class Recruiter:
-    """Finds the crew of one version.
+class RunnerChoice:
+    """Chooses the runners of one version.
 
     Args:
         opening: Of the version.
@@ -86,11 +86,11 @@ class Recruiter:
         self._splits = splits
         self._is_busy = is_busy
 
-    def crew(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Crew:
+    def choose(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Runners:
         """Decide. Blocks while it measures.
 
         Args:
-            first: A session with one thread, or with as many as ``splits`` say. Becomes part of the crew, or is closed.
+            first: A session with one thread, or with as many as ``splits`` say. Is kept for the runners, or is closed.
             verdict: The probe's.
             policy: How the model batches.
         """
@@ -104,26 +104,26 @@ class Recruiter:
                 for _ in range(max(1, instance.count))
             ]
             first.close()
-            return Crew(sessions=tuple(sessions), runners=len(sessions), reason="one runner for each instance")
+            return Runners(sessions=tuple(sessions), count=len(sessions), reason="one runner for each instance")
         threads = self._threads_asked
         batch_s = verdict.seconds(policy.max_rows)
         if count or threads:
             return self._asked(first, count or max(1, self._cores // (threads or 1)))
         if batch_s is None:
-            return Crew(sessions=(first,), runners=self._cores, reason="not measured: one runner for each core")
+            return Runners(sessions=(first,), count=self._cores, reason="not measured: one runner for each core")
         inline_limit_s = INLINE_LIMIT_ONE_CORE_S if self._cores == 1 else INLINE_LIMIT_S
         if self._inlines and batch_s <= inline_limit_s and not verdict.guessed and policy.max_delay_s == 0:
             reason = f"inline: a full batch takes {duration_text(batch_s)}, less than a hand-over is worth"
-            return Crew(sessions=(first,), runners=0, reason=reason)
+            return Runners(sessions=(first,), count=0, reason=reason)
         return self._measured(first, verdict, policy)
 
-    def _asked(self, first: Session, runners: int) -> Crew:
+    def _asked(self, first: Session, runners: int) -> Runners:
         threads = self._threads_asked or max(1, self._cores // runners)
         reason = f"as configured: {runners} x {threads} threads"
         session = first if first.threads == threads else self._opened_instead(first, threads)
-        return Crew(sessions=(session,), runners=runners, reason=reason)
+        return Runners(sessions=(session,), count=runners, reason=reason)
 
-    def _measured(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Crew:
+    def _measured(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Runners:
         rows = min(policy.max_rows, verdict.best_rows)
         splits, session = self._splits, first
         if not splits and self._cores > 1 and self._is_busy():
@@ -138,7 +138,7 @@ class Recruiter:
             )
             splits, session = measured.table, measured.session
             if not splits:
-                return Crew(sessions=(session,), runners=measured.split.runners, reason="one core")
+                return Runners(sessions=(session,), count=measured.split.runners, reason="one core")
         best = fastest(splits)
         # Threads that measured beside serving have a low priority, and keep it.
         if best.threads > 1 and session is not first and is_lowered():
@@ -147,18 +147,18 @@ class Recruiter:
             f"{split.runners} x {split.threads} threads: {split.runs_per_s * rows:.0f} rows/s" for split in splits
         )
         return _fed_by_one_lane(
-            Crew(sessions=(session,), runners=best.runners, reason=reason, splits=splits),
+            Runners(sessions=(session,), count=best.runners, reason=reason, splits=splits),
             runner_rows_per_s=best.runs_per_s * rows / best.runners,
         )
 
-    def _unmeasured(self, first: Session, verdict: Verdict, rows: int) -> Crew:
+    def _unmeasured(self, first: Session, verdict: Verdict, rows: int) -> Runners:
         """What mostly wins. To measure it takes all cores for a second: of the calls of others, 3 % took over 2 ms."""
         run_s = verdict.seconds(rows)
         if run_s is None:
-            raise AssertionError("bug: a crew is chosen by time for a model without one")
+            raise AssertionError("bug: runners are chosen by time for a model without one")
         reason = f"{self._cores} x 1 threads: not measured, because other models were being asked"
         return _fed_by_one_lane(
-            Crew(sessions=(first,), runners=self._cores, reason=reason), runner_rows_per_s=rows / run_s
+            Runners(sessions=(first,), count=self._cores, reason=reason), runner_rows_per_s=rows / run_s
         )
 
     def _opened_instead(self, session: Session, threads: int) -> Session:
@@ -167,10 +167,10 @@ class Recruiter:
         return opened
 
 
-def _fed_by_one_lane(crew: Crew, *, runner_rows_per_s: float) -> Crew:
-    """The same crew without runners that would find nothing to do."""
+def _fed_by_one_lane(found: Runners, *, runner_rows_per_s: float) -> Runners:
+    """The same without runners that would find nothing to do."""
     enough = math.ceil(_LANE_ROWS_PER_S / runner_rows_per_s)
-    if enough >= crew.runners:
-        return crew
-    reason = f"{crew.reason}; {enough} of these runners take all that one lane can bring"
-    return replace(crew, runners=enough, reason=reason)
+    if enough >= found.count:
+        return found
+    reason = f"{found.reason}; {enough} of these runners take all that one lane can bring"
+    return replace(found, count=enough, reason=reason)
