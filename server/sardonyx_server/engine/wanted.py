@@ -67,7 +67,7 @@ class WantedModels:
             return
         if self._watch.polling_reason:
             _LOG.info(
-                "changes on disk are seen when it is their time to be looked for",
+                "changes on disk are found by polling alone",
                 extra={"poll_secs": self._settings.repository_poll_secs, "reason": self._watch.polling_reason},
             )
         threading.Thread(
