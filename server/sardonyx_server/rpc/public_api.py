@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sardonyx_server.rpc.forwarded import peer_of
-from sardonyx_server.rpc.listening import listen
+from sardonyx_server.rpc.listening import cannot_listen
 from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams, abort
+from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +94,10 @@ class PublicApi:
         Raises:
             CannotListen: It is taken or not ours.
         """
-        return listen(self._server, host, port)
+        try:
+            return self._server.add_insecure_port(host_and_port(host, port))
+        except RuntimeError as error:
+            raise cannot_listen(host, port) from error
 
     def start(self) -> None:
         """Nothing to do: the stock server takes the calls."""

@@ -10,8 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sardonyx_server.errors import CannotListen
-from sardonyx_server.text import host_and_port
+from sardonyx_server.rpc.listening import cannot_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +71,7 @@ class Doors:
             for listener in self._listeners.values():
                 listener.close()
             self._listeners.clear()
-            raise CannotListen(
-                f"cannot listen on {host_and_port(host, port)}: the port is in use or the address is not this "
-                "machine's; choose another with --grpc-port or --host"
-            ) from error
+            raise cannot_listen(host, port) from error
         self._watch()
         return port
 
