@@ -1,20 +1,60 @@
-"""uvicorn, woken once a second in place of ten times: a server that nobody asks should sleep."""
+"""uvicorn, woken once a second in place of ten times: a server that nobody asks should sleep.
+
+Where the process has no file descriptors left it says so once a minute, not with hundreds of tracebacks a second.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import math
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
-__all__ = ["HttpServer"]
+__all__ = ["Complaints", "HttpServer"]
+
+_LOG = logging.getLogger("sardonyx.http")
 
 # As often as uvicorn renews the header Date, which is all that it wakes up for.
 _TICK_S: Final = 1.0
+_SAID_AGAIN_S: Final = 60.0
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Complaints:
+    """What an event loop does with an error that nobody caught: a handler for ``loop.set_exception_handler``.
+
+    asyncio tries to take a connection as often as its backlog is long, and reports each failure with a traceback.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._say_from_s = -math.inf
+
+    def __call__(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Logs it. Called on the loop's thread."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTORS:
+            loop.default_exception_handler(context)
+            return
+        now_s = self._clock()
+        if now_s >= self._say_from_s:
+            _LOG.warning(
+                "cannot take more connections for now; raise the limit of open files (ulimit -n)",
+                extra={"reason": str(error)},
+            )
+            self._say_from_s = now_s + _SAID_AGAIN_S
 
 
 class HttpServer(uvicorn.Server):
@@ -32,6 +72,7 @@ class HttpServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Wait until the server shall end."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(Complaints())
         # 0: of its ticks that which renews the header.
         while not await self.on_tick(0):
             with suppress(TimeoutError):

@@ -1,0 +1,38 @@
+"""What the HTTP ports log where the process has no file descriptors left."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING
+
+from sardonyx_server.observe.http_server import Complaints
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_lack_of_descriptors_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """One of asyncio's reports comes for each place of its backlog, and again a second later."""
+    now_s = [0.0]
+    complaints = Complaints(clock=lambda: now_s[0])
+    loop = asyncio.new_event_loop()
+    try:
+        for moment_s in (0.0, 0.0, 1.0, 59.9, 60.0):
+            now_s[0] = moment_s
+            complaints(loop, {"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")})
+    finally:
+        loop.close()
+    said = [(record.name, record.levelname, record.exc_info) for record in caplog.records]
+    assert said == [("sardonyx.http", "WARNING", None)] * 2
+    assert "ulimit -n" in caplog.messages[0]
+
+
+def test_any_other_error_is_reported_as_asyncio_does(caplog: pytest.LogCaptureFixture) -> None:
+    """With its traceback: nobody foresaw it."""
+    loop = asyncio.new_event_loop()
+    try:
+        Complaints()(loop, {"message": "a task failed", "exception": ValueError("x")})
+    finally:
+        loop.close()
+    assert [(record.name, record.levelname) for record in caplog.records] == [("asyncio", "ERROR")]
