@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sardonyx_server.cli.flags import SETTINGS
 from sardonyx_server.cli.sources import Loaded
-from sardonyx_server.cli.views import CostPoint, ModelView
+from sardonyx_server.cli.views import FAILED, CostPoint, ModelView
 from sardonyx_wire.tensors import TensorSpec
 
 __all__ = [
@@ -32,13 +32,18 @@ __all__ = [
 ]
 
 
-def models_table(models: Sequence[ModelView]) -> Table:
-    """The table that ``serve`` prints at start: one row for each version of each model."""
-    table = _table("model", "version", "inputs", "outputs", "runs on", "batching")
+def models_table(models: Sequence[ModelView]) -> RenderableType:
+    """What ``serve`` prints at start: one row for each version of each model, and below them those that are not ready.
+
+    A reason is a sentence, and would be folded to a few letters a line in a column of the first table.
+    """
+    ready = _table("model", "version", "inputs", "outputs", "runs on", "batching")
+    missing = _table("model", "version", "state")
     for view in models:
+        name = Text(view.name, style="bold")
         if view.is_ready:
-            table.add_row(
-                Text(view.name, style="bold"),
+            ready.add_row(
+                name,
                 str(view.version),
                 signature_text(view.inputs),
                 signature_text(view.outputs),
@@ -46,9 +51,11 @@ def models_table(models: Sequence[ModelView]) -> Table:
                 batching_text(view),
             )
         else:
-            state = Text(f"{view.state}: {view.reason}", style="red" if view.state == "FAILED" else "yellow")
-            table.add_row(Text(view.name, style="bold"), str(view.version or "-"), state, "", "", "")
-    return table
+            state = Text(f"{view.state}: {view.reason}", style="red" if view.state == FAILED else "yellow")
+            missing.add_row(name, str(view.version or "-"), state)
+    if not missing.row_count:
+        return ready
+    return Group(ready, Text(""), missing) if ready.row_count else missing
 
 
 def check_table(models: Sequence[ModelView]) -> Table:

@@ -17,6 +17,7 @@ from sardonyx_server.cli.loading import existing
 from sardonyx_server.cli.output import console, remark, write_json
 from sardonyx_server.cli.sources import Loaded
 from sardonyx_server.cli.supervise import Inbox, Lost, signals_into, supervise
+from sardonyx_server.cli.views import FAILED
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sardonyx_server.cli.views import ModelView
     from sardonyx_server.settings import Settings
 
-__all__ = ["program_words", "run_serve"]
+__all__ = ["program_words", "readiness", "run_serve"]
 
 _LOG = logging.getLogger("sardonyx.serve")
 
@@ -104,7 +105,7 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
             views = views_of_entries(app.registry.entries())
             ready_s = time.time() - began_s
             if for_person:
-                _greet(app, views, ready_s)
+                _greet(app, views, readiness(views, ready_s=ready_s, strict=settings.strict_readiness))
             else:
                 _log_serving(app, views, ready_s)
             return _verdict(settings, views)
@@ -140,7 +141,22 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
     return code
 
 
-def _greet(app: App, views: Sequence[ModelView], ready_s: float) -> None:
+def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> str:
+    """What the greeting says of the server as a whole: what its probes say.
+
+    Args:
+        views: All versions that were to be loaded.
+        ready_s: Time from the start of the process.
+        strict: Whether it is ready only when every model is.
+    """
+    failed = sum(view.state == FAILED for view in views)
+    if not failed:
+        return f"ready in {ready_s:.1f} s"
+    some = f"{failed} of {len(views)} failed to load"
+    return f"ready in {ready_s:.1f} s, but {some}" if not strict else f"not ready: {some}"
+
+
+def _greet(app: App, views: Sequence[ModelView], state: str) -> None:
     from rich.text import Text
 
     from sardonyx_server.cli.render import models_table
@@ -150,9 +166,7 @@ def _greet(app: App, views: Sequence[ModelView], ready_s: float) -> None:
     out.print(models_table(views))
     metrics = (", metrics on ", (app.metrics_url, "bold")) if app.metrics_url else ()
     out.print(
-        Text.assemble(
-            "\nserving gRPC on ", (app.address, "bold"), *metrics, f", ready in {ready_s:.1f} s; Ctrl-C stops"
-        ),
+        Text.assemble("\nserving gRPC on ", (app.address, "bold"), *metrics, f", {state}; Ctrl-C stops"),
         soft_wrap=True,
     )
     command = try_next(views, program=program_words(sys.argv[0]), address=_reachable(app.address))

@@ -17,6 +17,7 @@ from sardonyx_server.cli.render import (
     settings_table,
     shape_line,
 )
+from sardonyx_server.cli.serve import readiness
 from sardonyx_server.cli.sources import load
 from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json, views_of_entries
 from sardonyx_server.engine.registry import Registry
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def shown(renderable: RenderableType) -> str:
-    """The text as it is printed in a wide pipe, without trailing blanks."""
+def shown(renderable: RenderableType, *, width: int = 200) -> str:
+    """The text as it is printed in a pipe, a wide one unless said, without trailing blanks."""
     out = io.StringIO()
-    Console(file=out, width=200, markup=False, highlight=False).print(renderable)
+    Console(file=out, width=width, markup=False, highlight=False).print(renderable)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -53,6 +54,21 @@ def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None
 def test_a_broken_model_shows_its_reason_in_the_table_as_plain_text() -> None:
     """What a file says is never read as markup."""
     assert "FAILED: model.onnx is no ONNX file [bold]" in shown(models_table([BROKEN]))
+
+
+def test_a_broken_model_can_be_read_in_a_narrow_terminal() -> None:
+    """It stands below the models that are ready, with the whole width for its reason."""
+    lines = shown(models_table([IRIS, BROKEN]), width=60).splitlines()
+    assert lines[-2].split() == ["model", "version", "state"]
+    assert lines[-1].endswith("FAILED: model.onnx is no ONNX file [bold]")
+    assert shown(models_table([BROKEN])).splitlines()[0].split() == ["model", "version", "state"]
+
+
+def test_the_greeting_says_what_the_probes_say() -> None:
+    """A server with a broken model is not ready, unless it is told not to be strict."""
+    assert readiness([IRIS, MAGIKA], ready_s=1.25, strict=True) == "ready in 1.2 s"
+    assert readiness([IRIS, BROKEN], ready_s=1.25, strict=True) == "not ready: 1 of 2 failed to load"
+    assert readiness([IRIS, BROKEN], ready_s=1.25, strict=False) == "ready in 1.2 s, but 1 of 2 failed to load"
 
 
 def test_a_model_that_is_not_to_be_loaded_is_not_shown_at_the_start() -> None:
