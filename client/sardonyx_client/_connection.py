@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -18,8 +19,6 @@ from sardonyx_client._errors import InvalidArgument
 from sardonyx_client._options import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sardonyx_client._lane.target import LaneSettings
     from sardonyx_client._options import TLS, Compression, Retry
 
@@ -32,6 +31,8 @@ _RETRIED: Final = ("ModelInfer", "ServerMetadata", "ModelMetadata", "ModelConfig
 # Requests are kept for another attempt up to this size together; it is no allocation, the bytes are there anyway.
 _RETRY_BUFFER_BYTES: Final = 1 << 30
 _MS_PER_S: Final = 1000
+# How addresses of other programs begin; none is a scheme of gRPC's resolvers.
+_NOT_GRPC: Final = ("http", "https", "grpc", "grpcs", "tcp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Connection:
         return cls(
             target=target,
             options=tuple(options),
-            credentials=None if tls is None else grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate),
+            credentials=None if tls is None else grpc.ssl_channel_credentials(*tls.pems()),
             compression=_compression_of(compression),
             lane=_lane(
                 target,
@@ -124,16 +125,33 @@ def target_of(addresses: str | Sequence[str]) -> str:
         InvalidArgument: None, or one that is not ``host:port``, or a name nobody knows.
     """
     if isinstance(addresses, str):
-        return addresses
+        return _checked(addresses)
+    if not isinstance(addresses, Sequence):
+        raise InvalidArgument(f"address: expected 'host:port', got {addresses!r}")
     if not addresses:
         raise InvalidArgument("address: expected at least one, got none")
     if len(addresses) == 1:
-        return addresses[0]
+        return _checked(addresses[0])
     found = [endpoint for address in addresses for endpoint in _resolve(address)]
     families = {version for version, _ in found}
     if len(families) > 1:
         raise InvalidArgument(f"address: {', '.join(addresses)} are partly IPv4 and partly IPv6; give one kind")
     return f"ipv{families.pop()}:" + ",".join(endpoint for _, endpoint in found)
+
+
+def _checked(address: str) -> str:
+    """The one address, as it is.
+
+    gRPC takes what it does not understand for the name of a host, and then nobody answers.
+    """
+    if not address:
+        raise InvalidArgument("address: expected 'host:port', got ''")
+    scheme, found, rest = address.partition("://")
+    if found and scheme.lower() in _NOT_GRPC:
+        raise InvalidArgument(
+            f"address {address!r}: expected host:port, without {scheme}://, such as {rest.strip('/')!r}"
+        )
+    return address
 
 
 def _resolve(address: str) -> list[tuple[int, str]]:

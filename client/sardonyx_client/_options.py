@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from sardonyx_client._errors import InvalidArgument
@@ -14,6 +16,9 @@ Compression = Literal["gzip", "deflate"]
 
 Transport = Literal["auto", "grpcio"]
 """What carries inference calls: ``auto`` = the lane where it can, else grpcio's channel; ``grpcio`` = always that."""
+
+Pem = bytes | str | os.PathLike[str]
+"""Text in PEM, or the path of a file that holds it."""
 
 # gRPC's core does no more than five, whatever it is told.
 _MOST_ATTEMPTS: Final = 5
@@ -121,6 +126,8 @@ class Share:
 class TLS:
     """Encryption, and who is who.
 
+    What is PEM may be given as ``bytes``, or as the path of a file, which is read when a client is made.
+
     Attributes:
         ca: PEM of the authorities that may sign the server's certificate; None = those gRPC knows.
         certificate: PEM of this client's own certificate chain, where the server asks for one (mutual TLS).
@@ -128,11 +135,44 @@ class TLS:
         server_name: Name expected in the server's certificate; None = that of the address.
     """
 
-    ca: bytes | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
+    ca: Pem | None = None
+    certificate: Pem | None = None
+    key: Pem | None = None
     server_name: str | None = None
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise InvalidArgument("TLS: certificate and key go together; one of them is missing")
+
+    def pems(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """The bytes of authorities, key and certificate, in the order of ``grpc.ssl_channel_credentials``.
+
+        Raises:
+            InvalidArgument: A file cannot be read, or one of them is no PEM.
+        """
+        return _pem("ca", self.ca), _pem("key", self.key), _pem("certificate", self.certificate)
+
+
+def _pem(name: str, given: Pem | None) -> bytes | None:
+    """Reads what was given by its path. Never shows what it read: it may be a key."""
+    if given is None:
+        return None
+    if isinstance(given, bytes):
+        text, source = given, f"{len(given)} bytes"
+    elif isinstance(given, str | os.PathLike):
+        source = repr(os.fspath(given))
+        try:
+            text = Path(given).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or "no path of a file"
+            # The text of a PEM itself, given as str, is not repeated.
+            shown = "it" if "-----BEGIN" in source else source
+            raise InvalidArgument(
+                f"TLS: {name}: cannot read {shown}: {reason}; give a path, or PEM as bytes"
+            ) from error
+    else:
+        raise InvalidArgument(f"TLS: {name}: expected PEM as bytes or a path, got {type(given).__name__}")
+    # gRPC says nothing of a wrong one: each call would fail as if there were no server.
+    if b"-----BEGIN" not in text:
+        raise InvalidArgument(f"TLS: {name}: expected PEM, but {source} has no line '-----BEGIN ...'")
+    return text

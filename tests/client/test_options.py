@@ -30,6 +30,13 @@ def test_addresses_become_one_target(addresses: Any, target: str) -> None:
     ("addresses", "text"),
     [
         ([], "expected at least one, got none"),
+        ("", "address: expected 'host:port', got ''"),
+        (8001, "address: expected 'host:port', got 8001"),
+        (
+            "http://models:8001/",
+            "address 'http://models:8001/': expected host:port, without http://, such as 'models:8001'",
+        ),
+        (["grpc://models:8001"], "expected host:port, without grpc://, such as 'models:8001'"),
         (["127.0.0.1:1", "models"], "address 'models': expected host:port where several addresses are given"),
         (["127.0.0.1:1", "[::1]:2"], "are partly IPv4 and partly IPv6; give one kind"),
         (["127.0.0.1:1", "no such host.invalid:2"], "address 'no such host.invalid:2': "),

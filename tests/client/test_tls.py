@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +17,6 @@ from tests.client.test_twins import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = ["make"]  # the fixture of both fronts
 
@@ -81,3 +81,38 @@ def test_half_an_identity_is_refused() -> None:
     """A certificate without its key."""
     with pytest.raises(InvalidArgument, match="certificate and key go together"):
         TLS(certificate=b"...")
+
+
+def test_pem_may_be_given_by_its_path(tmp_path: Path) -> None:
+    """As text or as a Path; what is read is what the file holds."""
+    pem = b"-----BEGIN CERTIFICATE-----\n"
+    (tmp_path / "ca.pem").write_bytes(pem)
+    own = tmp_path / "own.pem"
+    own.write_bytes(b"a comment\n" + pem)
+    assert TLS(ca=str(tmp_path / "ca.pem"), certificate=own, key=pem).pems() == (pem, pem, b"a comment\n" + pem)
+
+
+@pytest.mark.parametrize(
+    ("ca", "text"),
+    [
+        (
+            "nowhere/ca.pem",
+            "TLS: ca: cannot read 'nowhere/ca.pem': No such file or directory; give a path, or PEM as bytes",
+        ),
+        (b"junk", "TLS: ca: expected PEM, but 4 bytes has no line '-----BEGIN ...'"),
+        (Path("/dev/null"), "TLS: ca: expected PEM, but '/dev/null' has no line '-----BEGIN ...'"),
+        (7, "TLS: ca: expected PEM as bytes or a path, got int"),
+    ],
+)
+def test_what_is_no_pem_is_refused_when_the_client_is_made(make: Callable[..., Any], ca: Any, text: str) -> None:
+    """GRPC itself would let each call fail as if there were no server."""
+    with pytest.raises(InvalidArgument) as raised:
+        make("127.0.0.1:1", tls=TLS(ca=ca))
+    assert raised.value.message == text
+
+
+def test_a_key_that_is_given_as_text_is_not_shown() -> None:
+    """Text is taken for a path; the message of the mistake may land in a log."""
+    with pytest.raises(InvalidArgument) as raised:
+        TLS(certificate=b"-----BEGIN", key="-----BEGIN PRIVATE KEY-----\nsecret").pems()
+    assert "secret" not in raised.value.message
