@@ -40,7 +40,8 @@ def run(arguments: Sequence[str]) -> int:
         _dispatch(["--help"])
         return int(Exit.USAGE)
     try:
-        return _dispatch(arguments)
+        # What every other program is asked with.
+        return _dispatch(["version"] if list(arguments) == ["--version"] else arguments)
     except ExitWith as error:
         return _fail(error.code, error.message)
     except ServerError as error:

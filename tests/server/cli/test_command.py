@@ -174,6 +174,14 @@ def test_version_names_what_it_stands_on(sardonyx: Sardonyx) -> None:
     assert {"sardonyx", "python", "grpcio", "protobuf", "onnxruntime", "numpy", "providers"} <= set(document)
     assert "cpu" in document["providers"]
     assert f"grpcio      {document['grpcio']}\n" in sardonyx("version").stdout
+    assert sardonyx("--version").stdout == sardonyx("version").stdout
+
+
+def test_python_m_is_the_command_too() -> None:
+    """For containers, whose programs are not always on the PATH."""
+    command = [sys.executable, "-m", "sardonyx_server", "serve", "/no/such"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_show_settings_tells_value_and_origin_and_starts_nothing(sardonyx: Sardonyx) -> None:
