@@ -36,6 +36,9 @@ _UNREGISTERED: Final = re.compile(r"([\w.]+):([\w.]+)\((-?\d+)\) is not a regist
 _NO_IMPORT: Final = re.compile(r"No opset import for domain '([^']*)'")
 _OPSET: Final = re.compile(r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)", re.DOTALL)
 _IR_VERSION: Final = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_CUT_SHORT: Final = re.compile(
+    r"initializer: (.+?) offset: (\d+) size to read: (\d+) given file_length: (\d+)", re.DOTALL
+)
 _INITIALIZER: Final = re.compile(r"for initializer: (.+?)\. Error", re.DOTALL)
 _LOCALE: Final = re.compile(r"construct locale with name:\s*([\w.@-]+)")
 _GPU: Final = re.compile(r"\b(?:CUDA|CUDNN|CUBLAS|cuDNN|TensorRT|HIP)\b.*(?:fail|error)", re.IGNORECASE)
@@ -69,6 +72,12 @@ def _load_failure(message: str, runtime: str) -> str:
         return "the file is empty or holds no graph; copy it again, or export it again"
     if "File doesn't exist" in message:
         return "the model file is gone; put it back"
+    if cut := _CUT_SHORT.search(message):
+        wanted = int(cut[2]) + int(cut[3])
+        return (
+            f"the external data of tensor {quoted(cut[1])} are cut short: {wanted:,} bytes are needed, the file has "
+            f"{int(cut[4]):,}; copy the file again"
+        )
     # The second is what onnxruntime 1.23 says of it.
     if "external data" in message.lower() or "cannot get file size" in message:
         initializer = _INITIALIZER.search(message)

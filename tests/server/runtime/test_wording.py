@@ -154,3 +154,16 @@ def test_a_gpu_that_fails_is_not_blamed_on_the_model() -> None:
         "version; check the driver with nvidia-smi, and that CUDA's and cuDNN's libraries are those that "
         "onnxruntime-gpu names"
     )
+
+
+def test_external_data_that_are_cut_short_say_by_how_much() -> None:
+    """A copy that was not complete is the usual reason; it is no matter for onnx's checker."""
+    message = (
+        "[ONNXRuntimeError] : 1 : FAIL : Deserialize tensor w failed.tensorprotoutils.cc:2201 "
+        "GetExtDataFromTensorProto External initializer: w offset: 64 size to read: 16384 "
+        "given file_length: 100 are out of bounds or can not be read in full."
+    )
+    assert load_failure("m", message, "1.32.0") == (
+        "model 'm': the external data of tensor 'w' are cut short: 16,448 bytes are needed, the file has 100; "
+        "copy the file again"
+    )
