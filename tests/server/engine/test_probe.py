@@ -43,6 +43,13 @@ def test_the_best_batch_is_the_smallest_within_five_per_cent_of_the_cheapest() -
     assert verdict.reason == "pays to 16 rows: 2.0 ms alone, 1.1 ms a row"
 
 
+def test_a_batch_whose_rows_take_as_long_as_alone_says_what_it_spares() -> None:
+    """A run of 28 us is handled in 80: one handling for many rows pays though no row is cheaper."""
+    verdict = run_probe(session(cost_s=lambda rows, _run: 28e-6 if rows == 1 else 30e-6 * rows), max_rows=16)
+    assert verdict.best_rows > 1
+    assert verdict.reason.endswith(" rows, for what it spares around a run: 28 us alone, 30 us a row")
+
+
 def test_a_gain_below_a_tenth_does_not_pay() -> None:
     """At 5 % less for each row, the wait for a batch costs more."""
     verdict = run_probe(session(cost_s=affine(0.05 * MS, 0.95 * MS)), max_rows=64, budget_s=10.0)
