@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from sardonyx_client._agreement import patience_s
 from sardonyx_client._errors import ClientError
 from sardonyx_client._operations import Operation
-from sardonyx_client._sharing import patience_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

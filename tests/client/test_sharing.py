@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from sardonyx_client import Client, DeadlineExceeded, InvalidArgument, Share, Unavailable
+from sardonyx_client._agreement import EXTENSION, patience_s
 from sardonyx_client._core import Core
 from sardonyx_client._nearness import is_near
-from sardonyx_client._region_pool import RegionPool
+from sardonyx_client._region_pool import RegionPool, Use
 from sardonyx_client._shared_region import SharedRegion, remove_leftovers
-from sardonyx_client._sharing import EXTENSION, Sharing, patience_s
+from sardonyx_client._sharing import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer
 from tests.client.test_client import echo, refuse, say
@@ -29,6 +30,7 @@ __all__ = ["make_lane"]  # the fixture of both fronts
 NEEDS_MEMORY = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no POSIX shared memory")  # noqa: S108
 LARGE = np.ones(50_000, np.float32)
 KIB = 1024
+USES: tuple[Use, ...] = ("inputs", "outputs")
 
 
 @pytest.mark.parametrize(
@@ -178,51 +180,66 @@ class TestPool:
     def test_a_region_is_used_again_by_requests_of_about_its_size(self) -> None:
         """Once it was given back."""
         pool = RegionPool(1024 * KIB)
-        first = pool.take(200 * KIB)
+        first = pool.take(200 * KIB, "inputs")
         assert first is not None
         region, is_new = first
         assert is_new
         pool.give_back(region)
-        assert pool.take(210 * KIB) == (region, False)
+        assert pool.take(210 * KIB, "inputs") == (region, False)
         pool.forget()
 
     def test_one_that_a_view_lies_in_comes_back_with_the_last_view(self) -> None:
         """Whatever was made of it."""
         pool = RegionPool(1024 * KIB)
-        taken = pool.take(64 * KIB)
+        taken = pool.take(64 * KIB, "inputs")
         assert taken is not None
         view = taken[0].view()
         pool.give_back_with(view, taken[0])
         array = np.frombuffer(view[100:200].data, np.float32)[::2].reshape(-1, 1)
         del view
         gc.collect()
-        other = pool.take(64 * KIB)
+        other = pool.take(64 * KIB, "inputs")
         assert other is not None
         assert other[0] is not taken[0]
         del array
         gc.collect()
-        assert pool.take(64 * KIB) == (taken[0], False)
+        assert pool.take(64 * KIB, "inputs") == (taken[0], False)
+        pool.forget()
+
+    def test_regions_of_inputs_and_of_outputs_do_not_change_places(self) -> None:
+        """Whoever has written to one last has it in its caches."""
+        pool = RegionPool(1024 * KIB)
+        taken = {use: pool.take(64 * KIB, use) for use in USES}
+        # In the order of a call: its inputs come back first, its outputs with the result.
+        for use in USES:
+            first = taken[use]
+            assert first is not None
+            pool.give_back(first[0])
+        for use in USES:
+            first = taken[use]
+            assert first is not None
+            assert pool.take(64 * KIB, use) == (first[0], False)
         pool.forget()
 
     def test_regions_that_wait_make_place_for_others(self) -> None:
         """Those in use do not."""
         pool = RegionPool(256 * KIB)
-        taken = pool.take(200 * KIB)
+        taken = pool.take(200 * KIB, "inputs")
         assert taken is not None
-        assert pool.take(64 * KIB) is None
+        assert pool.take(64 * KIB, "inputs") is None
         pool.give_back(taken[0])
-        assert pool.take(64 * KIB) is not None
-        assert pool.take(257 * KIB) is None
+        assert pool.take(64 * KIB, "inputs") is not None
+        assert pool.take(257 * KIB, "inputs") is None
         pool.forget()
 
     def test_one_that_was_let_go_does_not_come_back(self) -> None:
         """Although somebody gives it back later."""
         pool = RegionPool(1024 * KIB)
-        taken = pool.take(64 * KIB)
+        taken = pool.take(64 * KIB, "inputs")
         assert taken is not None
         pool.let_go(taken[0])
         pool.give_back(taken[0])
-        again = pool.take(64 * KIB)
+        again = pool.take(64 * KIB, "inputs")
         assert again is not None
         assert again[1]
         pool.forget()
@@ -238,8 +255,8 @@ class TestPool:
 
         pool = RegionPool(64 * KIB, make)
         with pytest.raises(OSError, match="full"):
-            pool.take(64 * KIB)
-        assert pool.take(64 * KIB) is not None
+            pool.take(64 * KIB, "inputs")
+        assert pool.take(64 * KIB, "inputs") is not None
         pool.forget()
 
 

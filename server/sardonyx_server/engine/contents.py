@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.region import FindRegion
     from sardonyx_wire.requests import Header, InputHeader
 
-__all__ = ["read_places", "read_tensors", "tensor_bytes"]
+__all__ = ["plain_reads", "read_places", "read_tensors", "tensor_bytes"]
 
 
 def tensor_bytes(tensor: InputHeader) -> int:
@@ -48,6 +48,21 @@ def read_places(inputs: Sequence[InputHeader], model_name: str) -> tuple[Place |
             )
         places.append(place)
     return tuple(places) if any(places) else ()
+
+
+def plain_reads(
+    inputs: Sequence[InputHeader], places: Sequence[Place | None], order: Sequence[int]
+) -> tuple[Place, ...]:
+    """The places in this order, where :func:`read_tensors` would do no more than give them out; () where it would.
+
+    It looks at each tensor of each request again, which takes three times as long (2026-11-26).
+    """
+    plain = [
+        place
+        for tensor, place in zip(inputs, places or (None,) * len(inputs), strict=True)
+        if place is not None and tensor.datatype not in ("BYTES", "BOOL") and place.byte_size == tensor_bytes(tensor)
+    ]
+    return tuple(plain[index] for index in order) if len(plain) == len(inputs) else ()
 
 
 def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_region: FindRegion) -> list[Tensor]:

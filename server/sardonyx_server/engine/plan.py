@@ -93,6 +93,8 @@ class Plan:
         priority: The ``priority`` parameter; 0 where there is none.
         timeout_s: The ``timeout`` parameter in seconds; infinity where there is none.
         places: Where each input of the header lies in shared memory, None for one that was sent; () where all were.
+        reads: Where the inputs lie, in the order of the bucket's feeds, where all lie in shared memory and need no look
+            before the model runs; () elsewhere.
         region_bytes: What the inputs in shared memory take in all.
         rendering: What becomes of outputs that are not simply sent; None where all are.
     """
@@ -104,6 +106,7 @@ class Plan:
         "payload_bytes",
         "places",
         "priority",
+        "reads",
         "region_bytes",
         "rendering",
         "reorders",
@@ -112,7 +115,7 @@ class Plan:
         "timeout_s",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each says one thing of the header
         self,
         *,
         signature: Planner,
@@ -122,6 +125,7 @@ class Plan:
         payload_bytes: list[int] | None,
         parameters: RequestParameters,
         places: tuple[Place | None, ...] = (),
+        reads: tuple[Place, ...] = (),
         rendering: Rendering | None = None,
     ) -> None:
         self.signature = signature
@@ -133,6 +137,7 @@ class Plan:
         self.priority = parameters.priority
         self.timeout_s = parameters.timeout_s
         self.places = places
+        self.reads = reads
         self.region_bytes = sum(place.byte_size for place in places if place is not None)
         self.rendering = rendering
         self._templates: dict[Hashable, ResponseTemplate] = {}

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from sardonyx_server.engine.contents import read_places, read_tensors, tensor_bytes
+from sardonyx_server.engine.contents import plain_reads, read_places, read_tensors, tensor_bytes
 from sardonyx_server.engine.header_check import HeaderCheck
 from sardonyx_server.engine.parameters import read_request_parameters
 from sardonyx_server.engine.plan import Bucket, Feed, Plan, Tensor
@@ -114,6 +114,9 @@ class Signature:
             header.plan = plan
         if plan.payload_bytes is None or [len(payload) for payload in payloads] != plan.payload_bytes:
             request_plan = plan.for_request(find_region)
+            if plan.reads and not payloads:
+                places = plan.reads
+                return request_plan, [find_region(at.region).part(at.offset, at.byte_size) for at in places]
             return request_plan, read_tensors(header, payloads, plan, find_region)
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
@@ -181,6 +184,7 @@ class Signature:
             payload_bytes=[tensor_bytes(tensor) for tensor in header.inputs] if raw_only and not uses_regions else None,
             parameters=parameters,
             places=places,
+            reads=plain_reads(header.inputs, places, order),
             rendering=rendering,
         )
 

@@ -80,13 +80,16 @@ def test_what_is_not_plain_is_left_to_the_channel(metadata: Any) -> None:
     [
         (1e-9, b"1u"),
         (0.05, b"50000u"),
+        (0.0123401, b"12400u"),
+        (59.9991, b"60000000u"),
         (60.0, b"60000000u"),
         (99.9999991, b"100000m"),
         (1e5, b"100000S"),
-        (99_999_999, b"99999999S"),
+        (99_900_000, b"99900000S"),
+        (99_999_999, None),
         (1e9, None),
     ],
 )
-def test_timeouts_have_at_most_eight_digits_and_are_rounded_up(seconds: float, value: bytes | None) -> None:
+def test_timeouts_are_rounded_up_to_three_digits_of_eight_at_most(seconds: float, value: bytes | None) -> None:
     """What is longer than three years is no deadline."""
     assert encode_timeout(seconds) == value

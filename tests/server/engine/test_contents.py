@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.contents import plain_reads, read_places, read_tensors
+from sardonyx_server.engine.parameters import Place
 from sardonyx_server.engine.plan import Tensor
 from sardonyx_server.engine.region import Unread
 from sardonyx_server.errors import Forbidden, InvalidRequest, NotFound
@@ -57,6 +59,43 @@ def test_an_input_is_read_where_it_lies_and_needs_no_raw_entry() -> None:
     assert plan.region_bytes == 8
     regions.find("r").memory.write(0, bytes(12))
     assert [read(each) for each in tensors] == [bytes(8)]
+
+
+def plain(request: ModelInferRequest) -> tuple[Place, ...]:
+    """What is concluded of its places, in the order of its own inputs."""
+    inputs = decode(request)[0].inputs
+    return plain_reads(inputs, read_places(inputs, "m"), range(len(inputs)))
+
+
+def test_places_that_are_plain_are_concluded_once() -> None:
+    """They give the same as a look at each tensor, in the order of the model's inputs."""
+    both = signature(spec("x"), spec("w"))
+    request = ModelInferRequest(model_name="m")
+    for name, offset in (("w", 8), ("x", 0)):
+        given = request.inputs.add(name=name, datatype="FP32", shape=(1, 2))
+        given.parameters["shared_memory_region"].string_param = "r"
+        given.parameters["shared_memory_byte_size"].int64_param = 8
+        given.parameters["shared_memory_offset"].int64_param = offset
+    find_region = some_regions(r=rows_of(1, 2).tobytes()).find
+    header, _, payloads = decode(request)
+    plan, tensors = both.check(header, payloads, find_region)
+    assert [place.offset for place in plan.reads] == [0, 8]
+    slowly = read_tensors(header, payloads, plan, find_region)
+    expected = [rows_of(1, 1).tobytes(), rows_of(2, 1).tobytes()]
+    assert [read(each) for each in tensors] == [read(each) for each in slowly] == expected
+
+
+def test_places_that_need_a_look_are_not() -> None:
+    """Another size than the shape's, or an input that was sent beside them."""
+    assert not plain(placed(byte_size=100))
+    assert not plain(sent(bytes(8)))
+    mixture = placed()
+    mixture.inputs.add(name="w", datatype="FP32", shape=(1, 2))
+    assert not plain(mixture)
+    for datatype in ("BOOL", "BYTES"):
+        request = placed()
+        request.inputs[0].datatype = datatype
+        assert not plain(request)
 
 
 def test_each_request_finds_the_region_anew() -> None:

@@ -105,8 +105,11 @@ def message_head(stream_id: int, length: int) -> bytes:
 def message_parts(message: Message, encoding: bytes) -> list[memoryview]:
     """A message with its prefix, compressed where that is asked for and helps."""
     if isinstance(message, Pieces) and not encoding:
-        prefix = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
-        return [memoryview(prefix), *(memoryview(piece) for piece in message.pieces)]
+        first, *rest = message.pieces
+        beginning = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
+        if len(first) <= COPIED_BYTES:
+            return [memoryview(beginning + first), *(memoryview(piece) for piece in rest)]
+        return [memoryview(beginning), *(memoryview(piece) for piece in message.pieces)]
     message = bytes(message)
     packed = compress(message, encoding) if encoding else None
     prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)

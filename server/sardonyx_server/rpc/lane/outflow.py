@@ -7,6 +7,7 @@ the socket has taken; the rest is held back, as by a window. An answer that is t
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
@@ -211,9 +212,8 @@ def _cut(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | m
     # Of those that are full; the last one may be, too.
     full_bytes = (max(len(data), 1) - 1) // frame_bytes * frame_bytes
     if full_bytes:
-        full = head(DATA, 0, stream_id, frame_bytes)
-        for begin in range(0, full_bytes, frame_bytes):
-            out += (full, data[begin : begin + frame_bytes])
+        frames = [data[begin : begin + frame_bytes] for begin in range(0, full_bytes, frame_bytes)]
+        out += chain.from_iterable(zip(repeat(head(DATA, 0, stream_id, frame_bytes)), frames, strict=False))
         data = data[full_bytes:]
     out += (head(DATA, 0, stream_id, len(data)), data)
 

@@ -7,9 +7,9 @@ import math
 import select
 import socket
 import time
-from collections import deque
+from bisect import bisect_right
 from contextlib import suppress
-from itertools import islice
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
@@ -29,7 +29,8 @@ _READ_BYTES: Final = 64 * 1024
 _LARGE_READ_BYTES: Final = 256 * 1024
 # More than this is written from where it lies.
 _JOINED_BYTES: Final = 128 * 1024
-_BUFFERS: Final = 256
+# Pieces in one write (IOV_MAX); in frames of 16 KiB some 8 MiB, more than a socket takes.
+_BUFFERS: Final = 1024
 # Who does not read its answers is not read either, once so much waits for its socket.
 _MOST_WAITING_BYTES: Final = 4 << 20
 # How long the other side has to close, once all is said: it may still be reading.
@@ -75,7 +76,7 @@ class Wire:
         self.deadline_s = math.inf
         self.fd = connected.fileno()
         self._read_bytes = _READ_BYTES
-        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting: list[bytes | memoryview] = []
         self._waiting_bytes = 0
         self._said_all = False
         self._events = _READ
@@ -115,7 +116,12 @@ class Wire:
             self._watch()
             return
         size = sum(map(len, out))
-        if size <= _JOINED_BYTES:
+        if size > _JOINED_BYTES:
+            self._waiting, out[:] = out[:], ()
+            self._waiting_bytes = size
+            self._write_on()
+            return
+        if size:
             data = b"".join(out)
             out.clear()
             try:
@@ -127,14 +133,10 @@ class Wire:
                 return
             if sent < size:
                 self._waiting.append(memoryview(data)[sent:])
-        else:
-            self._waiting.extend(out)
-            out.clear()
-        if self._waiting:
-            self._waiting_bytes = sum(map(len, self._waiting))
-            self._write_on()
-        else:
-            self._all_written()
+                self._waiting_bytes = size - sent
+                self._write_on()
+                return
+        self._all_written()
 
     def close(self) -> None:
         """Close it now, and tell the owner."""
@@ -187,15 +189,12 @@ class Wire:
         waiting = self._waiting
         try:
             while waiting:
-                sent = self._socket.sendmsg(list(islice(waiting, _BUFFERS)))
+                sent = self._socket.sendmsg(waiting[:_BUFFERS])
                 self._waiting_bytes -= sent
                 if not self._waiting_bytes:
                     waiting.clear()
                     break
-                while waiting and sent >= len(waiting[0]):
-                    sent -= len(waiting.popleft())
-                if sent:
-                    waiting[0] = memoryview(waiting[0])[sent:]
+                _drop(waiting, sent)
         except BlockingIOError:
             pass
         except OSError:
@@ -236,3 +235,13 @@ class Wire:
             else:
                 self.deadline_s = time.monotonic() + _LINGER_S
                 self._on_said_all(self)
+
+
+def _drop(parts: list[bytes | memoryview], size: int) -> None:
+    """Take the first so many bytes out of the parts."""
+    ends = list(accumulate(map(len, parts[:_BUFFERS])))
+    gone = bisect_right(ends, size)
+    begun = size - (ends[gone - 1] if gone else 0)
+    del parts[:gone]
+    if begun:
+        parts[0] = memoryview(parts[0])[begun:]
