@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.outflow import put_data
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Kind, frame, head
@@ -29,6 +30,7 @@ __all__ = [
     "message_head",
     "message_parts",
     "opening_block",
+    "put_answer",
     "status_block",
 ]
 
@@ -100,6 +102,14 @@ def message_head(stream_id: int, length: int) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
     return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
+
+
+def put_answer(message: Message, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+    """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
+    out.append(header_frames(stream_id, _OPENING, end=False))
+    for part in message_parts(message, b""):
+        put_data(part, stream_id, frame_bytes, out)
+    out.append(header_frames(stream_id, WELL, end=True))
 
 
 def message_parts(message: Message, encoding: bytes) -> list[memoryview]:

@@ -24,7 +24,7 @@ from sardonyx_wire.http2.numbers import DATA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "HeldBytes", "Outflow"]
+__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "HeldBytes", "Outflow", "put_data"]
 
 NO_WINDOW: Final = 1 << 60
 """Of a stream that somebody else keeps to its window."""
@@ -193,7 +193,7 @@ class Outflow:
                 return
             # Of empty data, where a window is below 0.
             size = max(size, 0)
-            _cut(part[:size], flow.id, self.frame_bytes, out)
+            put_data(part[:size], flow.id, self.frame_bytes, out)
             self.window -= size
             flow.window -= size
             if flow.paced:
@@ -207,8 +207,8 @@ class Outflow:
                 flow.on_sent(size)
 
 
-def _cut(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
-    """Data in frames of at most so many bytes."""
+def put_data(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+    """Put data that may be sent behind ``out``, in frames of at most so many bytes."""
     # Of those that are full; the last one may be, too.
     full_bytes = (max(len(data), 1) - 1) // frame_bytes * frame_bytes
     if full_bytes:

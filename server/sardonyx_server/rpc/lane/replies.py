@@ -15,6 +15,7 @@ from sardonyx_server.rpc.lane.answers import (
     message_head,
     message_parts,
     opening_block,
+    put_answer,
     status_block,
 )
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
@@ -76,7 +77,6 @@ class Replies:
         if (
             size > outflow.window
             or size > outflow.initial_window + call.widened
-            or size > outflow.frame_bytes
             or size > self._host.max_message_bytes
             or self.resized
             or call.encoding
@@ -89,6 +89,9 @@ class Replies:
         out = outflow.out
         if not out:
             self._touch()
+        if size > outflow.frame_bytes:
+            put_answer(message, call.id, outflow.frame_bytes, out)
+            return
         before, behind = answer_frames(call.id, len(message))
         if isinstance(message, Pieces):
             out += (before, *message.pieces, behind)
@@ -252,7 +255,7 @@ class Replies:
         return block
 
     def _answer_slowly(self, call: LaneCall, message: Message) -> None:
-        """Where windows or frames are too small for the whole answer, or more is to be said."""
+        """Where windows are too small for the whole answer, or more is to be said."""
         limit = self._host.max_message_bytes
         if len(message) > limit:
             del self.streams[call.id]

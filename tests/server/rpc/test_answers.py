@@ -1,0 +1,33 @@
+"""Whole answers as frames; no socket and no connection."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sardonyx_server.rpc.lane.answers import header_frames, message_parts, opening_block, put_answer, status_block
+from sardonyx_server.rpc.lane.outflow import Flow, HeldBytes, Outflow
+from sardonyx_wire.framing import Message, Pieces
+
+_PIECES = st.lists(st.integers(0, 70_000), min_size=1, max_size=5).map(
+    lambda sizes: Pieces([bytes((number,)) * size for number, size in enumerate(sizes)])
+)
+
+
+@given(message=st.one_of(_PIECES, st.integers(0, 70_000).map(bytes)), frame_bytes=st.sampled_from([16_384, 40_000]))
+def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by_piece(
+    message: Message, frame_bytes: int
+) -> None:
+    """The quick way beside the slow one, which keeps account of windows: the same bytes, in the same frames."""
+    quick: list[bytes | memoryview] = []
+    put_answer(message, 5, frame_bytes, quick)
+
+    slow = Outflow(HeldBytes())
+    slow.window = 1 << 24
+    slow.set_frame_bytes(frame_bytes)
+    slow.out.append(header_frames(5, opening_block(b""), end=False))
+    slow.send(Flow(5, 1 << 24, paced=False), *message_parts(message, b""))
+    slow.out.append(header_frames(5, status_block(None, first=False), end=True))
+    assert list(map(bytes, quick)) == list(map(bytes, slow.out))
+    data = b"".join(quick[2:-1:2])
+    assert data == b"\0" + len(message).to_bytes(4) + bytes(message)
