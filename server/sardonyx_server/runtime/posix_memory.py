@@ -115,12 +115,11 @@ class PosixMemory:
         """
         start = self._start + offset
         end = start + len(target)
-        self._require(end)
         while target:
-            # One call reads 2 GiB at most (read(2)).
+            # One call reads 2 GiB at most (read(2)), and none beyond the end of the object.
             done = os.preadv(self._descriptor, (target,), start)
             if not done:
-                raise self._smaller(start, end)
+                raise self._smaller(os.fstat(self._descriptor).st_size, end)
             target = target[done:]
             start += done
 
