@@ -14,7 +14,7 @@ header blocks are sardonyx_wire.http2's.
     outflow.py      what goes to the server, as far as its windows allow
     connection.py   one HTTP/2 connection, without I/O
     attempts.py     when a failed call is made again
-    sockets.py      what both lanes want of their sockets
+    sockets.py      what lines want of their sockets, the load generator's (sardonyx_server.load) among them
     line.py         a connection of a thread
     blocking.py     the lane of threads
     task_line.py    a connection of an event loop

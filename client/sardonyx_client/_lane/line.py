@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.failure import ConnectionBroken, LaneFailure, deadline_exceeded
-from sardonyx_client._lane.sockets import tune
+from sardonyx_client._lane.sockets import hand_over, tune
 from sardonyx_wire.http2.frames import ErrorCode, go_away, reset
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ __all__ = ["Line"]
 # Sockets do not take any number of seconds.
 _LONGEST_WAIT_S: Final = 1e6
 _SHORTEST_WAIT_S: Final = 1e-3
-# Parts of a message are handed over as they are above this size, and joined below.
-_JOINED_BYTES: Final = 32 * 1024
-# The system takes no more at once (IOV_MAX).
-_MOST_PARTS: Final = 512
 
 
 class Line:
@@ -166,12 +162,8 @@ class Line:
         if not parts:
             return
         self._sending = True
-        if sum(map(len, parts)) <= _JOINED_BYTES:
-            self._socket.sendall(b"".join(parts))
-        else:
-            while parts:
-                size = self._socket.sendmsg(parts[:_MOST_PARTS])
-                parts = _behind(parts, size)
+        while parts:
+            parts = hand_over(self._socket, parts)
         self._sending = False
 
     def _acknowledge(self) -> None:
@@ -199,12 +191,3 @@ class Line:
         with suppress(OSError):
             self._socket.settimeout(0)
             self._socket.send(last)
-
-
-def _behind(parts: list[bytes | memoryview], size: int) -> list[bytes | memoryview]:
-    """What is left of parts after so many bytes of them."""
-    for index, part in enumerate(parts):
-        if size < len(part):
-            return [memoryview(part)[size:], *parts[index + 1 :]]
-        size -= len(part)
-    return []

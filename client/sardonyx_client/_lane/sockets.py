@@ -1,17 +1,20 @@
-"""What both lanes want of their sockets."""
+"""What lines want of their sockets."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from sardonyx_client._lane.failure import LaneFailure
 
-__all__ = ["HANDSHAKE_S", "INTERNET", "connect_failure", "tune"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["HANDSHAKE_S", "INTERNET", "connect_failure", "hand_over", "tune"]
 
 INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})
 HANDSHAKE_S: Final = 20.0
@@ -22,6 +25,10 @@ HANDSHAKE_S: Final = 20.0
 _PROBE_S: Final = 5
 _PROBES: Final = 4
 _MS_PER_S: Final = 1000
+# Parts of a message are handed over as they are above this size, and joined below.
+_JOINED_BYTES: Final = 32 * 1024
+# The system takes no more at once (IOV_MAX).
+_MOST_PARTS: Final = 512
 
 
 def tune(raw: socket.socket, keepalive_s: float | None) -> None:
@@ -50,6 +57,24 @@ def tune(raw: socket.socket, keepalive_s: float | None) -> None:
         option = getattr(socket, name, None)
         if option is not None:
             raw.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def hand_over(raw: socket.socket, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Give parts to the system, in one call, and as much as it takes. Returns the rest.
+
+    Raises:
+        OSError: The socket's, such as BlockingIOError where it takes nothing now.
+    """
+    if sum(map(len, parts)) <= _JOINED_BYTES:
+        joined = b"".join(parts)
+        size = raw.send(joined)
+        return [] if size == len(joined) else [memoryview(joined)[size:]]
+    size = raw.sendmsg(parts[:_MOST_PARTS])
+    for index, part in enumerate(parts):
+        if size < len(part):
+            return [memoryview(part)[size:], *parts[index + 1 :]]
+        size -= len(part)
+    return []
 
 
 def connect_failure(authority: str, error: BaseException) -> LaneFailure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any, Final
 
@@ -34,24 +33,23 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.sent = self.late = self.max_late_ns = self.in_time = self.last_ns = 0
 
-    def due(self, due_ns: int) -> None:
+    def due(self, due_ns: int, now_ns: int) -> None:
         """A request that was to be sent at ``due_ns`` is sent now."""
         self.sent += 1
-        late_ns = time.monotonic_ns() - due_ns
+        late_ns = now_ns - due_ns
         self.late += late_ns > SLIP_TOLERANCE_NS
         self.max_late_ns = max(self.max_late_ns, late_ns)
 
-    def answered(self, due_ns: int) -> None:
-        """The answer to the request that was due then has come."""
-        now_ns = time.monotonic_ns()
+    def answered(self, due_ns: int, now_ns: int) -> None:
+        """The answer to the request that was due then has come now."""
         self.latencies.record(now_ns - due_ns)
         self.last_ns = now_ns
         self.in_time += now_ns <= self._end_ns
 
-    def failed(self, status: str) -> None:
-        """A request has failed."""
+    def failed(self, status: str, now_ns: int) -> None:
+        """A request has failed now."""
         self.statuses[status] += 1
-        self.last_ns = time.monotonic_ns()
+        self.last_ns = now_ns
 
     def so_far(self) -> dict[str, Any]:
         """For a display; costs as much as about two requests."""
