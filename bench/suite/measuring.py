@@ -12,18 +12,16 @@ from bench.placement import yielding
 from bench.store import Load, Point
 from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import Fleet
+from sardonyx_server.load.fleet import Fleet, processes_for
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop
 from sardonyx_server.load.loops import Load as Loop
 from sardonyx_server.load.loops import Target as Aim
 from sardonyx_server.load.report import Report
-from sardonyx_server.runtime.cores import available_cores
 
 __all__ = ["ATTEMPTS", "Target", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
 
 _CONNECTIONS: Final = 8
-_MAX_PROCESSES: Final = 4
 _WARM_UP_S: Final = 0.5
 _WARM_UP_CALLERS: Final = 8
 # A run in which the generator fell behind is discarded; a hiccup of the machine must not cost a point, so once more.
@@ -84,8 +82,7 @@ def aimed(
     aim = Aim(
         address=server.address, method=METHOD, messages=tuple(messages), answer_bytes=answer_bytes, timeout_s=timeout_s
     )
-    count = processes or max(1, min(_MAX_PROCESSES, available_cores() // 2))
-    with Fleet(aim, processes=count, connections=connections) as fleet:
+    with Fleet(aim, processes=processes or processes_for(), connections=connections) as fleet:
         fleet.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
         yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
 

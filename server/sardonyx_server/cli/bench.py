@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sardonyx_server.cli.exits import Exit, ExitWith
 from sardonyx_server.cli.output import remark, write_json
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sardonyx_server.load.trials import Found
 
 __all__ = ["Wish", "run_bench"]
-
-_MAX_PROCESSES: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +214,9 @@ def _target(wish: Wish) -> Target:
 
 
 def _fleet(wish: Wish, target: Target) -> Fleet:
-    from sardonyx_server.load.fleet import Fleet
-    from sardonyx_server.runtime.cores import available_cores
+    from sardonyx_server.load.fleet import Fleet, processes_for
 
-    processes = wish.processes or max(1, min(_MAX_PROCESSES, available_cores() // 2))
-    return Fleet(target, processes=processes, connections=wish.connections)
+    return Fleet(target, processes=wish.processes or processes_for(wish.rate), connections=wish.connections)
 
 
 def _warm_up(wish: Wish, load: Load, fleet: Fleet, live: LiveLoad) -> None:

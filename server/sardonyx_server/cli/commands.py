@@ -189,7 +189,12 @@ def bench(
         float, typer.Option("--warmup", metavar="SECONDS", min=0, help="The same load before, not counted.")
     ] = 1.0,
     connections: Annotated[int, typer.Option(metavar="N", min=1, help="HTTP/2 connections.")] = 8,
-    processes: Annotated[int, typer.Option(metavar="N", min=0, help="That send; 0: half of the cores, at most 4.")] = 0,
+    processes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="That send; 0: one for each 10,000/s of --rate; at most half of the cores and 4."
+        ),
+    ] = 0,
     rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of each request.")] = 1,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the random data and the arrivals.")] = 0,
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Of each request.")] = 10.0,

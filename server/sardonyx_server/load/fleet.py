@@ -6,6 +6,7 @@ Processes and connections last from one run to the next, so that no run pays for
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from sardonyx_server.load.loops import LoadFailed, OpenLoop
 from sardonyx_server.load.report import Progress, Report, latencies_of
 from sardonyx_server.load.worker import write_messages
+from sardonyx_server.runtime.cores import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,16 +29,29 @@ if TYPE_CHECKING:
 
     from sardonyx_server.load.loops import Load, Target
 
-__all__ = ["FOREVER_S", "Fleet"]
+__all__ = ["FOREVER_S", "Fleet", "processes_for"]
 
 FOREVER_S: Final = 86_400.0
 """Duration of runs that end after a number of requests."""
 
+# At this rate one of them takes half of a core (2026-11-26), which leaves it time to be punctual.
+_RATE_OF_ONE: Final = 10_000.0
+_MOST_PROCESSES: Final = 4
 _MODULE: Final = "sardonyx_server.load.worker"
 _STOP_TIMEOUT_S: Final = 5.0
 _NS_PER_S: Final = 1_000_000_000
 # From the word to start until the first request: every process must have read it by then.
 _LEAD_NS: Final = 50_000_000
+
+
+def processes_for(rate: float | None = None) -> int:
+    """How many processes to take where nobody says: at most 4, and half of the cores, which the server may need too.
+
+    Args:
+        rate: Requests a second that they are to send; None = as many as are answered.
+    """
+    most = max(1, min(_MOST_PROCESSES, available_cores() // 2))
+    return most if rate is None else min(most, math.ceil(rate / _RATE_OF_ONE))
 
 
 class Fleet:
@@ -61,7 +76,7 @@ class Fleet:
         """Start the processes and connect.
 
         Raises:
-            LoadFailed: No connection within 10 s.
+            LoadFailed: No connection within 10 s, or the address is none.
         """
         messages = Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="sardonyx-load-")), "messages")
         write_messages(messages, self._target.messages)

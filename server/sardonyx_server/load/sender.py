@@ -153,13 +153,12 @@ class Sender:
         self._again = None
         while (now_ns := time.monotonic_ns()) < start_ns:
             self._turn(start_ns, now_ns, tick)
-        # Called by those who took answers in, before they look at the next connection; and here for what else ends.
+        # Called as soon as calls have ended, before the next connection is looked at.
         self._again = ask_again
         ask_again()
-        while len(calls):
+        while len(calls) or calls.freed:
             now_ns = time.monotonic_ns()
             self._turn(now_ns + _LONG_NS, now_ns, tick)
-            ask_again()
 
     def _answers_came(self) -> None:
         if self._calls.some_wait:
@@ -171,6 +170,9 @@ class Sender:
         """Send what was made ready, wait for answers until then at most, and take them in."""
         calls = self._calls
         expiry_ns = calls.expire(now_ns)
+        if calls.freed and self._again is not None:
+            self._again()
+            expiry_ns = calls.expire(now_ns)
         if expiry_ns is not None:
             until_ns = min(until_ns, expiry_ns)
         if tick is not None:
