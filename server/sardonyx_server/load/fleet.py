@@ -44,13 +44,14 @@ _NS_PER_S: Final = 1_000_000_000
 _LEAD_NS: Final = 50_000_000
 
 
-def processes_for(rate: float | None = None) -> int:
+def processes_for(rate: float | None = None, *, cores: int | None = None) -> int:
     """How many processes to take where nobody says: at most 4, and half of the cores, which the server may need too.
 
     Args:
         rate: Requests a second that they are to send; None = as many as are answered.
+        cores: Of the machine; None = those that this process may use.
     """
-    most = max(1, min(_MOST_PROCESSES, available_cores() // 2))
+    most = max(1, min(_MOST_PROCESSES, (cores or available_cores()) // 2))
     return most if rate is None else min(most, math.ceil(rate / _RATE_OF_ONE))
 
 

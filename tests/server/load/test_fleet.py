@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import Fleet
+from sardonyx_server.load.fleet import Fleet, processes_for
 from sardonyx_server.load.loops import ClosedLoop, LoadFailed, OpenLoop, Target
 from sardonyx_server.load.report import Progress
 from sardonyx_server.load.tally import WRONG_ANSWER
@@ -154,3 +154,12 @@ def test_leaving_ends_the_processes_in_the_middle_of_a_run() -> None:
         with pytest.raises(KeyboardInterrupt), fleet:
             fleet.run(OpenLoop(rate=10.0), duration_s=60.0, on_progress=interrupt)
     assert [process.poll() for process in processes] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "cores", "processes"),
+    [(500.0, 32, 1), (10_000.0, 32, 1), (25_000.0, 32, 3), (1e6, 32, 4), (1e6, 2, 1), (None, 6, 3), (None, 1, 1)],
+)
+def test_a_process_for_each_ten_thousand_requests_a_second(rate: float | None, cores: int, processes: int) -> None:
+    """At most four, and half of the cores."""
+    assert processes_for(rate, cores=cores) == processes
