@@ -24,8 +24,8 @@ __all__ = ["Arm", "Depth", "Pair", "Pairs", "in_pairs", "targeted"]
 
 _CAPACITY_CALLERS: Final = 32
 _CAPACITY_S: Final = 1.5
-# Of its cores, as a saturated generator spends them; requests that come singly cost up to three times as much. At 0.3
-# it was late in three of four pairs of an MLP on two cores that others used too (2026-11-26).
+# Of its cores, as a saturated generator spends them: some 20,000/s. It really spends 0.7 of a core on these, because a
+# request that comes singly costs a wake-up to send it and one to hear the answer (2026-11-26).
 _GENERATOR_BUSY: Final = 0.2
 # A hiccup of the machine spoils a point: many short ones lose less than few long ones. With fewer requests than this
 # the p99 is the slowest of them.

@@ -1,7 +1,7 @@
 """A closed loop on one server: callers that each wait for their answer. By h2load where there is one. Judges nothing.
 
-The generator of the open loops is written in Python and takes most of the cores of a small machine; where rates are
-compared, h2load takes a fifth of that. It knows no deadlines and no schedules.
+The generator of the open loops would do as well, but h2load takes a quarter of its CPU, and on cores that server and
+generator share every bit is missing from the rate. It knows no deadlines and no schedules.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """More than a server can bear: what is still answered within its deadline.
 
-Asked of models whose capacity the generator, which is written in Python and shares the cores, can exceed five times.
+Asked of models whose capacity the generator, which shares the cores, can exceed five times.
 """
 
 from __future__ import annotations

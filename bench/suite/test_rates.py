@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
-from bench.suite.measuring import aimed, measure
+from bench.suite.measuring import measure
 from bench.suite.plan import Plan
 from bench.suite.served import Served
 from bench.throughput import allowance
@@ -19,9 +19,8 @@ _OF_FLOOR: Final = 1.25
 _JUDGED_SHARE: Final = 0.7
 _JUDGED_RUNS: Final = 3
 _BURST_SHARE: Final = 0.3
-# As many as two processes can send within a few milliseconds.
-_BURST_REQUESTS: Final = 32
-_BURST_PROCESSES: Final = 2
+# As many as one process sends within a few milliseconds.
+_BURST_REQUESTS: Final = 256
 
 
 def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
@@ -53,19 +52,12 @@ def test_p99_under_bursts(serve: Served, capacity: float, plan: Plan, ask: Ask, 
     def run() -> Found:
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
-        with aimed(
-            serve.server,
-            [serve.case.request],
-            model=serve.case.name,
-            answer_bytes=serve.answer_bytes,
-            processes=_BURST_PROCESSES,
-        ) as target:
-            point = _with_floor(serve, measure(target, load, plan.load_s, plan.seed), plan)
+        point = _with_floor(serve, measure(serve.target, load, plan.load_s, plan.seed), plan)
         say(_words(point))
         return Found(
             points=[point],
             figures={"capacity_per_s": capacity, "burst_requests": float(round(rate * BURST_S))},
-            remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms by {_BURST_PROCESSES} processes"],
+            remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms"],
         )
 
     ask("bursts", run)
