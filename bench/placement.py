@@ -4,7 +4,7 @@ With one request at a time, most of a latency is the waking of a sleeping proces
 another core as on the same one. The scheduler chooses, and changes its mind between turns.
 
 Where requests are due at given times, the generator must have a core at those times, as callers on machines of their
-own have; it shares the cores only because there are no others. Hence :func:`yielding`.
+own have; it shares the cores only because there are no others. Hence :func:`punctual`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FREE", "Placement", "placed", "placements", "yielding"]
+__all__ = ["FREE", "Placement", "placed", "placements", "punctual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,33 +71,43 @@ def placed(placement: Placement, pids: Sequence[int]) -> Iterator[None]:
 
 
 @contextmanager
-def yielding(pids: Sequence[int]) -> Iterator[None]:
-    """Let servers give way at once to whoever else wants their core: the policy SCHED_IDLE for all of their threads.
+def punctual(generator: Sequence[int], servers: Sequence[int]) -> Iterator[None]:
+    """Let a generator have a core at once when it wants one: the policy SCHED_FIFO for all of its threads.
 
     Without it a request that is due while a model runs on every core goes out up to a time slice (3 ms) late, and every
-    run on a loaded machine would be discarded for that. Servers that are compared must all be measured so. Who is not
-    root cannot take the policy back; such servers keep it.
+    run on a loaded machine would be discarded for that. It wants a core for microseconds only, and the servers stay as
+    they are. Who may not say so (root may, and who has a limit RLIMIT_RTPRIO) has the servers give way instead, by
+    SCHED_IDLE; it cannot take that back, so such servers keep it. What is compared must all be measured alike.
 
     Args:
-        pids: The servers' processes.
+        generator: Its processes; what they start meanwhile is like them.
+        servers: Processes of the servers that give way where the generator cannot have the priority; may be none.
     """
     if sys.platform != "linux":
         yield
         return
-    _schedule(pids, os.SCHED_IDLE)
+    allowed = _schedule(generator, os.SCHED_FIFO)
+    if not allowed:
+        _schedule(servers, os.SCHED_IDLE)
     try:
         yield
     finally:
-        _schedule(pids, os.SCHED_OTHER)
+        _schedule(generator if allowed else servers, os.SCHED_OTHER)
 
 
-def _schedule(pids: Sequence[int], policy: int) -> None:
-    """Each thread by itself, as for pinning; those to come inherit it."""
+def _schedule(pids: Sequence[int], policy: int) -> bool:
+    """Each thread by itself, as for pinning; those to come inherit it. Returns whether it was allowed."""
     if sys.platform == "linux":
+        priority = os.sched_param(os.sched_get_priority_min(policy))
         for pid in pids:
-            with suppress(OSError):
+            try:
                 for task in Path("/proc", str(pid), "task").iterdir():
-                    os.sched_setscheduler(int(task.name), policy, os.sched_param(0))
+                    os.sched_setscheduler(int(task.name), policy, priority)
+            except PermissionError:
+                return False
+            except OSError:
+                continue  # it has ended
+    return True
 
 
 def _pin(pids: Sequence[int], cores: set[int]) -> None:

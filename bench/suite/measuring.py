@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bench.cases import METHOD
-from bench.placement import yielding
+from bench.placement import punctual
 from bench.store import Load, Point
 from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
@@ -42,7 +42,7 @@ class Target:
         model: Whose batches and stages are; "" = none.
         fleet: Of the load.
         timeout_s: Deadline of each request.
-        gives_way: Whether the server gives way to the generator in open loops; no need where each has its own cores.
+        gives_way: Whether the server gives way in open loops where the generator cannot have the priority.
     """
 
     server: Server
@@ -74,7 +74,7 @@ def aimed(
         connections: HTTP/2 connections in all.
         processes: That send; None = half the cores, at least one, at most 4, as ``sardonyx bench`` takes.
         timeout_s: Deadline of each request.
-        gives_way: Whether the server gives way to the generator in open loops.
+        gives_way: See :class:`Target`.
 
     Raises:
         LoadFailed: No connection.
@@ -90,7 +90,7 @@ def aimed(
 def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
     """Put a load on a server for some time. Blocks.
 
-    In an open loop the server gives way to the generator (:func:`bench.placement.yielding`), where the target says so.
+    In an open loop the generator has a core when it wants one (:func:`bench.placement.punctual`).
 
     A run in which more than 1 % of requests were sent late is discarded and done once more; where that is late too, its
     point is stored as not valid. Of bursts, all must have been sent within a tenth of the time between two.
@@ -109,7 +109,8 @@ def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: 
     for _ in range(attempts):
         target.server.forget_peak()
         before = target.server.figures(target.model)
-        with yielding(target.server.tree()) if target.gives_way and load.kind == "open" else nullcontext():
+        servers = target.server.tree() if target.gives_way else []
+        with punctual(target.fleet.pids, servers) if load.kind == "open" else nullcontext():
             report = target.fleet.run(loop_of(load, seed), duration_s=seconds)
         grown = target.server.figures(target.model).since(before)
         point = point_of(report, load, grown, seed=seed, deadline_s=target.timeout_s)

@@ -40,7 +40,7 @@ def test_p99_during_reload(plan: Plan, ask: Ask, folder: Callable[[], Path], say
         case = make("iris", folder())
         with (
             serving(case.repository, model_control_mode="explicit", load_model=[case.name]) as server,
-            # A server that gives way as a whole has its thread that loads give way no more than the one that serves.
+            # If all its threads gave way, the one that loads would do so no more than the one that serves.
             aimed(server, [case.request], model=case.name, gives_way=False) as target,
             grpc.insecure_channel(server.address) as channel,
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,7 +16,7 @@ from bench.arms import answer_for
 from bench.cases import Case, make
 from bench.load import perf_analyzer
 from bench.load.h2load import H2Load
-from bench.placement import yielding
+from bench.placement import punctual
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found
 from bench.suite.closed import closed
@@ -73,7 +74,8 @@ def _by_h2load(h2load: H2Load, server: Server, case: Case, size: int, plan: Plan
 
 def _by_perf_analyzer(server: Server, case: Case, plan: Plan) -> Way:
     def way(load: Load) -> Point:
-        with yielding(server.tree()) if load.kind == "open" else nullcontext():
+        # It inherits the priority that ours has.
+        with punctual([os.getpid()], server.tree()) if load.kind == "open" else nullcontext():
             return perf_analyzer.measure(server.address, case.name, load, plan.rate_s)
 
     return way

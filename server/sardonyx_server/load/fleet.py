@@ -109,6 +109,11 @@ class Fleet:
         """End the processes, in the middle of a run too."""
         self.close()
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes."""
+        return [process.pid for process in self._processes]
+
     def run(
         self, load: Load, *, duration_s: float = FOREVER_S, on_progress: Callable[[Progress], None] | None = None
     ) -> Report:
