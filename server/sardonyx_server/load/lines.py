@@ -168,7 +168,7 @@ class Lines:
                     if number >= _MOST_FILES:
                         opened.close()
                         raise LoadFailed(
-                            f"{len(self._slots)} connections are too many for one sending process (about 1,000); use more processes"
+                            f"{len(self._slots)} connections are too many for a sending process; use more of these"
                         )
                     self._read[number] = opened
                     self._blocked.add(number)  # until it is connected
