@@ -15,7 +15,7 @@ from bench.control import child
 from bench.limits.floor import Times, p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best, costs_of
 from bench.limits.rows import Rows
-from bench.store import Load
+from bench.store import Load, Point
 from bench.suite.measuring import Target, aimed, measure
 from bench.suite.plan import Plan
 from bench.suite.serving import Server, serving
@@ -45,7 +45,8 @@ class Floor:
 
     Attributes:
         p99_s: A bare echo's latency, and the time in a simulated queue that has the cores the echo leaves. None where
-            such a queue could not keep up: what was measured in-process was disturbed.
+            such a queue could not keep up, since what was measured in-process was disturbed; or the echo itself could
+            not, being slower than the server at such rates: that would be no floor.
         queue_p99_s: The time in a simulated queue that has all cores, without any transport; None likewise.
         echo_cpu_s: CPU seconds of one bare echo at that rate, generator included.
     """
@@ -104,7 +105,7 @@ class Served:
 
         shared, alone = (self._queue_s(due_s, share) if self._bears(rate, share) else None for share in (left, 1.0))
         whole = None
-        if shared is not None and echo.answered:
+        if shared is not None and echo.answered and _keeps_up(echo, rate):
             whole = with_transport_s(shared, Latencies.decoded(echo.histogram), seed=seed)
         return Floor(
             p99_s=None if whole is None else p99_s(whole),
@@ -178,8 +179,12 @@ def capacity_per_s(target: Target, plan: Plan) -> float:
     rate = measure(target, Load(kind="closed", callers=CAPACITY_CALLERS), plan.rate_s, plan.seed).rate_reached_per_s
     for _ in range(_MOST_STEPS):
         found = measure(target, Load(arrivals="poisson", rate_per_s=rate), plan.rate_s, plan.seed, attempts=1)
-        # Little's law: as many are under way as come in the time that one takes.
-        if found.slip_share <= _MOST_SLIP and rate * found.mean_ms / 1e3 <= _MOST_UNDER_WAY:
+        if found.slip_share <= _MOST_SLIP and _keeps_up(found, rate):
             break
         rate *= _STEP_DOWN
     return rate
+
+
+def _keeps_up(found: Point, rate: float) -> bool:
+    """Whether requests at a rate are answered as they come. By Little's law, the mean latency tells how many wait."""
+    return rate * found.mean_ms / 1e3 <= _MOST_UNDER_WAY

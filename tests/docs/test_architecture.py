@@ -17,7 +17,7 @@ ARCHITECTURE: Final = ROOT / "docs/architecture.md"
 SERVER: Final = ROOT / "server/sardonyx_server"
 CLIENT: Final = ROOT / "client/sardonyx_client"
 PACKAGES: Final = (
-    *(SERVER / name for name in ("cli", "engine", "observe", "repository", "rpc", "rpc/lane", "runtime")),
+    *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "rpc/lane", "runtime")),
     CLIENT / "_lane",
     ROOT / "protos/sardonyx_wire/http2",
 )
