@@ -57,6 +57,7 @@ class Lines:
         self._blocked: set[int] = set()
         self._addresses: list[Address] = []
         self._slots: list[PolledLine | None] = [None] * count
+        self._missing = count
         self._retry_ns = 0
         self._unflushed: set[PolledLine] = set()
         self.on_answers: Callable[[], None] = _nothing
@@ -109,7 +110,7 @@ class Lines:
         Raises:
             Interrupted: See ``interrupt``.
         """
-        if None in self._slots:
+        if self._missing:
             wait_ns = min(wait_ns, self._open(time.monotonic_ns()))
         self._flush()
         # epoll would count in milliseconds, and a second call be needed for a wait that is shorter.
@@ -164,6 +165,7 @@ class Lines:
                         self._failed(error)
                         break
                     self._slots[index] = opened
+                    self._missing -= 1
                     number = opened.fileno()
                     if number >= _MOST_FILES:
                         opened.close()
@@ -172,7 +174,7 @@ class Lines:
                         )
                     self._read[number] = opened
                     self._blocked.add(number)  # until it is connected
-        return max(self._retry_ns - now_ns, 0) if None in self._slots else _PAUSE_NS
+        return max(self._retry_ns - now_ns, 0) if self._missing else _PAUSE_NS
 
     def _lose(self, line: PolledLine, problem: Exception) -> None:
         spoke = line.http.ready
@@ -194,6 +196,7 @@ class Lines:
         if line not in self._slots:
             return False
         self._slots[self._slots.index(line)] = None
+        self._missing += 1
         return True
 
     def _drop(self, line: PolledLine, problem: Exception | None = None) -> None:
