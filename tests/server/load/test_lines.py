@@ -41,7 +41,7 @@ def test_a_goodbye_in_the_middle_of_a_run() -> None:
 
 
 def test_a_connection_that_is_lost_takes_its_requests_along_and_is_opened_anew() -> None:
-    """Those of other connections go on."""
+    """What comes later goes over the new one."""
 
     def breaks(peer: PeerConnection) -> None:
         peer.greet()
