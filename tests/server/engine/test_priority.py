@@ -1,10 +1,27 @@
-"""Threads that load say whether they gave way."""
+"""Threads that load say whether they gave way; those that do little ask for short turns."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
+import struct
+import sys
 import threading
 
-from sardonyx_server.engine.priority import is_lowered, lower_priority, normal_priority
+import pytest
+
+from sardonyx_server.engine.priority import (
+    SHORT_TURN_S,
+    is_lowered,
+    lower_priority,
+    normal_priority,
+    take_short_turns,
+)
+
+_SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
+# Since then sched_getattr(2) tells of turns, too.
+_KNOWS_TURNS = (6, 12)
 
 
 def test_a_thread_that_was_lowered_says_so_and_no_other_does() -> None:
@@ -24,3 +41,28 @@ def test_a_thread_that_was_lowered_says_so_and_no_other_does() -> None:
     thread.join()
     assert told == [False, True, False]
     assert not is_lowered()
+
+
+def _turn_ns_after(task: str, told: list[tuple[int, int, int]]) -> None:
+    """Policy, nice value and turn of a thread, by the kernel; ``task`` is what it did before: "" or "asked"."""
+    if task == "asked":
+        take_short_turns()
+    said = ctypes.create_string_buffer(56)
+    assert ctypes.CDLL(None).syscall(_SCHED_GETATTR[platform.machine()], 0, said, len(said), 0) == 0
+    _, policy, _, nice, _, turn_ns, _, _ = struct.unpack("=IIQiIQQQ", said.raw[:48])
+    told.append((policy, nice, turn_ns))
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() not in _SCHED_GETATTR, reason="no such system call")
+def test_a_thread_that_asks_for_short_turns_has_them_and_is_otherwise_as_before() -> None:
+    """By the kernel's own word. Before Linux 6.12 there are none to have, and to ask for them does no harm."""
+    told: list[tuple[int, int, int]] = []
+    for task in ("", "asked"):
+        thread = threading.Thread(target=_turn_ns_after, args=(task, told))
+        thread.start()
+        thread.join()
+    (policy, nice, _), (policy_then, nice_then, turn_ns) = told
+    assert (policy_then, nice_then) == (policy, nice)
+    release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+    if release >= _KNOWS_TURNS and policy == os.SCHED_OTHER:
+        assert turn_ns == round(SHORT_TURN_S * 1e9)

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.budget import ByteBudget
+from sardonyx_server.engine.priority import take_short_turns
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Away
 from sardonyx_server.rpc.lane.burst import STEP, Burst
@@ -120,6 +121,7 @@ class Loop:
     def run(self, on_lost: Callable[[Exception], None]) -> None:
         """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
         self._thread_id = threading.get_ident()
+        take_short_turns()
         try:
             self._take_events()
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
