@@ -34,10 +34,12 @@ class Findings:
     Attributes:
         verdict: The probe's, before the config had its word.
         splits: Divisions of the cores, in the order in which they were measured; () where none was needed.
+        widens: Whether a request that is alone runs on all cores; None = not measured.
     """
 
     verdict: Verdict
     splits: tuple[Split, ...] = ()
+    widens: bool | None = None
 
     @property
     def threads(self) -> int:

@@ -135,15 +135,17 @@ class Loader:
                 inlines=self._later is not None,
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
+                widens=None if known is None else known.widens,
                 is_busy=is_busy,
             ).choose(first, verdict, policy)
-            self._findings.keep(content, Findings(verdict=found, splits=runners.splits))
+            self._findings.keep(content, Findings(verdict=found, splits=runners.splits, widens=runners.widens))
             if runners.count:
-                policy = replace(policy, piece_rows=verdict.efficient_rows(policy.max_rows))
+                piece_rows = verdict.efficient_rows(policy.max_rows)
+                policy = replace(policy, piece_rows=piece_rows, widens=runners.wide is not None)
             if not spec.config.instance_group:
                 config.instance_group[0].count = max(1, runners.count)
             samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
-            for session in runners.sessions:
+            for session in runners.every_session:
                 with _bounded(session):
                     if known is not None:
                         _warm_up_unmeasured(session, opening, verdict, policy)
@@ -160,6 +162,7 @@ class Loader:
                 output_reshapes=_reshapes(opening.outputs),
             ),
             sessions=runners.sessions,
+            wide=runners.wide,
             policy=policy,
             budget=self._budget,
             facts=ModelFacts(

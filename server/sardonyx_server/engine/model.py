@@ -46,6 +46,7 @@ class Model:
     Args:
         signature: Checks its requests.
         sessions: One for each instance; each runner uses one of them. A CPU session is shared by all its runners.
+        wide: For a request that is alone, with a thread on each core; None where that runs on a runner's session, too.
         policy: How it batches.
         budget: The server's bound of bytes that wait.
         facts: For people and metadata.
@@ -58,11 +59,12 @@ class Model:
         failures: What was answered with an error.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all that was found for a version
         self,
         *,
         signature: Signature,
         sessions: Sequence[Session],
+        wide: Session | None = None,
         policy: BatchPolicy,
         budget: ByteBudget,
         facts: ModelFacts,
@@ -84,6 +86,7 @@ class Model:
             seconds_per_row=(facts.verdict.seconds(policy.max_rows) or 0.0) / policy.max_rows,
         )
         self._sessions = tuple(sessions)
+        self._wide = wide
         self._policy = policy
         self._order = Order() if policy.preserve_ordering else None
         self._on_runner_lost = on_runner_lost
@@ -215,23 +218,28 @@ class Model:
                     f"model '{self.name}' version {self.version} was stopped before the request ran; retry"
                 )
             )
-            for session in self._sessions:
+            for session in self._every_session:
                 session.terminate()
         else:
-            for session in self._sessions:
+            for session in self._every_session:
                 session.close()
         if self._cache is not None:
             self._cache.close()
         return finished
 
+    @property
+    def _every_session(self) -> tuple[Session, ...]:
+        return self._sessions if self._wide is None else (*self._sessions, self._wide)
+
     def _run(self, index: int) -> None:
         """Body of a runner's thread."""
         session = self._sessions[index % len(self._sessions)]
+        wide = self._wide or session
         counters = self.counters[index]
         try:
             while (batch := self.queue.take(wait=True)) is not None:
                 began_s = time.monotonic()
-                run_batch(session, batch, counters, self._hand_back)
+                run_batch(wide if batch.wide else session, batch, counters, self._hand_back)
                 self.queue.took(time.monotonic() - began_s)
                 del batch  # A batch in this variable while the runner waits would keep its messages in memory.
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end

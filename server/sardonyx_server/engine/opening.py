@@ -124,6 +124,11 @@ class Opening:
         return verdict
 
     @property
+    def model_bytes(self) -> int:
+        """Size of the model, external data included."""
+        return self._files.size_bytes()
+
+    @property
     def on_cpu(self) -> bool:
         """Whether no instance is on a GPU."""
         return all(instance.kind != "gpu" for instance in self.placement.instances)

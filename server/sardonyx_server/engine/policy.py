@@ -61,6 +61,7 @@ class BatchPolicy:
         piece_rows: Rows of a batch as long as one batch could take all that waits: then a runner works in pieces, of
             which the last is sent and the next received while one runs. The queue takes full batches from a backlog.
         joins: Whether requests of several callers share a run.
+        widens: Whether a request that is alone has all cores, so that nothing else runs meanwhile.
         preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
         max_delay_s: How long a batch below its preferred size may wait for more; 0 never waits.
         preserve_ordering: Answers leave in the order in which requests came.
@@ -74,6 +75,7 @@ class BatchPolicy:
     max_rows: int
     piece_rows: int
     joins: bool
+    widens: bool = False
     preferred_rows: tuple[int, ...] = ()
     max_delay_s: float = 0.0
     preserve_ordering: bool = False

@@ -59,14 +59,16 @@ class Batch:
         rows: Their rows in all.
         closed_by: Why no more joined: ``full``, ``drained``, ``preferred``, ``delay``, ``shared``
             (other runners were free) or ``alone`` (requests of this model never join).
+        wide: A single request that has all cores: no other batch is given out before it is over.
     """
 
-    __slots__ = ("closed_by", "jobs", "rows")
+    __slots__ = ("closed_by", "jobs", "rows", "wide")
 
     def __init__(self, jobs: list[Job], rows: int, closed_by: str) -> None:
         self.jobs = jobs
         self.rows = rows
         self.closed_by = closed_by
+        self.wide = False
 
 
 class _Level:
@@ -118,6 +120,9 @@ class BatchQueue:
         self._changed = threading.Condition(self._lock)
         self._run_times = RunTimes()
         self._idle = 0
+        # Batches that were taken and are not over, and whether the one that is has all cores. Kept where policy.widens.
+        self._running = 0
+        self._wide_runs = False
         self._closed = False
         # Whether the thread that puts is still reading requests of the same burst.
         self._more_comes = False
@@ -185,7 +190,7 @@ class BatchQueue:
         """
         with self._lock:
             self._more_comes = False
-            if self._idle and self.rows:
+            if self._idle and self.rows and not self._wide_runs:
                 self._changed.notify(self.rows)
 
     def take(self, *, wait: bool) -> Batch | None:
@@ -200,10 +205,14 @@ class BatchQueue:
         while True:
             dropped: list[tuple[Job, ServerError]] = []
             with self._lock:
-                if wait and self._more_comes and self.rows < self._policy.piece_rows and not self._closed:
+                if self._wide_runs or (
+                    wait and self._more_comes and self.rows < self._policy.piece_rows and not self._closed
+                ):
                     batch, wait_s = None, None
                 else:
                     batch, wait_s = self._cut(self._clock(), dropped)
+                if batch is not None and self._policy.widens:
+                    self._begin(batch)
                 if batch is None and not dropped and wait_s != 0.0:
                     if not wait or (self._closed and not self.rows):
                         return None
@@ -219,6 +228,8 @@ class BatchQueue:
         """A batch that was taken here is over, after so long: what cannot be ready by its deadline is not given out."""
         with self._lock:
             self._run_times.took(seconds, self._clock())
+            if self._policy.widens:
+                self._end()
 
     def close(self) -> None:
         """Admit nothing more; what waits is still given out, without delay."""
@@ -239,6 +250,22 @@ class BatchQueue:
             self._changed.notify_all()
         for job in jobs:
             job.fail(error, self._failures)
+
+    def _begin(self, batch: Batch) -> None:
+        """A batch is given out; it has all cores where it is a single request and there is no other. Has the lock."""
+        batch.wide = self._wide_runs = not self._running and not self.rows and len(batch.jobs) == 1
+        self._running += 1
+
+    def _end(self) -> None:
+        """A batch is over. Has the lock."""
+        self._running -= 1
+        if self._wide_runs:
+            self._wide_runs = False
+            if self._closed:
+                self._changed.notify_all()
+            elif self.rows > 1:
+                # Who has run this one takes the next, too.
+                self._changed.notify(self.rows - 1)
 
     def _append(self, level: _Level, jobs: Sequence[Job], arrived_s: float, expires_s: float) -> None:
         """Put a request at the end of its bucket. Has the lock."""

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.alone import session_for_one
 from sardonyx_server.engine.priority import is_lowered
 from sardonyx_server.engine.verdict import duration_text
 from sardonyx_server.runtime.splits import fastest, measure_split
@@ -46,12 +47,21 @@ class Runners:
         count: How many; 0 = inline on the lane.
         reason: Why, for people.
         splits: Divisions of the cores that were measured for it, now or before; () where none was.
+        wide: A session with a thread on each core, for a request that is alone; None where that does not pay.
+        widens: Whether it pays; None = not measured.
     """
 
     sessions: tuple[Session, ...]
     count: int
     reason: str
     splits: tuple[Split, ...] = ()
+    wide: Session | None = None
+    widens: bool | None = None
+
+    @property
+    def every_session(self) -> tuple[Session, ...]:
+        """All that are open."""
+        return self.sessions if self.wide is None else (*self.sessions, self.wide)
 
 
 class RunnerChoice:
@@ -64,6 +74,7 @@ class RunnerChoice:
         inlines: Whether there is a lane that can run models.
         budget_s: Time for measuring.
         splits: Divisions of the cores that were measured before for the same content; () = none.
+        widens: What was found before of a request that is alone; None = nothing.
         is_busy: Whether other models are being asked, who need the cores now.
     """
 
@@ -76,6 +87,7 @@ class RunnerChoice:
         inlines: bool,
         budget_s: float,
         splits: tuple[Split, ...],
+        widens: bool | None,
         is_busy: Callable[[], bool],
     ) -> None:
         self._opening = opening
@@ -84,6 +96,7 @@ class RunnerChoice:
         self._inlines = inlines
         self._budget_s = budget_s
         self._splits = splits
+        self._widens = widens
         self._is_busy = is_busy
 
     def choose(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Runners:
@@ -146,10 +159,16 @@ class RunnerChoice:
         reason = "fastest of " + ", ".join(
             f"{split.runners} x {split.threads} threads: {split.runs_per_s * rows:.0f} rows/s" for split in splits
         )
-        return _fed_by_one_lane(
+        runners = _fed_by_one_lane(
             Runners(sessions=(session,), count=best.runners, reason=reason, splits=splits),
             runner_rows_per_s=best.runs_per_s * rows / best.runners,
         )
+        if policy.max_delay_s or policy.preferred_rows:
+            return runners  # A batch that waits for more is for those who do not come alone.
+        wide, told = session_for_one(
+            self._opening, session, verdict, cores=self._cores, budget_s=self._budget_s, known=self._widens
+        )
+        return replace(runners, wide=wide, widens=wide is not None, reason=runners.reason + told)
 
     def _unmeasured(self, first: Session, verdict: Verdict, rows: int) -> Runners:
         """What mostly wins. To measure it takes all cores for a second: of the calls of others, 3 % took over 2 ms."""

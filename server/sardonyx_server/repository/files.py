@@ -74,6 +74,12 @@ class ModelFiles:
                 whole.update(hashlib.sha256(os.fsencode(file.relative_to(self._private))).digest() + content)
         return whole.digest()
 
+    def size_bytes(self) -> int:
+        """Of all that was taken: the model, and its external data. Requires: not closed."""
+        if self._private is None:
+            return len(self.model_bytes or b"")
+        return sum(file.stat().st_size for file in self._private.rglob("*") if file.is_file())
+
     def close(self) -> None:
         """Let go of the bytes and remove the private folder. May be repeated.
 

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["MeasuredSplit", "Runnable", "Split", "candidate_splits", "fastest", "measure_rate", "measure_split"]
+__all__ = [
+    "MeasureRate",
+    "MeasuredSplit",
+    "Runnable",
+    "Split",
+    "candidate_splits",
+    "fastest",
+    "measure_rate",
+    "measure_split",
+]
 
 Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
 

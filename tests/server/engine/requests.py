@@ -365,6 +365,7 @@ def model_of(
     *,
     of: Signature | None = None,
     runners: int = 0,
+    wide: FakeSession | None = None,
     batching: BatchPolicy | None = None,
     budget: ByteBudget | None = None,
     kept: ResponseCache | None = None,
@@ -374,6 +375,7 @@ def model_of(
     return Model(
         signature=of or signature(),
         sessions=(session,),
+        wide=wide,
         policy=batching or policy(),
         budget=budget or ByteBudget(10**6),
         facts=facts(runners=runners),

@@ -189,6 +189,56 @@ class TestRequests:
         assert not lost
 
 
+class TestAlone:
+    """A model whose requests have all cores while they are alone, besides two runners."""
+
+    def test_a_request_that_is_alone_has_the_session_with_all_cores(self) -> None:
+        """One after the other."""
+        narrow, wide = doubling(), doubling()
+        model = model_of(narrow, wide=wide, runners=2, batching=policy(widens=True))
+        model.start()
+        for start in (0, 5):
+            call = submit(model, numbers(start, 1))
+            call.wait()
+            assert call.arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
+        assert model.drain(PATIENCE_S)
+        assert (len(narrow.runs), len(wide.runs)) == (0, 2)
+        assert (narrow.closed, wide.closed) == (1, 1)
+
+    def test_several_that_wait_share_the_runners(self) -> None:
+        """What has come while one request had all cores runs on one core each, at the same time."""
+        gate, wide = Gate(), Gate()
+        model = model_of(
+            gate.session, wide=wide.session, runners=2, batching=policy(max_rows=1, joins=False, widens=True)
+        )
+        model.start()
+        first = submit(model, numbers(0, 1))
+        wide.wait_entered()
+        others = [submit(model, numbers(start, 1)) for start in (1, 2)]
+        assert not gate.session.runs
+        wide.open.set()
+        gate.wait_entered()
+        gate.wait_entered()
+        gate.open.set()
+        for start, call in enumerate((first, *others)):
+            call.wait()
+            assert call.arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
+        assert model.drain(PATIENCE_S)
+        assert (len(wide.session.runs), len(gate.session.runs)) == (1, 2)
+
+    def test_a_run_that_does_not_end_is_ended_on_that_session_too(self) -> None:
+        """When the time for draining is over."""
+        narrow, wide = doubling(), Gate()
+        model = model_of(narrow, wide=wide.session, runners=2, batching=policy(widens=True))
+        model.start()
+        call = submit(model, numbers(0, 1))
+        wide.wait_entered()
+        assert not model.drain(0.0)
+        assert (narrow.terminated, wide.session.terminated) == (1, 1)
+        wide.open.set()
+        call.wait()
+
+
 class TestDraining:
     """A version comes to its end."""
 

@@ -521,6 +521,71 @@ def until_idle(queue: BatchQueue, runners: int) -> None:
     raise AssertionError("the takers did not come to wait")
 
 
+class TestAlone:
+    """Where a request that is alone has all cores."""
+
+    def test_one_that_is_alone_has_all_cores_and_nothing_else_runs_meanwhile(self) -> None:
+        """What comes is given out when it is over."""
+        queue = queue_of(policy(widens=True))
+        put_all(queue, [MAKE.job()])
+        assert take(queue).wide
+        put_all(queue, [MAKE.job()])
+        assert queue.take(wait=False) is None
+        queue.took(1.0)
+        assert take(queue).wide
+
+    def test_one_of_many_rows_has_them_too(self) -> None:
+        """It is one request."""
+        queue = queue_of(policy(widens=True))
+        put_all(queue, [MAKE.job(rows=5)])
+        assert take(queue).wide
+
+    def test_two_that_wait_have_not(self) -> None:
+        """Neither together, where they join, nor one after the other."""
+        joined = queue_of(policy(widens=True))
+        put_all(joined, [MAKE.job(), MAKE.job()])
+        assert (take(joined).wide, joined.rows) == (False, 0)
+        apart = queue_of(policy(max_rows=1, joins=False, widens=True))
+        put_all(apart, [MAKE.job(), MAKE.job()])
+        assert [take(apart).wide, take(apart).wide] == [False, False]
+
+    def test_one_that_comes_beside_a_run_has_not(self) -> None:
+        """Until there is none."""
+        queue = queue_of(policy(max_rows=1, joins=False, widens=True))
+        put_all(queue, [MAKE.job(), MAKE.job()])
+        take(queue), take(queue)
+        queue.took(1.0)
+        put_all(queue, [MAKE.job()])
+        assert not take(queue).wide
+        queue.took(1.0)
+        queue.took(1.0)
+        put_all(queue, [MAKE.job()])
+        assert take(queue).wide
+
+    def test_without_such_a_session_there_is_no_difference(self) -> None:
+        """Two runs at a time, each with a core."""
+        queue = queue_of(policy(max_rows=1, joins=False))
+        put_all(queue, [MAKE.job(), MAKE.job()])
+        assert [take(queue).wide, take(queue).wide] == [False, False]
+
+    def test_who_waits_hears_the_end_of_a_queue_that_closed_meanwhile(self) -> None:
+        """Or a drain would wait for it for ever."""
+        queue, go_on = queue_of(policy(widens=True)), threading.Semaphore(0)
+        put_all(queue, [MAKE.job()])
+        assert take(queue).wide
+        other = Runner(queue, go_on)
+        other.start()
+        until_idle(queue, 1)
+        put_all(queue, [MAKE.job()])
+        queue.wake()
+        queue.close()
+        queue.took(1.0)
+        go_on.release()
+        other.join(PATIENCE_S)
+        assert not other.is_alive()
+        assert [len(batch.jobs) for batch in other.batches] == [1]
+
+
 class TestRunners:
     """Several takers on threads."""
 
