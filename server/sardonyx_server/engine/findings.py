@@ -34,7 +34,7 @@ class Findings:
     Attributes:
         verdict: The probe's, before the config had its word.
         splits: Divisions of the cores, in the order in which they were measured; () where none was needed.
-        widens: Whether a request that is alone runs on all cores; None = not measured.
+        widens: Whether a caller that is alone has all cores; None = not measured.
     """
 
     verdict: Verdict

@@ -46,7 +46,7 @@ class Model:
     Args:
         signature: Checks its requests.
         sessions: One for each instance; each runner uses one of them. A CPU session is shared by all its runners.
-        wide: For a request that is alone, with a thread on each core; None where that runs on a runner's session, too.
+        wide: For a caller that is alone, with a thread on each core; None where there is no such session.
         policy: How it batches.
         budget: The server's bound of bytes that wait.
         facts: For people and metadata.

@@ -61,7 +61,7 @@ class BatchPolicy:
         piece_rows: Rows of a batch as long as one batch could take all that waits: then a runner works in pieces, of
             which the last is sent and the next received while one runs. The queue takes full batches from a backlog.
         joins: Whether requests of several callers share a run.
-        widens: Whether a request that is alone has all cores, so that nothing else runs meanwhile.
+        widens: Whether requests that come one by one have all cores, so that nothing else runs meanwhile.
         preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
         max_delay_s: How long a batch below its preferred size may wait for more; 0 never waits.
         preserve_ordering: Answers leave in the order in which requests came.

@@ -47,7 +47,7 @@ class Runners:
         count: How many; 0 = inline on the lane.
         reason: Why, for people.
         splits: Divisions of the cores that were measured for it, now or before; () where none was.
-        wide: A session with a thread on each core, for a request that is alone; None where that does not pay.
+        wide: A session with a thread on each core, for a caller that is alone; None where that does not pay.
         widens: Whether it pays; None = not measured.
     """
 
@@ -74,7 +74,7 @@ class RunnerChoice:
         inlines: Whether there is a lane that can run models.
         budget_s: Time for measuring.
         splits: Divisions of the cores that were measured before for the same content; () = none.
-        widens: What was found before of a request that is alone; None = nothing.
+        widens: What was found before of a caller that is alone; None = nothing.
         is_busy: Whether other models are being asked, who need the cores now.
     """
 

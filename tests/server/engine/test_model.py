@@ -10,10 +10,11 @@ import pytest
 
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.queue import Batch, BatchQueue, QueueClosed
+from sardonyx_server.engine.queue import _ONE_BY_ONE, Batch, BatchQueue, QueueClosed
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest
+from tests.e2e.servers import eventually
 from tests.server.engine.requests import (
     PATIENCE_S,
     Array,
@@ -189,33 +190,49 @@ class TestRequests:
         assert not lost
 
 
-class TestAlone:
-    """A model whose requests have all cores while they are alone, besides two runners."""
+def one_by_one(model: Model) -> None:
+    """So many requests that the next has all cores."""
+    for start in range(_ONE_BY_ONE):
+        ask_alone(model, start)
 
-    def test_a_request_that_is_alone_has_the_session_with_all_cores(self) -> None:
-        """One after the other."""
+
+def ask_alone(model: Model, start: int) -> FakeCall:
+    """A request that is answered, and its batch over."""
+    call = submit(model, numbers(start, 1))
+    call.wait()
+    eventually(lambda: not model.queue._running, "over")
+    return call
+
+
+class TestAlone:
+    """A model with a session for a caller that is alone, besides that of two runners."""
+
+    def test_requests_that_come_one_by_one_run_there(self) -> None:
+        """After a while; both sessions are freed in the end."""
         narrow, wide = doubling(), doubling()
         model = model_of(narrow, wide=wide, runners=2, batching=policy(widens=True))
         model.start()
+        one_by_one(model)
         for start in (0, 5):
-            call = submit(model, numbers(start, 1))
-            call.wait()
-            assert call.arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
+            assert ask_alone(model, start).arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
         assert model.drain(PATIENCE_S)
-        assert (len(narrow.runs), len(wide.runs)) == (0, 2)
+        assert (len(narrow.runs), len(wide.runs)) == (_ONE_BY_ONE, 2)
         assert (narrow.closed, wide.closed) == (1, 1)
 
-    def test_several_that_wait_share_the_runners(self) -> None:
-        """What has come while one request had all cores runs on one core each, at the same time."""
+    def test_what_comes_meanwhile_runs_at_the_same_time_afterwards(self) -> None:
+        """Each on one core."""
         gate, wide = Gate(), Gate()
-        model = model_of(
-            gate.session, wide=wide.session, runners=2, batching=policy(max_rows=1, joins=False, widens=True)
-        )
+        joining = policy(max_rows=1, joins=False, widens=True)
+        model = model_of(gate.session, wide=wide.session, runners=2, batching=joining)
         model.start()
+        gate.open.set()
+        one_by_one(model)
+        gate.open.clear()
+        gate.entered = threading.Semaphore(0)
         first = submit(model, numbers(0, 1))
         wide.wait_entered()
         others = [submit(model, numbers(start, 1)) for start in (1, 2)]
-        assert not gate.session.runs
+        assert len(gate.session.runs) == _ONE_BY_ONE
         wide.open.set()
         gate.wait_entered()
         gate.wait_entered()
@@ -224,13 +241,13 @@ class TestAlone:
             call.wait()
             assert call.arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
         assert model.drain(PATIENCE_S)
-        assert (len(wide.session.runs), len(gate.session.runs)) == (1, 2)
 
-    def test_a_run_that_does_not_end_is_ended_on_that_session_too(self) -> None:
+    def test_a_run_that_does_not_end_is_ended_there_too(self) -> None:
         """When the time for draining is over."""
         narrow, wide = doubling(), Gate()
         model = model_of(narrow, wide=wide.session, runners=2, batching=policy(widens=True))
         model.start()
+        one_by_one(model)
         call = submit(model, numbers(0, 1))
         wide.wait_entered()
         assert not model.drain(0.0)

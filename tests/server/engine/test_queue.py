@@ -10,8 +10,8 @@ import pytest
 
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.job import Job
-from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.queue import Batch, BatchQueue, QueueClosed
+from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.queue import _ONE_BY_ONE, Batch, BatchQueue, QueueClosed
 from sardonyx_server.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -521,56 +521,79 @@ def until_idle(queue: BatchQueue, runners: int) -> None:
     raise AssertionError("the takers did not come to wait")
 
 
-class TestAlone:
-    """Where a request that is alone has all cores."""
+def alone_queue(batching: BatchPolicy, clock: HandClock) -> BatchQueue:
+    """One whose requests have come one by one for so long that the next has all cores."""
+    queue = queue_of(batching, clock=clock)
+    for _ in range(_ONE_BY_ONE):
+        assert not run_one(queue, clock)
+    return queue
 
-    def test_one_that_is_alone_has_all_cores_and_nothing_else_runs_meanwhile(self) -> None:
-        """What comes is given out when it is over."""
-        queue = queue_of(policy(widens=True))
-        put_all(queue, [MAKE.job()])
+
+def run_one(queue: BatchQueue, clock: HandClock) -> bool:
+    """A request comes, runs for a second and is over; whether it had all cores."""
+    put_all(queue, [MAKE.job()])
+    batch = take(queue)
+    clock.now_s += 1.0
+    queue.took(1.0)
+    return batch.wide
+
+
+class TestAlone:
+    """Where a caller that is alone has all cores."""
+
+    def test_requests_that_come_one_by_one_have_all_cores_after_a_while(self) -> None:
+        """And go on to."""
+        clock = HandClock()
+        queue = alone_queue(policy(widens=True), clock)
+        assert [run_one(queue, clock) for _ in range(3)] == [True] * 3
+
+    def test_nothing_else_runs_meanwhile(self) -> None:
+        """What comes is given out when it is over, and that caller was not the only one."""
+        clock = HandClock()
+        queue = alone_queue(policy(widens=True), clock)
+        put_all(queue, [MAKE.job(rows=5)])
         assert take(queue).wide
         put_all(queue, [MAKE.job()])
         assert queue.take(wait=False) is None
+        clock.now_s += 1.0
         queue.took(1.0)
-        assert take(queue).wide
-
-    def test_one_of_many_rows_has_them_too(self) -> None:
-        """It is one request."""
-        queue = queue_of(policy(widens=True))
-        put_all(queue, [MAKE.job(rows=5)])
-        assert take(queue).wide
-
-    def test_two_that_wait_have_not(self) -> None:
-        """Neither together, where they join, nor one after the other."""
-        joined = queue_of(policy(widens=True))
-        put_all(joined, [MAKE.job(), MAKE.job()])
-        assert (take(joined).wide, joined.rows) == (False, 0)
-        apart = queue_of(policy(max_rows=1, joins=False, widens=True))
-        put_all(apart, [MAKE.job(), MAKE.job()])
-        assert [take(apart).wide, take(apart).wide] == [False, False]
-
-    def test_one_that_comes_beside_a_run_has_not(self) -> None:
-        """Until there is none."""
-        queue = queue_of(policy(max_rows=1, joins=False, widens=True))
-        put_all(queue, [MAKE.job(), MAKE.job()])
-        take(queue), take(queue)
-        queue.took(1.0)
-        put_all(queue, [MAKE.job()])
         assert not take(queue).wide
-        queue.took(1.0)
-        queue.took(1.0)
+
+    def test_a_request_that_comes_upon_an_answer_has_not_waited(self) -> None:
+        """An answer may be out before its batch is over."""
+        clock = HandClock()
+        queue = alone_queue(policy(widens=True), clock)
         put_all(queue, [MAKE.job()])
+        take(queue)
+        clock.now_s += 1.0
+        put_all(queue, [MAKE.job()])
+        clock.now_s += 0.0001
+        queue.took(1.0)
         assert take(queue).wide
+
+    @pytest.mark.parametrize("joins", [True, False])
+    def test_two_that_wait_have_one_core_each(self, *, joins: bool) -> None:
+        """And it takes a while of others before all cores are given again."""
+        clock = HandClock()
+        queue = alone_queue(policy(max_rows=8 if joins else 1, joins=joins, widens=True), clock)
+        put_all(queue, [MAKE.job(), MAKE.job()])
+        assert not take(queue).wide
+        if not joins:
+            assert not take(queue).wide
+            queue.took(1.0)
+        queue.took(1.0)
+        assert not run_one(queue, clock)
 
     def test_without_such_a_session_there_is_no_difference(self) -> None:
         """Two runs at a time, each with a core."""
-        queue = queue_of(policy(max_rows=1, joins=False))
+        clock = HandClock()
+        queue = alone_queue(policy(max_rows=1, joins=False), clock)
         put_all(queue, [MAKE.job(), MAKE.job()])
         assert [take(queue).wide, take(queue).wide] == [False, False]
 
     def test_who_waits_hears_the_end_of_a_queue_that_closed_meanwhile(self) -> None:
         """Or a drain would wait for it for ever."""
-        queue, go_on = queue_of(policy(widens=True)), threading.Semaphore(0)
+        queue, go_on = alone_queue(policy(widens=True), HandClock()), threading.Semaphore(0)
         put_all(queue, [MAKE.job()])
         assert take(queue).wide
         other = Runner(queue, go_on)
