@@ -49,7 +49,7 @@ Which models are served:
     lifecycle.py       when what is loaded and unloaded, on one thread
     versions.py        what happens to the versions of a model then
     drains.py          versions that finish what they had admitted
-    priority.py        loading takes only the time that serving leaves
+    priority.py        loading takes only the time that serving leaves; the lane's turns
     traffic.py         whether models are asked meanwhile
 
 Loading one version:
@@ -62,6 +62,7 @@ Loading one version:
     agreement.py       whether rows together are rows apart
     verdict.py         what came of it
     runners.py         who runs the batches, with how many threads
+    alone.py           whether a caller that is alone has all cores
     findings.py        what was measured, remembered by content
     facts.py           what is known of a version since
     warmup.py          requests that the config says to run first
