@@ -19,6 +19,9 @@ A request, in this order:
     model.py           one version: its sessions, its queue, its runners
     job.py             the request while it waits
     queue.py           waits, and is taken with others as a batch
+    batch.py           jobs that run together
+    drops.py           jobs that are not run, for nobody waits for them
+    under_way.py       batches that run, and whether one has all cores
     policy.py          the numbers that the queue goes by
     budget.py          bytes that all queues share
     run_times.py       how long a batch takes just now

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sardonyx_server.engine.batch import Batch
     from sardonyx_server.engine.failures import Failures
     from sardonyx_server.engine.job import Job
     from sardonyx_server.engine.plan import Bucket, Feed, Tensor
-    from sardonyx_server.engine.queue import Batch
     from sardonyx_server.engine.session import Session
     from sardonyx_wire.framing import Message
 

@@ -12,16 +12,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.batch import Batch
+from sardonyx_server.engine.drops import drop_reason
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.run_times import RunTimes
 from sardonyx_server.engine.tracing import Stage
+from sardonyx_server.engine.under_way import UnderWay
 from sardonyx_server.errors import (
-    Cancelled,
-    DeadlineExceeded,
     ModelUnavailable,
     Overloaded,
     QueueBytesFull,
-    QueueTimeout,
     ServerError,
 )
 
@@ -33,48 +33,13 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.plan import Bucket
     from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
 
-__all__ = [
-    "CLOSED_BY",
-    "Batch",
-    "BatchQueue",
-    "QueueClosed",
-]
+__all__ = ["BatchQueue", "QueueClosed"]
 
 _MIN_RETRY_AFTER_S: Final = 0.01
-# Requests that came one by one before the next has all cores. With all cores whenever nothing else ran, magika at a
-# third of its load had a p99 of 18 ms in place of 12: what came meanwhile waited, and threads that wait for each other
-# suffer where lane and callers want a core, too (2026-11-26).
-_ONE_BY_ONE: Final = 8
-# An answer may be out for so long when its batch is over: the next request of that caller is not one that has waited.
-_ANSWERING_S: Final = 0.0003
-
-
-CLOSED_BY: Final = ("full", "drained", "preferred", "delay", "shared", "alone")
-"""Every value of ``Batch.closed_by``."""
 
 
 class QueueClosed(ModelUnavailable):
     """The model drains: look it up again, a newer version may have taken its place."""
-
-
-class Batch:
-    """Jobs of one bucket that run together.
-
-    Attributes:
-        jobs: At least one, in the order in which they came.
-        rows: Their rows in all.
-        closed_by: Why no more joined: ``full``, ``drained``, ``preferred``, ``delay``, ``shared``
-            (other runners were free) or ``alone`` (requests of this model never join).
-        wide: A single request that has all cores: no other batch is given out before it is over.
-    """
-
-    __slots__ = ("closed_by", "jobs", "rows", "wide")
-
-    def __init__(self, jobs: list[Job], rows: int, closed_by: str) -> None:
-        self.jobs = jobs
-        self.rows = rows
-        self.closed_by = closed_by
-        self.wide = False
 
 
 class _Level:
@@ -126,11 +91,7 @@ class BatchQueue:
         self._changed = threading.Condition(self._lock)
         self._run_times = RunTimes()
         self._idle = 0
-        # Batches that were taken and are not over, and whether the one that is has all cores. Kept where policy.widens.
-        self._running = 0
-        self._wide_runs = False
-        self._one_by_one = 0
-        self._ended_s = -math.inf
+        self._under_way = UnderWay()
         self._closed = False
         # Whether the thread that puts is still reading requests of the same burst.
         self._more_comes = False
@@ -198,7 +159,7 @@ class BatchQueue:
         """
         with self._lock:
             self._more_comes = False
-            if self._idle and self.rows and not self._wide_runs:
+            if self._idle and self.rows and not self._under_way.is_wide:
                 self._changed.notify(self.rows)
 
     def take(self, *, wait: bool) -> Batch | None:
@@ -213,14 +174,14 @@ class BatchQueue:
         while True:
             dropped: list[tuple[Job, ServerError]] = []
             with self._lock:
-                if self._wide_runs or (
+                if self._under_way.is_wide or (
                     wait and self._more_comes and self.rows < self._policy.piece_rows and not self._closed
                 ):
                     batch, wait_s = None, None
                 else:
                     batch, wait_s = self._cut(self._clock(), dropped)
                 if batch is not None and self._policy.widens:
-                    self._begin(batch)
+                    self._under_way.begun(batch, self.rows)
                 if batch is None and not dropped and wait_s != 0.0:
                     if not wait or (self._closed and not self.rows):
                         return None
@@ -238,7 +199,7 @@ class BatchQueue:
             now = self._clock()
             self._run_times.took(seconds, now)
             if self._policy.widens:
-                self._end(now)
+                self._over(now)
 
     def close(self) -> None:
         """Admit nothing more; what waits is still given out, without delay."""
@@ -260,21 +221,9 @@ class BatchQueue:
         for job in jobs:
             job.fail(error, self._failures)
 
-    def _begin(self, batch: Batch) -> None:
-        """A batch is given out: with all cores where requests have come one by one for a while. Has the lock."""
-        jobs = batch.jobs
-        is_alone = not self._running and not self.rows and len(jobs) == 1
-        is_next = is_alone and jobs[0].arrived_s >= self._ended_s - _ANSWERING_S
-        self._one_by_one = self._one_by_one + 1 if is_next else 0
-        batch.wide = self._wide_runs = self._one_by_one > _ONE_BY_ONE
-        self._running += 1
-
-    def _end(self, now: float) -> None:
-        """A batch is over. Has the lock."""
-        self._running -= 1
-        self._ended_s = now
-        if self._wide_runs:
-            self._wide_runs = False
+    def _over(self, now: float) -> None:
+        """A batch is over, where some have all cores. Has the lock."""
+        if self._under_way.over(now):
             if self._closed:
                 self._changed.notify_all()
             elif self.rows > 1:
@@ -404,7 +353,7 @@ class BatchQueue:
                 level.requests -= job.requests
                 removed_rows += job.rows
                 removed_bytes += job.message_bytes
-                reason = self._drop_reason(job, now, ready_s)
+                reason = drop_reason(job, now, ready_s, self._model_name, self._retry_after_s)
                 if reason is None:
                     jobs.append(job)
                     rows += job.rows
@@ -419,25 +368,3 @@ class BatchQueue:
                 break
         self._account(removed_rows, removed_bytes)
         return Batch(jobs, rows, "drained" if closed_by == "full" and not full else closed_by)
-
-    def _drop_reason(self, job: Job, now: float, ready_s: float) -> ServerError | None:
-        # First of all: a call whose deadline has passed may already count as cancelled.
-        if job.deadline_s <= now:
-            return DeadlineExceeded(
-                f"the deadline passed after {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}'; "
-                "the model did not run"
-            )
-        if job.call.cancelled:
-            return Cancelled("the caller cancelled the request before it ran")
-        if job.deadline_s <= ready_s:
-            return DeadlineExceeded(
-                f"after {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}' the deadline is in "
-                f"{job.deadline_s - now:.3f} s and a run may take {ready_s - now:.3f} s; the model did not run"
-            )
-        if job.expires_s <= now:
-            return QueueTimeout(
-                f"the request waited {now - job.arrived_s:.3f} s in the queue of model '{self._model_name}', "
-                "longer than its queue policy allows; the model did not run",
-                retry_after_s=self._retry_after_s(),
-            )
-        return None

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.batch import CLOSED_BY
 from sardonyx_server.engine.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
-from sardonyx_server.engine.queue import CLOSED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.batch import Batch
 from sardonyx_server.engine.execution import HandBack, gather, run_batch
 from sardonyx_server.engine.failures import Failures
 from sardonyx_server.engine.job import Job, split
 from sardonyx_server.engine.plan import Feed, Tensor
-from sardonyx_server.engine.queue import Batch
 from sardonyx_server.engine.signature import Signature
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.datatypes import DATATYPES

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.batch import Batch
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.queue import _ONE_BY_ONE, Batch, BatchQueue, QueueClosed
+from sardonyx_server.engine.queue import BatchQueue, QueueClosed
+from sardonyx_server.engine.under_way import ONE_BY_ONE
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest
@@ -192,7 +194,7 @@ class TestRequests:
 
 def one_by_one(model: Model) -> None:
     """So many requests that the next has all cores."""
-    for start in range(_ONE_BY_ONE):
+    for start in range(ONE_BY_ONE):
         ask_alone(model, start)
 
 
@@ -200,7 +202,7 @@ def ask_alone(model: Model, start: int) -> FakeCall:
     """A request that is answered, and its batch over."""
     call = submit(model, numbers(start, 1))
     call.wait()
-    eventually(lambda: not model.queue._running, "over")
+    eventually(lambda: not model.queue._under_way.batches, "over")
     return call
 
 
@@ -216,7 +218,7 @@ class TestAlone:
         for start in (0, 5):
             assert ask_alone(model, start).arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
         assert model.drain(PATIENCE_S)
-        assert (len(narrow.runs), len(wide.runs)) == (_ONE_BY_ONE, 2)
+        assert (len(narrow.runs), len(wide.runs)) == (ONE_BY_ONE, 2)
         assert (narrow.closed, wide.closed) == (1, 1)
 
     def test_what_comes_meanwhile_runs_at_the_same_time_afterwards(self) -> None:
@@ -232,7 +234,7 @@ class TestAlone:
         first = submit(model, numbers(0, 1))
         wide.wait_entered()
         others = [submit(model, numbers(start, 1)) for start in (1, 2)]
-        assert len(gate.session.runs) == _ONE_BY_ONE
+        assert len(gate.session.runs) == ONE_BY_ONE
         wide.open.set()
         gate.wait_entered()
         gate.wait_entered()

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from sardonyx_server.engine.batch import Batch
 from sardonyx_server.engine.budget import ByteBudget
 from sardonyx_server.engine.job import Job
 from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
-from sardonyx_server.engine.queue import _ONE_BY_ONE, Batch, BatchQueue, QueueClosed
+from sardonyx_server.engine.queue import BatchQueue, QueueClosed
+from sardonyx_server.engine.under_way import ONE_BY_ONE
 from sardonyx_server.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -524,7 +526,7 @@ def until_idle(queue: BatchQueue, runners: int) -> None:
 def alone_queue(batching: BatchPolicy, clock: HandClock) -> BatchQueue:
     """One whose requests have come one by one for so long that the next has all cores."""
     queue = queue_of(batching, clock=clock)
-    for _ in range(_ONE_BY_ONE):
+    for _ in range(ONE_BY_ONE):
         assert not run_one(queue, clock)
     return queue
 
