@@ -156,7 +156,7 @@ class Loader:
                 model_name=spec.name,
                 version=version,
                 inputs=tuple(tensor.caller for tensor in opening.inputs),
-                outputs=opening.labelled_outputs,
+                outputs=opening.outputs_served(has_batch_axis=policy.has_batch_axis),
                 has_batch_axis=policy.has_batch_axis,
                 input_reshapes=_reshapes(opening.inputs),
                 output_reshapes=_reshapes(opening.outputs),

@@ -16,6 +16,7 @@ from sardonyx_server.engine.probe import batch_axis_refusal
 from sardonyx_server.engine.synth import fill
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.effective import check_against_graph, served_inputs, states_whole_shapes, tensors
+from sardonyx_server.repository.shapes import is_one_row
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -141,11 +142,19 @@ class Opening:
             return 0
         return config.max_batch_size or None
 
-    @property
-    def labelled_outputs(self) -> tuple[TensorSpec, ...]:
-        """Outputs as callers see them, with the labels of their label files."""
+    def outputs_served(self, *, has_batch_axis: bool) -> tuple[TensorSpec, ...]:
+        """Outputs as callers see them, with the labels of their label files.
+
+        Args:
+            has_batch_axis: The first axis counts rows, also where the graph declares it as 1.
+        """
         labels = self.spec.labels
-        return tuple(replace(each.caller, labels=labels.get(each.caller.name, ())) for each in self.outputs)
+        specs = [replace(each.caller, labels=labels.get(each.caller.name, ())) for each in self.outputs]
+        if not has_batch_axis:
+            return tuple(specs)
+        return tuple(
+            replace(each, shape=(-1, *(each.shape or ())[1:])) if is_one_row(each.shape) else each for each in specs
+        )
 
     def made_up(self, verdict: Verdict, rows: int) -> dict[str, NDArray[Any]]:
         """Random inputs of ``rows`` rows in the shapes that the probe found to work."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.synth import recipes
 from sardonyx_server.engine.trial import Refusal, RunFailed, Trial
 from sardonyx_server.engine.verdict import CurvePoint, Verdict, best_point, duration_text
+from sardonyx_server.repository.shapes import is_one_row
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def batch_axis_refusal(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpe
     """Why the signature alone rules batching out; None where it does not.
 
     Rows can be stacked where each required input and each output has a first axis that is left open, and no other axis
-    bears its name.
+    bears its name. An output whose first axis is declared as 1 may have rows all the same: running it shows.
     """
     required = [spec for spec in inputs if not spec.optional]
     if not required:
@@ -93,7 +94,9 @@ def batch_axis_refusal(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpe
             return f"{kind} {quoted(spec.name)} declares no shape"
         if not spec.shape:
             return f"{kind} {quoted(spec.name)} is a scalar"
-        if spec.shape[0] == 1:
+        if is_one_row(spec.shape):
+            if kind == "output":
+                continue
             return f"{kind} {quoted(spec.name)} has a first axis fixed to 1"
         if spec.shape[0] >= 0:
             return f"{kind} {quoted(spec.name)} has no dynamic first axis"
@@ -172,7 +175,8 @@ class _Probe:
 
     def _check_few(self, trial: Trial, single_s: float) -> None:
         """Run two rows together, then three in reverse order, against the same rows apart."""
-        if self._limit == 1:
+        # One row at a time is safe for any model, but not to cut a request into rows that the answer may not have.
+        if self._limit == 1 and not any(is_one_row(spec.shape) for spec in self._session.outputs):
             return
         if not self._affords(3 * single_s):
             took, had = duration_text(single_s), duration_text(self._budget_s)

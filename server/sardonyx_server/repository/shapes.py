@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.text import quoted
+from sardonyx_wire.messages import ModelOutput
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_wire.messages import ModelInput, ModelOutput
+    from sardonyx_wire.messages import ModelInput
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Reshape", "Tensor", "check_batch_axis", "check_dims", "graph_dims", "tensor_of"]
+__all__ = ["Reshape", "Tensor", "check_batch_axis", "check_dims", "graph_dims", "is_one_row", "tensor_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,15 @@ def tensor_of(stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_bat
     )
 
 
+def is_one_row(shape: tuple[int, ...] | None) -> bool:
+    """Whether the first axis is declared as 1.
+
+    Of an output that proves nothing: exporters that look at one row write it for a model that gives a row for each.
+    Of an input it does, for runtimes refuse what differs.
+    """
+    return shape is not None and shape[:1] == (1,)
+
+
 def graph_dims(stated: ModelInput | ModelOutput) -> tuple[int, ...]:
     """The dims that the config gives the graph's side of a tensor."""
     return tuple(stated.reshape.shape if stated.HasField("reshape") else stated.dims)
@@ -116,10 +126,11 @@ def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec,
         return
     dims = graph_dims(stated)
     full = (-1, *dims) if max_batch_size > 0 else dims
+    declared = spec.shape
+    if max_batch_size > 0 and isinstance(stated, ModelOutput) and is_one_row(declared):
+        declared = (-1, *declared[1:])
     # The config may fix what the graph leaves open, not the other way round.
-    if len(full) == len(spec.shape) and all(
-        theirs in {-1, ours} for ours, theirs in zip(full, spec.shape, strict=True)
-    ):
+    if len(full) == len(declared) and all(theirs in {-1, ours} for ours, theirs in zip(full, declared, strict=True)):
         return
     said = f"{'reshape' if reshaped else 'dims'} {describe_shape(dims)}"
     if max_batch_size > 0:
@@ -135,10 +146,12 @@ def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec,
 def check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: int) -> None:
     """Refuse ``max_batch_size`` > 0 for a tensor whose first axis the graph does not leave open.
 
+    An output whose first axis is declared as 1 passes: running rows shows what it is.
+
     Raises:
         LoadFailed: Shows both sides.
     """
-    if spec.shape is None or (spec.shape and spec.shape[0] == -1):
+    if spec.shape is None or (spec.shape and spec.shape[0] == -1) or (kind == "output" and is_one_row(spec.shape)):
         return
     what = f"has a first axis of fixed size, {describe_shape(spec.shape)}" if spec.shape else "is a scalar"
     raise LoadFailed(

@@ -194,6 +194,23 @@ class TestBatching:
             "; set max_batch_size to 0, or export the model with a dynamic first axis"
         )
 
+    @pytest.mark.parametrize("config", ["", "max_batch_size: 4"])
+    def test_an_output_declared_as_one_row_has_rows_where_running_it_shows_them(
+        self, repository: Repository, config: str
+    ) -> None:
+        """Metadata and config then say what requests get."""
+        model = repository.load(doubling(out=(1, 2)), config)
+        assert model.signature.has_batch_axis
+        assert model.outputs[0].shape == (-1, 2)
+        assert list(model.config.output[0].dims) == [2]
+        assert run(model, 3)[0].arrays[0].tolist() == [[2, 2]] * 3
+
+    def test_a_size_for_an_output_that_is_one_row_is_a_load_error(self, repository: Repository) -> None:
+        """The graph is right: what came back shows it."""
+        nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=1)]
+        with pytest.raises(LoadFailed, match=r"but output 'y' has shape \[1,1\] for 2 rows; set max_batch_size to 0"):
+            repository.load(graph(nodes, {"x": ("N", 2)}, {"y": (1, 1)}), "max_batch_size: 4")
+
     @pytest.mark.parametrize("shape", [(2, 2), (), (1, 2)])
     def test_a_size_for_a_fixed_first_axis_is_a_load_error(
         self, repository: Repository, shape: tuple[int, ...]

@@ -190,6 +190,11 @@ def test_a_signature_without_a_batch_axis_names_the_tensor(
     assert batch_axis_refusal(inputs, outputs) == reason
 
 
+def test_an_output_declared_as_one_row_is_left_to_running_it() -> None:
+    """Exporters that look at one row write so."""
+    assert batch_axis_refusal([spec("x")], [spec("label", "INT64", (1,)), spec("y", shape=(1, 3))]) is None
+
+
 def test_optional_inputs_do_not_rule_batching_out() -> None:
     """A model whose required inputs have a batch axis is probed."""
     assert batch_axis_refusal([spec("x"), spec("k", shape=(), optional=True)], [spec("y")]) is None

@@ -143,6 +143,15 @@ def test_an_output_without_batch_axis_contradicts_max_batch_size() -> None:
         _check("max_batch_size: 8", X, outputs=(Y, total))
 
 
+@pytest.mark.parametrize("dims", ["", 'output { name: "y" dims: [ 3 ] }'])
+def test_an_output_declared_as_one_row_may_be_batched(dims: str) -> None:
+    """Exporters that look at one row write so; the dims behind it are held against the graph as ever."""
+    one_row = TensorSpec(name="y", datatype="INT64", shape=(1, 3))
+    _check(f"max_batch_size: 8 {dims}", X, outputs=(one_row,))
+    with pytest.raises(LoadFailed, match=r"that is \[-1,4\], the graph says \[1,3\]"):
+        _check('max_batch_size: 8 output { name: "y" dims: [ 4 ] }', X, outputs=(one_row,))
+
+
 def test_weights_listed_as_inputs_are_not_served_unless_named() -> None:
     """Old exporters list every weight; the config can ask for one."""
     assert served_inputs(parse_config("", "m"), (X, WEIGHT)) == (X,)
