@@ -138,6 +138,9 @@ def test_each_line_of_the_log_is_one_json_object(models: Path) -> None:
         process.popen.send_signal(signal.SIGTERM)
         assert process.exit_code() == 0
         events = [json.loads(line) for line in process.lines]
+    assert events[0]["event"] == "starting"
+    assert events[0]["repository"] == [str(models)]
+    assert events[0]["transport"] in {"lane", "grpcio"}
     assert event["address"].startswith("127.0.0.1:")
     assert "affine" in event["models_ready"]
     assert event["models_failed"] == []

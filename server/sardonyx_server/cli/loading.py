@@ -16,7 +16,9 @@ from sardonyx_server.settings import Settings
 if TYPE_CHECKING:
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
-__all__ = ["existing", "open_model", "scan_paths"]
+__all__ = ["existing", "open_model", "require_models", "scan_paths"]
+
+_LAYOUT = "expected <model>/<version>/model.onnx or .onnx files"
 
 
 def existing(paths: Sequence[Path]) -> None:
@@ -39,12 +41,46 @@ def scan_paths(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
     existing(paths)
     found = scan(paths)
     if not found:
+        raise ExitWith(Exit.USAGE, f"no model in {_shown(paths)}: {_LAYOUT}")
+    return dict(found)
+
+
+def require_models(paths: Sequence[Path]) -> None:
+    """Makes sure that something may be served of what is looked at once and never again.
+
+    A model that fails is something: its state is shown, and probes tell of it. A folder that is no repository is not.
+
+    Raises:
+        ExitWith: No path holds anything that was meant as a model, or the only ones are themselves folders of a model.
+    """
+    from sardonyx_server.repository.scan import is_one_model, is_stray, scan
+    from sardonyx_server.repository.spec import BrokenModel
+
+    found = scan(paths)
+    none = [model for model in found.values() if isinstance(model, BrokenModel)]
+    folders = {path for path in paths if path.is_dir()}
+    if len(none) < len(found) or not all(model.folder in folders or is_stray(model) for model in none):
+        return
+    one = next((path for path in paths if is_one_model(path)), None)
+    if one is not None:
+        above = one.absolute().parent if one.name in {"", ".."} else one.parent
         raise ExitWith(
             Exit.USAGE,
-            f"no model in {', '.join(repr(str(path)) for path in paths)}: "
-            "expected <model>/<version>/model.onnx or .onnx files",
+            f"model repository {str(one)!r} is the folder of one model; give the folder above it: "
+            f"'sardonyx serve {above}'",
         )
-    return dict(found)
+    if not none:
+        raise ExitWith(
+            Exit.USAGE,
+            f"no model in {_shown(paths)}: {_LAYOUT}; "
+            "models that come later need --model-control-mode poll or explicit",
+        )
+    more = f" (of {len(none)} folders in it, none is a model)" if len(none) > 1 else ""
+    raise ExitWith(Exit.USAGE, f"no model in {_shown(paths)}: {none[0].reason}{more}")
+
+
+def _shown(paths: Sequence[Path]) -> str:
+    return ", ".join(repr(str(path)) for path in paths)
 
 
 def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config: bool = False) -> ModelView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.cli.exits import Exit
 from sardonyx_server.cli.listen import require_free
-from sardonyx_server.cli.loading import existing
+from sardonyx_server.cli.loading import existing, require_models
 from sardonyx_server.cli.output import console, remark, write_json
 from sardonyx_server.cli.sources import Loaded
 from sardonyx_server.cli.supervise import Inbox, Lost, signals_into, supervise
@@ -40,7 +41,7 @@ def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
 
     Raises:
         SettingsError: No repository is named.
-        ExitWith: A repository is missing, or the address cannot be listened on.
+        ExitWith: A repository is missing, the address cannot be listened on, or there is nothing that could be served.
     """
     if show_settings:
         _show(loaded, as_json=as_json)
@@ -58,6 +59,8 @@ def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
     if settings.metrics_port is not None:
         host, host_flag = settings.metrics_address or settings.host, "--metrics-address"
         require_free(host, settings.metrics_port, flag="--metrics-port (or 'off')", host_flag=host_flag)
+    if settings.model_control_mode == "none":
+        require_models(settings.model_repository)
     return int(_serve(loaded, began_s=_process_start_s()))
 
 
@@ -95,6 +98,16 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
         from sardonyx_server.runtime.process import tune_process
 
         app = App(settings, on_progress=bar.update, on_lost=lambda error: inbox.put(Lost(error)))
+        # Loading may take minutes, and a log that says nothing until then looks like a server that hangs.
+        _LOG.info(
+            "starting",
+            extra={
+                "version": importlib.metadata.version("sardonyx"),
+                "transport": app.transport,
+                "repository": [str(path) for path in settings.model_repository],
+                "config": loaded.config or None,
+            },
+        )
 
         def on_started() -> Exit | None:
             from sardonyx_server.cli.views import views_of_entries

@@ -43,11 +43,15 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """Settings in force, the origin of each by field name, and what the operator should be told about them."""
+    """Settings in force, the origin of each by field name, and what the operator should be told about them.
+
+    ``config`` is the settings file that was read, "" where there was none.
+    """
 
     settings: Settings
     origins: Mapping[str, Origin]
     warnings: tuple[str, ...]
+    config: str = ""
 
 
 class _Variables(Settings, BaseSettings):
@@ -84,7 +88,12 @@ def load(*, flags: Mapping[str, object], config: str | None = None) -> Loaded:
         check_requested(settings.providers)
     except SettingsError as error:
         raise SettingsError(f"{origins['providers'].where}: {error.message.removeprefix('providers: ')}") from None
-    return Loaded(settings=settings, origins=origins, warnings=(*ignored, *unused, *_misspelled()))
+    return Loaded(
+        settings=settings,
+        origins=origins,
+        warnings=(*ignored, *unused, *_misspelled()),
+        config=config or os.environ.get(CONFIG_VARIABLE, ""),
+    )
 
 
 def _from_flags(flags: Mapping[str, object]) -> _Found:

@@ -22,7 +22,7 @@ from sardonyx_wire.messages import ModelConfig
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["find", "scan"]
+__all__ = ["find", "is_one_model", "is_stray", "scan"]
 
 _SUFFIX: Final = ".onnx"
 _NAME_LIMIT_BYTES: Final = 255
@@ -52,6 +52,21 @@ def find(paths: Sequence[Path], name: str, given: GivenConfig | None = None) -> 
         As ``scan`` has it; None where there is nothing of that name.
     """
     return _look(paths, _Wanted(name=name, given=given)).get(name)
+
+
+def is_one_model(folder: Path) -> bool:
+    """Whether a folder holds version folders that hold models, or version folders and a config. False for a file."""
+    return _has_versions(folder, _names_in(folder))
+
+
+def is_stray(model: BrokenModel) -> bool:
+    """Whether nothing in its folder seems meant as a model: no config, and no ``.onnx`` file there or in a version."""
+    names = _names_in(model.folder)
+    return (
+        disk.is_folder(model.folder)
+        and not any(name == "config.pbtxt" or name.endswith(_SUFFIX) for name in names)
+        and not _has_versions(model.folder, names)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +122,7 @@ def _models_at(path: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | 
 
 def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     names = disk.names_in(folder)
-    if _is_one_model(folder, names):
+    if _has_versions(folder, names):
         problem = "is the folder of one model; give the folder above it as the repository"
         yield folder, _broken(folder, f"{_shown(folder)} {problem}")
         return
@@ -124,13 +139,13 @@ def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec 
             continue
         if stat.S_ISDIR(mode):
             # Beside .onnx files a folder may be anything.
-            if not has_files or _is_one_model(path, _names_in(path)):
+            if not has_files or is_one_model(path):
                 yield path, _model_folder(path, wanted.given)
         elif name.endswith(_SUFFIX):
             yield path, _lone_file(path, wanted.given)
 
 
-def _is_one_model(folder: Path, names: Sequence[str]) -> bool:
+def _has_versions(folder: Path, names: Sequence[str]) -> bool:
     """Whether a folder holds version folders that hold models, or version folders and a config."""
     versions = [name for name in names if is_version(name) and disk.is_folder(folder / name)]
     if versions and "config.pbtxt" in names:

@@ -127,6 +127,43 @@ def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp
     )
 
 
+def test_what_can_never_be_served_gives_one_line_and_exit_code_2(sardonyx: Sardonyx, tmp_path: Path) -> None:
+    """What is looked at once: the folder of one model, folders that hold no model, an empty one. With the way out."""
+    version = tmp_path / "good" / "two" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").touch()
+    (tmp_path / "etc" / "apt").mkdir(parents=True)
+    (tmp_path / "etc" / "postgresql" / "15" / "main").mkdir(parents=True)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder, line in (
+        (
+            version.parent,
+            (
+                f"model repository {str(version.parent)!r} is the folder of one model; give the folder above it: "
+                f"'sardonyx serve {tmp_path / 'good'}'"
+            ),
+        ),
+        (
+            tmp_path / "etc",
+            (
+                f"no model in {str(tmp_path / 'etc')!r}: model 'apt' has no version folder; expected "
+                "'apt/1/model.onnx' (of 2 folders in it, none is a model)"
+            ),
+        ),
+        (
+            empty,
+            (
+                f"no model in {str(empty)!r}: expected <model>/<version>/model.onnx or .onnx files; models that come "
+                "later need --model-control-mode poll or explicit"
+            ),
+        ),
+    ):
+        done = sardonyx("serve", str(folder), "--grpc-port", "0", "--metrics-port", "off")
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert done.stderr == f"sardonyx: {line}\n"
+
+
 def test_a_server_that_is_not_there_gives_one_line_and_exit_code_5(sardonyx: Sardonyx) -> None:
     """The line says what to start."""
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -21,8 +21,8 @@ from tests.server.repository.onnx_models import linear, put_model
 
 
 def test_public_names_are_sorted() -> None:
-    """The module exports its two looks."""
-    assert scan_module.__all__ == ["find", "scan"]
+    """The module exports its two looks, and what tells folders apart."""
+    assert scan_module.__all__ == ["find", "is_one_model", "is_stray", "scan"]
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
