@@ -128,7 +128,8 @@ def inputs() -> list[BadRequest]:
         BadRequest(
             id="shape-endless-empty-rows",
             make=lambda: infer_request("wide", x=np.empty((2**31 - 1, 0), np.float32)),
-            pattern=r"^request to model 'wide': expected at most 131072 rows at a time, got 2147483647$",
+            pattern=r"^request to model 'wide': expected at most 131072 rows at a time \(16384 batches of 8\), got "
+            r"2147483647; send fewer in each request, or raise max_batch_size in its config.pbtxt$",
             field="inputs[0].shape",
         ),
     ]

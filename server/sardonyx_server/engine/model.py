@@ -185,7 +185,9 @@ class Model:
         most = self._policy.max_rows * _MAX_PARTS
         if rows > most:
             raise InvalidRequest(
-                f"request to model '{self.name}': expected at most {most} rows at a time, got {rows}",
+                f"request to model '{self.name}': expected at most {most} rows at a time ({_MAX_PARTS} batches of "
+                f"{self._policy.max_rows}), got {rows}; send fewer in each request, or raise max_batch_size in its "
+                "config.pbtxt",
                 field="inputs[0].shape",
             )
 

@@ -97,7 +97,10 @@ class TestRequests:
         request.inputs.add(name="x", datatype="FP32", shape=(2**31 - 1, 0))
         with pytest.raises(InvalidRequest) as refusal:
             submit(model, request)
-        assert refusal.value.message == "request to model 'm': expected at most 65536 rows at a time, got 2147483647"
+        assert refusal.value.message == (
+            "request to model 'm': expected at most 65536 rows at a time (16384 batches of 4), got 2147483647; send "
+            "fewer in each request, or raise max_batch_size in its config.pbtxt"
+        )
 
     def test_one_bad_part_fails_its_request_once_and_no_other(self) -> None:
         """The parts behind it do not run any more."""
