@@ -187,14 +187,14 @@ def _seeded(load: Load, seed: int) -> Load:
 
 def _target(wish: Wish) -> Target:
     """What to send: random data that both servers take."""
-    from sardonyx_client import Client, ClientError
-    from sardonyx_server.cli.infer import described
+    from sardonyx_client import ClientError
+    from sardonyx_server.cli.infer import client_of, described
     from sardonyx_server.load.fitting import METHOD, fit
     from sardonyx_server.load.loops import Target
     from sardonyx_server.load.messages import is_batched, messages
 
     try:
-        with Client(wish.address, timeout_s=wish.timeout_s) as client:
+        with client_of(wish.address, timeout_s=wish.timeout_s, option="HOST:PORT") as client:
             inputs = client.metadata(wish.model, wish.version).inputs
     except ClientError as error:
         raise ExitWith(Exit.REQUEST_FAILED, described(error, wish.address)) from None

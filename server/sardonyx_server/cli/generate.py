@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sardonyx_server.cli.exits import Exit, ExitWith
-from sardonyx_server.cli.infer import described
+from sardonyx_server.cli.infer import client_of, described
 from sardonyx_server.cli.loading import scan_paths
 from sardonyx_server.cli.output import write_line
 
@@ -73,10 +73,10 @@ def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[Model
 
 
 def _of_server(url: str, models: Collection[str], timeout_s: float) -> list[ModelSignature]:
-    from sardonyx_client import Client, ClientError
+    from sardonyx_client import ClientError
 
     try:
-        with Client(url, timeout_s=timeout_s) as client:
+        with client_of(url, timeout_s=timeout_s) as client:
             names = sorted(set(models)) or _ready_models(client)
             if not names:
                 raise ExitWith(Exit.REQUEST_FAILED, f"server {url} has no model that is ready")

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_client import ClientError
+    from sardonyx_client import Client, ClientError
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Question", "describe_answer", "described", "run_infer"]
+__all__ = ["Question", "client_of", "describe_answer", "described", "run_infer"]
 
 # What is printed of a tensor for a person; --json always has all of it.
 _SHOWN_CHARACTERS = 2000
@@ -45,12 +45,12 @@ def run_infer(question: Question, *, url: str, timeout_s: float, as_json: bool) 
 
     Raises:
         InvalidRequest: A value does not fit the model's signature.
-        ExitWith: The server cannot be reached, or refused the request.
+        ExitWith: The address is none, or the server cannot be reached, or refused the request.
     """
-    from sardonyx_client import Client, ClientError
+    from sardonyx_client import ClientError
 
     try:
-        with Client(url, timeout_s=timeout_s) as client:
+        with client_of(url, timeout_s=timeout_s) as client:
             info = client.metadata(question.model, question.version)
             arrays = parse_inputs(question.arguments, info.inputs, model=question.model)
             result = client.infer(
@@ -74,6 +74,25 @@ def run_infer(question: Question, *, url: str, timeout_s: float, as_json: bool) 
     else:
         _print(answer)
     return int(Exit.OK)
+
+
+def client_of(url: str, *, timeout_s: float, option: str = "--url") -> Client:
+    """A client of the server that a person named.
+
+    Args:
+        url: As typed.
+        timeout_s: Of its calls.
+        option: Where it was typed, for the message.
+
+    Raises:
+        ExitWith: It is no address.
+    """
+    from sardonyx_client import Client, InvalidArgument
+
+    try:
+        return Client(url, timeout_s=timeout_s)
+    except InvalidArgument as error:
+        raise ExitWith(Exit.USAGE, f"{option}: {error.message}") from None
 
 
 def describe_answer(

@@ -12,6 +12,7 @@ Knows the protocol's datatypes and no transport. Every message names the input, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from sardonyx_wire.tensors import TensorSpec
 __all__ = ["from_bfloat16", "parse_inputs", "split_argument", "to_bfloat16", "to_json"]
 
 Array = npt.NDArray[Any]
+_LARGEST = {"FP16": "65504", "BF16": "3.3895314e+38", "FP32": "3.4028235e+38", "FP64": "1.7976931348623157e+308"}
 
 
 def split_argument(argument: str) -> tuple[str, str]:
@@ -99,10 +101,29 @@ def _read(value: str, spec: TensorSpec) -> Array:
     if spec.datatype == "BYTES":
         return _with_rank(_strings(_text_or_list(value, spec), spec), spec)
     try:
-        parsed = json.loads(value)
+        parsed = _loads(value, spec)
     except ValueError:
         raise InvalidRequest(f"input {spec.name!r}: {value!r} is not JSON: write a number or a nested list") from None
     return _with_rank(_numbers(parsed, spec), spec)
+
+
+def _loads(text: str, spec: TensorSpec) -> Any:
+    """JSON, in which no number becomes an infinity unless it is written as one."""
+
+    def number(literal: str) -> float:
+        value = float(literal)
+        if math.isinf(value) and spec.datatype in _LARGEST:
+            raise _too_large(literal, spec)
+        return value
+
+    return json.loads(text, parse_float=number)
+
+
+def _too_large(value: object, spec: TensorSpec) -> InvalidRequest:
+    return InvalidRequest(
+        f"input {spec.name!r}: {value} does not fit {spec.datatype}, whose largest number is "
+        f"{_LARGEST[spec.datatype]}; write Infinity or -Infinity where that is meant"
+    )
 
 
 def _from_file(path: Path, spec: TensorSpec) -> Array:
@@ -111,7 +132,7 @@ def _from_file(path: Path, spec: TensorSpec) -> Array:
             # No pickle: an array of objects can run code when it is read.
             return _with_rank(_converted(np.load(path, allow_pickle=False), spec), spec)
         if path.suffix == ".json":
-            parsed = json.loads(path.read_text(encoding="utf-8"))
+            parsed = _loads(path.read_text(encoding="utf-8"), spec)
             read = _strings if spec.datatype == "BYTES" else _numbers
             return _with_rank(read(parsed, spec), spec)
     except OSError as error:
@@ -162,7 +183,12 @@ def _numbers(parsed: object, spec: TensorSpec) -> Array:
         # Kept as Python integers until their range is checked: numpy would wrap or refuse with a text of its own.
         array = np.array(flat, dtype=object)
     else:
-        array = np.array([float(item) for item in flat], dtype=np.float64)
+        try:
+            array = np.array([float(item) for item in flat], dtype=np.float64)
+        except OverflowError:
+            if spec.datatype not in _LARGEST:
+                raise InvalidRequest(f"input {spec.name!r}: expected {spec.datatype}, got fractions") from None
+            raise _too_large("a whole number of more than 308 digits", spec) from None
     return _converted(array.reshape(shape), spec)
 
 
@@ -175,10 +201,15 @@ def _converted(array: Array, spec: TensorSpec) -> Array:
         return array.astype(str).astype(object)
     dtype = np.dtype(DATATYPES[datatype].dtype)
     if datatype == "BF16" and kind in "fiubO":
-        return to_bfloat16(array.astype(np.float32))
+        with np.errstate(over="ignore"):
+            bits = to_bfloat16(array.astype(np.float32))
+        _check_finite(array, from_bfloat16(bits), spec)
+        return bits
     if dtype.kind == "f" and kind in "fiub":
         with np.errstate(over="ignore"):
-            return array.astype(dtype)
+            converted = array.astype(dtype)
+        _check_finite(array, converted, spec)
+        return converted
     if dtype.kind == "b" and kind == "b":
         return array
     if dtype.kind in "iu" and kind in "iubO":
@@ -192,6 +223,12 @@ def _converted(array: Array, spec: TensorSpec) -> Array:
         return array.astype(dtype)
     came = "fractions" if kind == "f" else str(array.dtype)
     raise InvalidRequest(f"input {spec.name!r}: expected {datatype}, got {came}")
+
+
+def _check_finite(array: Array, converted: Array, spec: TensorSpec) -> None:
+    lost = np.isinf(converted) & np.isfinite(array)
+    if lost.any():
+        raise _too_large(array[lost].flat[0], spec)
 
 
 def _with_rank(array: Array, spec: TensorSpec) -> Array:

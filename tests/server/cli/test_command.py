@@ -82,6 +82,10 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
         (("serve", "/no/such"), "sardonyx: model repository '/no/such': no such file or folder"),
         (("check", "/no/such"), "sardonyx: model repository '/no/such': no such file or folder"),
         (("serve", "--config", "/no/such", "models"), "sardonyx: --config: cannot read '/no/such': No such file or "),
+        (
+            ("infer", "iris", "X=1", "--url", "http://models:8001"),
+            "sardonyx: --url: address 'http://models:8001': expected host:port, without http://, such as ",
+        ),
         (("serve", "--providers", "quantum"), "sardonyx: --providers: unknown provider 'quantum'"),
         (("serve", "--load-model", "iris"), "sardonyx: load_model is 'iris' but model_control_mode is 'none'"),
     ],

@@ -12,6 +12,8 @@ from sardonyx_server.cli.values import from_bfloat16, parse_inputs, split_argume
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.tensors import TensorSpec
 
+TOO_LARGE = "does not fit {}, whose largest number is {}; write Infinity or -Infinity where that is meant"
+
 
 def spec(datatype: str, *shape: int, name: str = "x", optional: bool = False) -> TensorSpec:
     """A tensor of a model."""
@@ -87,6 +89,16 @@ def test_strings_need_quotes_only_in_a_list(value: str, expected: list[str]) -> 
             "[a]",
             spec("BYTES", -1),
             "input 'x': '[a]' is not JSON: quote strings in a list, or a string that begins with a bracket",
+        ),
+        ("[1e50]", spec("FP32", -1), f"input 'x': 1e+50 {TOO_LARGE}".format("FP32", "3.4028235e+38")),
+        ("[0, -7e4]", spec("FP16", -1), f"input 'x': -70000.0 {TOO_LARGE}".format("FP16", "65504")),
+        ("[3.4e38]", spec("BF16", -1), f"input 'x': 3.4e+38 {TOO_LARGE}".format("BF16", "3.3895314e+38")),
+        ("[1e400]", spec("FP64", -1), f"input 'x': 1e400 {TOO_LARGE}".format("FP64", "1.7976931348623157e+308")),
+        ("[1e400]", spec("INT64", -1), "input 'x': expected INT64, got fractions"),
+        (
+            f"[1{'0' * 400}]",
+            spec("FP32", -1),
+            f"input 'x': a whole number of more than 308 digits {TOO_LARGE}".format("FP32", "3.4028235e+38"),
         ),
         ("@x.txt", spec("FP32", -1), "input 'x': expected a file that ends in .npy or .json, got 'x.txt'"),
         ("@none.npy", spec("FP32", -1), "input 'x': cannot read 'none.npy': No such file or directory"),
