@@ -9,7 +9,7 @@ with Client("127.0.0.1:8001") as client:
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._async_client import AsyncClient
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         Timings,
     )
     from sardonyx_wire.tensors import TensorSpec
+
+    __version__: str
 
 __all__ = [
     "TLS",
@@ -112,7 +114,9 @@ _LATE: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is imported late."""
+    """Import what is imported late, and read the version from what is installed."""
+    if name == "__version__":
+        return metadata.version("sardonyx")
     for module, names in _LATE.items():
         if name in names:
             return getattr(import_module(module), name)

@@ -90,6 +90,10 @@ class AsyncClient:
             )
         self._calls = AsyncInferCalls(self._core, self._sender, sharer, coalesce)
 
+    def __repr__(self) -> str:
+        """Where it goes and whether it is closed; nothing secret."""
+        return self._core.shown_as("AsyncClient")
+
     async def __aenter__(self) -> Self:
         """Nothing happens: the connection is made when it is first used."""
         return self

@@ -114,6 +114,10 @@ class Client:
         self._calls = InferCalls(self._core, self._sender, sharer, coalesce)
         self._closed = threading.Event()
 
+    def __repr__(self) -> str:
+        """Where it goes and whether it is closed; nothing secret."""
+        return self._core.shown_as("Client")
+
     def __enter__(self) -> Self:
         """Nothing happens: the connection is made when it is first used."""
         return self

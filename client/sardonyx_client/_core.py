@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._coalesce import Request
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
-from sardonyx_client._timeout import seconds_of
+from sardonyx_client._timeout import check_default, seconds_of
 from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
@@ -63,6 +63,9 @@ class Core:
         metadata: Sent with every call.
         token: Sent as ``authorization: Bearer TOKEN``; a function is asked for each call.
         on_call: Told of every finished call, on the thread that made it; what it raises is logged and dropped.
+
+    Raises:
+        InvalidArgument: The limit is none.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Core:
         token: str | Callable[[], str] | None,
         on_call: Callable[[CallRecord], None] | None,
     ) -> None:
+        check_default(timeout_s)
         self.address = address
         self.closed = False
         self._timeout_s = timeout_s
@@ -82,6 +86,10 @@ class Core:
         self._on_call = on_call
         self._codec = InferenceCodec()
         self._process = os.getpid()
+
+    def shown_as(self, name: str) -> str:
+        """A client for people: ``<Client of 127.0.0.1:8001, closed>``."""
+        return f"<{name} of {self.address}{', closed' if self.closed else ''}>"
 
     def encode(
         self,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import time
 from enum import Enum
+from numbers import Real
 from typing import Final
 
-__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault", "seconds_of"]
+from sardonyx_client._errors import InvalidArgument
+
+__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault", "check_default", "seconds_of"]
 
 
 class TimeoutDefault(Enum):
@@ -22,6 +25,19 @@ class TimeoutDefault(Enum):
 CLIENT_DEFAULT: Final = TimeoutDefault.CLIENT_DEFAULT
 Timeout = float | None | TimeoutDefault
 """Seconds from now until the call is given up, all attempts included; None = no limit."""
+
+
+def check_default(timeout_s: object) -> None:
+    """Refuse what cannot be the limit of a client's calls.
+
+    Raises:
+        InvalidArgument: It is neither None nor a number above 0.
+    """
+    if timeout_s is None:
+        return
+    # Written so that nan is refused too.
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not float(timeout_s) > 0:
+        raise InvalidArgument(f"timeout_s: expected seconds above 0, or None for no limit, got {timeout_s!r}")
 
 
 def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:

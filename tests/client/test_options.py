@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from typing import Any
 
+import numpy as np
 import pytest
 
-from sardonyx_client import Client, Coalesce, InvalidArgument, Retry
+import sardonyx_client
+from sardonyx_client import AsyncClient, Client, Coalesce, InvalidArgument, Retry
 from sardonyx_client._connection import channel_options, target_of
 
 
@@ -47,6 +50,40 @@ def test_addresses_that_cannot_be_used_are_refused(addresses: Any, text: str) ->
     with pytest.raises(InvalidArgument) as raised:
         target_of(addresses)
     assert text in raised.value.message
+
+
+@pytest.mark.parametrize("front", [Client, AsyncClient])
+@pytest.mark.parametrize("timeout_s", ["1", -1, 0, True, float("nan")])
+def test_a_limit_that_is_none_is_refused_when_the_client_is_made(front: Any, timeout_s: Any) -> None:
+    """Not at the first call, which may be much later."""
+    with pytest.raises(InvalidArgument) as raised:
+        front("models:8001", timeout_s=timeout_s)
+    assert raised.value.message == (f"timeout_s: expected seconds above 0, or None for no limit, got {timeout_s!r}")
+
+
+@pytest.mark.parametrize("timeout_s", [None, 1, 0.5, float("inf"), np.float32(2)])
+def test_numbers_above_0_and_none_are_limits(timeout_s: Any) -> None:
+    """NumPy's too."""
+    with Client("models:8001", timeout_s=timeout_s) as client:
+        assert client.timeout_s == (None if timeout_s == float("inf") else timeout_s)
+
+
+def test_a_client_shows_where_it_goes_and_whether_it_is_closed() -> None:
+    """And not its token."""
+
+    def secret() -> str:
+        return "never shown"
+
+    client = Client(["127.0.0.1:1", "127.0.0.2:2"], token=secret)
+    assert repr(client) == "<Client of ipv4:127.0.0.1:1,127.0.0.2:2>"
+    client.close()
+    assert repr(client) == "<Client of ipv4:127.0.0.1:1,127.0.0.2:2, closed>"
+    assert repr(AsyncClient("models:8001", token=secret)) == "<AsyncClient of models:8001>"
+
+
+def test_the_package_tells_its_version() -> None:
+    """That of the distribution."""
+    assert sardonyx_client.__version__ == metadata.version("sardonyx")
 
 
 def test_only_what_may_run_twice_is_retried() -> None:
