@@ -5,6 +5,8 @@ Flags of ``serve`` are the fields of ``Settings``; a test keeps the two lists eq
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +17,15 @@ from sardonyx_server.cli.flags import SETTINGS, flag
 
 __all__ = ["app"]
 
-# \b: each code stays on a line of its own.
-_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"{code:>5}  {meaning}" for code, meaning in meanings().items())
+# As help is folded: at the terminal's width, and at 80 in a wider one. The margin is that of an epilog and the edge.
+_WIDTH = min(shutil.get_terminal_size().columns, 80) - 4
+# \b: each code stays on lines of its own.
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
+    textwrap.fill(
+        meaning, max(_WIDTH, 20), initial_indent=f"{code:>5}  ", subsequent_indent=" " * 7, break_on_hyphens=False
+    )
+    for code, meaning in meanings().items()
+)
 _POINTER = "Exit codes: see 'sardonyx --help'."
 
 app = typer.Typer(
@@ -43,7 +52,7 @@ Flag = str | None
 Flags = list[str] | None
 
 
-@app.command(epilog=_POINTER)
+@app.command(short_help="Serve models over gRPC.", epilog=_POINTER)
 def serve(
     path: Annotated[
         list[str] | None,

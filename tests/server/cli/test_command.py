@@ -189,9 +189,23 @@ def test_no_arguments_shows_the_help_and_exit_code_2(sardonyx: Sardonyx) -> None
 
 def test_the_help_documents_every_exit_code(sardonyx: Sardonyx) -> None:
     """They are a contract."""
-    text = sardonyx("--help").stdout
+    text = " ".join(sardonyx("--help").stdout.split())
     for code, meaning in meanings().items():
-        assert f"{code:>5}  {meaning}" in text
+        assert f" {code} {meaning}" in text
+
+
+def test_the_help_fits_a_narrow_terminal() -> None:
+    """The exit codes too, which stay on lines of their own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sardonyx_server.cli", "--help"],
+        env={**os.environ, "COLUMNS": "60"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert max(map(len, done.stdout.splitlines())) <= 60
+    assert "\n      6  bench: the SLO" in done.stdout
+    assert "\n    130  interrupted" in done.stdout
 
 
 def test_the_help_of_serve_shows_every_setting(sardonyx: Sardonyx) -> None:
