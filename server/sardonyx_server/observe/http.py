@@ -4,6 +4,7 @@
     GET /readyz                     200 when ready, 503 otherwise
     GET /v2/health/ready            200 when ready, 400 otherwise (the Open Inference Protocol asks for 4xx)
     GET /metrics                    where the endpoint is given metrics to show
+    GET /                           one line: the paths above
 
 Serves no models and no operations. The Host header must be an address, ``localhost``, the name listened on, or one that
 the operator named: a page in someone's browser can point a name of its own at this machine, but cannot choose those
@@ -170,6 +171,8 @@ def _application(
     if metrics is not None:
         # A header of its own: Response would add a second charset to a media type of text.
         routes[METRICS_PATH] = lambda: Response(metrics.write(), headers={"Content-Type": metrics.media_type})
+    index = f"here are {', '.join(sorted(routes))}; models are served over gRPC, on another port\n"
+    routes["/"] = lambda: PlainTextResponse(index)
     return Starlette(routes=[Route(path, guarded(respond), methods=["GET"]) for path, respond in routes.items()])
 
 

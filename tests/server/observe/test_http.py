@@ -81,12 +81,20 @@ def test_probes_tell_liveness_and_readiness(endpoint: HttpEndpoint, probed: Prob
 
 
 def test_there_is_nothing_to_write_and_nothing_else_to_read(endpoint: HttpEndpoint) -> None:
-    """GET and HEAD of four paths, no more."""
+    """GET and HEAD of four paths and their list, no more."""
     assert status(endpoint, "/livez", method="HEAD") == 200
     assert [status(endpoint, "/livez", method=method) for method in ("POST", "PUT", "DELETE")] == [405, 405, 405]
-    assert status(endpoint, "/") == 404
     assert status(endpoint, "/metrics") == 404
     assert status(endpoint, "/v2/models") == 404
+
+
+def test_who_asks_for_no_path_is_told_which_there_are(endpoint: HttpEndpoint) -> None:
+    """A person with a browser; with metrics, also of those."""
+    probes = "/livez, /readyz, /v2/health/live, /v2/health/ready; models are served over gRPC, on another port\n"
+    assert ask(endpoint, "/") == Answer(200, "text/plain; charset=utf-8", f"here are {probes}".encode())
+    assert status(endpoint, "/", host="attacker.example") == 421
+    with serving(metrics=Page(media_type="text/plain", write=lambda: b"")) as other:
+        assert ask(other, "/").body == b"here are /livez, /metrics" + f", {probes}".removeprefix(", /livez").encode()
 
 
 def test_metrics_are_shown_as_they_are_at_that_moment() -> None:
