@@ -149,6 +149,20 @@ def test_each_line_of_the_log_is_one_json_object(models: Path) -> None:
     assert all({"event", "level", "timestamp"} <= one.keys() for one in events)
 
 
+def test_at_a_terminal_a_model_that_fails_is_told_of_once(tmp_path: Path) -> None:
+    """By the table, not by a line of the log before it too."""
+    for name, data in (("junk", b"no model"), ("nothing", b"")):
+        version = tmp_path / name / "1"
+        version.mkdir(parents=True)
+        (version / "model.onnx").write_bytes(data)
+    done = run(str(tmp_path), "--log-format", "console", "--exit-on-error", "true", *QUICK)
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 3
+    assert shown.count("is no ONNX model") == 1
+    assert shown.count("is empty") == 1
+    assert "[error" not in shown
+
+
 def test_a_second_signal_hurries(models: Path) -> None:
     """A run that never ends does not hold the process."""
     with serving(str(models), *QUICK, "--exit-timeout-secs", "3600") as process:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["program_words", "readiness", "run_serve"]
 
 _LOG = logging.getLogger("sardonyx.serve")
+_MODELS_LOG = logging.getLogger("sardonyx.models")
 
 
 def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
@@ -109,10 +110,14 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
             },
         )
 
+        if for_person:
+            _MODELS_LOG.addFilter(_is_not_in_the_table)
+
         def on_started() -> Exit | None:
             from sardonyx_server.cli.views import views_of_entries
 
             bar.close()
+            _MODELS_LOG.removeFilter(_is_not_in_the_table)
             logs.set_level(settings.log_level)
             tune_process()
             views = views_of_entries(app.registry.entries())
@@ -167,6 +172,13 @@ def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> st
         return f"ready in {ready_s:.1f} s"
     some = f"{failed} of {len(views)} failed to load"
     return f"ready in {ready_s:.1f} s, but {some}" if not strict else f"not ready: {some}"
+
+
+def _is_not_in_the_table(record: logging.LogRecord) -> bool:
+    """A filter: the table that follows shows each model that failed, with the reason."""
+    from sardonyx_server.engine.versions import NOT_LOADED, NOT_SERVED
+
+    return record.msg not in {NOT_LOADED, NOT_SERVED}
 
 
 def _greet(app: App, views: Sequence[ModelView], state: str) -> None:

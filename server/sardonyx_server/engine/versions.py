@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.model import Model
     from sardonyx_server.engine.registry import Registry
 
-__all__ = ["UNLOADED", "Versions"]
+__all__ = ["NOT_LOADED", "NOT_SERVED", "UNLOADED", "Versions"]
 
 _LOG = logging.getLogger("sardonyx.models")
 
+NOT_SERVED: Final = "model cannot be served"
+"""Event: what lies on disk is no model."""
+NOT_LOADED: Final = "model failed to load"
+"""Event: a version could not be opened."""
 UNLOADED: Final = "unloaded"
 """Reason of a version that was taken out on purpose: Triton's word, which its users' scripts wait for."""
 
@@ -72,7 +76,7 @@ class Versions:
         if isinstance(spec, BrokenModel):
             entry = self._registry.entries().get(name)
             if entry is None or entry.problem != spec.reason:
-                _LOG.error("model cannot be served", extra={"model": name, "reason": spec.reason})
+                _LOG.error(NOT_SERVED, extra={"model": name, "reason": spec.reason})
                 self._registry.set_problem(name, spec.reason)
             return (spec.reason,)
         if self._fingerprints.get(name) != spec.fingerprint:
@@ -203,9 +207,10 @@ class Versions:
 
     def _keep(self, old: Model | None, name: str, version: int, reason: str) -> str:
         """A load failed: say so, and go on with what was served before, if anything was."""
-        _LOG.error(
-            "model failed to load", extra={"model": name, "version": version, "reason": reason, "kept": bool(old)}
-        )
+        fields = {"model": name, "version": version, "reason": reason}
+        if old is not None:
+            fields["meanwhile"] = "the version that served before still serves"
+        _LOG.error(NOT_LOADED, extra=fields)
         if old is None:
             status = VersionStatus(number=version, state=State.FAILED, reason=reason)
         else:
