@@ -110,20 +110,18 @@ def test_a_fixed_first_axis_is_not_batched() -> None:
     assert not verdict.guessed
 
 
-def declared_as_one_row(*operators: str) -> OrtSession:
-    """Nodes one after the other, and an output of which the graph says that it is one row."""
-    names = ["x", *(f"v{at}" for at in range(len(operators) - 1)), "label"]
-    nodes = [
-        helper.make_node(operator, [names[at]], [names[at + 1]], **({"axis": 1} if operator == "ArgMax" else {}))
-        for at, operator in enumerate(operators)
-    ]
+def declared_as_one_row(*behind: str) -> OrtSession:
+    """The place of each row's greatest number, and nodes behind that; the graph says that it is one row."""
+    names = ["x", *(f"v{at}" for at in range(len(behind))), "label"]
+    nodes = [helper.make_node("ArgMax", names[:1], names[1:2], axis=1)]
+    nodes += [helper.make_node(operator, [names[at]], [names[at + 1]]) for at, operator in enumerate(behind, 1)]
     return model(nodes, {"x": ("FP32", ["N", 3])}, {"label": ("INT64", [1, 1])})
 
 
 @pytest.mark.parametrize("max_rows", [1, 8])
 def test_rows_where_the_graph_declares_one_are_believed(max_rows: int) -> None:
     """Converters of gradient-boosted trees write the label so."""
-    verdict = probe(declared_as_one_row("ArgMax"), max_rows=max_rows)
+    verdict = probe(declared_as_one_row(), max_rows=max_rows)
     assert verdict.batchable, verdict.reason
     assert verdict.exact
 
@@ -131,7 +129,7 @@ def test_rows_where_the_graph_declares_one_are_believed(max_rows: int) -> None:
 @pytest.mark.parametrize("max_rows", [1, 8])
 def test_one_row_where_the_graph_declares_one_is_believed_too(max_rows: int) -> None:
     """The greatest label of all rows: nothing can be cut out of it."""
-    verdict = probe(declared_as_one_row("ArgMax", "ReduceMax"), max_rows=max_rows)
+    verdict = probe(declared_as_one_row("ReduceMax"), max_rows=max_rows)
     assert not verdict.batchable
     assert verdict.reason == "output 'label' has shape [1,1] for 2 rows"
 
