@@ -255,3 +255,20 @@ def test_a_shape_that_is_not_declared_fits_what_metadata_say_of_it() -> None:
 
 def _info(*inputs: TensorSpec) -> ModelInfo:
     return ModelInfo(name="m", versions=("1",), platform="", inputs=inputs, outputs=())
+
+
+def test_an_output_declared_as_one_row_may_turn_out_to_have_more() -> None:
+    """Code from files knows the declaration, a server has run the model. Of an input one row stays one row."""
+
+    def found(inputs: tuple[int, ...], outputs: tuple[int, ...]) -> ModelInfo:
+        x = TensorSpec(name="x", datatype="FP32", shape=inputs)
+        label = TensorSpec(name="label", datatype="INT64", shape=outputs)
+        return ModelInfo(name="m", versions=("1",), platform="", inputs=(x,), outputs=(label,))
+
+    before = found((1, 2), (1, 3))
+    code = ModelSignature(model="m", inputs=before.inputs, outputs=before.outputs)
+    code.check(found((1, 2), (-1, 3)))
+    with pytest.raises(ModelChanged, match=r"output 'label' was INT64 \[1,3\], is INT64 \[-1,4\]"):
+        code.check(found((1, 2), (-1, 4)))
+    with pytest.raises(ModelChanged, match=r"input 'x' was FP32 \[1,2\], is FP32 \[-1,2\]"):
+        code.check(found((-1, 2), (1, 3)))
