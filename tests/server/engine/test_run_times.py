@@ -12,12 +12,20 @@ def test_nothing_is_expected_before_anything_ran() -> None:
     assert RunTimes().needed_s(100.0) == 0.0
 
 
-def test_a_run_is_expected_to_take_what_most_of_the_last_took_and_half_as_much_again() -> None:
-    """Its answer has a way to go."""
+def test_a_run_is_expected_to_take_the_second_longest_time_of_the_last_and_half_as_much_again() -> None:
+    """Some runs take longer than most, and the answer has a way to go."""
     times = RunTimes()
-    for seconds in (0.010, 0.011, 0.012):
+    for seconds in (0.010, 0.011, 0.012, 0.010, 0.009):
         times.took(seconds, 5.0)
     assert times.needed_s(5.0) == pytest.approx(0.0165)
+
+
+def test_only_the_last_eight_count() -> None:
+    """A model that has become faster is soon trusted with less time."""
+    times = RunTimes()
+    for seconds in (1.0, 1.0, *[0.010] * 7):
+        times.took(seconds, 5.0)
+    assert times.needed_s(5.0) == pytest.approx(0.015)
 
 
 def test_one_run_that_was_held_up_changes_nothing() -> None:
