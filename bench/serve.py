@@ -21,7 +21,7 @@ from sardonyx_server.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.running.model import Model
 
 __all__: list[str] = []
 

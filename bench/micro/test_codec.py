@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
-from sardonyx_server.engine.outputs import BatchOutputs
+from sardonyx_server.engine.requests.outputs import BatchOutputs
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferResponse
 from sardonyx_wire.requests import Decoded, RequestReader, decode_with_protobuf

@@ -6,9 +6,9 @@ import pytest
 
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
-from sardonyx_server.engine.batch import Batch
-from sardonyx_server.engine.budget import ByteBudget
-from sardonyx_server.engine.queue import BatchQueue
+from sardonyx_server.engine.batching.batch import Batch
+from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.queue import BatchQueue
 
 
 @pytest.mark.parametrize("requests", [1, 16])

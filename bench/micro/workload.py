@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from bench.cases import make
-from sardonyx_server.engine.job import Job
-from sardonyx_server.engine.plan import Plan, Tensor
-from sardonyx_server.engine.policy import BatchPolicy, LevelPolicy
-from sardonyx_server.engine.signature import Signature
+from sardonyx_server.engine.batching.job import Job
+from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.requests.plan import Plan, Tensor
+from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_wire.framing import Message
 from sardonyx_wire.requests import RequestReader
 from sardonyx_wire.tensors import TensorSpec

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from sardonyx_server.engine.cache import ResponseCache
+from sardonyx_server.engine.counting.sampling import Sampling, TraceSettings
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.lifecycle import Lifecycle
-from sardonyx_server.engine.loading import Loader
-from sardonyx_server.engine.registry import Registry
-from sardonyx_server.engine.sampling import Sampling, TraceSettings
-from sardonyx_server.engine.shared_memory import Regions
+from sardonyx_server.engine.loading.loader import Loader
+from sardonyx_server.engine.models.lifecycle import Lifecycle
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.wanted import WantedModels
+from sardonyx_server.engine.response_cache.cache import ResponseCache
+from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.engine.statistics import snapshots
-from sardonyx_server.engine.wanted import WantedModels
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts

@@ -17,27 +17,30 @@ ARCHITECTURE: Final = ROOT / "docs/architecture.md"
 SERVER: Final = ROOT / "server/sardonyx_server"
 CLIENT: Final = ROOT / "client/sardonyx_client"
 PACKAGES: Final = (
+    SERVER,
     *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "rpc/lane", "runtime")),
+    *(path.parent for path in sorted(SERVER.glob("engine/*/__init__.py"))),
     CLIENT / "_lane",
     ROOT / "protos/sardonyx_wire/http2",
 )
 
 
 def modules(package: Path) -> set[str]:
-    """Names of its files."""
-    return {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    """Names of its files, and of the packages in it as ``name/``."""
+    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    return {path.name for path in package.glob("*.py")} - {"__init__.py"} | packages
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: str(package.relative_to(ROOT)))
 def test_a_package_lists_its_files(package: Path) -> None:
-    """All of them, and none that is not there: add a line to its __init__.py with each new file."""
+    """All of them, packages too, and none that is not there: add a line to its __init__.py with each new file."""
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
-    assert set(re.findall(r"^ *(\w+\.py) ", docstring, re.MULTILINE)) == modules(package)
+    assert set(re.findall(r"^ *(\w+(?:\.py|/)) ", docstring, re.MULTILINE)) == modules(package)
 
 
 def test_the_page_lists_the_files_of_the_client() -> None:
     """Its docstring is for those who call it."""
-    assert modules(CLIENT) <= set(re.findall(r"\w+\.py", ARCHITECTURE.read_text("utf-8")))
+    assert modules(CLIENT) <= set(re.findall(r"\w+(?:\.py|/)", ARCHITECTURE.read_text("utf-8")))
 
 
 def test_the_files_on_the_page_are_there() -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from sardonyx_server.engine.counters import Counters
-    from sardonyx_server.engine.model import Model
+    from sardonyx_server.engine.counting.counters import Counters
+    from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold

@@ -13,7 +13,7 @@ from tests.e2e.messages import arrays_of, gate_request, infer_request
 from tests.e2e.servers import Server, assert_safe, eventually
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.queue import BatchQueue
+    from sardonyx_server.engine.batching.queue import BatchQueue
 
 
 def queue_of(server: Server) -> BatchQueue:

@@ -97,7 +97,7 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
     """
     from google.protobuf import text_format
 
-    from sardonyx_server.engine.loading import Loader
+    from sardonyx_server.engine.loading.loader import Loader
     from sardonyx_server.runtime.machine import Machine
 
     loader = Loader(

@@ -176,7 +176,7 @@ def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> st
 
 def _is_not_in_the_table(record: logging.LogRecord) -> bool:
     """A filter: the table that follows shows each model that failed, with the reason."""
-    from sardonyx_server.engine.versions import NOT_LOADED, NOT_SERVED
+    from sardonyx_server.engine.models.versions import NOT_LOADED, NOT_SERVED
 
     return record.msg not in {NOT_LOADED, NOT_SERVED}
 

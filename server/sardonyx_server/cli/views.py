@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.model import Model
-    from sardonyx_server.engine.registry import Entry
+    from sardonyx_server.engine.models.registry import Entry
+    from sardonyx_server.engine.running.model import Model
 
 __all__ = [
     "FAILED",

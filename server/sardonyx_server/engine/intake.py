@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.queue import QueueClosed
-from sardonyx_server.engine.region import shared_memory_is_off
-from sardonyx_server.engine.sampling import NoTracing
-from sardonyx_server.engine.tracing import TracedCall
+from sardonyx_server.engine.batching.queue import QueueClosed
+from sardonyx_server.engine.counting.sampling import NoTracing
+from sardonyx_server.engine.counting.tracing import TracedCall
+from sardonyx_server.engine.shared_memory.region import shared_memory_is_off
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call, Refused
-    from sardonyx_server.engine.model import Model
-    from sardonyx_server.engine.region import FindRegion
-    from sardonyx_server.engine.registry import Registry
-    from sardonyx_server.engine.tracing import Trace, Tracer
+    from sardonyx_server.engine.counting.tracing import Trace, Tracer
+    from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.running.model import Model
+    from sardonyx_server.engine.shared_memory.region import FindRegion
     from sardonyx_wire.requests import Header
 
 __all__ = ["Intake"]

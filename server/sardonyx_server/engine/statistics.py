@@ -1,7 +1,7 @@
 """What the versions that are loaded have done, as plain records: read by ModelStatistics and by metrics.
 
-Sums of what counters.py counts. Taken while threads count on, so figures of one snapshot may be a request apart; each
-of them never goes back.
+Sums of what counting/counters.py counts. Taken while threads count on, so figures of one snapshot may be a request
+apart; each of them never goes back.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.batch import CLOSED_BY
-from sardonyx_server.engine.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
+from sardonyx_server.engine.batching.batch import CLOSED_BY
+from sardonyx_server.engine.counting.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sardonyx_server.engine.counters import Counters
-    from sardonyx_server.engine.failures import FailureCounts
-    from sardonyx_server.engine.model import Model
-    from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.counting.counters import Counters
+    from sardonyx_server.engine.counting.failures import FailureCounts
+    from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.running.model import Model
 
 __all__ = [
     "BatchStatistics",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sardonyx_server.engine.tracing import Trace
+    from sardonyx_server.engine.counting.tracing import Trace
 
 __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "Outlet", "TraceFile", "TraceWriter", "line_of", "writer"]
 
@@ -51,7 +51,7 @@ class Outlet(Protocol):
 
 
 class TraceWriter:
-    """A :class:`~sardonyx_server.engine.tracing.TraceSink` with a thread of its own.
+    """A :class:`~sardonyx_server.engine.counting.tracing.TraceSink` with a thread of its own.
 
     Args:
         outlets: Each gets every trace.

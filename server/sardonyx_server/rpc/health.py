@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.models.registry import Registry
 
 __all__ = ["SERVER_NAMES", "Health", "WatchContext"]
 

@@ -22,8 +22,8 @@ from sardonyx_wire.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sardonyx_server.engine.model import Model
-    from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.running.model import Model
     from sardonyx_wire.messages import (
         ModelConfigRequest,
         ModelMetadataRequest,

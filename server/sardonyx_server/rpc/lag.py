@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.counters import SECONDS_BOUNDS
+from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
 from sardonyx_server.engine.statistics import Histogram
 
 if TYPE_CHECKING:

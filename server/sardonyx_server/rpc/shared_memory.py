@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.region import CudaRegion, SystemRegion
+from sardonyx_server.engine.shared_memory.region import CudaRegion, SystemRegion
 from sardonyx_wire.messages import (
     CudaSharedMemoryRegisterResponse,
     CudaSharedMemoryStatusResponse,
@@ -19,7 +19,7 @@ from sardonyx_wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.shared_memory import Regions
+    from sardonyx_server.engine.shared_memory.regions import Regions
     from sardonyx_wire.messages import (
         CudaSharedMemoryRegisterRequest,
         CudaSharedMemoryStatusRequest,

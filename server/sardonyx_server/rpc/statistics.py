@@ -18,7 +18,7 @@ from sardonyx_wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.registry import Registry
+    from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.engine.statistics import BatchStatistics, Duration, ResponseStatistics, VersionStatistics
     from sardonyx_wire.messages import ModelStatisticsRequest
 

@@ -20,7 +20,7 @@ from sardonyx_server.cli.render import (
 from sardonyx_server.cli.serve import readiness
 from sardonyx_server.cli.sources import load
 from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json, views_of_entries
-from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.models.registry import Registry
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.cli.doubles import BROKEN, IRIS, MAGIKA
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sardonyx_server.engine.region import Memory, Region
-from sardonyx_server.engine.shared_memory import Regions
+from sardonyx_server.engine.shared_memory.region import Memory, Region
+from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.errors import InvalidRequest, Unsupported
 
 __all__ = ["FakeCuda", "FakeMemory", "FakeSystem", "NoCuda", "no_system_memory", "region", "some_regions"]

@@ -17,7 +17,7 @@ from onnx import helper
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import TensorSpec
-from tests.server.engine.requests import HandClock
+from tests.server.engine.doubles import HandClock
 
 Feeds = Mapping[str, NDArray[Any]]
 Arrays = list[NDArray[Any]]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from sardonyx_server.engine.batching.queue import QueueClosed
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.queue import QueueClosed
-from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import (
     InvalidRequest,
     ModelUnavailable,
@@ -18,7 +18,7 @@ from sardonyx_server.errors import (
     Overloaded,
     ServerError,
 )
-from tests.server.engine.requests import (
+from tests.server.engine.doubles import (
     FakeCall,
     FakeSession,
     doubling,

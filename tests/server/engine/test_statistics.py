@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.batch import CLOSED_BY
-from sardonyx_server.engine.budget import ByteBudget
-from sardonyx_server.engine.counters import Counters
-from sardonyx_server.engine.failures import FAILURES, REJECTIONS
+from sardonyx_server.engine.batching.batch import CLOSED_BY
+from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.policy import LevelPolicy
+from sardonyx_server.engine.counting.counters import Counters
+from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.model import Model
-from sardonyx_server.engine.policy import LevelPolicy
-from sardonyx_server.engine.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable
 from sardonyx_wire.framing import Message
-from tests.server.engine.requests import (
+from tests.server.engine.doubles import (
     PATIENCE_S,
     Array,
     FakeCall,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.statistics import Histogram
 from sardonyx_server.errors import NotFound
 from sardonyx_server.observe import own_metrics, triton_metrics

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.errors import CannotListen
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts

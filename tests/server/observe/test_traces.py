@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sardonyx_server.engine.tracing import Parent
+from sardonyx_server.engine.counting.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import traces
 from sardonyx_server.observe.traces import FILE_NAME, TraceFile, TraceWriter, line_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sardonyx_server.engine.tracing import Trace
+    from sardonyx_server.engine.counting.tracing import Trace
 
 PATIENCE_S = 20.0
 FULL = "/dev/full"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from sardonyx_server.engine import sampling
-from sardonyx_server.engine.registry import Registry, State, VersionStatus
-from sardonyx_server.engine.sampling import Sampling
-from sardonyx_server.engine.shared_memory import Regions
+from sardonyx_server.engine.counting import sampling
+from sardonyx_server.engine.counting.sampling import Sampling
+from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.introspection import Introspection, ServerInfo

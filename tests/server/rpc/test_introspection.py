@@ -9,7 +9,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status as RpcStatus
 
-from sardonyx_server.engine.registry import Registry
+from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
 from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo, extensions
 from sardonyx_server.rpc.methods import RPCS, HotPath, Served

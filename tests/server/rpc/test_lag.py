@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sardonyx_server.engine.counters import SECONDS_BOUNDS
+from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
 from sardonyx_server.rpc.lag import Away
-from tests.server.engine.requests import HandClock
+from tests.server.engine.doubles import HandClock
 from tests.server.rpc.transports import opened
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.engine.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotFound
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_server.rpc.model_repository import ModelRepository

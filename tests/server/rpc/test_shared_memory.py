@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from sardonyx_server.engine.shared_memory import Regions
+from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_wire.messages import (
     CudaSharedMemoryRegisterRequest,
     CudaSharedMemoryStatusRequest,

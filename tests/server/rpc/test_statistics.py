@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound, ServerError
 from sardonyx_server.rpc.statistics import Statistics
 from sardonyx_wire.messages import ModelStatisticsRequest
-from tests.server.engine.requests import doubling, model_of, publish, signature
+from tests.server.engine.doubles import doubling, model_of, publish, signature
 
 
 def some_registry() -> Registry:

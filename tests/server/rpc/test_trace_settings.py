@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sardonyx_server.engine.sampling import Sampling
-from sardonyx_server.engine.sampling import TraceSettings as Values
+from sardonyx_server.engine.counting.sampling import Sampling
+from sardonyx_server.engine.counting.sampling import TraceSettings as Values
 from sardonyx_server.errors import InvalidRequest, NotFound, TryLater
 from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import TraceSettingRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.region import Unread
+from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
 from sardonyx_server.runtime.cuda_memory import HANDLE_BYTES, CudaRuntime, Libraries, load_libraries
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sardonyx_server.engine.region import Unread
+from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import InvalidRequest, TryLater, Unsupported
 from sardonyx_server.runtime.posix_memory import PosixMemory, open_memory
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.engine.budget import ByteBudget
+    from sardonyx_server.engine.batching.budget import ByteBudget
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.outflow import HeldBytes

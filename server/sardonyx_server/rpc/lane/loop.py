@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.budget import ByteBudget
+from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.priority import take_short_turns
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Away

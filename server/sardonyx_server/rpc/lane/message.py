@@ -9,7 +9,7 @@ import numpy as np
 from sardonyx_server.errors import InvalidRequest, MessageTooLarge, QueueBytesFull
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.budget import ByteBudget
+    from sardonyx_server.engine.batching.budget import ByteBudget
 
 __all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
 
@@ -122,7 +122,7 @@ class Assembly:
             )
         self.size = size
         # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at such an
-        # address, it mostly begins at one, and needs no copy to be where kernels want it (engine/execution.py).
+        # address, it mostly begins at one, and needs no copy to be where kernels want it (engine/running/execution.py).
         memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
         start = -(memory.ctypes.data + size) % _ALIGNMENT_BYTES
         self._target = memory.data[start : start + size]

@@ -1,0 +1,11 @@
+"""Requests wait for their model, are dropped if nobody waits for them, and are taken together as batches.
+
+job.py             a request while it waits, or a part of a large one
+queue.py           admits or refuses; cuts the next batch for whoever is free to run it
+policy.py          the numbers that the queue goes by
+budget.py          bytes that all queues share
+batch.py           jobs that run together, and why no more of them
+drops.py           jobs that are not run: a deadline passed, a caller gone, a wait too long
+run_times.py       how long a batch takes just now
+under_way.py       batches that run, and whether one has all cores
+"""

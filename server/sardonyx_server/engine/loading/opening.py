@@ -1,0 +1,189 @@
+"""One version on its way to being served: its files, its signature, where it runs; opens its sessions.
+
+Measures nothing and decides nothing about batches and runners; see loader.py and runners.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from sardonyx_server.engine.measuring.probe import batch_axis_refusal
+from sardonyx_server.engine.measuring.synth import fill
+from sardonyx_server.engine.priority import is_lowered
+from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.effective import check_against_graph, served_inputs, states_whole_shapes, tensors
+from sardonyx_server.repository.shapes import is_one_row
+from sardonyx_server.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from sardonyx_server.engine.measuring.findings import ContentKey
+    from sardonyx_server.engine.measuring.verdict import Verdict
+    from sardonyx_server.repository.files import ModelFiles
+    from sardonyx_server.repository.spec import ModelSpec
+    from sardonyx_server.runtime.placement import Placement, ProviderOption
+    from sardonyx_wire.messages import ModelConfig
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Opening", "Runtime"]
+
+_SEED: Final = 7
+
+
+class Runtime(Protocol):
+    """What opens models: ``runtime.machine.Machine``, or a double."""
+
+    cores: int
+
+    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> tuple[Placement, tuple[str, ...]]:
+        """Where the model runs, and warnings."""
+
+    def threads_asked(self, config: ModelConfig) -> int | None:
+        """Threads of one run that the config asks for."""
+
+    def open(
+        self,
+        *,
+        config: ModelConfig,
+        model_bytes: bytes | None,
+        path: Path | None,
+        signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
+        providers: Sequence[ProviderOption],
+        threads: int,
+    ) -> Any:  # a Session that also tells provider_nodes
+        """Open the model."""
+
+
+class Opening:
+    """One version on its way.
+
+    Args:
+        runtime: Opens its sessions.
+        spec: As it lies on disk.
+        files: Of the version; the caller's.
+        normal_priority: Starts threads that must not inherit a low priority.
+
+    Attributes:
+        spec: As given.
+        inputs: Those that are served, in graph order.
+        outputs: In graph order.
+        signature: (inputs, outputs) of the graph, narrowed by the config.
+        placement: Where it runs, and why.
+        warnings: For the operator.
+
+    Raises:
+        LoadFailed: Config and graph contradict each other, or what the config names cannot be had.
+    """
+
+    def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
+        self.spec = spec
+        graph = files.graph.signature()
+        check_against_graph(spec.config, *graph, source=spec.config_source)
+        inputs, self.outputs = tensors(spec.config, *graph)
+        # What the config narrows is what the session is told, the probe tries and accelerators prepare for.
+        self.signature = tuple(each.graph for each in inputs), tuple(each.graph for each in self.outputs)
+        served = {each.name for each in served_inputs(spec.config, graph[0])}
+        self.inputs = tuple(each for each in inputs if each.graph.name in served)
+        self.placement, self.warnings = runtime.place(spec.config, tuple(each.graph for each in self.inputs))
+        self._runtime = runtime
+        self._files = files
+        self._normal_priority = normal_priority
+
+    def content(self) -> ContentKey:
+        """What the outcome of measuring follows from, on this machine: files and config. Blocks: reads all bytes.
+
+        Providers, threads and cores follow from the config and from what stays the same while the process lives.
+        """
+        config = self.spec.config.SerializeToString(deterministic=True)
+        return self._files.digest(), config, self.fixed_max_batch
+
+    def confirmed(self, verdict: Verdict) -> Verdict:
+        """The verdict of the graph, held against what is served and against the config.
+
+        Raises:
+            LoadFailed: The config sets max_batch_size for a model that cannot be batched.
+        """
+        # The probe leaves optional inputs out. A caller who may set one would set it for a whole batch.
+        refusal = batch_axis_refusal([replace(each.graph, optional=False) for each in self.inputs], self.signature[1])
+        if verdict.batchable and refusal is not None:
+            verdict = replace(verdict, batchable=False, best_rows=1, reason=refusal)
+        max_batch_size = self.spec.config.max_batch_size
+        if max_batch_size > 0 and not verdict.batchable:
+            raise LoadFailed(
+                f"{self.spec.config_source} of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
+                f"{verdict.reason}; set max_batch_size to 0, or export the model with a dynamic first axis"
+            )
+        return verdict
+
+    @property
+    def model_bytes(self) -> int:
+        """Size of the model, external data included."""
+        return self._files.size_bytes()
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether no instance is on a GPU."""
+        return all(instance.kind != "gpu" for instance in self.placement.instances)
+
+    @property
+    def fixed_max_batch(self) -> int | None:
+        """The config's word on batching: most rows, 0 for none, None where it leaves that to the probe."""
+        config = self.spec.config
+        if self.spec.declines_batching or states_whole_shapes(config, *self.signature):
+            return 0
+        return config.max_batch_size or None
+
+    def outputs_served(self, *, has_batch_axis: bool) -> tuple[TensorSpec, ...]:
+        """Outputs as callers see them, with the labels of their label files.
+
+        Args:
+            has_batch_axis: The first axis counts rows, also where the graph declares it as 1.
+        """
+        labels = self.spec.labels
+        specs = [replace(each.caller, labels=labels.get(each.caller.name, ())) for each in self.outputs]
+        if not has_batch_axis:
+            return tuple(specs)
+        return tuple(
+            replace(each, shape=(-1, *(each.shape or ())[1:])) if is_one_row(each.shape) else each for each in specs
+        )
+
+    def made_up(self, verdict: Verdict, rows: int) -> dict[str, NDArray[Any]]:
+        """Random inputs of ``rows`` rows in the shapes that the probe found to work."""
+        rng = np.random.default_rng(_SEED)
+        feeds = {}
+        for each in self.inputs:
+            shape = verdict.input_shapes.get(each.graph.name)
+            if shape is not None:
+                feeds[each.graph.name] = fill(each.graph.datatype, (rows, *shape[1:]) if rows > 1 else shape, rng=rng)
+        return feeds
+
+    def open(self, providers: Sequence[ProviderOption], *, threads: int, serves: bool = True) -> Any:
+        """Open a session; see ``Runtime.open``. Blocks.
+
+        Args:
+            providers: In order of preference.
+            threads: Of one run. onnxruntime starts all but one of them here.
+            serves: Whether callers will wait for its threads, which then have normal priority; else they have that of
+                the calling thread.
+        """
+        open_session = partial(
+            self._runtime.open,
+            config=self.spec.config,
+            model_bytes=self._files.model_bytes,
+            path=self._files.path,
+            signature=self.signature,
+            providers=providers,
+            threads=threads,
+        )
+        if threads == 1 or not serves or not is_lowered():
+            return open_session()
+        return self._normal_priority.submit(open_session).result()

@@ -1,0 +1,189 @@
+"""What follows from the header of a request, concluded once and shared by every request with the same header.
+
+Records only; signature.py makes them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import hashlib
+    from collections.abc import Callable, Hashable, Sequence
+
+    import numpy as np
+
+    from sardonyx_server.engine.requests.parameters import Place, RequestParameters
+    from sardonyx_server.engine.requests.rendering import Rendering
+    from sardonyx_server.engine.shared_memory.region import FindRegion, Unread
+    from sardonyx_wire.framing import Message
+    from sardonyx_wire.responses import OutputHead, ResponseTemplate
+
+__all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
+
+# A tensor as it waits in a queue: little-endian numbers as bytes, or where those are; strings as a list of `str`.
+Tensor: TypeAlias = "bytes | memoryview | Unread | list[str]"
+
+_MAX_TEMPLATES: Final = 8
+
+
+class Feed:
+    """One input of a bucket: what turns bytes of several requests into one array.
+
+    Attributes:
+        name: Name of the input.
+        dtype: numpy's type; object for BYTES.
+        tail: Dimensions behind the batch axis, or all of them where there is none.
+        row_bytes: Bytes of one row (of the whole tensor where there is no batch axis); 0 for BYTES.
+        row_elements: The same in elements.
+    """
+
+    __slots__ = ("dtype", "name", "row_bytes", "row_elements", "tail")
+
+    def __init__(self, *, name: str, dtype: np.dtype[np.generic], tail: tuple[int, ...], is_bytes: bool) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.tail = tail
+        self.row_elements = math.prod(tail)
+        self.row_bytes = 0 if is_bytes else self.row_elements * dtype.itemsize
+
+
+class Bucket:
+    """Requests that may share a run: same inputs present, same dimensions behind the batch axis, same outputs wanted.
+
+    Equal requests share one object, so queues tell buckets apart by identity.
+
+    Attributes:
+        feeds: Inputs that are present, in the graph's order.
+        output_names: Outputs asked for, in the order of the answer.
+        has_batch_axis: Whether rows are counted along the first axis.
+        digest: Room for the response cache's hash of all this; None where it has not been needed.
+    """
+
+    __slots__ = ("__weakref__", "digest", "feeds", "has_batch_axis", "output_names")
+
+    def __init__(self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool) -> None:
+        self.feeds = feeds
+        self.output_names = output_names
+        self.has_batch_axis = has_batch_axis
+        self.digest: hashlib.blake2b | None = None
+
+
+class Planner(Protocol):
+    """Who makes plans: the signature of one model version."""
+
+    model_name: str
+
+    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputHead]:
+        """What the response to requests of this plan says of the outputs as the model gives them."""
+
+    def response_template(self, heads: Sequence[OutputHead]) -> ResponseTemplate:
+        """A response of this version with these outputs, without id and data."""
+
+
+class Plan:
+    """All that follows from a header for one model.
+
+    Attributes:
+        signature: Whose plan this is: a plan on a shared header may stem from another version.
+        bucket: With whom the request may run.
+        rows: Rows it brings; 1 where the model has no batch axis.
+        priority: The ``priority`` parameter; 0 where there is none.
+        timeout_s: The ``timeout`` parameter in seconds; infinity where there is none.
+        places: Where each input of the header lies in shared memory, None for one that was sent; () where all were.
+        reads: Where the inputs lie, in the order of the bucket's feeds, where all lie in shared memory and need no look
+            before the model runs; () elsewhere.
+        region_bytes: What the inputs in shared memory take in all.
+        rendering: What becomes of outputs that are not simply sent; None where all are.
+    """
+
+    __slots__ = (
+        "_templates",
+        "bucket",
+        "order",
+        "payload_bytes",
+        "places",
+        "priority",
+        "reads",
+        "region_bytes",
+        "rendering",
+        "reorders",
+        "rows",
+        "signature",
+        "timeout_s",
+    )
+
+    def __init__(  # noqa: PLR0913  # each says one thing of the header
+        self,
+        *,
+        signature: Planner,
+        bucket: Bucket,
+        rows: int,
+        order: tuple[int, ...],
+        payload_bytes: list[int] | None,
+        parameters: RequestParameters,
+        places: tuple[Place | None, ...] = (),
+        reads: tuple[Place, ...] = (),
+        rendering: Rendering | None = None,
+    ) -> None:
+        self.signature = signature
+        self.bucket = bucket
+        self.rows = rows
+        self.order = order
+        self.reorders = list(order) != sorted(order)
+        self.payload_bytes = payload_bytes
+        self.priority = parameters.priority
+        self.timeout_s = parameters.timeout_s
+        self.places = places
+        self.reads = reads
+        self.region_bytes = sum(place.byte_size for place in places if place is not None)
+        self.rendering = rendering
+        self._templates: dict[Hashable, ResponseTemplate] = {}
+
+    def for_request(self, find_region: FindRegion) -> Plan:
+        """This plan for one request: with the regions that its outputs go to, kept until it is answered.
+
+        Raises:
+            Forbidden: Shared memory is off.
+            NotFound: No such region.
+            InvalidRequest: An output's place is not within its region.
+        """
+        rendering = self.rendering
+        if rendering is None or not rendering.uses_regions:
+            return self
+        plan = copy.copy(self)
+        plan.rendering = rendering.bound(find_region)
+        return plan
+
+    def response(
+        self, id_field: bytes, tails: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview]
+    ) -> Message:
+        """The serialised ``ModelInferResponse``.
+
+        Args:
+            id_field: Wire bytes of the request's id.
+            tails: Dimensions of each output behind the batch axis.
+            data: Raw contents of each output, for all rows of the request.
+
+        Raises:
+            ServerError: An output cannot be rendered as the request asks.
+        """
+        if self.rendering is not None:
+            return self.rendering.response(self, id_field, tails, data)
+        template = self._templates.get(tails)
+        if template is None:
+            template = self.template(tails, lambda: self.signature.output_heads(self, tails))
+        return template.fill(id_field, data)
+
+    def template(self, form: Hashable, heads: Callable[[], Sequence[OutputHead]]) -> ResponseTemplate:
+        """A response without id and data, made once for each ``form``: equal forms must have equal heads."""
+        template = self._templates.get(form)
+        if template is None:
+            template = self.signature.response_template(heads())
+            # Output shapes may depend on values (a text's length): keep the last forms only.
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            self._templates[form] = template
+        return template

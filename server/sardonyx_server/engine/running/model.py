@@ -1,0 +1,249 @@
+"""One loaded version of one model: its session, its queue and whoever runs its batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.job import Job, split
+from sardonyx_server.engine.batching.queue import BatchQueue
+from sardonyx_server.engine.counting.counters import Counters
+from sardonyx_server.engine.counting.failures import Failures
+from sardonyx_server.engine.response_cache.single_flight import SharedJob, VersionCache
+from sardonyx_server.engine.running.execution import HandBack, run_batch
+from sardonyx_server.engine.running.ordering import Order
+from sardonyx_server.errors import InvalidRequest, ModelUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sardonyx_server.engine.batching.policy import BatchPolicy
+    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.counting.tracing import Trace
+    from sardonyx_server.engine.requests.plan import Plan, Tensor
+    from sardonyx_server.engine.requests.signature import Signature
+    from sardonyx_server.engine.response_cache.cache import ResponseCache
+    from sardonyx_server.engine.running.facts import ModelFacts
+    from sardonyx_server.engine.session import Session
+    from sardonyx_wire.messages import ModelConfig
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Model"]
+
+_LOG = logging.getLogger("sardonyx.engine")
+
+# Runs that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the size
+# of a message bounds nothing: [2147483647,0] is a valid shape.
+_MAX_PARTS: Final = 16_384
+
+
+class Model:
+    """One version that is ready to run.
+
+    Args:
+        signature: Checks its requests.
+        sessions: One for each instance; each runner uses one of them. A CPU session is shared by all its runners.
+        wide: For a caller that is alone, with a thread on each core; None where there is no such session.
+        policy: How it batches.
+        budget: The server's bound of bytes that wait.
+        facts: For people and metadata.
+        later: Has a task run on the lane's thread; None where there is no lane.
+        kept: The server's cache of responses; None where this model has none.
+        on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
+
+    Attributes:
+        counters: What was answered, by thread.
+        failures: What was answered with an error.
+    """
+
+    def __init__(  # noqa: PLR0913 -- all that was found for a version
+        self,
+        *,
+        signature: Signature,
+        sessions: Sequence[Session],
+        wide: Session | None = None,
+        policy: BatchPolicy,
+        budget: ByteBudget,
+        facts: ModelFacts,
+        later: Callable[[Callable[[], None]], None] | None,
+        kept: ResponseCache | None = None,
+        on_runner_lost: Callable[[Exception], None],
+    ) -> None:
+        self.name = signature.model_name
+        self.version = signature.version
+        self.signature = signature
+        self.facts = facts
+        self.inline = facts.runners == 0
+        self.failures = Failures()
+        self.queue = BatchQueue(
+            self.name,
+            policy,
+            budget,
+            failures=self.failures,
+            seconds_per_row=(facts.verdict.seconds(policy.max_rows) or 0.0) / policy.max_rows,
+        )
+        self._sessions = tuple(sessions)
+        self._wide = wide
+        self._policy = policy
+        self._order = Order() if policy.preserve_ordering else None
+        self._on_runner_lost = on_runner_lost
+        self._inline_lock = threading.Lock()
+        count = max(1, facts.runners)
+        # Where answers keep their order, the runner gives them: they may have to wait for others.
+        self._hand_back = HandBack(later, self.failures) if later is not None and self._order is None else None
+        runners = tuple(Counters(self.failures) for _ in range(count))
+        self._cache = VersionCache(kept, self.queue, self._cut, self.failures) if kept is not None else None
+        self.counters = (
+            *runners,
+            *(() if self._hand_back is None else (self._hand_back.counters,)),
+            *(() if self._cache is None else (self._cache.counters,)),
+        )
+        self._threads = tuple(
+            threading.Thread(target=self._run, args=(index,), name=f"runner-{self.name}-{index}", daemon=True)
+            for index in range(facts.runners)
+        )
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """In graph order."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """In graph order."""
+        return self.signature.outputs
+
+    @property
+    def config(self) -> ModelConfig:
+        """Effective ModelConfig."""
+        return self.facts.config
+
+    @property
+    def pending_requests(self) -> int:
+        """Requests that wait, or of which a part still does."""
+        return self.queue.requests
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether what waits makes a batch that pays, so that a runner need not wait for the rest of a burst."""
+        return self.queue.rows >= self._policy.piece_rows
+
+    def start(self) -> None:
+        """Start the runners. Once."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(
+        self,
+        call: Call,
+        plan: Plan,
+        tensors: Sequence[Tensor],
+        id_field: bytes,
+        message_bytes: int,
+        received_s: float | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        """Admit a checked request. Never blocks. The call is answered after a ``run_waiting`` or ``queue.wake``.
+
+        ``received_s`` is when it came, on ``time.monotonic``; None = now.
+
+        Raises:
+            Overloaded: A bound of the queue is reached; the call is not answered.
+            QueueClosed: This version drains; look the model up again. The call is not answered.
+        """
+        ordered = None
+        if self._order is not None:
+            call = ordered = self._order.enter(call)
+        cache = self._cache
+        kind = Job if cache is None else SharedJob
+        job = kind(call, plan, plan.rows, tensors, id_field, message_bytes)
+        if trace is not None:
+            job.trace = trace
+            trace.version, trace.rows = self.version, plan.rows
+        try:
+            if cache is None:
+                self.queue.put(self._cut(job), received_s)
+            else:
+                cache.submit(job, received_s)  # type: ignore[arg-type]  # it is one where there is a cache
+        except Exception:
+            if self._order is not None and ordered is not None:
+                self._order.leave(ordered)
+            raise
+
+    def _cut(self, job: Job) -> Sequence[Job]:
+        """What goes into the queue for a job: itself, or parts that are no larger than a batch may be."""
+        policy = self._policy
+        if job.rows <= policy.max_rows or not policy.has_batch_axis:
+            return (job,)
+        self._check_parts(job.rows)
+        return split(job, policy.max_rows)
+
+    def _check_parts(self, rows: int) -> None:
+        most = self._policy.max_rows * _MAX_PARTS
+        if rows > most:
+            raise InvalidRequest(
+                f"request to model '{self.name}': expected at most {most} rows at a time ({_MAX_PARTS} batches of "
+                f"{self._policy.max_rows}), got {rows}; send fewer in each request, or raise max_batch_size in its "
+                "config.pbtxt",
+                field="inputs[0].shape",
+            )
+
+    def run_waiting(self) -> None:
+        """Run all that waits, on the calling thread: an inline model's batches. Blocks while the model runs."""
+        with self._inline_lock:
+            while self.queue.rows and (batch := self.queue.take(wait=False)) is not None:
+                began_s = time.monotonic()
+                run_batch(self._sessions[0], batch, self.counters[0])
+                self.queue.took(time.monotonic() - began_s)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on any thread but a runner's.
+
+        Returns:
+            Whether all that was admitted got its answer from the model. What did not in time was refused, and runs that
+            were still under way were ended.
+        """
+        self.queue.close()
+        if self.inline:
+            self.run_waiting()
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        finished = not any(thread.is_alive() for thread in self._threads)
+        if not finished:
+            # First of all, or a runner whose run is ended would begin with the next batch.
+            self.queue.refuse_waiting(
+                ModelUnavailable(
+                    f"model '{self.name}' version {self.version} was stopped before the request ran; retry"
+                )
+            )
+            for session in self._every_session:
+                session.terminate()
+        else:
+            for session in self._every_session:
+                session.close()
+        if self._cache is not None:
+            self._cache.close()
+        return finished
+
+    @property
+    def _every_session(self) -> tuple[Session, ...]:
+        return self._sessions if self._wide is None else (*self._sessions, self._wide)
+
+    def _run(self, index: int) -> None:
+        """Body of a runner's thread."""
+        session = self._sessions[index % len(self._sessions)]
+        wide = self._wide or session
+        counters = self.counters[index]
+        try:
+            while (batch := self.queue.take(wait=True)) is not None:
+                began_s = time.monotonic()
+                run_batch(wide if batch.wide else session, batch, counters, self._hand_back)
+                self.queue.took(time.monotonic() - began_s)
+                del batch  # A batch in this variable while the runner waits would keep its messages in memory.
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the loop of a runner failed")
+            self._on_runner_lost(error)

@@ -1,0 +1,138 @@
+"""Whether a caller that is alone gets a session with all cores; rates are those that a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from sardonyx_server.engine.loading.alone import LEAST_S, MOST_BYTES, session_for_one
+from sardonyx_server.engine.loading.opening import Opening
+from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
+from sardonyx_server.engine.session import Session
+from sardonyx_server.errors import ExecutionFailed
+from tests.server.engine.doubles import Array, FakeSession, doubling, rows_of
+
+_VERDICT = Verdict(batchable=False, reason="of a test", curve=(CurvePoint(rows=1, seconds=0.005),))
+
+
+@dataclass
+class FakeOpening:
+    """A version whose sessions are doubles."""
+
+    wide: FakeSession
+    model_bytes: int = 1000
+    placement: Any = field(
+        default_factory=lambda: SimpleNamespace(instances=[SimpleNamespace(providers=("CPUExecutionProvider",))])
+    )
+    opened: list[int] = field(default_factory=list)
+
+    def open(self, _providers: Any, *, threads: int) -> FakeSession:
+        """Keep the number of threads."""
+        self.opened.append(threads)
+        return self.wide
+
+    def made_up(self, _verdict: Verdict, rows: int) -> dict[str, Array]:
+        """Rows that tell whose they are."""
+        return {"x": rows_of(1, rows)}
+
+
+def decide(
+    opening: FakeOpening,
+    *,
+    shared: FakeSession | None = None,
+    wide_per_s: float = 350.0,
+    verdict: Verdict = _VERDICT,
+    cores: int = 2,
+    known: bool | None = None,
+) -> tuple[Session | None, str]:
+    """With a shared session that runs 200 times a second."""
+
+    def measure(session: Any, _feeds: Mapping[str, Any], runners: int, _seconds: float) -> float:
+        assert runners == 1
+        return wide_per_s if session is opening.wide else 200.0
+
+    return session_for_one(
+        cast("Opening", opening),
+        shared or doubling(),
+        verdict,
+        cores=cores,
+        budget_s=1.0,
+        known=known,
+        measure=measure,
+    )
+
+
+def test_it_gets_one_where_that_takes_less_time() -> None:
+    """With a thread on each core; people hear of it."""
+    opening = FakeOpening(doubling())
+    session, told = decide(opening)
+    assert session is opening.wide
+    assert told == "; a caller that is alone has 2 threads: 2.9 ms in place of 5.0 ms"
+    assert (opening.opened, opening.wide.closed) == ([2], 0)
+
+
+def test_it_gets_none_where_that_gains_little() -> None:
+    """It would keep the others waiting for longer than it gains."""
+    opening = FakeOpening(doubling())
+    assert decide(opening, wide_per_s=250.0) == (None, "")
+    assert opening.wide.closed == 1
+
+
+def test_it_gets_none_where_its_answer_would_be_another() -> None:
+    """Sums may depend on the number of threads, and what one caller gets must not depend on the others."""
+    opening = FakeOpening(FakeSession(lambda feeds: [np.nextafter(feeds["x"] * 2, np.float32(99))]))
+    assert decide(opening) == (None, "")
+    assert opening.wide.closed == 1
+
+
+def test_answers_of_strings_are_compared_too() -> None:
+    """As text: their bytes are addresses."""
+
+    def answer(_feeds: Mapping[str, Array]) -> list[Array]:
+        return [np.array([str(MOST_BYTES)], object)]  # a new object each time
+
+    opening = FakeOpening(FakeSession(answer))
+    assert decide(opening, shared=FakeSession(answer))[0] is opening.wide
+
+
+@pytest.mark.parametrize(
+    ("verdict", "model_bytes", "cores"),
+    [
+        (Verdict(batchable=False, reason="it could not be run"), 1000, 2),
+        (Verdict(batchable=True, reason="short", curve=(CurvePoint(rows=1, seconds=LEAST_S * 0.9),)), 1000, 2),
+        (_VERDICT, MOST_BYTES + 1, 2),
+        (_VERDICT, 1000, 1),
+    ],
+)
+def test_none_is_tried_of_models_that_are_unknown_short_or_large_or_on_one_core(
+    verdict: Verdict, model_bytes: int, cores: int
+) -> None:
+    """No session is opened for them."""
+    opening = FakeOpening(doubling(), model_bytes=model_bytes)
+    assert decide(opening, verdict=verdict, cores=cores) == (None, "")
+    assert opening.opened == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_was_found_before_is_not_measured_again(*, known: bool) -> None:
+    """Of the same content."""
+    opening = FakeOpening(doubling())
+    session, told = decide(opening, known=known, wide_per_s=1.0)
+    assert (session is opening.wide, opening.wide.runs) == (known, [])
+    assert told == ("; a caller that is alone has 2 threads" if known else "")
+
+
+def test_a_run_that_fails_leaves_none_open() -> None:
+    """The shared session serves, as it did when it was measured."""
+
+    def fail(_feeds: Mapping[str, Array]) -> list[Array]:
+        raise ExecutionFailed("no memory")
+
+    opening = FakeOpening(FakeSession(fail))
+    assert decide(opening) == (None, "")
+    assert opening.wide.closed == 1
