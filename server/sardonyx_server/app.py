@@ -22,16 +22,16 @@ from sardonyx_server.engine.statistics import snapshots
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts
-from sardonyx_server.rpc.introspection import Introspection, ServerInfo, extensions
-from sardonyx_server.rpc.log_settings import LogSettings
-from sardonyx_server.rpc.methods import Services, add_services
-from sardonyx_server.rpc.model_repository import ModelRepository
+from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo, extensions
+from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
+from sardonyx_server.rpc.other_rpcs.methods import Services, add_services
+from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
+from sardonyx_server.rpc.other_rpcs.shared_memory import SharedMemory
+from sardonyx_server.rpc.other_rpcs.statistics import Statistics
+from sardonyx_server.rpc.other_rpcs.stock_server import stock_server
+from sardonyx_server.rpc.other_rpcs.trace_settings import Destination
+from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.rpc.self_check import self_check
-from sardonyx_server.rpc.shared_memory import SharedMemory
-from sardonyx_server.rpc.statistics import Statistics
-from sardonyx_server.rpc.stock_server import stock_server
-from sardonyx_server.rpc.trace_settings import Destination
-from sardonyx_server.rpc.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.rpc.transports import make_transport
 from sardonyx_server.runtime import posix_memory
 from sardonyx_server.runtime.cuda_memory import CudaRuntime
@@ -41,7 +41,7 @@ from sardonyx_server.text import host_and_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_server.settings import Settings
 
 __all__ = ["App"]

@@ -18,8 +18,8 @@ SERVER: Final = ROOT / "server/sardonyx_server"
 CLIENT: Final = ROOT / "client/sardonyx_client"
 PACKAGES: Final = (
     SERVER,
-    *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "rpc/lane", "runtime")),
-    *(path.parent for path in sorted(SERVER.glob("engine/*/__init__.py"))),
+    *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "runtime")),
+    *(path.parent for path in sorted(SERVER.glob("*/*/__init__.py"))),
     CLIENT / "_lane",
     ROOT / "protos/sardonyx_wire/http2",
 )

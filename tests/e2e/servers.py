@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counting.counters import Counters
     from sardonyx_server.engine.running.model import Model
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold
     from tests.e2e.messages import Failure

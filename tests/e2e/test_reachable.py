@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from sardonyx_server.errors import Forbidden
-from sardonyx_server.rpc.methods import RPCS, HotPath
-from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES
+from sardonyx_server.rpc.other_rpcs.methods import RPCS, HotPath
+from sardonyx_server.rpc.other_rpcs.reflection import HEALTH_SERVICE, REFLECTION_SERVICES
 from sardonyx_wire.messages import METHODS, SERVICE
 from tests.e2e.messages import failure_of
 from tests.e2e.servers import CALL_TIMEOUT_S, INFER, TRANSPORTS, Server
@@ -41,7 +41,7 @@ class Hook:
         self.allows = False
 
     def __call__(self, method: str, metadata: Sequence[tuple[str, str | bytes]], peer: str) -> None:
-        """See ``rpc.behaviours.Authorise``."""
+        """See ``rpc.other_rpcs.behaviours.Authorise``."""
         assert ("who", "me") in metadata
         assert peer.startswith(("ipv4:", "ipv6:"))
         self.asked.append(method)

@@ -12,22 +12,11 @@ What serves inference:
     answer_limit.py       answers that are too large, on either
     lag.py                how late the lane's thread gets to its events
 
-All other RPCs, which a stock server takes:
+What serves the rest:
 
-    stock_server.py       that server
-    methods.py            which RPCs there are, and what serves each
-    behaviours.py         the way that each call of them goes
-    forwarded.py          who called
-    admin.py              what callers may only do where it is allowed
+    other_rpcs/           each RPC beside inference, on a stock server of grpcio's
+
+For all of them:
+
     status.py             errors -> statuses
-
-    introspection.py      ServerLive, ServerReady, ServerMetadata, ModelReady, ModelMetadata, ModelConfig
-    statistics.py         ModelStatistics
-    model_repository.py   RepositoryIndex, RepositoryModelLoad, RepositoryModelUnload
-    load_parameters.py    the parameters of the last two
-    shared_memory.py      SystemSharedMemory..., CudaSharedMemory...
-    trace_settings.py     TraceSetting
-    log_settings.py       LogSettings
-    health.py             grpc.health.v1
-    reflection.py         reflection
 """

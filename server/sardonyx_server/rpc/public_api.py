@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_server.rpc.forwarded import peer_of
 from sardonyx_server.rpc.listening import cannot_listen
+from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
 from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams, abort
 from sardonyx_server.text import host_and_port
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_wire.framing import Message
 
 __all__ = ["PublicApi", "PublicCall"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_server.rpc.public_api import PublicCall
 
 __all__ = ["MAX_STREAMS", "PublicStreams", "abort"]

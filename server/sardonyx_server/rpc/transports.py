@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_server.settings import Settings
 
 __all__ = ["Transport", "make_transport"]

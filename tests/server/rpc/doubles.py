@@ -15,13 +15,13 @@ from sardonyx_server.engine.models.registry import Registry, State, VersionStatu
 from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter
-from sardonyx_server.rpc.introspection import Introspection, ServerInfo
-from sardonyx_server.rpc.log_settings import LogSettings
-from sardonyx_server.rpc.methods import Published, Services, add_services
-from sardonyx_server.rpc.model_repository import ModelRepository
-from sardonyx_server.rpc.shared_memory import SharedMemory
-from sardonyx_server.rpc.statistics import Statistics
-from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
+from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo
+from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
+from sardonyx_server.rpc.other_rpcs.methods import Published, Services, add_services
+from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
+from sardonyx_server.rpc.other_rpcs.shared_memory import SharedMemory
+from sardonyx_server.rpc.other_rpcs.statistics import Statistics
+from sardonyx_server.rpc.other_rpcs.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import METHODS, ModelConfig
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.engine.regions import NoCuda, no_system_memory
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["FakeLoads", "FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
 

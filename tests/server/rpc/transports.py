@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_server.rpc.behaviours import Authorise
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = [
     "METHOD",

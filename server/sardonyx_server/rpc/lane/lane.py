@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import grpc
 
     from sardonyx_server.engine.statistics import Histogram
-    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Lane", "Limits"]
 

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.rpc.behaviours import Authorise
     from sardonyx_server.rpc.lane.back_door import BackDoor
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.lane import Limits
     from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relays import Relays
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Loop"]
 

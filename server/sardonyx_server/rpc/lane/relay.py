@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.forwarded import PEER_KEY
 from sardonyx_server.rpc.lane.answers import header_frames
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
@@ -17,6 +16,7 @@ from sardonyx_server.rpc.lane.outflow import HeldBytes, Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.lane.stock_reader import StockReader
 from sardonyx_server.rpc.lane.stopped import heard
+from sardonyx_server.rpc.other_rpcs.forwarded import PEER_KEY
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     PREFACE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.rpc.load_parameters import check_unload_parameters, read_load_parameters
+from sardonyx_server.rpc.other_rpcs.load_parameters import check_unload_parameters, read_load_parameters
 from sardonyx_wire.messages import RepositoryModelLoadRequest, RepositoryModelUnloadRequest
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sardonyx_server.errors import InvalidRequest, TryLater
 from sardonyx_server.observe.logs import LogLevels
-from sardonyx_server.rpc.log_settings import LogSettings
+from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
 from sardonyx_wire.messages import LogSettingsRequest
 
 AT_START: dict[str, bool | int | str] = {

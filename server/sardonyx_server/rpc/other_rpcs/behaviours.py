@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest
-from sardonyx_server.rpc.forwarded import peer_of
+from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from sardonyx_server.rpc.health import Health
-    from sardonyx_server.rpc.reflection import Reflection
+    from sardonyx_server.rpc.other_rpcs.health import Health
+    from sardonyx_server.rpc.other_rpcs.reflection import Reflection
 
 __all__ = ["Authorise", "Entry", "Reflect", "Slow", "Unary", "Wait", "Watch"]
 

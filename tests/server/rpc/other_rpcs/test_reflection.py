@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.reflection_pb2 import ExtensionRequest, ServerReflectionRequest, ServerReflectionResponse
 
-from sardonyx_server.rpc.reflection import REFLECTION_SERVICES, SERVICES
+from sardonyx_server.rpc.other_rpcs.reflection import REFLECTION_SERVICES, SERVICES
 from sardonyx_wire.messages import METHODS, ServerLiveRequest
 from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, running
 

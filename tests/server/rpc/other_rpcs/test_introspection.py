@@ -11,9 +11,9 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
-from sardonyx_server.rpc.introspection import EXTENSIONS, ServerInfo, extensions
-from sardonyx_server.rpc.methods import RPCS, HotPath, Served
-from sardonyx_server.rpc.reflection import SERVICES, served_descriptors
+from sardonyx_server.rpc.other_rpcs.introspection import EXTENSIONS, ServerInfo, extensions
+from sardonyx_server.rpc.other_rpcs.methods import RPCS, HotPath, Served
+from sardonyx_server.rpc.other_rpcs.reflection import SERVICES, served_descriptors
 from sardonyx_wire.messages import (
     METHODS,
     ModelConfig,

@@ -9,7 +9,7 @@ import pytest
 from sardonyx_server.engine.counting.sampling import Sampling
 from sardonyx_server.engine.counting.sampling import TraceSettings as Values
 from sardonyx_server.errors import InvalidRequest, NotFound, TryLater
-from sardonyx_server.rpc.trace_settings import Destination, TraceSettings
+from sardonyx_server.rpc.other_rpcs.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import TraceSettingRequest
 from tests.server.engine.traces import KeptTraces
 from tests.server.rpc.doubles import some_registry

@@ -15,15 +15,15 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from sardonyx_server.rpc.behaviours import Authorise, Entry, Reflect, Slow, Unary, Wait, Watch
-from sardonyx_server.rpc.health import Health
-from sardonyx_server.rpc.introspection import Introspection
-from sardonyx_server.rpc.log_settings import LogSettings
-from sardonyx_server.rpc.model_repository import ModelRepository
-from sardonyx_server.rpc.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
-from sardonyx_server.rpc.shared_memory import SharedMemory
-from sardonyx_server.rpc.statistics import Statistics
-from sardonyx_server.rpc.trace_settings import TraceSettings
+from sardonyx_server.rpc.other_rpcs.behaviours import Authorise, Entry, Reflect, Slow, Unary, Wait, Watch
+from sardonyx_server.rpc.other_rpcs.health import Health
+from sardonyx_server.rpc.other_rpcs.introspection import Introspection
+from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
+from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
+from sardonyx_server.rpc.other_rpcs.reflection import HEALTH_SERVICE, REFLECTION_SERVICES, Reflection
+from sardonyx_server.rpc.other_rpcs.shared_memory import SharedMemory
+from sardonyx_server.rpc.other_rpcs.statistics import Statistics
+from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings
 from sardonyx_wire.messages import METHODS, SERVICE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.rpc.admin import require_admin
+from sardonyx_server.rpc.other_rpcs.admin import require_admin
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import LogSettingsResponse
 

@@ -8,7 +8,7 @@ import pytest
 
 from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound, ServerError
-from sardonyx_server.rpc.statistics import Statistics
+from sardonyx_server.rpc.other_rpcs.statistics import Statistics
 from sardonyx_wire.messages import ModelStatisticsRequest
 from tests.server.engine.doubles import doubling, model_of, publish, signature
 

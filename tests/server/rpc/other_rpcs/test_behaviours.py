@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, NotFound
-from sardonyx_server.rpc.behaviours import Wait
+from sardonyx_server.rpc.other_rpcs.behaviours import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable,
 from sardonyx_server.repository.given import given_files, parse_given
 from sardonyx_server.repository.scan import find, scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
-from sardonyx_server.rpc.load_parameters import check_unload_parameters, read_load_parameters
+from sardonyx_server.rpc.other_rpcs.load_parameters import check_unload_parameters, read_load_parameters
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import (
     RepositoryIndexResponse,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.models.registry import Entry, Registry
     from sardonyx_server.repository.spec import GivenConfig
-    from sardonyx_server.rpc.load_parameters import LoadParameters
+    from sardonyx_server.rpc.other_rpcs.load_parameters import LoadParameters
     from sardonyx_wire.messages import (
         RepositoryIndexRequest,
         RepositoryModelLoadRequest,

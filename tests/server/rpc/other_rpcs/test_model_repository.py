@@ -10,7 +10,7 @@ import pytest
 from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotFound
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_server.rpc.model_repository import ModelRepository
+from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
 from sardonyx_wire.messages import (
     RepositoryIndexRequest,
     RepositoryModelLoadRequest,

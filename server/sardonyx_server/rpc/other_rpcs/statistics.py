@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.engine.statistics import snapshot, snapshots
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.rpc.introspection import version_field
+from sardonyx_server.rpc.other_rpcs.introspection import version_field
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import (
     InferBatchStatistics,

@@ -12,8 +12,8 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from sardonyx_server.errors import InvalidRequest, Overloaded, ShuttingDown
-from sardonyx_server.rpc import health as health_module
-from sardonyx_server.rpc.health import Health
+from sardonyx_server.rpc.other_rpcs import health as health_module
+from sardonyx_server.rpc.other_rpcs.health import Health
 from sardonyx_wire.messages import SERVICE, ServerLiveRequest
 from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, running, some_registry
 
