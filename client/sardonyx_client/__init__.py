@@ -33,9 +33,9 @@ from sardonyx_client._errors import (
 from sardonyx_client._options import TLS, Coalesce, Hedge, Retry, Share
 
 if TYPE_CHECKING:
-    from sardonyx_client._async_stream import AsyncStream
     from sardonyx_client._model import AsyncModel, Model
-    from sardonyx_client._stream import Stream
+    from sardonyx_client._streams.async_stream import AsyncStream
+    from sardonyx_client._streams.stream import Stream
     from sardonyx_client._values import (
         CallRecord,
         Duration,
@@ -94,9 +94,9 @@ __all__ = [
 # Named in programs for their types only, and to make these classes takes as long as all the rest; some bring protobuf's
 # reflection with them too: see Client.__init__.
 _LATE: Final = {
-    "sardonyx_client._async_stream": ("AsyncStream",),
+    "sardonyx_client._streams.async_stream": ("AsyncStream",),
     "sardonyx_client._model": ("AsyncModel", "Model"),
-    "sardonyx_client._stream": ("Stream",),
+    "sardonyx_client._streams.stream": ("Stream",),
     "sardonyx_client._values": (
         "CallRecord",
         "Duration",

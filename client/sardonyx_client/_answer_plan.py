@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_client._room import Room
+    from sardonyx_client._regions.room import Room
     from sardonyx_client._values import ParameterValue
     from sardonyx_wire.datatypes import Datatype
     from sardonyx_wire.response_reader import OutputForm, ResponseHeader

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._async_stream import AsyncStream
     from sardonyx_client._model import AsyncModel
     from sardonyx_client._operations import Operation
     from sardonyx_client._options import TLS, Coalesce, Compression, Hedge, Transport
     from sardonyx_client._readiness import AsyncReadiness
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
-    from sardonyx_client._sharer import AsyncSharer
+    from sardonyx_client._sharing.sharer import AsyncSharer
+    from sardonyx_client._streams.async_stream import AsyncStream
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
     from sardonyx_wire.messages import ModelConfig
@@ -58,12 +58,12 @@ class AsyncClient:
         # Late for the reason given in _client.py.
         from sardonyx_client import _operations
         from sardonyx_client._async_infer_calls import AsyncInferCalls
-        from sardonyx_client._async_sender import AsyncSender
         from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
-        from sardonyx_client._nearness import is_near
-        from sardonyx_client._sharer import AsyncSharer
-        from sardonyx_client._sharing import Sharing
+        from sardonyx_client._sending.async_sender import AsyncSender
+        from sardonyx_client._sharing.nearness import is_near
+        from sardonyx_client._sharing.rules import Sharing
+        from sardonyx_client._sharing.sharer import AsyncSharer
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(
@@ -160,7 +160,7 @@ class AsyncClient:
 
     def stream(self, *, timeout_s: Timeout = None) -> AsyncStream:
         """See :meth:`Client.stream`."""
-        from sardonyx_client._async_stream import AsyncStream
+        from sardonyx_client._streams.async_stream import AsyncStream
 
         return AsyncStream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
 

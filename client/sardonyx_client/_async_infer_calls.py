@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._async_coalescer import AsyncCoalescer
-    from sardonyx_client._async_sender import AsyncSender
-    from sardonyx_client._coalesce import Request
+    from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
+    from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core, Encoded
     from sardonyx_client._options import Coalesce
-    from sardonyx_client._sharer import AsyncSharer
+    from sardonyx_client._sending.async_sender import AsyncSender
+    from sardonyx_client._sharing.sharer import AsyncSharer
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 
@@ -42,7 +42,7 @@ class AsyncInferCalls:
         self._sharer = sharer
         self._coalescer: AsyncCoalescer | None = None
         if coalesce is not None:
-            from sardonyx_client._async_coalescer import AsyncCoalescer
+            from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
 
             self._coalescer = AsyncCoalescer(coalesce, self._joined)
 

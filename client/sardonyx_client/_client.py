@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sardonyx_client._readiness import Readiness
     from sardonyx_client._repository import Repository
     from sardonyx_client._shared_memory import SharedMemory
-    from sardonyx_client._sharer import Sharer
-    from sardonyx_client._stream import Stream
+    from sardonyx_client._sharing.sharer import Sharer
+    from sardonyx_client._streams.stream import Stream
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
     from sardonyx_wire.messages import ModelConfig
@@ -83,10 +83,10 @@ class Client:
         from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
         from sardonyx_client._infer_calls import InferCalls
-        from sardonyx_client._nearness import is_near
-        from sardonyx_client._sender import Sender
-        from sardonyx_client._sharer import Sharer
-        from sardonyx_client._sharing import Sharing
+        from sardonyx_client._sending.sender import Sender
+        from sardonyx_client._sharing.nearness import is_near
+        from sardonyx_client._sharing.rules import Sharing
+        from sardonyx_client._sharing.sharer import Sharer
 
         def connect(retry: Retry | None) -> Connection:
             return Connection.to(
@@ -221,7 +221,7 @@ class Client:
         Args:
             timeout_s: For the whole stream.
         """
-        from sardonyx_client._stream import Stream
+        from sardonyx_client._streams.stream import Stream
 
         return Stream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._coalesce import Request
+from sardonyx_client._coalescing.rules import Request
 from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
 from sardonyx_client._inference import InferenceCodec
 from sardonyx_client._timeout import check_default, seconds_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import grpc
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Forms, Joinable
-    from sardonyx_client._room import Room
+    from sardonyx_client._coalescing.rules import Forms, Joinable
+    from sardonyx_client._regions.room import Room
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Request
-    from sardonyx_client._coalescer import Coalescer
+    from sardonyx_client._coalescing.coalescer import Coalescer
+    from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core, Encoded
     from sardonyx_client._options import Coalesce
-    from sardonyx_client._sender import Sender
-    from sardonyx_client._sharer import Sharer
+    from sardonyx_client._sending.sender import Sender
+    from sardonyx_client._sharing.sharer import Sharer
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ParameterValue, Result
 
@@ -42,7 +42,7 @@ class InferCalls:
         self._sharer = sharer
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
-            from sardonyx_client._coalescer import Coalescer
+            from sardonyx_client._coalescing.coalescer import Coalescer
 
             self._coalescer = Coalescer(coalesce, self._joined)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_client._room import Room
+    from sardonyx_client._regions.room import Room
     from sardonyx_client._values import ParameterValue, Timings
 
 __all__ = ["InferenceCodec", "to_array"]

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from sardonyx_client import InvalidArgument
-from sardonyx_client._coalesce import Forms, join
+from sardonyx_client._coalescing.rules import Forms, join
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_client._coalesce import Joinable
+    from sardonyx_client._coalescing.rules import Joinable
 
 MAX_ROWS = 8
 

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from sardonyx_client import Hedge, InvalidArgument, Unavailable
-from sardonyx_client._hedging import Delays
+from sardonyx_client._sending.hedging import Delays
 from tests.client.servers import TinyServer
 from tests.client.test_client import echo, refuse
 from tests.client.test_twins import make

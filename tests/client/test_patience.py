@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from sardonyx_client._patience import Patience
+from sardonyx_client._coalescing.patience import Patience
 
 
 class Caller:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from sardonyx_client import Client, DeadlineExceeded, InvalidArgument, Share, Unavailable
-from sardonyx_client._agreement import EXTENSION, patience_s
 from sardonyx_client._core import Core
-from sardonyx_client._nearness import is_near
-from sardonyx_client._region_pool import RegionPool, Use
-from sardonyx_client._shared_region import SharedRegion, remove_leftovers
-from sardonyx_client._sharing import Sharing
+from sardonyx_client._regions.region_pool import RegionPool, Use
+from sardonyx_client._regions.shared_region import SharedRegion, remove_leftovers
+from sardonyx_client._sharing.agreement import EXTENSION, patience_s
+from sardonyx_client._sharing.nearness import is_near
+from sardonyx_client._sharing.rules import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer
 from tests.client.test_client import echo, refuse, say

@@ -22,12 +22,12 @@ from sardonyx_client import (
     NotFound,
     Unavailable,
 )
-from sardonyx_client._async_stream import AsyncStream
 from sardonyx_client._model import AsyncModel, Model
 from sardonyx_client._options import Transport
 from sardonyx_client._repository import AsyncRepository, Repository
 from sardonyx_client._shared_memory import AsyncSharedMemory, SharedMemory
-from sardonyx_client._stream import Stream
+from sardonyx_client._streams.async_stream import AsyncStream
+from sardonyx_client._streams.stream import Stream
 from sardonyx_client._timeout import CLIENT_DEFAULT
 from sardonyx_wire.messages import (
     ModelInferRequest,

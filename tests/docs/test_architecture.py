@@ -20,7 +20,7 @@ PACKAGES: Final = (
     SERVER,
     *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "runtime")),
     *(path.parent for path in sorted(SERVER.glob("*/*/__init__.py"))),
-    CLIENT / "_lane",
+    *(path.parent for path in sorted(CLIENT.glob("_*/__init__.py"))),
     ROOT / "protos/sardonyx_wire/http2",
 )
 

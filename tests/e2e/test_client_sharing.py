@@ -230,7 +230,7 @@ sys.stdin.read()
 
 PUBLISHES = """
 import os, signal
-from sardonyx_client._shared_region import SharedRegion
+from sardonyx_client._regions.shared_region import SharedRegion
 region = SharedRegion(100_000)
 region.publish()
 print(region.name, flush=True)

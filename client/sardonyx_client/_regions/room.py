@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sardonyx_client._shared_region import SharedRegion
+    from sardonyx_client._regions.shared_region import SharedRegion
 
 __all__ = ["Room", "aligned"]
 

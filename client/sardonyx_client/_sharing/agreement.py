@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sardonyx_client._region_pool import RegionPool, Use
-    from sardonyx_client._shared_region import SharedRegion
+    from sardonyx_client._regions.region_pool import RegionPool, Use
+    from sardonyx_client._regions.shared_region import SharedRegion
 
     # A call, answered by its bytes or its ClientError (within patience_s, but for the inference); or seconds to wait.
     Step = Operation[Any] | float
@@ -94,8 +94,8 @@ class Agreement:
         # Threads may make their first calls at once, and what a second pool holds nobody would let go of.
         with self._making:
             if self._pool is None:
-                from sardonyx_client._region_pool import RegionPool
-                from sardonyx_client._shared_region import remove_leftovers
+                from sardonyx_client._regions.region_pool import RegionPool
+                from sardonyx_client._regions.shared_region import remove_leftovers
 
                 remove_leftovers()
                 self._pool = RegionPool(self._most_bytes)

@@ -1,4 +1,4 @@
-"""Calls on the lane or on a channel of grpc.aio: the twin of _sender.py."""
+"""Calls on the lane or on a channel of grpc.aio: the twin of sender.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from sardonyx_client._hedging import Delays
 from sardonyx_client._operations import PATHS
+from sardonyx_client._sending.hedging import Delays
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

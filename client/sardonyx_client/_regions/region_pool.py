@@ -16,7 +16,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from sardonyx_client._shared_region import SharedRegion
+from sardonyx_client._regions.shared_region import SharedRegion
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Joins concurrent calls of threads. See _coalesce.py for what joins, _async_coalescer.py for the twin of event loops.
+"""Joins concurrent calls of threads. See rules.py for what joins, async_coalescer.py for the twin of event loops.
 
 No thread of its own: of the callers that wait, one leads. It sends the joined request and hands out the parts; then
 the first of those that came meanwhile leads.
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sardonyx_client._coalesce import BLAMED_ON_ONE, Forms, Group, cut, join
+from sardonyx_client._coalescing.rules import BLAMED_ON_ONE, Forms, Group, cut, join
 from sardonyx_client._errors import Cancelled, ClientError, DeadlineExceeded, copy_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Form, Joinable, Request
+    from sardonyx_client._coalescing.rules import Form, Joinable, Request
     from sardonyx_client._options import Coalesce
     from sardonyx_client._values import Result
 

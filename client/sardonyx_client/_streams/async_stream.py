@@ -1,4 +1,4 @@
-"""A stream of inference requests and results, asynchronous. See _stream.py for its twin."""
+"""A stream of inference requests and results, asynchronous. See stream.py for its twin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from sardonyx_client._errors import ClientClosed
-from sardonyx_client._stream_codec import decode_stream_answer
+from sardonyx_client._streams.codec import decode_stream_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Joins concurrent calls of an event loop. See _coalesce.py for what joins, _coalescer.py for the twin of threads."""
+"""Joins concurrent calls of an event loop. See rules.py for what joins, coalescer.py for the twin of threads."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from sardonyx_client._coalesce import BLAMED_ON_ONE, Forms, Group, cut, join
+from sardonyx_client._coalescing.patience import Patience
+from sardonyx_client._coalescing.rules import BLAMED_ON_ONE, Forms, Group, cut, join
 from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
-from sardonyx_client._patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalesce import Form, Joinable, Request
+    from sardonyx_client._coalescing.rules import Form, Joinable, Request
     from sardonyx_client._options import Coalesce
     from sardonyx_client._values import Result
 

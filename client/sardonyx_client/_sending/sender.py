@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from sardonyx_client._hedging import Delays
 from sardonyx_client._operations import PATHS
+from sardonyx_client._sending.hedging import Delays
 
 if TYPE_CHECKING:
     from sardonyx_client._connection import Connection

@@ -1,4 +1,4 @@
-"""Takes the steps of _sharing.py on a connection: for threads, and for asyncio."""
+"""Takes the steps of rules.py on a connection: for threads, and for asyncio."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from sardonyx_client._agreement import patience_s
 from sardonyx_client._errors import ClientError
 from sardonyx_client._operations import Operation
+from sardonyx_client._sharing.agreement import patience_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._async_sender import AsyncSender
-    from sardonyx_client._coalesce import Request
-    from sardonyx_client._sender import Sender
-    from sardonyx_client._sharing import Sharing
+    from sardonyx_client._coalescing.rules import Request
+    from sardonyx_client._sending.async_sender import AsyncSender
+    from sardonyx_client._sending.sender import Sender
+    from sardonyx_client._sharing.rules import Sharing
     from sardonyx_client._timeout import Deadline
     from sardonyx_client._values import Result
 

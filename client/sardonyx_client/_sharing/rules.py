@@ -1,7 +1,7 @@
 """When large tensors go through shared memory, and the steps of a call that does. No I/O: a front does each step.
 
 Whatever goes wrong with the memory, the call is made again with its tensors in the message, so callers see no
-difference but in time. What the server must agree to is in ``_agreement.py``.
+difference but in time. What the server must agree to is in ``agreement.py``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sardonyx_client._agreement import Agreement
 from sardonyx_client._errors import InvalidArgument, NotFound, PermissionDenied, Unavailable, Unimplemented
 from sardonyx_client._operations import Operation
-from sardonyx_client._room import Room, aligned
+from sardonyx_client._regions.room import Room, aligned
+from sardonyx_client._sharing.agreement import Agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from sardonyx_client._agreement import Step
-    from sardonyx_client._coalesce import Request
+    from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core
     from sardonyx_client._options import Retry, Share
-    from sardonyx_client._shared_region import SharedRegion
+    from sardonyx_client._regions.shared_region import SharedRegion
+    from sardonyx_client._sharing.agreement import Step
     from sardonyx_client._values import Result
 
     Steps = Generator[Step, Any, Result | None]

@@ -1,0 +1,8 @@
+"""Streams of inference requests and their results.
+
+stream.py        for threads
+async_stream.py  for an event loop
+codec.py         what goes over them; no I/O
+"""
+
+__all__: list[str] = []
