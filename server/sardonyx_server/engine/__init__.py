@@ -9,7 +9,7 @@ The seams:
 
 A request, in this order:
 
-    intake.py          bytes -> the model's queue, or why not
+    intake.py          bytes -> the model's queue, or why not; which model, models/registry.py knows
     requests/          one request against its model: what it asks for, and how its answer looks
     shared_memory/     memory that clients share, where inputs are read and outputs written
     response_cache/    equal requests answered by one run, for models that ask for that
