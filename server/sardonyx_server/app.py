@@ -116,7 +116,7 @@ class App:
             probe_budget_s=settings.probe_budget_s,
             max_batch_rows=settings.max_batch_rows,
             kept=None if settings.cache_bytes is None else ResponseCache(settings.cache_bytes),
-            later=self._transport.later,
+            lane=self._transport.thread,
             on_runner_lost=self._lost,
         )
         self._lifecycle = Lifecycle(

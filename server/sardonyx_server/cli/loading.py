@@ -14,6 +14,7 @@ from sardonyx_server.cli.views import ModelView, view_of_model
 from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
+    from sardonyx_server.engine.running.model import Model
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
 __all__ = ["existing", "open_model", "require_models", "scan_paths"]
@@ -107,7 +108,7 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
         total_queue_bytes=settings.max_queue_bytes,
         probe_budget_s=settings.probe_budget_s,
         max_batch_rows=settings.max_batch_rows,
-        later=_at_once,
+        lane=_NoLane(),
         on_runner_lost=lambda _error: None,
     )
     model = loader.load(spec, version, lambda _state: None)
@@ -118,6 +119,12 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
         model.drain(timeout_s=5.0)
 
 
-def _at_once(task: Callable[[], None]) -> None:
+class _NoLane:
     """What stands in for the lane where none is: a model may be found to run inline all the same."""
-    task()
+
+    def later(self, task: Callable[[], None], /) -> None:
+        """At once."""
+        task()
+
+    def offer(self, model: Model, /) -> None:
+        """Nobody asks anything of the model."""

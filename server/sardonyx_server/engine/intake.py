@@ -13,6 +13,8 @@ from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.engine.counting.tracing import Trace, Tracer
     from sardonyx_server.engine.models.registry import Registry
@@ -24,6 +26,8 @@ __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
 _LOOK_UPS: Final = 3
+# Since when no other model must have been asked.
+_ALONE_S: Final = 0.1
 
 
 class Intake:
@@ -34,9 +38,13 @@ class Intake:
         find_region: Finds the regions of shared memory that requests name.
         tracer: Who chooses the requests that are traced; None chooses none.
         transport: What brings the requests, for their traces.
+        clock: ``time.monotonic``.
     """
 
-    __slots__ = ("_find_region", "_given_inline", "_given_runners", "_reader", "_registry", "_tracer", "_transport")
+    __slots__ = (
+        *("_registry", "_find_region", "_tracer", "_transport", "_clock", "_reader"),
+        *("_given", "_here", "_only", "_since_s"),
+    )
 
     def __init__(
         self,
@@ -45,14 +53,20 @@ class Intake:
         find_region: FindRegion = shared_memory_is_off,
         tracer: Tracer | None = None,
         transport: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._find_region = find_region
         self._tracer: Tracer = tracer or NoTracing()
         self._transport = transport
         self._reader = RequestReader()
-        self._given_inline: dict[Model, None] = {}
-        self._given_runners: dict[Model, None] = {}
+        self._clock = clock
+        # Models that were given requests since the last time; and those whose requests this thread is to run.
+        self._given: dict[Model, None] = {}
+        self._here: list[Model] = []
+        # The one that alone is asked, and since when.
+        self._only: Model | None = None
+        self._since_s = 0.0
 
     def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None) -> None:
         """Take one request in. Never blocks and never raises; the call is answered now or later, once.
@@ -86,18 +100,46 @@ class Intake:
 
     def run_waiting(self) -> None:
         """Set the models to work on what they were given since the last time. Blocks while inline models run."""
-        given = self._given_runners
+        if self._given:
+            self.wake()
+        here = self._here
+        while here:
+            here.pop().run_waiting()
+
+    def wake(self) -> None:
+        """Wake the runners of models that were given something. Never blocks.
+
+        The first part of :meth:`run_waiting`, for who has something to do in between. What is little is left to the
+        second part, where no other model is asked these days: else its callers would wait for the run.
+        """
+        given = self._given
+        lends = self._is_only_one()
         while given:
-            given.popitem()[0].queue.wake()
-        given = self._given_inline
-        while given:
-            given.popitem()[0].run_waiting()
+            model, _ = given.popitem()
+            if model.inline or (lends and model.queue.lends()):
+                self._here.append(model)
+            else:
+                model.queue.wake()
+
+    def offer(self, model: Model) -> None:
+        """Look at what waits for a model at the next :meth:`run_waiting`: its runners have left that to this thread."""
+        self._given[model] = None
 
     def begin(self) -> None:
         """Wake runners whose model has been given enough for a batch already, although more may come. Never blocks."""
-        for model in [model for model in self._given_runners if model.has_enough]:
-            del self._given_runners[model]
+        for model in [model for model in self._given if model.has_enough and not model.inline]:
+            del self._given[model]
             model.queue.wake()
+
+    def _is_only_one(self) -> bool:
+        """Whether what was given is for one model with runners, and has been for some time."""
+        only, now_s = next(iter(self._given), None), self._clock()
+        if len(self._given) > 1 or only is None or only.inline:
+            self._only = None
+            return False
+        if only is not self._only:
+            self._only, self._since_s = only, now_s
+        return now_s - self._since_s >= _ALONE_S
 
     def _submit(
         self,
@@ -115,13 +157,10 @@ class Intake:
             model = self._registry.find(header.route)
             try:
                 plan, tensors = model.signature.check(header, payloads, self._find_region)
-                if model.inline:
-                    self._given_inline[model] = None
-                else:
-                    self._given_runners[model] = None
-                    if not watched:
-                        call.watch()
-                        watched = True
+                self._given[model] = None
+                if not model.inline and not watched:
+                    call.watch()
+                    watched = True
                 # What was read from shared memory waits in memory as the message does.
                 model.submit(call, plan, tensors, id_field, message_bytes + plan.region_bytes, received_s, trace)
             except Exception as error:  # noqa: BLE001  # likewise

@@ -48,7 +48,7 @@ class PublicApi:
     """
 
     name = "grpcio"
-    later = None
+    thread = None
     lag = None
 
     def __init__(

@@ -13,6 +13,7 @@ from sardonyx_server.rpc.lane.lane import Lane, Limits
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call, Refused
+    from sardonyx_server.engine.running.model import Model
 
 __all__ = ["self_check"]
 
@@ -92,8 +93,14 @@ class _Echoes:
         """Say why not."""
         call.fail(error)
 
+    def offer(self, model: Model, /) -> None:
+        """There are no models."""
+
     def begin(self) -> None:
         """Nothing waits."""
+
+    def wake(self) -> None:
+        """Likewise."""
 
     def run_waiting(self) -> None:
         """Likewise."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.failures import Failures
+from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
 from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
 from sardonyx_server.engine.requests.parameters import RequestParameters
@@ -360,7 +362,7 @@ def facts(*, runners: int = 0, config: ModelConfig | None = None) -> ModelFacts:
     )
 
 
-def model_of(
+def model_of(  # noqa: PLR0913 -- a test says what it is about
     session: Session | FakeSession,
     *,
     of: Signature | None = None,
@@ -370,6 +372,7 @@ def model_of(
     budget: ByteBudget | None = None,
     kept: ResponseCache | None = None,
     lost: list[Exception] | None = None,
+    lane: HandLane | None = None,
 ) -> Model:
     """Model 'm' on that session; inline where it has no runners, with a cache where one is given. Not started."""
     return Model(
@@ -379,7 +382,7 @@ def model_of(
         policy=batching or policy(),
         budget=budget or ByteBudget(10**6),
         facts=facts(runners=runners),
-        later=None,
+        lane=lane,
         kept=kept,
         on_runner_lost=([] if lost is None else lost).append,
     )
@@ -400,6 +403,36 @@ def new_counters() -> Counters:
     return Counters(Failures())
 
 
-def at_once(task: Callable[[], None]) -> None:
+class HandLane:
+    """A lane whose thread is the test's: it does what it has been given when it is told to.
+
+    Attributes:
+        offered: Models to look at.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: deque[Callable[[], None]] = deque()
+        self.offered: deque[Model] = deque()
+
+    def later(self, task: Callable[[], None], /) -> None:
+        """Keep it."""
+        self._tasks.append(task)
+
+    def offer(self, model: Model, /) -> None:
+        """Keep it."""
+        self.offered.append(model)
+
+    def work(self, intake: Intake | None = None) -> None:
+        """Do the tasks, and have an intake look at what was offered."""
+        while self._tasks:
+            self._tasks.popleft()()
+        while intake is not None and self.offered:
+            intake.offer(self.offered.popleft())
+
+
+class PromptLane(HandLane):
     """A lane that does each task as it comes."""
-    task()
+
+    def later(self, task: Callable[[], None], /) -> None:
+        """Do it."""
+        task()

@@ -21,6 +21,8 @@ from sardonyx_server.errors import (
 from tests.server.engine.doubles import (
     FakeCall,
     FakeSession,
+    HandClock,
+    HandLane,
     doubling,
     message,
     model_of,
@@ -41,6 +43,12 @@ def served(model: Model) -> tuple[Intake, Registry]:
     registry = Registry()
     publish(registry, model)
     return Intake(registry), registry
+
+
+def lent() -> tuple[Model, FakeSession]:
+    """A model with a runner, which is not started, and whose batches of up to 8 rows are for the lane."""
+    session = doubling()
+    return model_of(session, runners=1, lane=HandLane(), batching=policy(max_rows=16, lane_rows=8)), session
 
 
 class SwappingRegistry(Registry):
@@ -77,6 +85,64 @@ def test_requests_of_an_inline_model_run_together_when_all_are_read() -> None:
     assert [call.arrays[0].tolist() for call in calls] == [(rows_of(0, 2) * 2).tolist()] * 2
     intake.run_waiting()
     assert len(session.runs) == 1
+
+
+def test_what_is_little_runs_here_once_no_other_model_has_been_asked_for_a_while() -> None:
+    """Before that the runner is woken for it."""
+    clock = HandClock()
+    model, session = lent()
+    registry = Registry()
+    publish(registry, model)
+    intake = Intake(registry, clock=clock)
+    first, second = FakeCall(), FakeCall()
+    intake.accept(bytes_of(), first)
+    intake.run_waiting()
+    assert not session.runs
+    assert model.queue.take(wait=True) is not None
+    assert not model.queue.took(0.1)
+    clock.now_s += 1.0
+    intake.accept(bytes_of(), second)
+    intake.wake()
+    assert not session.runs
+    intake.run_waiting()
+    assert len(session.runs) == 1
+    assert second.answers == 1
+
+
+@pytest.mark.parametrize("runners", [0, 1])
+def test_what_is_little_is_for_runners_where_other_models_are_asked(runners: int) -> None:
+    """Whether these run here or not, their callers do not wait for it."""
+    clock = HandClock()
+    model, session = lent()
+    other = model_of(doubling(), of=signature(name="other"), runners=runners)
+    registry = Registry()
+    publish(registry, model)
+    publish(registry, other, name="other")
+    intake = Intake(registry, clock=clock)
+    asked = [bytes_of(), bytes_of(model="other")]
+    for request in (asked[:1], asked, asked[1:], asked[:1]):
+        for each in request:
+            intake.accept(each, FakeCall())
+        intake.run_waiting()
+        clock.now_s += 1.0
+    assert not session.runs
+
+
+def test_what_runners_have_left_is_looked_at() -> None:
+    """As if requests had come."""
+    clock = HandClock()
+    model, session = lent()
+    registry = Registry()
+    publish(registry, model)
+    intake = Intake(registry, clock=clock)
+    intake.offer(model)
+    intake.run_waiting()
+    clock.now_s += 1.0
+    call = FakeCall()
+    Intake(registry).accept(bytes_of(), call)
+    intake.offer(model)
+    intake.run_waiting()
+    assert (len(session.runs), call.answers) == (1, 1)
 
 
 def test_the_answer_has_the_id_and_the_version_that_ran() -> None:

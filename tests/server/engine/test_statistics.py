@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from tests.server.engine.doubles import (
     Array,
     FakeCall,
     FakeSession,
+    HandLane,
     doubling,
     facts,
     message,
@@ -332,7 +332,7 @@ class TestThreads:
 
     def test_answers_that_the_lane_sends_count_as_all_others(self) -> None:
         """The run is the runner's, the answers are the lane's."""
-        tasks: deque[Callable[[], None]] = deque()
+        lane = HandLane()
         lost: list[Exception] = []
         model = Model(
             signature=signature(),
@@ -340,7 +340,7 @@ class TestThreads:
             policy=policy(),
             budget=ByteBudget(10**6),
             facts=facts(runners=1),
-            later=tasks.append,
+            lane=lane,
             on_runner_lost=lost.append,
         )
         serving = Serving(model)
@@ -351,8 +351,7 @@ class TestThreads:
         # The last thing that the runner does before it ends.
         assert model.drain(PATIENCE_S)
         assert snapshot(model).success.count == 0
-        while tasks:
-            tasks.popleft()()
+        lane.work()
         now = serving.statistics
         assert (now.success.count, now.inference_count, now.execution_count, sizes(now)) == (3, 6, 1, {6: 1})
         assert parts_ns(now) == pytest.approx(now.success.ns, abs=10)
@@ -383,7 +382,7 @@ class TestThreads:
         model = model_of(doubling(), runners=3)
         model.counters[0].closed("full")
         model.counters[2].closed("full")
-        for index, counters in enumerate(model.counters):
+        for index, counters in enumerate(model.counters[:3]):
             counters.ran(4, 2, input_s=0.001, infer_s=0.002, unix_s=1000.0 + index)
             counters.answered(2, arrived_s=0.0, began_s=0.5, ran_s=0.503, now_s=0.504, streamed=False)
         now = snapshot(model)

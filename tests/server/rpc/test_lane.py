@@ -46,6 +46,9 @@ class InlineIntake:
         """Note how much there was so far."""
         self.steps.append(len(self._waiting))
 
+    def wake(self) -> None:
+        """Nobody sleeps."""
+
     def run_waiting(self) -> None:
         """Answer all that waits."""
         if not self._waiting:
@@ -109,6 +112,9 @@ def test_a_failure_of_the_loop_itself_is_told(caplog: pytest.LogCaptureFixture) 
         def accept(self, message: bytes, call: Call, received_s: float) -> None:
             raise RuntimeError("broken")
 
+        def wake(self) -> None:
+            pass
+
         def run_waiting(self) -> None:
             pass
 
@@ -169,7 +175,7 @@ def test_a_lane_that_looks_before_it_sleeps_misses_nothing() -> None:
         for round_ in range(3):
             assert [transport.send(b"%d" % k).result() for k in range(100)] == [b"%d" % k for k in range(100)]
             done = threading.Event()
-            lane.later(done.set)
+            lane.thread.later(done.set)
             assert done.wait(BOUND_S), round_
 
 
@@ -180,7 +186,7 @@ def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
         ran: list[str] = []
         sent = transport.send()
         _, call = transport.calls.take()
-        lane.later(lambda: ran.append(threading.current_thread().name))
+        lane.thread.later(lambda: ran.append(threading.current_thread().name))
         call.reply(b"")
         sent.result()
         assert lane.wait_idle(BOUND_S)
@@ -255,7 +261,7 @@ def test_an_answer_on_a_stream_that_cannot_send_wakes_the_lane_all_the_same() ->
         with conversing(transport) as stream:
             stream.send(b"", b"")
             (_, first), (_, second) = transport.calls.take(), transport.calls.take()
-            lane.later(ran.set)
+            lane.thread.later(ran.set)
             second.reply(b"")
             assert ran.wait(BOUND_S)
             first.reply(b"")

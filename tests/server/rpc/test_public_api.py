@@ -19,7 +19,7 @@ def test_it_says_what_it_is() -> None:
     """So that the log and the engine know: there is no thread of the transport's to run models or hand answers to."""
     with opened("grpcio") as transport:
         assert transport.serving.name == "grpcio"
-        assert transport.serving.later is None
+        assert transport.serving.thread is None
         assert transport.serving.open_calls == 0
 
 

@@ -85,6 +85,9 @@ class Calls:
         self.refused.append(error)
         call.fail(error)
 
+    def wake(self) -> None:
+        """See ``engine.intake.Intake``."""
+
     def run_waiting(self) -> None:
         """See ``engine.intake.Intake``."""
 

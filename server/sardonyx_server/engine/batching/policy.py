@@ -61,6 +61,7 @@ class BatchPolicy:
         piece_rows: Rows of a batch as long as one batch could take all that waits: then a runner works in pieces, of
             which the last is sent and the next received while one runs. The queue takes full batches from a backlog.
         joins: Whether requests of several callers share a run.
+        lane_rows: Rows up to which a batch is one for the lane itself, as long as no runner is at work; 0 = none is.
         widens: Whether requests that come one by one have all cores, so that nothing else runs meanwhile.
         preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
         max_delay_s: How long a batch below its preferred size may wait for more; 0 never waits.
@@ -75,6 +76,7 @@ class BatchPolicy:
     max_rows: int
     piece_rows: int
     joins: bool
+    lane_rows: int = 0
     widens: bool = False
     preferred_rows: tuple[int, ...] = ()
     max_delay_s: float = 0.0

@@ -91,7 +91,7 @@ class BatchQueue:
         self._changed = threading.Condition(self._lock)
         self._run_times = RunTimes()
         self._idle = 0
-        self._under_way = UnderWay()
+        self._under_way = UnderWay(lane_rows=policy.lane_rows, widens=policy.widens)
         self._closed = False
         # Whether the thread that puts is still reading requests of the same burst.
         self._more_comes = False
@@ -149,6 +149,7 @@ class BatchQueue:
             self._append(level, jobs, first.arrived_s, first.arrived_s + level.policy.wait_s(plan.timeout_s))
             self.rows += sum(job.rows for job in jobs)
             self.message_bytes += size
+            self._under_way.hand_over()
             self._changed.notify(len(jobs))
 
     def wake(self) -> None:
@@ -158,9 +159,21 @@ class BatchQueue:
         interpreter with the thread that is still reading the others.
         """
         with self._lock:
+            self._wake()
+
+    def lends(self) -> bool:
+        """Whether what waits is for the lane itself: it is little, and no runner is at work. See :meth:`lend`."""
+        with self._lock:
+            return self._is_for_lane
+
+    def lend(self) -> Batch | None:
+        """A batch for the lane's thread, where what waits is for the lane; else None, and runners are woken."""
+        with self._lock:
+            if not self._is_for_lane:
+                self._wake()
+                return None
             self._more_comes = False
-            if self._idle and self.rows and not self._under_way.is_wide:
-                self._changed.notify(self.rows)
+        return self.take(wait=False)
 
     def take(self, *, wait: bool) -> Batch | None:
         """Take what shall run next.
@@ -174,14 +187,12 @@ class BatchQueue:
         while True:
             dropped: list[tuple[Job, ServerError]] = []
             with self._lock:
-                if self._under_way.is_wide or (
-                    wait and self._more_comes and self.rows < self._policy.piece_rows and not self._closed
-                ):
+                if self._under_way.is_wide or (wait and self._is_not_for_runners):
                     batch, wait_s = None, None
                 else:
                     batch, wait_s = self._cut(self._clock(), dropped)
-                if batch is not None and self._policy.widens:
-                    self._under_way.begun(batch, self.rows)
+                if batch is not None:
+                    self._under_way.begun(batch, self.rows, on_lane=not wait)
                 if batch is None and not dropped and wait_s != 0.0:
                     if not wait or (self._closed and not self.rows):
                         return None
@@ -193,13 +204,17 @@ class BatchQueue:
             if batch is not None:
                 return batch
 
-    def took(self, seconds: float) -> None:
-        """A batch that was taken here is over, after so long: what cannot be ready by its deadline is not given out."""
+    def took(self, seconds: float) -> bool:
+        """A batch that was taken here is over, after so long: what cannot be ready by its deadline is not given out.
+
+        Returns:
+            Whether what waits now is left to the lane, which does not know that yet.
+        """
         with self._lock:
             now = self._clock()
             self._run_times.took(seconds, now)
-            if self._policy.widens:
-                self._over(now)
+            self._over(now)
+            return self._is_for_lane and not self._more_comes
 
     def close(self) -> None:
         """Admit nothing more; what waits is still given out, without delay."""
@@ -220,6 +235,25 @@ class BatchQueue:
             self._changed.notify_all()
         for job in jobs:
             job.fail(error, self._failures)
+
+    @property
+    def _is_for_lane(self) -> bool:
+        """Whether what waits is the lane's to run. Has the lock."""
+        return not self._closed and self._under_way.leaves_to_lane(self.rows)
+
+    @property
+    def _is_not_for_runners(self) -> bool:
+        """Whether runners are to wait: for more that comes with it, or since it is the lane's. Has the lock."""
+        more_comes = self._more_comes and self.rows < self._policy.piece_rows and not self._closed
+        return more_comes or self._is_for_lane
+
+    def _wake(self) -> None:
+        """Leave what waits to runners. Has the lock."""
+        self._more_comes = False
+        if self.rows:
+            self._under_way.hand_over()
+            if self._idle and not self._under_way.is_wide:
+                self._changed.notify(self.rows)
 
     def _over(self, now: float) -> None:
         """A batch is over, where some have all cores. Has the lock."""
@@ -301,7 +335,7 @@ class BatchQueue:
         if not policy.max_delay_s and not policy.preferred_rows:
             if self.rows <= limit:
                 limit = policy.piece_rows
-            if self._idle:
+            if self._idle and not self._is_for_lane:
                 # Other runners are free: leave them their share, since they would stand idle otherwise.
                 share = -(-self.rows // (self._idle + 1))
                 if share < limit:

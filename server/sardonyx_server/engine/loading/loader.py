@@ -34,6 +34,7 @@ from sardonyx_server.repository.graph import GraphsByContent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sardonyx_server.engine.call import LaneThread
     from sardonyx_server.engine.loading.opening import Runtime
     from sardonyx_server.engine.measuring.verdict import Verdict
     from sardonyx_server.engine.response_cache.cache import ResponseCache
@@ -59,7 +60,7 @@ class Loader:
         probe_budget_s: Time to spend on each of the two measurements of a model.
         max_batch_rows: Cap of the batch size that is chosen by measurement.
         kept: Where answers are kept, for models whose config asks for that; None: nowhere.
-        later: Has a task run on the lane's thread; None where there is no lane, and so no inline models.
+        lane: The lane's thread; None where there is no lane, and so no inline models.
         on_runner_lost: Told of a runner's loop that failed, which is a bug.
     """
 
@@ -73,7 +74,7 @@ class Loader:
         probe_budget_s: float,
         max_batch_rows: int,
         kept: ResponseCache | None = None,
-        later: Callable[[Callable[[], None]], None] | None,
+        lane: LaneThread | None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
         self._runtime = runtime
@@ -83,7 +84,7 @@ class Loader:
         self._probe_budget_s = probe_budget_s
         self._max_batch_rows = max_batch_rows
         self._kept = kept
-        self._later = later
+        self._lane = lane
         self._on_runner_lost = on_runner_lost
         self._findings = FindingsByContent()
         self._graphs = GraphsByContent()
@@ -118,7 +119,7 @@ class Loader:
             tell(State.WARMING)
             found = self._probed(opening, first) if known is None else known.verdict
             verdict = opening.confirmed(found)
-            if self._later is not None and self._runtime.cores == 1 and opening.on_cpu and not verdict.guessed:
+            if self._lane is not None and self._runtime.cores == 1 and opening.on_cpu and not verdict.guessed:
                 verdict = verdict.within(INLINE_LIMIT_ONE_CORE_S)
             config = complete(
                 spec.config,
@@ -132,7 +133,7 @@ class Loader:
                 opening,
                 cores=self._runtime.cores,
                 threads_asked=self._runtime.threads_asked(spec.config),
-                inlines=self._later is not None,
+                inlines=self._lane is not None,
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
                 widens=None if known is None else known.widens,
@@ -141,7 +142,9 @@ class Loader:
             self._findings.keep(content, Findings(verdict=found, splits=runners.splits, widens=runners.widens))
             if runners.count:
                 piece_rows = verdict.efficient_rows(policy.max_rows)
-                policy = replace(policy, piece_rows=piece_rows, widens=runners.wide is not None)
+                policy = replace(
+                    policy, piece_rows=piece_rows, lane_rows=runners.lane_rows, widens=runners.wide is not None
+                )
             if not spec.config.instance_group:
                 config.instance_group[0].count = max(1, runners.count)
             samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
@@ -178,7 +181,7 @@ class Loader:
                 load_s=time.monotonic() - began_s,
                 warnings=(*opening.warnings, *self._no_cache(config)),
             ),
-            later=self._later,
+            lane=self._lane,
             kept=self._kept if config.response_cache.enable else None,
             on_runner_lost=self._on_runner_lost,
         )

@@ -20,8 +20,9 @@ from sardonyx_server.errors import InvalidRequest, ModelUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sardonyx_server.engine.batching.batch import Batch
     from sardonyx_server.engine.batching.policy import BatchPolicy
-    from sardonyx_server.engine.call import Call
+    from sardonyx_server.engine.call import Call, LaneThread
     from sardonyx_server.engine.counting.tracing import Trace
     from sardonyx_server.engine.requests.plan import Plan, Tensor
     from sardonyx_server.engine.requests.signature import Signature
@@ -50,7 +51,7 @@ class Model:
         policy: How it batches.
         budget: The server's bound of bytes that wait.
         facts: For people and metadata.
-        later: Has a task run on the lane's thread; None where there is no lane.
+        lane: The lane's thread; None where there is no lane.
         kept: The server's cache of responses; None where this model has none.
         on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
 
@@ -68,7 +69,7 @@ class Model:
         policy: BatchPolicy,
         budget: ByteBudget,
         facts: ModelFacts,
-        later: Callable[[Callable[[], None]], None] | None,
+        lane: LaneThread | None,
         kept: ResponseCache | None = None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
@@ -91,14 +92,15 @@ class Model:
         self._order = Order() if policy.preserve_ordering else None
         self._on_runner_lost = on_runner_lost
         self._inline_lock = threading.Lock()
-        count = max(1, facts.runners)
         # Where answers keep their order, the runner gives them: they may have to wait for others.
-        self._hand_back = HandBack(later, self.failures) if later is not None and self._order is None else None
-        runners = tuple(Counters(self.failures) for _ in range(count))
+        self._lane = lane
+        self._hand_back = HandBack(lane.later, self.failures) if lane is not None and self._order is None else None
+        runners = tuple(Counters(self.failures) for _ in range(facts.runners))
         self._cache = VersionCache(kept, self.queue, self._cut, self.failures) if kept is not None else None
+        self._lane_counters = Counters(self.failures) if self._hand_back is None else self._hand_back.counters
         self.counters = (
             *runners,
-            *(() if self._hand_back is None else (self._hand_back.counters,)),
+            self._lane_counters,
             *(() if self._cache is None else (self._cache.counters,)),
         )
         self._threads = tuple(
@@ -192,12 +194,15 @@ class Model:
             )
 
     def run_waiting(self) -> None:
-        """Run all that waits, on the calling thread: an inline model's batches. Blocks while the model runs."""
+        """Run what waits on the calling thread: all of an inline model, else what is the lane's. Blocks meanwhile."""
         with self._inline_lock:
-            while self.queue.rows and (batch := self.queue.take(wait=False)) is not None:
+            while self.queue.rows and (batch := self._next_here()) is not None:
                 began_s = time.monotonic()
-                run_batch(self._sessions[0], batch, self.counters[0])
+                run_batch(self._sessions[0], batch, self._lane_counters)
                 self.queue.took(time.monotonic() - began_s)
+
+    def _next_here(self) -> Batch | None:
+        return self.queue.take(wait=False) if self.inline else self.queue.lend()
 
     def drain(self, timeout_s: float) -> bool:
         """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on any thread but a runner's.
@@ -207,8 +212,7 @@ class Model:
             were still under way were ended.
         """
         self.queue.close()
-        if self.inline:
-            self.run_waiting()
+        self.run_waiting()  # It waits for what runs on the lane, too.
         until_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, until_s - time.monotonic()))
@@ -242,7 +246,8 @@ class Model:
             while (batch := self.queue.take(wait=True)) is not None:
                 began_s = time.monotonic()
                 run_batch(wide if batch.wide else session, batch, counters, self._hand_back)
-                self.queue.took(time.monotonic() - began_s)
+                if self.queue.took(time.monotonic() - began_s) and self._lane is not None:
+                    self._lane.offer(self)
                 del batch  # A batch in this variable while the runner waits would keep its messages in memory.
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
             _LOG.exception("bug: the loop of a runner failed")

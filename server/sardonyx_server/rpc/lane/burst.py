@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call, Refused
+    from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.stream import StreamCall
 
@@ -33,11 +34,17 @@ class Requests(Protocol):
     def refuse(self, error: Exception, call: Refused, /) -> None:
         """Answer a request that belongs to no model."""
 
+    def offer(self, model: Model, /) -> None:
+        """Look at what waits for a model along with what comes."""
+
     def begin(self) -> None:
         """Wake runners that have enough to do."""
 
+    def wake(self) -> None:
+        """Wake runners."""
+
     def run_waiting(self) -> None:
-        """Set the models to work."""
+        """Run what this thread is to run itself."""
 
 
 class Burst:
@@ -48,7 +55,7 @@ class Burst:
 
     Attributes:
         waiting: Messages that the intake has not got yet, with the time of their arrival.
-        accepted: How many of the burst it has already.
+        accepted: How many of the burst it has already, and models to look at.
     """
 
     __slots__ = ("_requests", "accepted", "waiting")
@@ -72,14 +79,23 @@ class Burst:
         self.add(message, call)
         self._accept_all()
 
+    def offer(self, model: Model) -> None:
+        """A runner has left to this thread what waits for a model."""
+        self.accepted += 1
+        self._requests.offer(model)
+
     def take_step(self) -> None:
         """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
         self._accept_all()
         self._requests.begin()
 
-    def dispatch(self) -> None:
-        """Set all models to work on it. Blocks while inline models run."""
+    def wake(self) -> None:
+        """Read and check all of it, and set runners to work. Before :meth:`dispatch`."""
         self._accept_all()
+        self._requests.wake()
+
+    def dispatch(self) -> None:
+        """Run what this thread is to run itself. Blocks meanwhile."""
         self.accepted = 0
         self._requests.run_waiting()
 

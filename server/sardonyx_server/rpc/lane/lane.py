@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from sardonyx_server.engine.call import LaneThread
     from sardonyx_server.engine.statistics import Histogram
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
@@ -57,7 +58,7 @@ class Lane:
         on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
 
     Attributes:
-        later: Has a task run on the lane's thread, soon. Any thread; never blocks.
+        thread: The one that takes calls in, as the engine sees it.
     """
 
     name = "lane"
@@ -85,7 +86,7 @@ class Lane:
             limits=limits,
             back_door=self._back_door,
         )
-        self.later = self._loop.later
+        self.thread: LaneThread = self._loop
         self._thread = threading.Thread(target=self._loop.run, args=(on_lost,), name="lane", daemon=True)
 
     @property

@@ -9,6 +9,7 @@ import logging
 import math
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.budget import ByteBudget
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Mapping
 
+    from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.lane.back_door import BackDoor
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
@@ -186,6 +188,10 @@ class Loop:
         if self._draining and isinstance(call, LaneStream):
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 
+    def offer(self, model: Model) -> None:
+        """Look at what waits for a model. Any thread; never blocks."""
+        self.later(partial(self._burst.offer, model))
+
     def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
         """A call cannot go on: answer it."""
         self._requests.refuse(error, call)
@@ -227,7 +233,7 @@ class Loop:
                 doing(tasks.popleft())
             looks += 1
             if (waiting or burst.accepted) and (not events or looks >= _MAX_LOOKS or self._is_whole()):
-                doing(burst.dispatch)
+                doing(self._dispatch)
             elif len(waiting) >= STEP:
                 doing(burst.take_step)
             if not events or looks >= _MAX_LOOKS:
@@ -235,6 +241,13 @@ class Loop:
                 self._see_clock(time.monotonic())
             if self._touched or self._closing:
                 self._flush()
+
+    def _dispatch(self) -> None:
+        """Set the models to work on what has come."""
+        self._burst.wake()
+        if self._touched:
+            self._flush()  # What is answered must not wait for what runs now.
+        self._burst.dispatch()
 
     def _is_whole(self) -> bool:
         """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""

@@ -611,6 +611,119 @@ class TestAlone:
         assert [len(batch.jobs) for batch in other.batches] == [1]
 
 
+class TestLane:
+    """What is little runs on the lane's own thread: lent to it, and left to it by runners."""
+
+    def test_what_is_little_is_lent_while_no_runner_is_at_work(self) -> None:
+        """All of it together, also while runners are idle: they are not left a share."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        runner = Runner(queue)
+        runner.start()
+        until_idle(queue, 1)
+        put_all(queue, [MAKE.job(rows=3), MAKE.job(rows=5)])
+        assert queue.lends()
+        batch = queue.lend()
+        assert batch is not None
+        assert (batch.rows, batch.closed_by) == (8, "drained")
+        assert not queue.took(0.1)
+        assert queue.lend() is None
+        queue.close()
+        runner.join(PATIENCE_S)
+        assert not runner.batches
+
+    def test_what_is_much_is_for_runners_who_are_woken(self) -> None:
+        """One row more than the lane takes."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        runner = Runner(queue)
+        runner.start()
+        until_idle(queue, 1)
+        put_all(queue, [MAKE.job(rows=9)])
+        assert not queue.lends()
+        assert queue.lend() is None
+        queue.close()
+        runner.join(PATIENCE_S)
+        assert [batch.rows for batch in runner.batches] == [9]
+
+    def test_nothing_is_lent_where_no_batch_is_for_the_lane(self) -> None:
+        """As it is where one row takes too long."""
+        queue = queue_of(policy(max_rows=16))
+        put_all(queue, [MAKE.job()])
+        assert not queue.lends()
+        assert queue.lend() is None
+        assert take(queue).rows == 1
+
+    def test_a_runner_that_has_the_work_gives_it_up_when_half_of_that_waits(self) -> None:
+        """So it does not change hands with each batch; the lane is to be told, once."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        put_all(queue, [MAKE.job(rows=9)])
+        assert queue.lend() is None
+        batch = queue.take(wait=True)
+        assert batch is not None
+        put_all(queue, [MAKE.job(rows=5)])
+        # The lane, which looks now, finds a runner at work.
+        assert queue.lend() is None
+        assert not queue.took(0.1)
+        batch = queue.take(wait=True)
+        assert batch is not None
+        put_all(queue, [MAKE.job(rows=4)])
+        assert queue.lend() is None
+        assert queue.took(0.1)
+        assert queue.lends()
+
+    def test_who_is_still_reading_need_not_be_told(self) -> None:
+        """It looks when it has read all."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        put_all(queue, [MAKE.job(rows=9)])
+        assert queue.lend() is None
+        assert queue.take(wait=True) is not None
+        queue.put([MAKE.job()])
+        assert not queue.took(0.1)
+        assert queue.lends()
+
+    def test_what_was_handed_over_is_for_runners_however_little_it_is(self) -> None:
+        """Other models are asked, whose callers must not wait for the run."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        put_all(queue, [MAKE.job()])
+        queue.wake()
+        assert not queue.lends()
+        batch = queue.take(wait=True)
+        assert batch is not None
+        assert batch.rows == 1
+
+    def test_what_was_put_back_is_for_runners(self) -> None:
+        """Nobody would tell the lane of it."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        put_all(queue, [MAKE.job()])
+        batch = queue.lend()
+        assert batch is not None
+        assert not queue.took(0.1)
+        queue.put_back(batch.jobs)
+        assert not queue.lends()
+        batch = queue.take(wait=True)
+        assert batch is not None
+
+    def test_a_queue_that_closes_leaves_all_to_runners(self) -> None:
+        """A drain waits for them, and for no lane."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        put_all(queue, [MAKE.job()])
+        queue.close()
+        assert not queue.lends()
+        batch = queue.take(wait=True)
+        assert batch is not None
+        assert queue.take(wait=True) is None
+
+    def test_requests_whose_callers_have_gone_are_not_lent(self) -> None:
+        """They are answered, and those behind them are."""
+        queue = queue_of(policy(max_rows=16, lane_rows=8))
+        gone, here = MAKE.job(), MAKE.job(bucket=1)
+        put_all(queue, [gone, here])
+        call_of(gone).cancelled = True
+        batch = queue.lend()
+        assert batch is not None
+        assert batch.jobs == [here]
+        assert isinstance(call_of(gone).error, Cancelled)
+
+
 class TestRunners:
     """Several takers on threads."""
 

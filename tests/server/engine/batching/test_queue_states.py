@@ -35,6 +35,14 @@ POLICIES = {
         max_delay_s=0.5,
         preferred_rows=(2,),
     ),
+    "lent": policy(
+        max_rows=MAX_ROWS,
+        lane_rows=3,
+        levels=LEVELS,
+        default_level=2,
+        queue_rows=QUEUE_ROWS,
+        queue_bytes=QUEUE_BYTES,
+    ),
     "alone": policy(
         max_rows=MAX_ROWS,
         joins=False,

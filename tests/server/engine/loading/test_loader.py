@@ -20,7 +20,7 @@ from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_server.runtime.machine import Machine
-from tests.server.engine.doubles import PATIENCE_S, FakeCall, at_once, message, publish
+from tests.server.engine.doubles import PATIENCE_S, FakeCall, PromptLane, message, publish
 
 FLOAT = TensorProto.FLOAT
 
@@ -86,7 +86,7 @@ class Repository:
             probe_budget_s=probe_budget_s,
             max_batch_rows=settings.get("max_batch_rows", 8),
             kept=settings.get("kept"),
-            later=at_once if inline else None,
+            lane=PromptLane() if inline else None,
             on_runner_lost=lambda _error: None,
         )
         spec = scan([self._folder])["m"]

@@ -47,7 +47,7 @@ class Server:
             total_queue_bytes=10**6,
             probe_budget_s=0.02,
             max_batch_rows=4,
-            later=None,
+            lane=None,
             on_runner_lost=lambda _error: None,
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,18 @@ from sardonyx_server.engine.running.model import Model
 from sardonyx_server.runtime.running import OrtSession
 from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.messages import ModelInferRequest
-from tests.server.engine.doubles import PATIENCE_S, Array, FakeCall, message, model_of, policy, publish
+from tests.e2e.servers import eventually
+from tests.server.engine.doubles import (
+    PATIENCE_S,
+    Array,
+    FakeCall,
+    HandClock,
+    HandLane,
+    message,
+    model_of,
+    policy,
+    publish,
+)
 
 IRIS = Path(__file__).parents[4] / "models" / "iris" / "1" / "model.onnx"
 MAX_ROWS = 8
@@ -58,18 +71,26 @@ def session(which: str) -> OrtSession:
     return open_session(name="m", model_bytes=exact_model() if which == "exact" else IRIS.read_bytes())
 
 
-def served(which: str, *, runners: int = 0) -> tuple[Intake, Model]:
+def served(
+    which: str,
+    *,
+    runners: int = 0,
+    lane: HandLane | None = None,
+    lane_rows: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Intake, Model]:
     """A model and its way in."""
     opened = session(which)
     model = model_of(
         opened,
         of=Signature(model_name="m", version=1, inputs=opened.inputs, outputs=opened.outputs, has_batch_axis=True),
-        batching=policy(max_rows=MAX_ROWS),
+        batching=policy(max_rows=MAX_ROWS, lane_rows=lane_rows),
         runners=runners,
+        lane=lane,
     )
     registry = Registry()
     publish(registry, model)
-    return Intake(registry), model
+    return Intake(registry, clock=clock), model
 
 
 def exact_request(rng: np.random.Generator, rows: int, columns: int, name: str) -> ModelInferRequest:
@@ -145,6 +166,52 @@ def test_runners_give_each_caller_bit_for_bit_what_it_gets_alone(
     for request, call in zip(made, calls, strict=True):
         assert call.response == alone(inline, request).response
     assert (model.queue.rows, model.queue.message_bytes) == (0, 0)
+
+
+@given(
+    requests=forms,
+    stops=breaks,
+    runners=st.integers(1, 2),
+    lane_rows=st.integers(1, 2 * MAX_ROWS),
+    late=st.sets(st.integers(0, 11)),
+    seed=seeds,
+)
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+def test_lane_and_runners_that_share_the_work_leave_nothing_and_answer_bit_for_bit(  # drawn
+    requests: list[Request], stops: set[int], runners: int, lane_rows: int, late: set[int], seed: int
+) -> None:
+    """Whoever runs a batch, and whenever the lane gets to what runners leave it or hand back."""
+    rng = np.random.default_rng(seed)
+    lane, clock = HandLane(), HandClock()
+    intake, model = served("exact", runners=runners, lane=lane, lane_rows=lane_rows, clock=clock)
+    model.start()
+    made = [exact_request(rng, *form, name=str(index)) for index, form in enumerate(requests)]
+    calls = [FakeCall() for _ in made]
+    for index, (request, call) in enumerate(zip(made, calls, strict=True)):
+        intake.accept(request.SerializeToString(), call)
+        if index in stops:
+            intake.run_waiting()
+            clock.now_s += 1.0
+        if index not in late:
+            lane.work(intake)
+    intake.run_waiting()
+
+    def all_answered() -> bool:
+        # What the lane's loop does for as long as it lives.
+        lane.work(intake)
+        intake.run_waiting()
+        return all(call.answers for call in calls)
+
+    eventually(all_answered, "answered")
+    model.queue.close()
+    for thread in model._threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    inline, _ = served("exact")
+    for request, call in zip(made, calls, strict=True):
+        assert call.answers == 1
+        assert call.response == alone(inline, request).response
+    assert (model.queue.rows, model.queue.message_bytes, model.queue._under_way.batches) == (0, 0, 0)
 
 
 def singly(intake: Intake, request: ModelInferRequest) -> list[Array]:

@@ -171,7 +171,7 @@ class TestRequests:
             call.wait()
         assert model.drain(PATIENCE_S)
         assert [call.arrays[0].tolist() for call in calls] == [(rows_of(n, 1) * 2).tolist() for n in range(20)]
-        assert len(model.counters) == 2
+        assert len(model.counters) == 3
         assert sum(counters.rows for counters in model.counters) == 20
 
     def test_a_runner_survives_whatever_a_batch_raises(self) -> None:

@@ -1,0 +1,48 @@
+"""Which batches of a model with runners are for the lane itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sardonyx_server.engine.loading.runners import LANE_RUN_S, rows_for_lane
+from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
+from tests.server.engine.doubles import policy
+
+
+def verdict(one_s: float, sixteen_s: float) -> Verdict:
+    """Of a model whose runs take so long."""
+    curve = (CurvePoint(rows=1, seconds=one_s), CurvePoint(rows=16, seconds=sixteen_s))
+    return Verdict(batchable=True, reason="of a test", curve=curve, best_rows=16)
+
+
+def test_those_that_run_for_a_short_time() -> None:
+    """On the line between what was measured; a row more would take too long."""
+    found = verdict(0.0001, 0.0016)
+    rows = rows_for_lane(found, policy(max_rows=16))
+    assert 0 < rows < 16
+    assert (found.seconds(rows) or 0.0) <= LANE_RUN_S < (found.seconds(rows + 1) or 0.0)
+
+
+def test_all_where_the_largest_is_short() -> None:
+    """No more than a batch may have."""
+    assert rows_for_lane(verdict(0.0001, 0.0004), policy(max_rows=16)) == 16
+
+
+@pytest.mark.parametrize(
+    ("found", "more"),
+    [
+        (verdict(0.001, 0.002), {}),
+        (replace(verdict(0.0001, 0.0004), guessed=True), {}),
+        (replace(verdict(0.0001, 0.0004), curve=()), {}),
+        (verdict(0.0001, 0.0004), {"joins": False}),
+        (verdict(0.0001, 0.0004), {"max_delay_s": 0.001}),
+        (verdict(0.0001, 0.0004), {"preserve_ordering": True}),
+    ],
+    ids=["slow", "guessed", "unmeasured", "alone", "delayed", "ordered"],
+)
+def test_none(found: Verdict, more: dict[str, Any]) -> None:
+    """Where one row takes long, nobody knows how long, or the runners' way is what was asked for."""
+    assert rows_for_lane(found, policy(max_rows=16, **more)) == 0
