@@ -1,17 +1,16 @@
-"""The seam between transport and engine: one unary call that waits for its answer, and the thread that takes all in."""
+"""The seam between transport and engine: one unary call that waits for its answer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from sardonyx_server.engine.running.model import Model
     from sardonyx_server.errors import ServerError
     from sardonyx_wire.framing import Message
 
-__all__ = ["Call", "LaneThread", "Refused"]
+__all__ = ["Call", "Refused"]
 
 
 class Refused(Protocol):
@@ -59,13 +58,3 @@ class Call(Refused, Protocol):
     def reply(self, message: Message) -> None:
         """Answer with a serialised ``ModelInferResponse``. The call owns it afterwards."""
         ...
-
-
-class LaneThread(Protocol):
-    """The thread that takes all requests in, where there is one. Both methods: any thread; never block."""
-
-    def later(self, task: Callable[[], None], /) -> None:
-        """Have a task run on it, soon."""
-
-    def offer(self, model: Model, /) -> None:
-        """Have it look at what waits for a model: a runner has left that to it."""

@@ -34,10 +34,10 @@ from sardonyx_server.repository.graph import GraphsByContent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sardonyx_server.engine.call import LaneThread
     from sardonyx_server.engine.loading.opening import Runtime
     from sardonyx_server.engine.measuring.verdict import Verdict
     from sardonyx_server.engine.response_cache.cache import ResponseCache
+    from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.session import Session
     from sardonyx_server.repository.shapes import Reshape, Tensor
     from sardonyx_server.repository.spec import ModelSpec

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.batching.batch import Batch
     from sardonyx_server.engine.batching.policy import BatchPolicy
-    from sardonyx_server.engine.call import Call, LaneThread
+    from sardonyx_server.engine.call import Call
     from sardonyx_server.engine.counting.tracing import Trace
     from sardonyx_server.engine.requests.plan import Plan, Tensor
     from sardonyx_server.engine.requests.signature import Signature
     from sardonyx_server.engine.response_cache.cache import ResponseCache
     from sardonyx_server.engine.running.facts import ModelFacts
+    from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.session import Session
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec

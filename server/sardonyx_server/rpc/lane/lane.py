@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from sardonyx_server.engine.call import LaneThread
+    from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.statistics import Histogram
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
