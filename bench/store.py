@@ -54,6 +54,7 @@ class Point:
         allowance_per_s: What the cores permit at most; see bench/README.md.
         floor_p99_ms: p99 of a bare echo and, on the cores it leaves, a simulated greedy queue at the same rate.
         floor_queue_p99_ms: p99 of the simulated queue on all cores, without any transport.
+        rehearsed_p99_ms: p99 of a real greedy queue in-process, with those arrivals, beside a bare echo under the load.
         seed: Of arrivals.
     """
 
@@ -81,6 +82,7 @@ class Point:
     allowance_per_s: float | None = None
     floor_p99_ms: float | None = None
     floor_queue_p99_ms: float | None = None
+    rehearsed_p99_ms: float | None = None
     seed: int = 0
 
     @classmethod

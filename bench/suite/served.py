@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from bench.cases import Case, make
 from bench.control import child
 from bench.limits.floor import Times, p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best, costs_of
+from bench.limits.rehearsal import rehearse
 from bench.limits.rows import Rows
 from bench.store import Load, Point
 from bench.suite.measuring import Target, aimed, measure
@@ -36,6 +38,8 @@ _STEP_DOWN: Final = 0.9
 _MOST_STEPS: Final = 8
 # A quarter of those callers: with more under way on average, requests pile up.
 _MOST_UNDER_WAY: Final = 16
+# By how much a load beside a rehearsal is longer: it is there from the first request to the last.
+_AROUND_S: Final = 0.5
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -112,6 +116,29 @@ class Served:
             queue_p99_s=None if alone is None else p99_s(alone),
             echo_cpu_s=echo_cpu_s,
         )
+
+    def rehearsed_p99_s(self, load: Load, seconds: float, seed: int) -> float:
+        """What a greedy queue in-process comes to on these cores while transport and generator take theirs. Blocks.
+
+        Each way is tried beside a bare echo under the same load; the lower p99 counts. It has no transport of its own.
+        """
+        rate = load.rate_per_s or 0.0
+        arrivals = list(arrivals_s(Arrivals(load.arrivals or "poisson"), rate=rate, duration_s=seconds, seed=seed))
+        found = []
+        for way in self.ways:
+            beside = threading.Thread(target=measure, args=(self.echo_target, load, seconds + _AROUND_S, seed))
+            beside.start()
+            times_s = rehearse(
+                self.case.file,
+                self.case.row,
+                arrivals,
+                runners=way.runners,
+                threads=way.threads,
+                max_rows=max(way.run_s),
+            )
+            beside.join()
+            found.append(p99_s(times_s))
+        return min(found)
 
     def _bears(self, rate: float, share: float) -> bool:
         return rate < self.in_process.rate * share

@@ -67,6 +67,11 @@ def _ladder(one: Benchmark) -> str:
     late = [f"{point.load.share_of_capacity:.0%}" for point in one.points if not point.valid]
     said = f"p99 {half.p99_ms:.2f} ms at {half.load.rate_per_s:,.0f}/s (floor {_ms(half.floor_p99_ms)}); capacity "
     said += f"{one.figures['capacity_per_s']:,.0f}/s"
+    for point in one.points:
+        if point.rehearsed_p99_ms is not None:
+            said += (
+                f"; at {point.load.share_of_capacity:.0%} {point.p99_ms:.2f}, rehearsed {point.rehearsed_p99_ms:.2f}"
+            )
     return said + (f"; discarded: {', '.join(late)}" if late else "")
 
 

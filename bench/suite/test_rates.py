@@ -31,6 +31,8 @@ def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, 
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
             points.append(_with_floor(serve, _middle(serve, load, plan), plan))
+            if share == _JUDGED_SHARE:
+                points[-1] = _rehearsed(serve, points[-1], plan)
             say(_words(points[-1]))
         points = _floors_in_order(points)
         (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
@@ -103,8 +105,16 @@ def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
     )
 
 
+def _rehearsed(serve: Served, point: Point, plan: Plan) -> Point:
+    """With what such a queue comes to when it shares the cores as the server does."""
+    p99_s = serve.rehearsed_p99_s(point.load, plan.rate_s, plan.seed)
+    return replace(point, rehearsed_p99_ms=p99_s * 1e3)
+
+
 def _words(point: Point) -> str:
     shown = "unknown" if point.floor_p99_ms is None else f"{point.floor_p99_ms:.2f} ms"
+    if point.rehearsed_p99_ms is not None:
+        shown += f", rehearsed {point.rehearsed_p99_ms:.2f} ms"
     late = "" if point.valid else f"; discarded: {point.slip_share:.1%} of requests were sent late"
     return (
         f"{point.load.share_of_capacity:.0%}: {point.rate_reached_per_s:,.0f}/s, p50 {point.p50_ms:.2f}, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 
 from bench.limits.floor import p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best
+from bench.limits.rehearsal import rehearse
 from tests.server.load.fakes import report
+
+IRIS = Path(__file__).parents[2] / "models" / "iris" / "1" / "model.onnx"
 
 
 def one_second_and_a_tenth_a_row(rows: int) -> float:
@@ -80,3 +85,13 @@ def test_the_best_way_gives_the_most_rows() -> None:
     assert best([together, apart]) is apart
     assert (apart.best_rows, apart.rate) == (4, 20.0)
     assert apart.seconds(2) == pytest.approx(0.2667, rel=1e-3)
+
+
+@pytest.mark.parametrize(("runners", "max_rows"), [(1, 4), (2, 1)])
+def test_a_rehearsal_runs_each_request_once(runners: int, max_rows: int) -> None:
+    """For real: each ends after it was due, however many come together."""
+    row = {"X": np.zeros((1, 4), np.float32)}
+    arrivals_s = [0.0, 0.0, 0.0, 0.0, 0.0, 0.001, 0.002, 0.002]
+    times_s = rehearse(IRIS, row, arrivals_s, runners=runners, threads=1, max_rows=max_rows)
+    assert len(times_s) == len(arrivals_s)
+    assert min(times_s) > 0.0
