@@ -58,10 +58,11 @@ class Burst:
         accepted: How many of the burst it has already, and models to look at.
     """
 
-    __slots__ = ("_requests", "accepted", "waiting")
+    __slots__ = ("_accepting", "_requests", "accepted", "waiting")
 
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
+        self._accepting = False
         self.waiting: deque[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = deque()
         self.accepted = 0
 
@@ -76,6 +77,11 @@ class Burst:
 
     def add_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
         """A message was compressed: it is admitted or refused at once."""
+        if self._accepting:
+            # The answer to another made room for it: to go on with the others here would nest once for each stream.
+            self.accepted += 1
+            self._requests.accept(message, call, time.monotonic())
+            return
         self.add(message, call)
         self._accept_all()
 
@@ -101,8 +107,12 @@ class Burst:
 
     def _accept_all(self) -> None:
         accept, waiting = self._requests.accept, self.waiting
-        while waiting:
-            # Taken out first: accept() may come back here, for what a stream has next.
-            message, call, received_s = waiting.popleft()
-            self.accepted += 1
-            accept(message, call, received_s)
+        self._accepting = True
+        try:
+            while waiting:
+                # Taken out first: accept() may come back to this object, with what a stream has next.
+                message, call, received_s = waiting.popleft()
+                self.accepted += 1
+                accept(message, call, received_s)
+        finally:
+            self._accepting = False
