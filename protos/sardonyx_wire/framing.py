@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ID_TAG",
     "LARGE_BYTES",
+    "MOST_FIELDS",
     "Message",
     "Pieces",
+    "TooManyFields",
     "decode_id",
     "encode_id",
     "encode_length",
@@ -27,10 +29,18 @@ __all__ = [
 LARGE_BYTES: Final = 64 * 1024
 """A payload of this size is left where it lies: to copy it takes longer than to send it as a piece of its own."""
 
+MOST_FIELDS: Final = 16_384
+"""Top-level fields of a message: far more than any model has tensors. Two bytes are enough for one, and each becomes an
+object: 256 MiB of them, which are 260 kB when they are compressed, took 25 GB and two minutes (2026-11-26)."""
+
 # Wire type of strings, bytes and messages (protobuf encoding).
 _LENGTH_DELIMITED: Final = 2
 # Ten varint bytes hold 64 bits; a length never needs more than five (2 GiB).
 _LENGTH_BYTES: Final = 5
+
+
+class TooManyFields(ValueError):
+    """A message has more than MOST_FIELDS top-level fields."""
 
 
 class Pieces:
@@ -68,7 +78,7 @@ ID_TAG: Final = tag(3)
 """Tag of ``id``, which is field 3 of requests and of responses."""
 
 
-def split(
+def split(  # noqa: C901 -- one walk, a step of which is done for each request's fields
     message: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int
 ) -> tuple[bytes, bytes, list[memoryview]] | None:
     """Cut a message into what repeats and what does not.
@@ -82,6 +92,9 @@ def split(
         (bytes of all header fields, bytes of the id field or b"", a view of each payload); None where the message is
         unusual or broken: an unknown field, an id sent twice or not UTF-8, a header field behind a payload, a length
         beyond the end. Then protobuf decides.
+
+    Raises:
+        TooManyFields: It has.
     """
     payloads: list[memoryview] = []
     id_start = id_stop = 0
@@ -89,7 +102,9 @@ def split(
     stop = len(message)
     view = memoryview(message)
     try:
-        while position < stop:
+        for _ in _FIELDS:
+            if position >= stop:
+                break
             field = message[position]
             length = message[position + 1]
             start = position + 2
@@ -113,6 +128,8 @@ def split(
             position = end
     except (IndexError, UnicodeDecodeError):
         return None
+    if position < stop:
+        raise TooManyFields(f"the message has more than {MOST_FIELDS} fields, which no model takes")
     if not isinstance(message, bytes):
         message = bytes(view[:header_stop])
     header = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
@@ -192,5 +209,6 @@ def _long_length(message: bytes | memoryview, start: int) -> tuple[int, int]:
     raise IndexError(start)
 
 
+_FIELDS: Final = range(MOST_FIELDS)
 _SHORT_LENGTHS: Final = tuple(encode_length(length) for length in range(128))
 _ID_FIELD: Final = bytes((ID_TAG,))

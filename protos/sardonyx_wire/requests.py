@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import encode_id, split, tag
+from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sized
 
     from sardonyx_wire.messages import InferParameter, InferTensorContents
 
@@ -42,6 +42,8 @@ _MEMO_ENTRIES: Final = 1024
 
 # Far above what any model has.
 _MAX_ENTRIES: Final = 4096
+# Shapes up to here are refused by who knows the model, and says what it takes.
+_MAX_DIMENSIONS: Final = 65_536
 
 
 class MalformedMessage(ValueError):
@@ -144,7 +146,10 @@ class RequestReader:
         Raises:
             MalformedMessage: The bytes cannot be parsed.
         """
-        parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        try:
+            parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        except TooManyFields as error:
+            raise MalformedMessage(str(error)) from error
         if parts is None:
             return decode_with_protobuf(bytes(message))
         key, id_field, payloads = parts
@@ -177,9 +182,13 @@ def _parse(data: bytes) -> ModelInferRequest:
 
 def _to_header(message: ModelInferRequest) -> Header:
     # A message of some megabytes holds a million of these, and each would become an object.
-    for field, count in (("inputs", len(message.inputs)), ("outputs", len(message.outputs))):
-        if count > _MAX_ENTRIES:
-            raise MalformedMessage(f"{field}: expected at most {_MAX_ENTRIES} entries, got {count}", field=field)
+    for field in ("inputs", "outputs", "raw_input_contents", "parameters"):
+        _check_count(getattr(message, field), field)
+    for index, tensor in enumerate(message.inputs):
+        _check_count(tensor.shape, f"inputs[{index}].shape", _MAX_DIMENSIONS)
+        _check_count(tensor.parameters, f"inputs[{index}].parameters")
+    for index, output in enumerate(message.outputs):
+        _check_count(output.parameters, f"outputs[{index}].parameters")
     return Header(
         route=(message.model_name, message.model_version),
         parameters=read_parameters(message.parameters),
@@ -197,6 +206,11 @@ def _to_header(message: ModelInferRequest) -> Header:
             OutputHeader(name=tensor.name, parameters=read_parameters(tensor.parameters)) for tensor in message.outputs
         ),
     )
+
+
+def _check_count(entries: Sized, field: str, most: int = _MAX_ENTRIES) -> None:
+    if len(entries) > most:
+        raise MalformedMessage(f"{field}: expected at most {most} entries, got {len(entries)}", field=field)
 
 
 def read_parameters(parameters: Mapping[str, InferParameter]) -> dict[str, ParameterValue]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import encode_id, split, tag
+from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferResponse
 from sardonyx_wire.requests import MalformedMessage, read_parameters
 
@@ -107,7 +107,10 @@ class ResponseReader:
         Raises:
             MalformedMessage: The bytes cannot be parsed.
         """
-        parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        try:
+            parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        except TooManyFields as error:
+            raise MalformedMessage(str(error)) from error
         if parts is None:
             return decode_response_with_protobuf(bytes(message))
         key, id_field, payloads = parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.framing import ID_TAG, Pieces, encode_id, encode_length, tag
+from sardonyx_wire.framing import ID_TAG, MOST_FIELDS, Pieces, encode_id, encode_length, tag
 from sardonyx_wire.messages import ModelInferResponse, ModelStreamInferResponse
 
 if TYPE_CHECKING:
@@ -64,12 +64,14 @@ def request_id(message: bytes | memoryview) -> str:
         message: What the caller sent as a ``ModelInferRequest``; anything.
 
     Returns:
-        The id; "" where there is none, or where the message is so broken that it cannot be told.
+        The id; "" where there is none, or where the message is so broken or so long that it cannot be told.
     """
     found = b""
     position, stop = 0, len(message)
     try:
-        while position < stop:
+        for _ in range(MOST_FIELDS):
+            if position >= stop:
+                break
             field, position = _varint(message, position)
             kind = field & 7
             if kind == _DELIMITED:

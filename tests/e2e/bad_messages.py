@@ -25,6 +25,7 @@ UNARY: Final = [
     *(METHODS[name].path for name in ("ModelReady", "ModelMetadata", "ModelConfig")),
     "/grpc.health.v1.Health/Check",
 ]
+TOO_MANY: Final = r"^the message has more than 16384 fields, which no model takes$"
 # A field of number 1 that says it has 100 bytes and has 3.
 CUT_SHORT: Final = b"\x0a\x64abc"
 
@@ -86,8 +87,7 @@ def outputs() -> list[BadRequest]:
         BadRequest(
             id="outputs-a-million",
             make=lambda: many_outputs("y"),
-            pattern=r"^outputs: expected at most 4096 entries, got 1000000$",
-            field="outputs",
+            pattern=TOO_MANY,
         ),
     ]
 
@@ -121,8 +121,7 @@ def parameters() -> list[BadRequest]:
         BadRequest(
             id="parameters-100000",
             make=many_parameters,
-            pattern=r"^parameters: expected at most 1024 entries, got 100000$",
-            field="parameters",
+            pattern=TOO_MANY,
         ),
     ]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sardonyx_wire.framing import MOST_FIELDS
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.requests import Decoded, Header, MalformedMessage, RequestReader, decode_with_protobuf
 
@@ -155,6 +156,38 @@ def test_payloads_of_every_length_are_found(length: int) -> None:
     data = ModelInferRequest(model_name="m", raw_input_contents=[b"x" * length, b"yz"]).SerializeToString()
     _, _, payloads = RequestReader().decode(data)
     assert [len(payload) for payload in payloads] == [length, 2]
+
+
+@pytest.mark.parametrize("tag", [0x0A, 0x22, 0x2A, 0x32, 0x3A])
+@pytest.mark.parametrize("typed", [memoryview, bytes])
+def test_far_too_many_fields_are_refused_before_they_are_looked_at(
+    tag: int, typed: Callable[[bytes], bytes | memoryview]
+) -> None:
+    """Two bytes are enough for one, and an object for each is a hundred times as much memory."""
+    most = bytes((tag, 0)) * MOST_FIELDS
+    with pytest.raises(MalformedMessage, match=r"^the message has more than 16384 fields, which no model takes$"):
+        RequestReader().decode(typed(most + most[:2]))
+    header, _, payloads = RequestReader().decode(typed(most[: 2 * 4096]))
+    assert max(len(header.inputs), len(header.outputs), len(payloads), 4096) == 4096
+
+
+def test_far_too_many_entries_that_protobuf_finds_are_refused() -> None:
+    """In a message that is unusual, so that nobody counted before it was parsed."""
+    with pytest.raises(MalformedMessage, match=r"^raw_input_contents: expected at most 4096 entries, got 4097$"):
+        RequestReader().decode(b"\x90\x01\x00" + b"\x3a\x00" * 4097)
+
+
+def test_far_too_many_entries_of_one_tensor_are_refused() -> None:
+    """Dimensions and parameters become objects, too."""
+    message = ModelInferRequest(model_name="m")
+    message.inputs.add(name="a")
+    message.inputs.add(name="b", shape=[1] * 65_537)
+    with pytest.raises(MalformedMessage, match=r"^inputs\[1\].shape: expected at most 65536 entries, got 65537$"):
+        RequestReader().decode(message.SerializeToString())
+    message.inputs[1].shape[:] = [1]
+    set_parameters(message.inputs[1].parameters, {str(number): number for number in range(4097)})
+    with pytest.raises(MalformedMessage, match=r"^inputs\[1\].parameters: expected at most 4096 entries, got 4097$"):
+        RequestReader().decode(message.SerializeToString())
 
 
 @pytest.mark.parametrize("what", ["inputs", "outputs"])

@@ -65,3 +65,9 @@ def test_broken_messages_are_read_or_refused_as_protobuf_does(
 def test_an_id_survives_its_field(request_id: str) -> None:
     """Of any length and script."""
     assert decode_id(encode_id(request_id)) == request_id
+
+
+def test_far_too_many_fields_are_refused() -> None:
+    """Two bytes are enough for one, and each becomes an object."""
+    with pytest.raises(MalformedMessage, match=r"^the message has more than 16384 fields"):
+        ResponseReader().decode(b"\x32\x00" * 16385)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_wire.framing import Pieces
+from sardonyx_wire.framing import MOST_FIELDS, Pieces
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 from sardonyx_wire.streams import answer_frame, error_frame, request_id
 
@@ -90,3 +90,10 @@ def test_unknown_fields_of_any_kind_are_passed_over() -> None:
     """A number, eight bytes, four bytes, a text; with field numbers of more than one byte."""
     unknown = b"\x78\x05" + b"\x79" + bytes(8) + b"\x7d" + bytes(4) + b"\xa2\x06\x03new"
     assert request_id(unknown + b"\x1a\x02ab" + unknown) == "ab"
+
+
+def test_the_id_is_not_looked_for_without_end() -> None:
+    """The stream's thread is everybody's: a message of 256 MiB of such fields took a minute."""
+    field = b"\x08\x05"
+    assert request_id(field * (MOST_FIELDS - 1) + b"\x1a\x02ab") == "ab"
+    assert request_id(field * MOST_FIELDS + b"\x1a\x02ab") == ""
