@@ -78,6 +78,9 @@ class App:
         self._tell_lost = on_lost
         self._loaded_first = False
         self._stopping = threading.Event()
+        # A stop that comes while the parts are started waits until all are, and none is started after it.
+        self._starting = threading.Lock()
+        self._started = False
         self._hurry = threading.Event()
         self._is_lost = False
         self.address = ""
@@ -187,16 +190,22 @@ class App:
     def start(self) -> None:
         """Listen, load, and return when what could be loaded is served. Blocks. Once.
 
+        Does nothing where :meth:`drain_and_stop` came first.
+
         Raises:
             CannotListen: The address is taken or not ours.
         """
         settings = self._settings
-        self.address = host_and_port(settings.host, self._transport.listen(settings.host, settings.grpc_port))
-        self._traces.start()
-        self._server.start()
-        self._transport.start()
-        self._http.open()
-        self._lifecycle.start()
+        with self._starting:
+            if self._stopping.is_set():
+                return
+            self.address = host_and_port(settings.host, self._transport.listen(settings.host, settings.grpc_port))
+            self._traces.start()
+            self._server.start()
+            self._transport.start()
+            self._http.open()
+            self._lifecycle.start()
+            self._started = True
         self._wanted.load()
         self._loaded_first = True
         self._published.health.refresh()
@@ -205,11 +214,18 @@ class App:
     def drain_and_stop(self, timeout_s: float) -> bool:
         """Turn readiness off, accept until nothing is in flight or the time is up, then stop. Blocks. Once.
 
+        Also while :meth:`start` runs, or before it.
+
         Returns:
             Whether everything that was accepted got its answer.
         """
         until_s = time.monotonic() + timeout_s
         self._stopping.set()
+        with self._starting:
+            if not self._started:
+                self._published.close()
+                self._published.free_threads()
+                return True
         self._published.health.drain()
         self._lifecycle.refuse()
         self._wanted.stop()

@@ -134,6 +134,16 @@ def test_health_says_not_serving_when_a_stop_begins(own: Server) -> None:
     stopper.join(BOUND_S)
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_stop_that_comes_before_the_start_is_one(models: Path, transport: str) -> None:
+    """A signal may come while the server is made: it ended with "a bug", for nothing had been started yet."""
+    app = Server(models, transport).app
+    assert app.drain_and_stop(5.0)
+    app.start()
+    assert not app.address
+    assert not app.registry.entries()
+
+
 def test_a_port_in_use_is_said_in_one_line(own: Server, models: Path) -> None:
     """Not half of the connections taken away in silence."""
     port = int(own.app.address.rpartition(":")[2])

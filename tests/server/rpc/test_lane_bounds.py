@@ -15,6 +15,9 @@ from sardonyx_server.rpc.lane.stopped import STOPPED
 from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2_peer import Peer
 from tests.server.rpc.http2_wire import (
+    ADDED,
+    END_HEADERS,
+    END_STREAM,
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,
@@ -24,6 +27,8 @@ from tests.server.rpc.http2_wire import (
     data,
     frame,
     headers,
+    integer,
+    literal,
     ping,
     prefixed,
     request_fields,
@@ -47,6 +52,7 @@ MIB = 1 << 20
 KEPT_MIB = 24
 POUR = "/test.Relayed/Pour"
 UNAVAILABLE = 14
+REFUSED_STREAM = 7
 
 
 def echo(message: bytes, call: Call) -> None:
@@ -266,3 +272,21 @@ def test_who_pings_while_it_takes_an_answer_is_not_cut_off() -> None:
             peer.send(ping(), window_update(0, 20_000), window_update(1, 20_000))
             assert peer.take()
         assert peer.of(1).well
+
+
+def test_headers_that_grow_on_their_way_to_the_stock_server_are_refused_beyond_a_bound() -> None:
+    """A field of 4 kB in the header table is said again with one byte: 100 kB of requests were 60 MB of headers."""
+    unserved = block(request_fields(path="/test.Service/Unknown"))
+    # 62 is the entry that was added last (RFC 7541, section 2.3.3).
+    again = unserved + integer(62, first=0x80, bits=7) * 15
+    with opened("lane", react=echo) as transport, Peer(transport.address) as peer:
+        peer.send(headers(1, unserved + literal("x-long", "x" * 3900, ADDED), flags=END_HEADERS | END_STREAM))
+        assert peer.answer(1).failed
+        ids = range(3, 2003, 2)
+        peer.send(*(headers(stream_id, again, flags=END_HEADERS | END_STREAM) for stream_id in ids))
+        answers = [peer.answer(stream_id) for stream_id in ids]
+        assert all(answer.failed for answer in answers)
+        assert REFUSED_STREAM in {answer.reset for answer in answers}
+        # Those that were not refused went on to it, and it has words of its own for such a header.
+        assert any(answer.reset != REFUSED_STREAM for answer in answers)
+        assert peer.ask(b"well") == b"well"

@@ -71,3 +71,16 @@ def test_a_relay_that_is_over_takes_nothing_more() -> None:
         relay.returned(1 << 20)
     assert not relay.outflow.out
     assert not touched
+
+
+def test_headers_wait_for_the_stock_server_up_to_a_bound() -> None:
+    """Each is written out in full for it, whatever few bytes the caller said it in."""
+    relay, _, _ = opened()
+    opened_streams = 0
+    while not relay.is_behind:
+        relay.open(2 * opened_streams + 1, [(b"a", bytes(60_000))], end=True)
+        opened_streams += 1
+    assert 4 << 20 < sum(map(len, relay.outflow.out)) < 6 << 20
+    relay.outflow.out.clear()
+    relay.written()
+    assert not relay.is_behind

@@ -52,13 +52,14 @@ class Relays:
         return self._host.stopping
 
     def open(self, stream_id: int, fields: list[Field], *, ends: bool) -> Relayed | None:
-        """A stream begins; None where the stock server takes no more."""
+        """A stream begins; None where the stock server takes no more, or not yet."""
         if not self._relays or not self._relays[-1].usable:
             relay = self._host.relay(self)
             if relay is None:
                 return None
             self._relays = [*(each for each in self._relays if not each.finished), relay]
-        return self._relays[-1].open(stream_id, fields, end=ends)
+        relay = self._relays[-1]
+        return None if relay.is_behind else relay.open(stream_id, fields, end=ends)
 
     def set_initial_window(self, size: int) -> None:
         """The caller takes so much on each stream."""
