@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ KEPT_MIB = 24
 POUR = "/test.Relayed/Pour"
 UNAVAILABLE = 14
 REFUSED_STREAM = 7
+PROTOCOL_ERROR = 1
 
 
 def echo(message: bytes, call: Call) -> None:
@@ -165,7 +167,8 @@ def test_who_breaks_the_rules_hears_why_on_each_stream() -> None:
             pass
         for one in others:
             assert peer.of(one).status == UNAVAILABLE
-            assert peer.of(one).trailers["grpc-message"] == "the server ended the connection: settings are damaged"
+            text = "the server ended the connection: stream 1 has a frame of the connection"
+            assert peer.of(one).trailers["grpc-message"] == text
         assert peer.of(midst).reset is not None
         assert peer.goaway is not None
         for call in calls:
@@ -290,3 +293,35 @@ def test_headers_that_grow_on_their_way_to_the_stock_server_are_refused_beyond_a
         # Those that were not refused went on to it, and it has words of its own for such a header.
         assert any(answer.reset != REFUSED_STREAM for answer in answers)
         assert peer.ask(b"well") == b"well"
+
+
+def test_who_connects_and_says_nothing_has_a_limited_time() -> None:
+    """Else whoever scans ports would keep a descriptor of the server's for ever."""
+    with opened("lane") as transport, Peer(transport.address, PREFACE[:10]) as silent:
+        wires = transport.serving._loop._wires
+        until(lambda: bool(wires))
+        (wire,) = wires.values()
+        assert 0 < wire.deadline_s - time.monotonic() <= 120
+        # As the lane does when the time has come.
+        transport.serving.later(wire.expire)
+        while silent.take():
+            pass
+        assert silent.closed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        frame(Kind.PING, 0, 1, bytes(8)),
+        frame(Kind.SETTINGS, 0, 1),
+        window_update(0, 0),
+    ],
+    ids=["ping-of-a-stream", "settings-of-a-stream", "window-by-nothing"],
+)
+def test_a_frame_that_may_not_be_there_is_an_error_of_the_protocol(damage: bytes) -> None:
+    """And none of its size, or of a window: who looks for the fault in a client goes by the code (RFC 9113, 6)."""
+    with opened("lane") as transport, Peer(transport.address) as peer:
+        peer.send(headers(1, block(request_fields())), damage)
+        while peer.take():
+            pass
+        assert peer.goaway == PROTOCOL_ERROR

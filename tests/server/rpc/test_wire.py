@@ -37,6 +37,7 @@ class _Owner:
     def __init__(self) -> None:
         self.outflow = Outflow(HeldBytes())
         self.finished = False
+        self.greeted = True
         self.room: memoryview | None = None
         self.is_lost = False
 
@@ -130,3 +131,17 @@ def test_a_socket_that_fails_is_closed() -> None:
         wire.flush()
         assert wire.ended
         assert owner.is_lost
+
+
+def test_who_never_says_that_it_speaks_http2_is_closed_when_its_time_is_up() -> None:
+    """Who has said so may be silent for as long as it likes."""
+    owner = _Owner()
+    with ExitStack() as stack:
+        wire, far, _ = _wire(stack, owner)
+        wire.expire()
+        assert wire.fd >= 0
+        owner.greeted = False
+        wire.expire()
+        assert wire.ended
+        assert owner.is_lost
+        assert far.recv(1) == b""

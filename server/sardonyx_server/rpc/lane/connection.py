@@ -91,6 +91,11 @@ class Connection:
         self._replies.put(_GREETING)
 
     @property
+    def greeted(self) -> bool:
+        """Whether the caller has said that it speaks HTTP/2."""
+        return self._frames.greeted
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more is to be said, once all is written."""
         return self._broken or (self._going and not self._streams and not self.outflow.held_bytes)

@@ -65,6 +65,8 @@ class Control:
         replies = self._replies
         size = _word(body) & STREAM_BITS
         if not stream_id:
+            if not size:
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
             replies.outflow.widen(size)
             replies.go_on()
             return
@@ -78,7 +80,8 @@ class Control:
             replies.put(reset(stream_id, ErrorCode.PROTOCOL_ERROR))
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
-        if stream_id or len(body) != _PING_BYTES:
+        _require_connection(stream_id)
+        if len(body) != _PING_BYTES:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a ping is damaged")
         if flags & ACK:
             return
@@ -91,7 +94,8 @@ class Control:
         self._replies.put(frame(Kind.PING, ACK, 0, body))
 
     def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
-        if stream_id or len(body) % SETTING.size or (flags & ACK and body):
+        _require_connection(stream_id)
+        if len(body) % SETTING.size or (flags & ACK and body):
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
         if flags & ACK:
             return
@@ -112,6 +116,11 @@ class Control:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
         self._replies.put(frame(Kind.SETTINGS, ACK, 0, b""))
         self._replies.go_on()
+
+
+def _require_connection(stream_id: int) -> None:
+    if stream_id:
+        raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a frame of the connection")
 
 
 def _word(body: bytes) -> int:

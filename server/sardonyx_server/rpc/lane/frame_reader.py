@@ -58,19 +58,20 @@ class FrameReader:
         sink: Is told what came.
 
     Attributes:
+        greeted: Whether the caller has said that it speaks HTTP/2.
         left: Bytes of a DATA frame that are still to come.
         left_id: Its stream.
         left_ends: Whether it is the stream's last.
     """
 
     __slots__ = (
-        "_block", "_block_ends", "_block_frames", "_block_id", "_greeted", "_regular", "_rest", "_sink", "left",
+        "_block", "_block_ends", "_block_frames", "_block_id", "_regular", "_rest", "_sink", "greeted", "left",
         "left_ends", "left_id",
     )  # fmt: skip
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._greeted = False
+        self.greeted = False
         # The caller has sent its settings and is not within a header: any frame may come.
         self._regular = False
         # What was read and is not a whole frame yet; of DATA only the head waits here.
@@ -92,13 +93,13 @@ class FrameReader:
             data = self._rest + data
             self._rest = b""
         position, stop = 0, len(data)
-        if not self._greeted:
+        if not self.greeted:
             if data[: len(PREFACE)] != PREFACE[:stop]:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "this server speaks HTTP/2 without TLS")
             if stop < len(PREFACE):
                 self._rest = data
                 return
-            self._greeted = True
+            self.greeted = True
             position = len(PREFACE)
         if self.left:
             position = self._rest_of_data(data, stop)

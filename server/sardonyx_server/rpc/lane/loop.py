@@ -47,6 +47,9 @@ _LOG = logging.getLogger("sardonyx.lane")
 
 # Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
 _MAX_LOOKS: Final = 8
+# How long a caller has to say that it speaks HTTP/2: as long as gRPC's core gives it. What scans ports would keep its
+# descriptor for ever.
+_HANDSHAKE_S: Final = 120.0
 # How long callers have to close once they have all their answers and were told to go.
 _GOODBYE_S: Final = 0.5
 
@@ -276,12 +279,14 @@ class Loop:
 
     def _on_connected(self, connected: socket.socket) -> None:
         """A caller came in."""
-        self._keep(connected, Connection(self, peer_name(connected)))
+        wire = self._keep(connected, Connection(self, peer_name(connected)))
+        wire.deadline_s = time.monotonic() + _HANDSHAKE_S
+        self._deadlines.add(wire)
 
-    def _keep(self, connected: socket.socket, owner: Owner) -> None:
-        self._wire_of[owner] = self._wires[connected.fileno()] = Wire(
-            connected, owner, self._events.epoll, on_closed=self._forget, on_said_all=self._deadlines.add
-        )
+    def _keep(self, connected: socket.socket, owner: Owner) -> Wire:
+        wire = Wire(connected, owner, self._events.epoll, on_closed=self._forget, on_said_all=self._deadlines.add)
+        self._wire_of[owner] = self._wires[wire.fd] = wire
+        return wire
 
     def _forget(self, wire: Wire) -> None:
         del self._wires[wire.fd]

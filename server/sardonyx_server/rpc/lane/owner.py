@@ -29,6 +29,11 @@ class Owner(Protocol):
         ...
 
     @property
+    def greeted(self) -> bool:
+        """Whether the other side has said that it speaks HTTP/2."""
+        ...
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more is to be said, once all is written."""
         ...

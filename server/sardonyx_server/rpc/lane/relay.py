@@ -66,6 +66,8 @@ class Relay:
     __slots__ = ("_caller", "_reader", "_returned", "_streams", "_touch", "finished", "outflow", "usable")
 
     room = None
+    greeted = True
+    """Nobody else listens there."""
 
     def __init__(self, caller: Relays, touch: Callable[[Relay], None]) -> None:
         self._caller = caller

@@ -51,7 +51,7 @@ class Wire:
     Attributes:
         owner: As given.
         fd: Its number; -1 once it is closed.
-        deadline_s: When it is closed whether the other side has or not.
+        deadline_s: When :meth:`expire` is due, on ``time.monotonic``; who sets it sees to that.
     """
 
     __slots__ = (
@@ -93,8 +93,9 @@ class Wire:
         return self.fd < 0
 
     def expire(self) -> None:
-        """The other side has had its time to close."""
-        self.close()
+        """The other side has had its time to close, or to say that it speaks HTTP/2."""
+        if self._said_all or not self.owner.greeted:
+            self.close()
 
     def on_events(self, events: int) -> None:
         """The socket is ready."""
