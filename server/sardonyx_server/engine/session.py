@@ -52,8 +52,12 @@ class Session(Protocol):
             ExecutionFailed: The model raised. The message is safe to show to callers.
         """
 
-    def terminate(self) -> None:
-        """End every run in progress, soon: each raises ExecutionFailed. Later runs are not affected. Any thread."""
+    def terminate(self, *, for_good: bool = False) -> None:
+        """End every run in progress, soon: each raises ExecutionFailed. Any thread.
+
+        Args:
+            for_good: Later runs raise as well, at once; otherwise they are not affected.
+        """
 
     def close(self) -> None:
         """Free what the session holds. Requires: no run is in progress or follows."""

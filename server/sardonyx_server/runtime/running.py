@@ -121,9 +121,11 @@ class OrtSession:
         """A new one, for :meth:`run`."""
         return Interrupt(self._run_options())
 
-    def terminate(self) -> None:
-        """End every run in progress that has no interrupt of its own; later runs are not affected."""
-        running, self._default = self._default, self._run_options()
+    def terminate(self, *, for_good: bool = False) -> None:
+        """End every run in progress that has no interrupt of its own; later ones only where it is for good."""
+        running = self._default
+        if not for_good:
+            self._default = self._run_options()
         running.terminate = True
 
     def close(self) -> None:

@@ -136,6 +136,7 @@ class FakeSession:
         self.names: list[tuple[str, ...]] = []
         self.closed = 0
         self.terminated = 0
+        self.for_good = False
         self.on_terminate: Callable[[], None] = lambda: None
         self._answer = answer
 
@@ -145,9 +146,10 @@ class FakeSession:
         self.runs.append(dict(feeds))
         return self._answer(feeds)
 
-    def terminate(self) -> None:
+    def terminate(self, *, for_good: bool = False) -> None:
         """Count it, and let the test look."""
         self.terminated += 1
+        self.for_good = for_good
         self.on_terminate()
 
     def close(self) -> None:

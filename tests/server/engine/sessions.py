@@ -85,7 +85,7 @@ class OrtSession:
             for value in self._session.run_with_ort_values(list(output_names), given)
         ]
 
-    def terminate(self) -> None:
+    def terminate(self, *, for_good: bool = False) -> None:
         """Every run ends by itself."""
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class FunctionSession:
         self.batches.append(rows)
         return self._answer(feeds)
 
-    def terminate(self) -> None:
+    def terminate(self, *, for_good: bool = False) -> None:
         """Every run ends by itself."""
 
     def close(self) -> None:

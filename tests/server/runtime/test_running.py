@@ -139,6 +139,14 @@ class TestTermination:
         assert not thread.is_alive()
         assert failures[0].message == "model 'm': the run was ended by the server because it took too long"
 
+    def test_what_is_ended_for_good_runs_no_more(self) -> None:
+        """Members of a batch that is ended run singly: one of a model without end held a core for ever."""
+        session = opened(models.endless_loop())
+        session.terminate(for_good=True)
+        for _ in range(2):
+            with pytest.raises(ExecutionFailed, match="the run was ended by the server"):
+                run(session, x=np.array(0, np.float32))
+
     def test_terminate_ends_every_run_in_progress_and_no_later_one(self) -> None:
         """Of those without an interrupt of their own."""
         endless = opened(models.endless_loop())

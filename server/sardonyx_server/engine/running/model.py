@@ -226,7 +226,8 @@ class Model:
                 )
             )
             for session in self._every_session:
-                session.terminate()
+                # For good: members of a batch that is ended run singly, and one of them may be what does not end.
+                session.terminate(for_good=True)
         else:
             for session in self._every_session:
                 session.close()

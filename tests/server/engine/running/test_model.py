@@ -318,6 +318,7 @@ class TestDraining:
         submit(model, numbers(1, 1))
         assert not model.drain(0.0)
         assert waited == [0]
+        assert gate.session.for_good
         gate.open.set()
 
 
