@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sardonyx_server.rpc.lane.back_door import BackDoor
 from sardonyx_server.rpc.lane.doors import Doors
 
 if TYPE_CHECKING:
@@ -47,3 +48,11 @@ def test_a_lack_of_descriptors_is_said_once_and_callers_wait(caplog: pytest.LogC
     taken[0].close()
     assert [(record.name, record.levelname) for record in caplog.records] == [("sardonyx.lane", "WARNING")]
     assert "ulimit -n" in caplog.messages[0]
+
+
+def test_a_back_door_that_is_shut_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Callers that are turned away come again and again, and the log would be theirs to fill."""
+    door = BackDoor()
+    for _ in range(3):
+        assert door.enter() is None
+    assert caplog.messages == ["the stock server behind the lane takes no connection"]
