@@ -1,6 +1,7 @@
 """uvicorn, woken once a second in place of ten times: a server that nobody asks should sleep.
 
-Where the process has no file descriptors left it says so once a minute, not with hundreds of tracebacks a second.
+Where the process has no file descriptors left it says so once a minute, not with hundreds of tracebacks a second. Who
+connects and asks nothing is shown out: uvicorn would keep the connection, and refuse probes when it has 64 of them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import uvicorn
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["Complaints", "HttpServer"]
+__all__ = ["Complaints", "HttpServer", "Silent"]
 
 _LOG = logging.getLogger("sardonyx.http")
 
 # As often as uvicorn renews the header Date, which is all that it wakes up for.
 _TICK_S: Final = 1.0
 _SAID_AGAIN_S: Final = 60.0
+# What asks does so at once; between two requests uvicorn waits for 5 s.
+_ASKS_WITHIN_S: Final = 10.0
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -57,6 +60,24 @@ class Complaints:
             self._say_from_s = now_s + _SAID_AGAIN_S
 
 
+class Silent:
+    """Connections that have not asked anything yet, and since when. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[Any, float] = {}
+
+    def late(self, connections: Iterable[Any], now_s: float) -> list[Any]:
+        """Those that have had their time.
+
+        Args:
+            connections: All there are: uvicorn's protocols for HTTP, whose ``cycle`` is None before the first request.
+            now_s: Seconds, monotonic.
+        """
+        silent = [one for one in connections if getattr(one, "cycle", None) is None]
+        self._since_s = {one: self._since_s.get(one, now_s) for one in silent}
+        return [one for one, since_s in self._since_s.items() if now_s - since_s >= _ASKS_WITHIN_S]
+
+
 class HttpServer(uvicorn.Server):
     """As uvicorn has it, but for what it does between requests.
 
@@ -68,6 +89,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(config)
         self._woken = asyncio.Event()
         self._loop: AbstractEventLoop | None = None
+        self._silent = Silent()
 
     async def main_loop(self) -> None:
         """Wait until the server shall end."""
@@ -75,6 +97,8 @@ class HttpServer(uvicorn.Server):
         self._loop.set_exception_handler(Complaints())
         # 0: of its ticks that which renews the header.
         while not await self.on_tick(0):
+            for connection in self._silent.late(self.server_state.connections, time.monotonic()):
+                connection.shutdown()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
                     await self._woken.wait()

@@ -6,7 +6,7 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING
 
-from sardonyx_server.observe.http_server import Complaints
+from sardonyx_server.observe.http_server import Complaints, Silent
 
 if TYPE_CHECKING:
     import pytest
@@ -36,3 +36,21 @@ def test_any_other_error_is_reported_as_asyncio_does(caplog: pytest.LogCaptureFi
     finally:
         loop.close()
     assert [(record.name, record.levelname) for record in caplog.records] == [("asyncio", "ERROR")]
+
+
+class _Connection:
+    """As much of one of uvicorn's as is looked at."""
+
+    cycle: object = None
+
+
+def test_who_connects_and_asks_nothing_has_ten_seconds() -> None:
+    """Who has asked once may be as silent as uvicorn allows, and who is gone is forgotten."""
+    silent, asking, later, gone = (_Connection() for _ in range(4))
+    connections = Silent()
+    assert connections.late([silent, asking, gone], 100.0) == []
+    asking.cycle = object()
+    assert connections.late([silent, asking, later], 105.0) == []
+    assert connections.late([silent, asking, later], 110.0) == [silent]
+    assert connections.late([asking, later, gone], 115.0) == [later]
+    assert connections.late([gone], 125.0) == [gone]
