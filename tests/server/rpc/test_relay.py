@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
-from tests.server.rpc.http2_wire import Setting, reset, settings
+from tests.server.rpc.http2_wire import START_WINDOW, Kind, Setting, reset, settings, window_update
 
 # Of HTTP/2: nothing was done of it.
 REFUSED_STREAM = 7
@@ -22,12 +23,16 @@ class Caller:
     stopping = False
 
     def __init__(self) -> None:
+        self.held = HeldBytes()
         self.sent: list[bytes] = []
         self.ended_ids: list[int] = []
 
     def send(self, _stream: Any, part: memoryview | bytes, _relay: Relay) -> None:
         """See ``relays.Relays``."""
         self.sent.append(bytes(part))
+
+    def used(self, stream: Any, size: int) -> None:
+        """See ``relays.Relays``."""
 
     def ended(self, stream: Any) -> None:
         """See ``relays.Relays``."""
@@ -84,3 +89,31 @@ def test_headers_wait_for_the_stock_server_up_to_a_bound() -> None:
     relay.outflow.out.clear()
     relay.written()
     assert not relay.is_behind
+
+
+def test_data_in_tiny_pieces_wait_together() -> None:
+    """An object for each byte that the stock server does not take was two hundred times the memory."""
+    relay, caller, _ = opened()
+    stream = relay.open(1, [], end=False)
+    relay.outflow.out.clear()
+    sent = bytes(number % 251 for number in range(START_WINDOW + 3000))
+    stream.data(sent, 0, START_WINDOW, ends=False)
+    for begin in range(START_WINDOW, len(sent)):
+        stream.data(sent, begin, begin + 1, ends=False)
+    assert len(stream.flow.parts) <= 257
+    assert caller.held.bytes == stream.held == 3000
+    stream.half_close()
+    relay.receive(window_update(0, 1 << 20) + window_update(1, 1 << 20))
+    # Every second part is the head of a frame.
+    assert b"".join(relay.outflow.out[1::2])[: len(sent)] == sent
+    assert relay.outflow.out[-1][3:5] == bytes((Kind.DATA, 1))
+    assert caller.held.bytes == 0
+
+
+def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
+    """The caller had said that there are none."""
+    relay, _, _ = opened()
+    stream = relay.open(1, [], end=True)
+    relay.outflow.out.clear()
+    stream.data(b"more", 0, 4, ends=True)
+    assert not relay.outflow.out

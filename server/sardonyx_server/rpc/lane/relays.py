@@ -9,6 +9,7 @@ from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.host import Host
+    from sardonyx_server.rpc.lane.outflow import HeldBytes
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.replies import Replies
@@ -18,6 +19,8 @@ __all__ = ["Relays"]
 
 # How much of a stream's window is used up before the caller gets it back.
 _RETURNED_BYTES: Final = 1 << 16
+# So much of one caller's may wait for the stock server whatever else is held back.
+_HELD_BYTES: Final = 16 << 20
 
 
 class Relays:
@@ -47,6 +50,11 @@ class Relays:
         return self._replies.outflow.initial_window
 
     @property
+    def held(self) -> HeldBytes:
+        """What all connections hold back."""
+        return self._host.held
+
+    @property
     def stopping(self) -> bool:
         """Whether the stock server takes no more calls."""
         return self._host.stopping
@@ -59,7 +67,10 @@ class Relays:
                 return None
             self._relays = [*(each for each in self._relays if not each.finished), relay]
         relay = self._relays[-1]
-        return None if relay.is_behind else relay.open(stream_id, fields, end=ends)
+        full = self._host.held.bytes >= self._host.unfinished.limit_bytes
+        if relay.is_behind or (full and relay.outflow.held_bytes > _HELD_BYTES):
+            return None
+        return relay.open(stream_id, fields, end=ends)
 
     def set_initial_window(self, size: int) -> None:
         """The caller takes so much on each stream."""
