@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,9 @@ class Events:
         self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll.register(self.waker, select.EPOLLIN)
         self._asleep = False
+        # Held by who wakes the thread: the number of a descriptor that is closed may be another's by then.
+        self._waking = threading.Lock()
+        self._closed = False
         # On one core the caller could do nothing meanwhile.
         self._spin_s = _SPIN_S if cores > 1 else 0.0
         self._pause_s = _LONG_PAUSE_S
@@ -50,7 +54,9 @@ class Events:
         """Have the thread do a task soon. Any thread; never blocks."""
         self.tasks.append(task)
         if self._asleep:
-            os.eventfd_write(self.waker, 1)
+            with self._waking:
+                if not self._closed:
+                    os.eventfd_write(self.waker, 1)
 
     def woken(self) -> None:
         """The waker had its event."""
@@ -84,6 +90,8 @@ class Events:
         return events
 
     def close(self) -> None:
-        """Requires: nobody can be about to wake the thread."""
-        os.close(self.waker)
+        """Requires: the thread is over. Who was about to wake it finds nothing to wake."""
+        with self._waking:
+            self._closed = True
+            os.close(self.waker)
         self.epoll.close()

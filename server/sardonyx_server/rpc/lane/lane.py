@@ -162,7 +162,6 @@ class Lane:
         self._loop.wait_for_callers(patience_s)
         self._loop.later(self._loop.end)
         self._thread.join()
-        # Here, where nobody can be about to wake the thread.
         self._loop.free()
 
     def _await_stop(self, grace_s: float, stopped: threading.Event, over: threading.Event) -> None:

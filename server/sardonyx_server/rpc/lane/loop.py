@@ -147,7 +147,7 @@ class Loop:
             self._one_gone.clear()
 
     def free(self) -> None:
-        """Requires: the thread is over, and nobody can be about to wake it."""
+        """Requires: the thread is over."""
         self._events.close()
 
     # Tasks.

@@ -1,0 +1,41 @@
+"""Waiting for sockets and for tasks of other threads: what the lane's tests do not come to."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the lane needs Linux", allow_module_level=True)
+
+from sardonyx_server.rpc.lane.events import Events
+
+
+def test_a_task_that_comes_too_late_wakes_nobody_else() -> None:
+    """Another thread had looked whether to wake, and then the descriptor was closed: its number is another's by now."""
+    events = Events(1)
+    events._asleep = True
+    events.close()
+    others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
+    try:
+        events.later(lambda: None)
+        assert len(events.tasks) == 1
+        for other in others:
+            with pytest.raises(BlockingIOError):
+                os.eventfd_read(other)
+    finally:
+        for other in others:
+            os.close(other)
+
+
+def test_a_task_wakes_the_thread_that_sleeps() -> None:
+    """And the next wait has nothing of it."""
+    events = Events(1)
+    events._asleep = True
+    events.later(lambda: None)
+    assert [fd for fd, _ in events.epoll.poll(0)] == [events.waker]
+    events.woken()
+    assert events.epoll.poll(0) == []
+    events.close()
