@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -36,7 +37,9 @@ class Line:
         used_s: When the last call on it ended, on ``time.monotonic``.
     """
 
-    __slots__ = ("_broken", "_delivered", "_http", "_keepalive_s", "_sending", "_socket", "_timeout_s", "used_s")
+    __slots__ = (
+        "_broken", "_closing", "_delivered", "_http", "_keepalive_s", "_sending", "_socket", "_timeout_s", "used_s",
+    )  # fmt: skip
 
     def __init__(
         self, family: int, reader: FieldReader, *, max_message_bytes: int | None, keepalive_s: float | None
@@ -44,6 +47,8 @@ class Line:
         self._http = Connection(reader, max_message_bytes)
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._keepalive_s = keepalive_s
+        # An interrupt must not meet the number of a descriptor that was closed, and is another's by then.
+        self._closing = threading.Lock()
         # What the socket is set to; nothing that it could be set to at first.
         self._timeout_s: float | None = -1.0
         self._sending = False
@@ -133,13 +138,14 @@ class Line:
     def interrupt(self) -> None:
         """Wake the thread that blocks on it, with an error. From any thread."""
         # It may not be connected, or be closed meanwhile.
-        with suppress(OSError):
+        with self._closing, suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Requires: no thread is in a call on it."""
         self._broken = True
-        self._socket.close()
+        with self._closing:
+            self._socket.close()
 
     def _wait_at_most(self, timeout_s: float | None) -> None:
         """For the next system calls. Raises TimeoutError where no time is left."""
