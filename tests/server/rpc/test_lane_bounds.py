@@ -36,7 +36,7 @@ from tests.server.rpc.http2_wire import (
     settings,
     window_update,
 )
-from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, Calls, opened, until
+from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, THREADS, Calls, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,7 @@ POUR = "/test.Relayed/Pour"
 UNAVAILABLE = 14
 REFUSED_STREAM = 7
 PROTOCOL_ERROR = 1
+INVALID_ARGUMENT = 3
 
 
 def echo(message: bytes, call: Call) -> None:
@@ -325,3 +326,23 @@ def test_a_frame_that_may_not_be_there_is_an_error_of_the_protocol(damage: bytes
         while peer.take():
             pass
         assert peer.goaway == PROTOCOL_ERROR
+
+
+def test_relayed_calls_whose_messages_do_not_come_are_ended_on_both_sides() -> None:
+    """Each had a thread of the stock server, and these are all it has."""
+    with (
+        opened("lane", react=echo, handlers=(pouring(1, 10)[0],)) as transport,
+        Peer(transport.address) as stuck,
+        Peer(transport.address) as other,
+    ):
+        ids = range(1, 2 * THREADS, 2)
+        stuck.send(*(headers(stream_id, block(request_fields(path=POUR))) for stream_id in ids))
+        stuck.settle()
+        loop = transport.serving._loop
+        streams = [stream for connection in loop._connections() for stream in connection._streams.values()]
+        assert len(streams) == THREADS
+        for stream in streams:
+            stream.deadline_s = 0.0
+            loop.later(stream.expire)
+        assert {stuck.answer(stream_id).status for stream_id in ids} == {INVALID_ARGUMENT}
+        assert other.answer(other.start(path=POUR)).well

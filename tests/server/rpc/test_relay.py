@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sardonyx_server.errors import ServerError
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
@@ -26,10 +27,20 @@ class Caller:
         self.held = HeldBytes()
         self.sent: list[bytes] = []
         self.ended_ids: list[int] = []
+        self.watched: list[Any] = []
+        self.failed: list[Any] = []
 
     def send(self, _stream: Any, part: memoryview | bytes, _relay: Relay) -> None:
         """See ``relays.Relays``."""
         self.sent.append(bytes(part))
+
+    def watch(self, stream: Any) -> None:
+        """See ``relays.Relays``."""
+        self.watched.append(stream)
+
+    def fail(self, stream: Any, error: ServerError) -> None:
+        """See ``relays.Relays``."""
+        self.failed.append((stream, error.message))
 
     def used(self, stream: Any, size: int) -> None:
         """See ``relays.Relays``."""
@@ -117,3 +128,33 @@ def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
     relay.outflow.out.clear()
     stream.data(b"more", 0, 4, ends=True)
     assert not relay.outflow.out
+
+
+def test_a_request_that_does_not_come_is_not_waited_for() -> None:
+    """As long as some of it comes, or the stock server does not take it, there is time."""
+    relay, caller, _ = opened()
+    stream = relay.open(1, [], end=False)
+    assert caller.watched == [stream]
+    stream.expire()
+    assert caller.watched == [stream, stream]
+    stream.data(bytes(START_WINDOW + 1), 0, START_WINDOW + 1, ends=False)
+    stream.deadline_s = 0.0
+    stream.expire()
+    assert not caller.failed
+    relay.receive(window_update(1, 1 << 20) + window_update(0, 1 << 20))
+    assert not stream.held
+    stream.deadline_s = 0.0
+    stream.expire()
+    assert caller.failed == [(stream, "the request did not come whole: nothing of it came for 60 s")]
+
+
+def test_a_request_that_is_whole_waits_for_its_answer_as_long_as_that_takes() -> None:
+    """Nor is one ended that is over already."""
+    relay, caller, _ = opened()
+    whole, over = relay.open(1, [], end=True), relay.open(3, [], end=False)
+    assert caller.watched == [over]
+    relay.reset(over, 8)
+    for stream in (whole, over):
+        stream.deadline_s = 0.0
+        stream.expire()
+    assert not caller.failed

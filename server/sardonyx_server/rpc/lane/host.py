@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.outflow import HeldBytes
     from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relay import Relay
+    from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.stream import StreamCall
@@ -61,7 +62,7 @@ class Host(Protocol):
             ServerError: It is not allowed.
         """
 
-    def watch(self, call: LaneCall, /) -> None:
+    def watch(self, call: LaneCall | Relayed, /) -> None:
         """Have a call expire at its deadline."""
 
     def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.lane import Limits
     from sardonyx_server.rpc.lane.owner import Owner
+    from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
@@ -110,7 +111,7 @@ class Loop:
         # Without a call in between: they are of each request.
         self.take_in = self._burst.add
         self.take_in_now = self._burst.add_now
-        self.watch: Callable[[LaneCall], None] = self._deadlines.add
+        self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
         self.ended = self.calls.ended
         self.later = self._events.later
         # Those who have something to be written.

@@ -7,9 +7,11 @@ windows hold back what goes to it, and what is held back holds back the other si
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.rpc.lane.answers import header_frames
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
@@ -48,6 +50,9 @@ _RETURNED_BYTES: Final = 1 << 18
 # Of headers that wait for the stock server. They are written out in full for it: a caller that says the same long
 # fields again, in a few bytes of its header table, made 1.5 GB of 2.4 MB (2026-11-26).
 _MOST_WAITING_BYTES: Final = 4 << 20
+# How long a request may be on its way without any of it coming. Each holds a thread of the stock server meanwhile, of
+# which there are few: 64 callers that were stopped in the midst of one left nobody's health checks answered.
+_STALLED_S: Final = 60.0
 # Pieces of a stream's data that wait for it each for itself. One of a byte takes two hundred as an object.
 _MOST_PIECES: Final = 256
 _PEER_KEY: Final = PEER_KEY.encode()
@@ -105,6 +110,9 @@ class Relay:
         stream = Relayed(stream_id, self, self.outflow.initial_window)
         stream.caller_ended = end
         self._streams[stream_id] = stream
+        if not end:
+            stream.deadline_s = time.monotonic() + _STALLED_S
+            self._caller.watch(stream)
         own = [field for field in fields if field[0] != _PEER_KEY]
         own.append((_PEER_KEY, self._caller.peer.encode()))
         frames = header_frames(stream_id, encode_block(own), end=end)
@@ -117,6 +125,7 @@ class Relay:
         """Data of a stream."""
         if stream.caller_ended:
             return  # It has said that nothing comes.
+        stream.deadline_s = time.monotonic() + _STALLED_S
         stream.held += len(data)
         if stream.held > STREAM_WINDOW_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {stream.id} was sent more than its window")
@@ -131,6 +140,20 @@ class Relay:
         if was_empty and self.outflow.out:
             self._touch(self)
         self._see_end(stream)
+
+    def expire(self, stream: Relayed) -> None:
+        """End a stream whose request does not come; see ``deadlines.py``."""
+        if stream.ended or self._streams.get(stream.id) is not stream:
+            return
+        now_s = time.monotonic()
+        if stream.held:
+            # It is the stock server that does not take it.
+            stream.deadline_s = now_s + _STALLED_S
+        if stream.deadline_s > now_s:
+            self._caller.watch(stream)
+        else:
+            text = f"the request did not come whole: nothing of it came for {_STALLED_S:g} s"
+            self._caller.fail(stream, InvalidRequest(text, reason="NO_MESSAGE"))
 
     def reset(self, stream: Relayed, code: int) -> None:
         """The caller ended a stream."""
@@ -276,6 +299,8 @@ class Relay:
     def _forget(self, stream: Relayed) -> None:
         self._streams.pop(stream.id, None)
         self.outflow.drop(stream.id)
+        # They know each other, and are garbage only once they do not.
+        stream.flow.on_sent = None
 
     def _go_on(self, only: Flow | None = None) -> None:
         was_empty = not self.outflow.out

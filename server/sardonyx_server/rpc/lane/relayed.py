@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sardonyx_server.rpc.lane.outflow import Flow
@@ -22,6 +23,7 @@ class Relayed:
         window: What the stock server takes of it, in bytes.
 
     Attributes:
+        deadline_s: When :meth:`expire` is due, on ``time.monotonic``: a while after data last came.
         id: As given.
         begun: The stock server has begun to answer.
         flow: What goes to the stock server.
@@ -31,7 +33,9 @@ class Relayed:
         used: Bytes that went on and that the caller has not been given back yet.
     """
 
-    __slots__ = ("_relay", "begun", "caller_ended", "flow", "held", "id", "server_ended", "used")
+    __slots__ = (
+        "__weakref__", "_relay", "begun", "caller_ended", "deadline_s", "flow", "held", "id", "server_ended", "used",
+    )  # fmt: skip
 
     room = None
     widened = 0
@@ -42,7 +46,17 @@ class Relayed:
         self._relay = relay
         self.begun = self.caller_ended = self.server_ended = False
         self.held = self.used = 0
+        self.deadline_s = math.inf
         self.flow = Flow(stream_id, window, paced=True, on_sent=self._sent)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more of its request is waited for."""
+        return self.caller_ended or self.begun
+
+    def expire(self) -> None:
+        """Nothing has come for a while."""
+        self._relay.expire(self)
 
     def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
         """Data came, between two positions; ``ends``: and they were the last."""

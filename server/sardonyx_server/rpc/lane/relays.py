@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow
+from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
+    from sardonyx_server.errors import ServerError
     from sardonyx_server.rpc.lane.host import Host
     from sardonyx_server.rpc.lane.outflow import HeldBytes
     from sardonyx_server.rpc.lane.relay import Relay
@@ -94,6 +96,14 @@ class Relays:
     def ended(self, stream: Relayed) -> None:
         """A stream is over for both sides."""
         self._replies.streams.pop(stream.id, None)
+
+    def watch(self, stream: Relayed) -> None:
+        """Have a stream expire at its deadline."""
+        self._host.watch(stream)
+
+    def fail(self, stream: Relayed, error: ServerError) -> None:
+        """End a stream that the stock server has not begun to answer, on both sides."""
+        self._replies.cut_off_relayed(stream, to_status(error))
 
     def used(self, stream: Relayed, size: int) -> None:
         """So many bytes of a stream went on: the caller may send more."""

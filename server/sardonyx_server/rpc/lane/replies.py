@@ -179,6 +179,12 @@ class Replies:
             for stream_id in self.outflow.drop_all():
                 self.put(reset(stream_id, ErrorCode.CANCEL))
 
+    def cut_off_relayed(self, stream: Relayed, status: Status) -> None:
+        """End one that the stock server has not begun to answer."""
+        self.drop(stream.id)
+        self._put_status(stream.id, status_block(status, first=True), first=True)
+        self.put(reset(stream.id, ErrorCode.NO_ERROR))
+
     def drop(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""
         call = self.streams.pop(stream_id, None)
