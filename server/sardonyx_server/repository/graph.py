@@ -49,6 +49,8 @@ _UNSERVED: Final = {
     22: "INT4",
     23: "FLOAT4E2M1",
 }
+# ONNX's own, and those of onnxruntime that generate text. A scan goes as often as its input is long.
+_LOOPS: Final = frozenset({b"Loop", b"BeamSearch", b"GreedySearch", b"Sampling", b"WhisperBeamSearch"})
 _EXTERNAL: Final = 1
 # Before this version every weight had to be listed as an input, and onnxruntime takes no value for it.
 _FIRST_IR_WITH_DEFAULTS: Final = 4
@@ -95,12 +97,14 @@ class Graph:
         inputs: In the graph's order, without weights that cannot be overridden.
         outputs: In the graph's order.
         locations: Files outside of the model that tensors name, without repetition.
+        loops: It has a loop, so values that a caller sends may decide how long a run takes.
     """
 
     subject: str
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     locations: tuple[str, ...]
+    loops: bool
 
     def signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """(inputs, outputs) as the protocol speaks of them.
@@ -188,6 +192,7 @@ def _graph(model: Any, subject: str) -> Graph:
         inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
         outputs=tuple(_value(each, optional=False) for each in graph.output),
         locations=tuple(dict.fromkeys(_locations(model))),
+        loops=any(node.op_type in _LOOPS for node in _nodes(model)),
     )
 
 
@@ -212,6 +217,17 @@ def _value(info: Any, *, optional: bool) -> Value:
         dim_names=names,
         optional=optional,
     )
+
+
+def _nodes(model: Any) -> Iterator[Any]:
+    """Every node, those of subgraphs and functions too."""
+    waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                waiting += graph.node
 
 
 def _locations(model: Any) -> Iterator[str]:

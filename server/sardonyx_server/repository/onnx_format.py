@@ -34,7 +34,7 @@ _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
         "output[]": (12, "ValueInfoProto"),
         "sparse_initializer[]": (15, "SparseTensorProto"),
     },
-    "NodeProto": {"attribute[]": (5, "AttributeProto")},
+    "NodeProto": {"op_type": (4, "bytes"), "attribute[]": (5, "AttributeProto")},
     "AttributeProto": {
         "t": (5, "TensorProto"),
         "g": (6, "GraphProto"),

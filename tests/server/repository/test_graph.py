@@ -287,3 +287,15 @@ def test_graphs_are_forgotten_in_the_end() -> None:
     for number in range(256):
         graphs.read(data, b"%d" % number, SUBJECT)
     assert graphs.read(data, b"first", SUBJECT).inputs is not first.inputs
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("operator", ["Loop", "Identity"])
+def test_a_loop_is_found_at_any_depth(operator: str, depth: int) -> None:
+    """What a caller sends may decide how often it goes."""
+    node = helper.make_node(operator, ["x"], ["y"])
+    for _ in range(depth):
+        branch = helper.make_graph([node], "branch", [], [tensor_info("y", FLOAT, None)])
+        node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
+    graph = helper.make_graph([node], "g", [tensor_info("x", FLOAT, None)], [tensor_info("y", FLOAT, None)])
+    assert _read(model_of(graph)).loops is (operator == "Loop")

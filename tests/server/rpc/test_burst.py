@@ -30,6 +30,12 @@ class _Refusing:
     def refuse(self, error: Exception, call: Any) -> None:
         """See ``engine.intake.Intake``."""
 
+    def offer(self, model: Any) -> None:
+        """See ``engine.intake.Intake``."""
+
+    def wake(self) -> None:
+        """See ``engine.intake.Intake``."""
+
     def begin(self) -> None:
         """See ``engine.intake.Intake``."""
 
@@ -53,7 +59,7 @@ def test_answers_that_make_room_for_compressed_messages_do_not_nest() -> None:
     call: Any = object()
     for _ in range(STREAMS):
         requests.burst.add(b"plain", call)
-    requests.burst.dispatch()
+    requests.burst.wake()
     assert requests.accepted == [b"plain", b"compressed"] * STREAMS
     assert requests.deepest == 2
     assert not requests.burst.waiting

@@ -133,7 +133,8 @@ class Loader:
                 opening,
                 cores=self._runtime.cores,
                 threads_asked=self._runtime.threads_asked(spec.config),
-                inlines=self._lane is not None,
+                # What blocks the lane blocks everybody, and a loop ends when a caller says.
+                inlines=self._lane is not None and not opening.loops,
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
                 widens=None if known is None else known.widens,

@@ -77,6 +77,7 @@ class Opening:
         inputs: Those that are served, in graph order.
         outputs: In graph order.
         signature: (inputs, outputs) of the graph, narrowed by the config.
+        loops: Values that a caller sends may decide how long a run takes.
         placement: Where it runs, and why.
         warnings: For the operator.
 
@@ -86,6 +87,7 @@ class Opening:
 
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
+        self.loops = files.graph.loops
         graph = files.graph.signature()
         check_against_graph(spec.config, *graph, source=spec.config_source)
         inputs, self.outputs = tensors(spec.config, *graph)

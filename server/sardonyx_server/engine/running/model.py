@@ -197,10 +197,14 @@ class Model:
     def run_waiting(self) -> None:
         """Run what waits on the calling thread: all of an inline model, else what is the lane's. Blocks meanwhile."""
         with self._inline_lock:
-            while self.queue.rows and (batch := self._next_here()) is not None:
-                began_s = time.monotonic()
-                run_batch(self._sessions[0], batch, self._lane_counters)
-                self.queue.took(time.monotonic() - began_s)
+            self._run_here()
+
+    def _run_here(self) -> None:
+        """Has the lock."""
+        while self.queue.rows and (batch := self._next_here()) is not None:
+            began_s = time.monotonic()
+            run_batch(self._sessions[0], batch, self._lane_counters)
+            self.queue.took(time.monotonic() - began_s)
 
     def _next_here(self) -> Batch | None:
         return self.queue.take(wait=False) if self.inline else self.queue.lend()
@@ -213,11 +217,16 @@ class Model:
             were still under way were ended.
         """
         self.queue.close()
-        self.run_waiting()  # It waits for what runs on the lane, too.
         until_s = time.monotonic() + timeout_s
+        # What runs on the lane may not end, either.
+        if finished := self._inline_lock.acquire(timeout=max(0.0, timeout_s)):
+            try:
+                self._run_here()
+            finally:
+                self._inline_lock.release()
         for thread in self._threads:
             thread.join(max(0.0, until_s - time.monotonic()))
-        finished = not any(thread.is_alive() for thread in self._threads)
+        finished = finished and not any(thread.is_alive() for thread in self._threads)
         if not finished:
             # First of all, or a runner whose run is ended would begin with the next batch.
             self.queue.refuse_waiting(

@@ -48,6 +48,27 @@ def doubling(shape: Sequence[int | str | None] | None = ("N", 2), out: Any = "sa
     return graph([helper.make_node("Add", ["x", "x"], ["y"])], {"x": shape}, {"y": shape if out == "same" else out})
 
 
+def looping() -> bytes:
+    """The same by a loop that goes once."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["v", "v"], ["v_next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v_next", FLOAT, None),
+        ],
+    )
+    once = helper.make_node("Constant", [], ["once"], value=numpy_helper.from_array(np.array(1, np.int64)))
+    true = helper.make_node("Constant", [], ["true"], value=numpy_helper.from_array(np.array(True)))
+    loop = helper.make_node("Loop", ["once", "true", "x"], ["y"], body=body)
+    return graph([once, true, loop], {"x": ("N", 2)}, {"y": ("N", 2)})
+
+
 # The rows of the first axis sum to one: they touch each other.
 MIXING = graph([helper.make_node("Softmax", ["x"], ["y"], axis=0)], {"x": ("N", 2)}, {"y": ("N", 2)})
 # One row out, however many come in; the graph promises as many.
@@ -254,6 +275,13 @@ class TestRunners:
         assert model.inline
         assert model.facts.runners == 0
         assert model.facts.runners_reason.startswith("inline: a full batch takes ")
+
+    def test_a_model_with_a_loop_has_runners(self, repository: Repository) -> None:
+        """However cheap it was when measured: a caller may say how often it goes, and the lane is everybody's."""
+        model = repository.load(looping(), cores=2)
+        assert not model.inline
+        assert model.facts.runners >= 1
+        assert run(model, 3)[0].arrays[0].tolist() == [[2, 2]] * 3
 
     def test_where_the_transport_cannot_run_inline_there_are_runners(self, repository: Repository) -> None:
         """However cheap the model."""

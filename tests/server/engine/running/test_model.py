@@ -306,6 +306,20 @@ class TestDraining:
         assert running.replies
         assert budget.used_bytes == 0
 
+    def test_a_run_on_the_lane_that_does_not_end_is_ended_too(self) -> None:
+        """The lane would take nothing any more, and whoever drains would wait for ever."""
+        gate = Gate()
+        model = model_of(gate.session)
+        call = submit(model, numbers(0, 1))
+        lane = threading.Thread(target=model.run_waiting)
+        lane.start()
+        gate.wait_entered()
+        assert not model.drain(0.0)
+        assert (gate.session.terminated, gate.session.for_good, gate.session.closed) == (1, True, 0)
+        gate.open.set()
+        lane.join(PATIENCE_S)
+        assert call.replies
+
     def test_a_run_that_is_ended_is_not_followed_by_another(self) -> None:
         """What waits is refused before the run is ended, or a runner would begin with it."""
         gate = Gate()
