@@ -7,7 +7,7 @@ import pytest
 from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
 from sardonyx_server.rpc.lag import Away
 from tests.server.engine.doubles import HandClock
-from tests.server.rpc.transports import opened
+from tests.server.rpc.transports import opened, until
 
 
 def test_each_time_away_is_counted() -> None:
@@ -41,8 +41,8 @@ def test_the_lane_tells_its_lag_and_the_public_api_has_none() -> None:
         assert sum(transport.serving.lag.counts) == 0
         for _ in range(3):
             transport.send().result()
-        assert transport.serving.wait_idle(20.0)
-        assert sum(transport.serving.lag.counts) == 3
+        # A caller may have its answer before the thread has counted what it was away for.
+        until(lambda: sum(transport.serving.lag.counts) == 3)
         assert transport.serving.lag.total > 0
     with opened("grpcio") as transport:
         assert transport.serving.lag is None
