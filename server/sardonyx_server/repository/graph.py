@@ -148,7 +148,7 @@ class GraphsByContent:
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Graph] = OrderedDict()
 
-    def read(self, data: bytes, digest: bytes, subject: str) -> Graph:
+    def read(self, data: bytes | memoryview, digest: bytes, subject: str) -> Graph:
         """See :func:`read_graph`; ``digest`` is a cryptographic one of the data."""
         graph = self._kept.get(digest) or read_graph(data, subject)
         self._kept[digest] = graph
@@ -158,7 +158,7 @@ class GraphsByContent:
         return replace(graph, subject=subject)
 
 
-def read_graph(data: bytes, subject: str) -> Graph:
+def read_graph(data: bytes | memoryview, subject: str) -> Graph:
     """Read what the bytes of an ONNX file declare. Holds at most a small part of them for a moment.
 
     Args:
@@ -168,7 +168,7 @@ def read_graph(data: bytes, subject: str) -> Graph:
     Raises:
         LoadFailed: It is no ONNX model, or it has no graph or no outputs.
     """
-    if data.startswith(_LFS_POINTER):
+    if data[: len(_LFS_POINTER)] == _LFS_POINTER:
         raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
     try:
         model = parse_model(data)

@@ -104,7 +104,7 @@ _CHILDREN: Final[Mapping[str, Mapping[int, str | None]]] = {
 }
 
 
-def parse_model(data: bytes) -> Any:
+def parse_model(data: bytes | memoryview) -> Any:
     """Bytes of an ONNX file -> ModelProto of the subset.
 
     Raises:
@@ -116,7 +116,7 @@ def parse_model(data: bytes) -> Any:
         raise MalformedModelError(str(error)) from error
 
 
-def prune(data: bytes, *, small_bytes: int = _SMALL_BYTES) -> bytes:
+def prune(data: bytes | memoryview, *, small_bytes: int = _SMALL_BYTES) -> bytes:
     """The same model without the fields that the subset does not have (weights above all).
 
     Args:
@@ -129,11 +129,11 @@ def prune(data: bytes, *, small_bytes: int = _SMALL_BYTES) -> bytes:
     return _prune(data, 0, len(data), "ModelProto", small_bytes, 0)
 
 
-def _prune(data: bytes, position: int, end: int, message: str, small_bytes: int, depth: int) -> bytes:
+def _prune(data: bytes | memoryview, position: int, end: int, message: str, small_bytes: int, depth: int) -> bytes:
     if depth > _MAX_DEPTH:
         raise MalformedModelError("nested too deeply")
     children = _CHILDREN[message]
-    kept: list[bytes] = []
+    kept: list[bytes | memoryview] = []
     while position < end:
         begin = position
         key, position = _varint(data, position, end)
@@ -163,7 +163,7 @@ def _prune(data: bytes, position: int, end: int, message: str, small_bytes: int,
     return b"".join(kept)
 
 
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
     """(value, position behind it)."""
     value = 0
     for index in range(position, min(end, position + _VARINT_LIMIT_BYTES)):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.disk import kind_of
@@ -14,6 +14,7 @@ from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
 
 __all__ = ["READ", "STILL_BEING_WRITTEN", "held_still", "open_without_links"]
 
@@ -25,7 +26,7 @@ READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def held_still(descriptor: int, file: Path, subject: str) -> Iterator[BinaryIO]:
+def held_still(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
     """An open regular file that must not change while it is used. Owns the descriptor.
 
     Raises:

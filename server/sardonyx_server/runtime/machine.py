@@ -63,7 +63,7 @@ class Machine:
         self,
         *,
         config: ModelConfig,
-        model_bytes: bytes | None,
+        model_bytes: bytes | memoryview | None,
         path: Path | None,
         signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
         providers: Sequence[ProviderOption],

@@ -16,7 +16,7 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 @contextmanager
-def memory_file(data: bytes) -> Iterator[str | None]:
+def memory_file(data: bytes | memoryview) -> Iterator[str | None]:
     """A path under which this process finds a copy of the bytes, as long as the context lasts.
 
     Blocks while it copies, without the interpreter's lock. Nobody else can open or change it.
@@ -35,7 +35,7 @@ def memory_file(data: bytes) -> Iterator[str | None]:
             os.close(descriptor)
 
 
-def _copied(data: bytes) -> int | None:
+def _copied(data: bytes | memoryview) -> int | None:
     if not hasattr(os, "memfd_create") or not _DESCRIPTORS.is_dir():
         return None
     try:

@@ -43,7 +43,7 @@ _NOT_CONCURRENT: Final = frozenset({PROVIDERS["tensorrt"].name, PROVIDERS["direc
 def open_session(
     *,
     name: str,
-    model_bytes: bytes | None = None,
+    model_bytes: bytes | memoryview | None = None,
     path: Path | None = None,
     signature: tuple[Sequence[TensorSpec], Sequence[TensorSpec]] | None = None,
     providers: Sequence[ProviderOption] = _CPU_ONLY,
@@ -79,7 +79,9 @@ def open_session(
         library.preload_gpu_libraries(runtime)
     options = session_options(runtime, tuning, threads=threads, spin_us=spin_us, from_bytes=path is None)
     with _as_file(model_bytes) as file:
-        native = open_native(runtime, name, file or source, options, providers)
+        # It takes no view.
+        given_as = file or (bytes(source) if isinstance(source, memoryview) else source)
+        native = open_native(runtime, name, given_as, options, providers)
     found = reported_signature(native, name)
     if signature is not None:
         given = tuple(signature[0]), tuple(signature[1])
@@ -101,7 +103,7 @@ def open_session(
     )
 
 
-def _as_file(model_bytes: bytes | None) -> AbstractContextManager[str | None]:
+def _as_file(model_bytes: bytes | memoryview | None) -> AbstractContextManager[str | None]:
     if model_bytes is None or len(model_bytes) < _BETTER_AS_FILE_BYTES:
         return nullcontext()
     return memory_file(model_bytes)

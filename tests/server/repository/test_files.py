@@ -60,6 +60,21 @@ def test_a_model_is_taken_as_bytes(repository: Path) -> None:
     assert files.model_bytes is None
 
 
+@pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 700_001])
+def test_a_large_model_is_taken_whole(repository: Path, size: int) -> None:
+    """It is read in pieces; the bytes are those of the file, and nobody can write to them."""
+    spare = size - len(linear()) - 4
+    data = linear() + onnx.ModelProto(doc_string="c" * spare).SerializeToString()
+    assert len(data) == size
+    put_model(repository, "m", data=data)
+    with take_private_copy(spec_of(repository, "m"), 1) as files:
+        assert files.model_bytes is not None
+        assert bytes(files.model_bytes) == data
+        assert memoryview(files.model_bytes).readonly
+        assert files.digest() == hashlib.sha256(data).digest()
+        assert files.size_bytes() == size
+
+
 def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
     """Model and data, also in folders below; others may not enter; a session outlives close, which removes it."""
     folder = _put_external(repository, "./sub/w.bin")

@@ -54,7 +54,7 @@ class Runtime(Protocol):
         self,
         *,
         config: ModelConfig,
-        model_bytes: bytes | None,
+        model_bytes: bytes | memoryview | None,
         path: Path | None,
         signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
         providers: Sequence[ProviderOption],
