@@ -1,83 +1,84 @@
 """An open loop: calls at a constant rate, whether or not earlier ones have been answered, and how long each took.
 
 A closed loop sends less while the server is slow, and so hides the very thing a percentile is to show. Here a latency
-counts from the time a call was due, so a caller that was held up is seen too.
+counts from the time a call was due, so a caller that was held up is seen too. The calls are the project's own
+generator's, which has a core when it wants one (:func:`bench.placement.punctual`) and takes next to nothing of it.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import numpy as np
+from bench.load.result import LoadFailed
+from bench.placement import punctual
+from sardonyx_server.load import fleet, loops
+from sardonyx_server.load.arrivals import Arrivals
+from sardonyx_server.load.report import MAX_SLIP, Report
 
-from bench.control import Child, child
+__all__ = ["RATE_PER_S", "Steady", "steady"]
 
-__all__ = ["Call", "Steady", "p99_s", "steady"]
+RATE_PER_S: Final = 500.0
+"""Calls a second: some percent of what a server of iris can answer, so that a late answer is not the queue's."""
 
-_P99: Final = 99
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One that was answered.
-
-    Attributes:
-        due_s: When it was to be sent, on the machine's monotonic clock.
-        latency_s: From then to its answer.
-    """
-
-    due_s: float
-    latency_s: float
+# Of one, so that the server has one socket to read, as from one caller.
+_CONNECTIONS: Final = 1
+_WARM_UP_S: Final = 0.5
 
 
 class Steady:
     """A process that calls.
 
     Args:
-        pacer: A running ``bench.load.pacer``.
+        senders: Connected.
     """
 
-    def __init__(self, pacer: Child) -> None:
-        self._pacer = pacer
+    def __init__(self, senders: fleet.Fleet) -> None:
+        self._senders = senders
 
-    def start(self, rate: float) -> None:
-        """Begin to call, so many times a second."""
-        self._pacer.ask(json.dumps({"rate": rate}))
-
-    def stop(self) -> list[Call]:
-        """Send no more, wait for the last answer, and tell of all.
+    def measure(self, seconds: float) -> Report:
+        """Call for some time. Blocks until all calls are answered.
 
         Raises:
-            ChildFailed: A call failed.
+            LoadFailed: A call failed, or the generator was late twice.
         """
-        return [Call(due_s, latency_s) for due_s, latency_s in self._pacer.ask("{}")["calls"]]
+        report = self._run(seconds)
+        if not report.is_valid:
+            # A hiccup of the machine that made the generator late must not cost the bar, so once more.
+            report = self._run(seconds)
+        if not report.is_valid:
+            late = f"{report.slip:.1%} of the calls were sent over 1 ms late"
+            raise LoadFailed(f"{late}, expected at most {MAX_SLIP:.0%}")
+        return report
 
-    def measure(self, rate: float, seconds: float) -> list[Call]:
-        """Call for some time. Blocks."""
-        self.start(rate)
-        time.sleep(seconds)
-        return self.stop()
+    def _run(self, seconds: float) -> Report:
+        load = loops.OpenLoop(rate=RATE_PER_S, arrivals=Arrivals.CONSTANT)
+        try:
+            # The server stays as it is: if all its threads gave way, loading would give way to nothing.
+            with punctual(self._senders.pids, servers=()):
+                report = self._senders.run(load, duration_s=seconds)
+        except loops.LoadFailed as error:
+            raise LoadFailed(str(error)) from error
+        if report.failed:
+            raise LoadFailed(f"{report.failed} of {report.sent} calls failed: {dict(report.statuses)}")
+        return report
 
 
 @contextmanager
-def steady(address: str, method: str, body: Path) -> Iterator[Steady]:
-    """A caller, connected.
+def steady(address: str, method: str, request: bytes) -> Iterator[Steady]:
+    """A caller, connected and warm.
 
     Args:
         address: Host and port.
         method: Full name.
-        body: File of the serialised message.
+        request: The serialised message.
+
+    Raises:
+        LoadFailed: No connection.
     """
-    with child("bench.load.pacer", [address, method, str(body)]) as pacer:
-        yield Steady(pacer)
-
-
-def p99_s(calls: Sequence[Call]) -> float:
-    """99th percentile of latencies. Requires: at least one call."""
-    return float(np.percentile([call.latency_s for call in calls], _P99))
+    aim = loops.Target(address=address, method=method, messages=(request,))
+    with fleet.Fleet(aim, processes=1, connections=_CONNECTIONS) as senders:
+        calls = Steady(senders)
+        calls.measure(_WARM_UP_S)
+        yield calls
