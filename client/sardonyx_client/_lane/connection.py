@@ -58,6 +58,8 @@ class Connection:
         self._frames = FrameReader(self)
         self._streams: dict[int, Stream] = {}
         self._outflow = Outflow()
+        # Streams that the server ended before all of the request was sent: it needs no more. Mostly it says so itself.
+        self._refused: set[int] = set()
         self._next_id = 1
         self._used = 0
         self._max_streams = _LAST_STREAM_ID
@@ -98,6 +100,9 @@ class Connection:
             ConnectionBroken: The server broke the protocol.
         """
         self._frames.received(size)
+        if self._refused:
+            self.out.extend(reset(one, ErrorCode.CANCEL) for one in self._refused)
+            self._refused.clear()
 
     def open(self, block: bytes, message: bytes) -> Stream:
         """Begin a call. Requires: :attr:`usable`.
@@ -136,6 +141,11 @@ class Connection:
         out = self._outflow.out
         self._outflow.out = []
         return out
+
+    def written(self) -> bool:
+        """The socket has taken all that :meth:`take` gave. To be told each time; whether there is more to be taken."""
+        self._outflow.written()
+        return bool(self._outflow.out)
 
     def room(self, stream_id: int) -> memoryview | None:
         """See ``FrameReader``, as for the next five."""
@@ -202,11 +212,12 @@ class Connection:
         """The server has ended its side. It needs no more of the request, if there is more."""
         self._streams.pop(stream.id, None)
         if self._outflow.drop(stream):
-            self.out.append(reset(stream.id, ErrorCode.CANCEL))
+            self._refused.add(stream.id)
 
     def _rst_stream(self, _flags: int, stream_id: int, body: memoryview) -> None:
         code = _number(body)
         self._check_known(stream_id)
+        self._refused.discard(stream_id)
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             self._outflow.drop(stream)

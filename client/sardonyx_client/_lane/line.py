@@ -164,12 +164,15 @@ class Line:
         self._http.received(size)
 
     def _send(self) -> None:
-        parts = self._http.take()
+        http = self._http
+        parts = http.take()
         if not parts:
             return
         self._sending = True
         while parts:
             parts = hand_over(self._socket, parts)
+            if not parts and http.written():
+                parts = http.take()
         self._sending = False
 
     def _acknowledge(self) -> None:

@@ -41,6 +41,10 @@ OPENING: Final = (
 )
 """What the client says first."""
 
+# Data that may be handed out before the socket has taken what was handed out earlier. What waits beyond is not sent at
+# all where its call is given up meanwhile: a server that is overloaded should not have to read it.
+_AHEAD_BYTES: Final = 1 << 20
+
 
 class Outflow:
     """Of one connection.
@@ -50,13 +54,14 @@ class Outflow:
         initial_window: Of a stream that begins now, in bytes.
     """
 
-    __slots__ = ("_frame_bytes", "_unsent", "_window", "initial_window", "out")
+    __slots__ = ("_ahead", "_frame_bytes", "_unsent", "_window", "initial_window", "out")
 
     def __init__(self) -> None:
         self.out: list[bytes | memoryview] = [OPENING]
         self.initial_window = DEFAULT_WINDOW_BYTES
         self._window = DEFAULT_WINDOW_BYTES
         self._frame_bytes = DEFAULT_FRAME_BYTES
+        self._ahead = _AHEAD_BYTES
         self._unsent: dict[int, Stream] = {}
 
     def begin(self, stream: Stream) -> None:
@@ -101,6 +106,13 @@ class Outflow:
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"the server wants frames of {size} bytes")
         self._frame_bytes = size
 
+    def written(self) -> None:
+        """The socket has taken all that was handed out: more may be."""
+        if self._ahead < _AHEAD_BYTES:
+            self._ahead = _AHEAD_BYTES
+            if self._unsent:
+                self.go_on()
+
     def go_on(self) -> None:
         """Send what may be sent now."""
         for stream in list(self._unsent.values()):
@@ -110,10 +122,11 @@ class Outflow:
 
     def _send(self, stream: Stream) -> None:
         while not stream.sent:
-            room = min(self._window, stream.window, self._frame_bytes)
+            room = min(self._window, stream.window, self._frame_bytes, self._ahead)
             if room <= 0:
                 return
             size, parts = stream.next_frame(room)
             self._window -= size
+            self._ahead -= size
             stream.window -= size
             self.out += parts

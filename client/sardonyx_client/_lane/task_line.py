@@ -39,6 +39,8 @@ class TaskLine(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._flushing = False
+        # The system takes no more for now.
+        self._paused = False
         self._reason = "the connection was lost"
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -109,6 +111,16 @@ class TaskLine(asyncio.BufferedProtocol):
         self._lose(f"the connection was lost: {exc or 'the server closed it'}")
         _set(self.gone)
 
+    def pause_writing(self) -> None:
+        """See :class:`asyncio.BaseProtocol`."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """See :class:`asyncio.BaseProtocol`."""
+        self._paused = False
+        if self._http.written():
+            self._flush()
+
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # the connection knows better
         """See :class:`asyncio.BufferedProtocol`."""
         return self._http.buffer
@@ -148,10 +160,11 @@ class TaskLine(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._flushing = False
-        parts = self._http.take()
-        transport = self._transport
-        if parts and transport is not None and not transport.is_closing():
+        http, transport = self._http, self._transport
+        parts = http.take()
+        while parts and transport is not None and not transport.is_closing():
             transport.writelines(parts)
+            parts = http.take() if not self._paused and http.written() else []
 
 
 def _set(done: asyncio.Future[None]) -> None:

@@ -63,10 +63,13 @@ class PolledLine:
         Raises:
             OSError: The connection is gone.
         """
-        parts = self._unsent + self.http.take()
+        http = self.http
+        parts = self._unsent + http.take()
         with suppress(BlockingIOError):
             while parts:
                 parts = hand_over(self._socket, parts)
+                if not parts and http.written():
+                    parts = http.take()
         self._unsent = parts
         return not parts
 

@@ -107,6 +107,43 @@ class TestRequests:
         sizes = [len(payload) for kind, _, _, payload in frames_of(b"".join(connection.take())) if kind == Kind.DATA]
         assert sizes == [100_005 - 65535]
 
+    def test_no_more_is_handed_out_than_the_socket_has_taken_and_a_mebibyte(self) -> None:
+        """Of a call that is given up meanwhile the rest is never sent; the others are, to the last byte."""
+        connection = connected(INITIAL_WINDOW_SIZE=1 << 30)
+        feed(connection, window_update(0, 1 << 30))
+        mebibyte = 1 << 20
+        first, given_up, last = (connection.open(b"", bytes((number,)) * mebibyte) for number in (1, 2, 3))
+
+        def sent() -> dict[int, int]:
+            sizes: dict[int, int] = {}
+            for kind, _, stream_id, payload in frames_of(b"".join(connection.take())):
+                if kind == Kind.DATA:
+                    sizes[stream_id] = sizes.get(stream_id, 0) + len(payload)
+            return sizes
+
+        assert sent() == {first.id: mebibyte}
+        connection.cancel(given_up)
+        assert sent() == {}
+        assert connection.written()
+        assert sent() == {first.id: 5, last.id: mebibyte - 5}
+        assert connection.written()
+        assert sent() == {last.id: 10}
+        assert not connection.written()
+
+    @pytest.mark.parametrize("says_so", [True, False])
+    def test_a_request_that_is_refused_before_it_is_sent_is_reset_once(self, *, says_so: bool) -> None:
+        """By the server, where it says so in the same breath; else by the client."""
+        connection = connected(INITIAL_WINDOW_SIZE=10)
+        stream = connection.open(b"", bytes(100))
+        connection.take()
+        refusal = headers(1, (*OPENING, ("grpc-status", "14")), end=True)
+        feed(connection, refusal + (reset(1, 0) if says_so else b""))
+        assert stream.answer.ended
+        resets = [] if says_so else [(Kind.RST_STREAM, 0, 1, (8).to_bytes(4))]
+        assert list(frames_of(b"".join(connection.take()))) == resets
+        feed(connection, window_update(0, 1000))
+        assert not connection.take()
+
     def test_a_call_that_is_given_up_is_reset_and_what_still_comes_is_dropped(self) -> None:
         """Once; a call that has ended needs no reset."""
         connection = connected()
