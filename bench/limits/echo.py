@@ -48,7 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.limits.echo", description=__doc__)
     parser.add_argument("--answer-bytes", type=int, help="answer with so many fixed bytes instead of the message")
     answer_bytes: int | None = parser.parse_args().answer_bytes
-    serve(None if answer_bytes is None else bytes(answer_bytes))
+    # Not of zeros: those the system would map all to one page, as it never does what a model has written. To send
+    # 602 kB of them took 160 us, and 190 of memory (2026-11-26).
+    serve(None if answer_bytes is None else b"\1" * answer_bytes)
 
 
 class _Echo:
