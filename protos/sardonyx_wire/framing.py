@@ -18,6 +18,7 @@ __all__ = [
     "Message",
     "Pieces",
     "TooManyFields",
+    "begin",
     "decode_id",
     "encode_id",
     "encode_length",
@@ -134,6 +135,36 @@ def split(  # noqa: C901 -- one walk, a step of which is done for each request's
         message = bytes(view[:header_stop])
     header = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
     return header, message[id_start:id_stop], payloads
+
+
+def begin(beginning: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int) -> bytes | None:
+    """Bytes of all header fields, as :func:`split` gives them, of a message of which only the beginning has come.
+
+    It is taken for granted that nothing of the header stands behind the payloads.
+
+    Args:
+        beginning: Up to anywhere.
+        header_tags: As for :func:`split`.
+        raw_tag: Likewise.
+
+    Returns:
+        None where the first payload has not begun yet, or the message is unusual or broken.
+    """
+    id_start = id_stop = position = 0
+    try:
+        while (field := beginning[position]) != raw_tag:
+            length = beginning[position + 1]
+            start = position + 2
+            if length > 127:
+                length, start = _long_length(beginning, position + 1)
+            if field == ID_TAG and not id_stop:
+                id_start, id_stop = position, start + length
+            elif field not in header_tags:
+                return None
+            position = start + length
+    except IndexError:
+        return None
+    return bytes(beginning[:id_start]) + bytes(beginning[id_stop:position])
 
 
 def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> Message:

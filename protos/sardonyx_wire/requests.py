@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
+from sardonyx_wire.framing import TooManyFields, begin, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferRequest
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5, 6)))
 # The caller chooses the memo's keys, so both their size and their number are bounded: 1,024 x 4 KiB = 4 MiB at most.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 1024
+# No header that is remembered is longer, unless its id is very long; and a caller could make any number of fields.
+_FORESEEN_BYTES: Final = _MEMO_KEY_BYTES + 1024
 
 # Far above what any model has.
 _MAX_ENTRIES: Final = 4096
@@ -157,6 +159,17 @@ class RequestReader:
         if header is None:
             header = self._parse_header(key)
         return header, id_field, payloads
+
+    def foresee(self, beginning: bytes | memoryview) -> Header | None:
+        """The header of a message of which only the beginning has come; None where it is not known.
+
+        It is where a message with the same header was read before, and nothing of the header stands behind payloads.
+
+        Args:
+            beginning: Up to anywhere.
+        """
+        key = begin(beginning[:_FORESEEN_BYTES], header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        return None if key is None else self._memo.get(key)
 
     def _parse_header(self, key: bytes) -> Header:
         header = _to_header(_parse(key))

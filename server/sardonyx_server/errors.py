@@ -14,7 +14,8 @@
     |   |-- ModelUnavailable          loading, draining or failed
     |   |-- Overloaded                a queue is full
     |   |   |-- QueueBytesFull        of bytes, this model's or the server's
-    |   |   `-- QueueTimeout          the request waited in it too long
+    |   |   |-- QueueTimeout          the request waited in it too long
+    |   |   `-- QueueTooLong          it would wait in it beyond its deadline
     |   `-- ShuttingDown              the server is stopping
     |-- Unsupported                   this server or machine cannot do it
     |-- ExecutionFailed               the model raised while it ran
@@ -43,6 +44,7 @@ __all__ = [
     "Overloaded",
     "QueueBytesFull",
     "QueueTimeout",
+    "QueueTooLong",
     "ServerError",
     "SettingsError",
     "ShuttingDown",
@@ -179,6 +181,12 @@ class QueueTimeout(Overloaded):
     """A request waited in a queue longer than its policy allows."""
 
     reason = "QUEUE_TIMEOUT"
+
+
+class QueueTooLong(Overloaded):
+    """A request would wait in a queue beyond its caller's deadline."""
+
+    reason = "QUEUE_TOO_LONG"
 
 
 class ShuttingDown(TryLater):

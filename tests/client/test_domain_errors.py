@@ -28,6 +28,7 @@ CLASSES = {
     "Overloaded": "Unavailable",
     "QueueBytesFull": "Unavailable",
     "QueueTimeout": "Unavailable",
+    "QueueTooLong": "Unavailable",
     "ServerError": "ServerFault",
     "SettingsError": "InvalidArgument",
     "ShuttingDown": "Unavailable",

@@ -50,6 +50,26 @@ def test_a_request_whose_deadline_passes_while_it_waits_does_not_run(server: Ser
     server.assert_well()
 
 
+def test_a_large_request_that_would_wait_in_vain_is_refused_when_it_comes(server: Server) -> None:
+    """Again and again, on a connection that carries the next one as before."""
+    large = gate_request(np.ones((8000, 2), np.float32))
+    server.infer(large)
+    with server.holding(gate_request()) as hold:
+        waiting = server.start_infer(gate_request())
+        eventually(lambda: queue_of(server).rows == 1, "the request waits")
+        # As if a backlog had taught it: the next run corrects that.
+        queue_of(server)._pace.row_s = 100.0
+        for _ in range(20):
+            failure = server.refusal(large, timeout=10.0)
+            assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_TOO_LONG")
+            assert_safe(failure)
+        hold.release()
+        waiting.result()
+    y = arrays_of(server.infer(large))["y"]
+    np.testing.assert_array_equal(y, np.full((8000, 2), 1.5))
+    server.assert_well()
+
+
 def test_a_deadline_of_a_millisecond_is_kept(server: Server) -> None:
     """The model is busy for longer."""
     with server.holding(gate_request()) as hold:

@@ -13,7 +13,7 @@ import pytest
 from sardonyx_wire.datatypes import DATATYPES
 from tests.e2e.messages import gate_request
 from tests.e2e.models import identity_name
-from tests.e2e.servers import Server
+from tests.e2e.servers import Server, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,3 +155,23 @@ def test_its_asyncio_client(server: Server) -> None:
 
     asyncio.run(converse())
     server.settle()
+
+
+def test_its_clients_hear_at_once_that_a_queue_is_too_long(server: Server, client: Any) -> None:
+    """Of a picture that they need not send; the next one is answered over the same connection."""
+    rows = np.ones((8000, 2), np.float32)
+    column = np.zeros((8000, 1), np.int64)
+    inputs = [tensor("x", rows, "FP32"), tensor("index", column, "INT64"), tensor("trips", column, "INT64")]
+    client.infer("gate", inputs)
+    queue_of_gate = server.model("gate").queue
+    with server.holding(gate_request()) as hold:
+        waiting = server.start_infer(gate_request())
+        eventually(lambda: queue_of_gate.rows == 1, "the request waits")
+        queue_of_gate._pace.row_s = 100.0
+        for _ in range(10):
+            with pytest.raises(utilities.InferenceServerException, match="too long for the deadline") as caught:
+                client.infer("gate", inputs, client_timeout=10.0)
+            assert caught.value.status() == "StatusCode.UNAVAILABLE"
+        hold.release()
+        waiting.result()
+    assert client.infer("gate", inputs).as_numpy("y").shape == (8000, 2)

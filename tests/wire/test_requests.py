@@ -136,6 +136,41 @@ def test_requests_that_differ_in_id_and_payload_share_a_header() -> None:
     assert payloads[0].obj is data
 
 
+@given(messages(), st.data())
+def test_what_is_foreseen_is_what_is_read(message: ModelInferRequest, data: st.DataObject) -> None:
+    """Of a message that is cut anywhere: its header, or nothing."""
+    whole = message.SerializeToString()
+    reader = RequestReader()
+    header, _, payloads = reader.decode(whole)
+    header_bytes = len(whole) - len(
+        ModelInferRequest(raw_input_contents=message.raw_input_contents).SerializeToString()
+    )
+    cut = data.draw(st.integers(0, len(whole)))
+    foreseen = reader.foresee(memoryview(whole)[:cut])
+    assert foreseen in (None, header)
+    if payloads and cut > header_bytes and all(tensor.contents is None for tensor in header.inputs):
+        assert foreseen is header
+
+
+@given(st.binary(max_size=60))
+def test_random_bytes_foretell_nothing(beginning: bytes) -> None:
+    """What was never read is not known."""
+    assert RequestReader().foresee(beginning) is None
+
+
+def test_nothing_is_foreseen_before_the_first_payload_begins() -> None:
+    """More of the header may follow."""
+    message = ModelInferRequest(model_name="m", id="one", raw_input_contents=[bytes(100)])
+    message.inputs.add(name="x", datatype="FP32", shape=[5, 5])
+    reader, whole = RequestReader(), message.SerializeToString()
+    header, _, _ = reader.decode(whole)
+    message.id = "another, which is longer"
+    whole = message.SerializeToString()
+    header_bytes = len(whole) - 102
+    assert reader.foresee(whole[:header_bytes]) is None
+    assert reader.foresee(whole[: header_bytes + 1]) is header
+
+
 def test_the_memo_is_bounded() -> None:
     """Callers choose the keys, so neither many nor large headers stay in memory, and typed data never do."""
     reader = RequestReader()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.batching.queue import QueueClosed
 from sardonyx_server.engine.counting.sampling import NoTracing
 from sardonyx_server.engine.counting.tracing import TracedCall
+from sardonyx_server.engine.requests.plan import Plan
 from sardonyx_server.engine.shared_memory.region import shared_memory_is_off
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
@@ -92,6 +93,34 @@ class Intake:
             self.refuse(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"), call)
         except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
             self.refuse(error, call)
+
+    def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> Callable[[], None] | None:
+        """Refuse a request whose message is still on its way, where the queue would refuse it. Never blocks or raises.
+
+        Only those that look like one that has come before: of others nobody knows what they ask for.
+
+        Args:
+            beginning: Of the message.
+            call: Who waits; answered where it is refused.
+            message_bytes: Of all of it.
+
+        Returns:
+            To be called when the message has come, or will not come; None where there is no need for that.
+        """
+        header = self._reader.foresee(beginning)
+        if header is None or not isinstance(header.plan, Plan):
+            return None
+        failures = self._registry.refusals
+        try:
+            model = self._registry.find(header.route)
+            failures = model.failures
+            return model.foresee(header.plan, call.deadline_s, message_bytes)
+        except QueueClosed:
+            pass  # By the time it has come there may be a newer version.
+        except Exception as error:  # noqa: BLE001  # what a request causes is its answer, not the lane's end
+            failures.count(error, streamed=call.streamed)
+            call.fail(error)
+        return None
 
     def refuse(self, error: Exception, call: Refused) -> None:
         """Answer a request that belongs to no model, and count it."""

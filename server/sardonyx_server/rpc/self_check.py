@@ -89,6 +89,9 @@ class _Echoes:
         """Answer with the same."""
         call.reply(bytes(message))
 
+    def foresee(self, _beginning: memoryview, _call: Call, _message_bytes: int) -> None:
+        """It refuses nothing."""
+
     def refuse(self, error: Exception, call: Refused) -> None:
         """Say why not."""
         call.fail(error)

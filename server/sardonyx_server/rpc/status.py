@@ -56,6 +56,7 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
     errors.Overloaded: grpc.StatusCode.UNAVAILABLE,
     errors.QueueBytesFull: grpc.StatusCode.UNAVAILABLE,
     errors.QueueTimeout: grpc.StatusCode.UNAVAILABLE,
+    errors.QueueTooLong: grpc.StatusCode.UNAVAILABLE,
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.ExecutionFailed: grpc.StatusCode.INTERNAL,

@@ -257,6 +257,72 @@ def test_a_storm_of_reloads_is_the_callers_to_retry() -> None:
     assert isinstance(call.error, ModelUnavailable)
 
 
+def beginning_of(request: bytes) -> memoryview:
+    """All but its last byte."""
+    return memoryview(request)[:-1]
+
+
+def full(**more: Any) -> tuple[Intake, Registry, Model]:
+    """An intake before a model whose queue takes no more, and that has read one request."""
+    model = model_of(doubling(), runners=1, batching=policy(queue_rows=2), **more)
+    intake, registry = served(model)
+    intake.accept(bytes_of(2), FakeCall())
+    return intake, registry, model
+
+
+def test_a_request_on_its_way_is_refused_where_its_queue_is_full() -> None:
+    """And is counted for its model as one that has come."""
+    intake, registry, model = full()
+    call = FakeCall()
+    assert intake.foresee(beginning_of(bytes_of(2, request_id="x")), call, 100) is None
+    assert isinstance(call.error, Overloaded)
+    assert model.failures.counts().rejections["queue_full"] == 1
+    assert registry.refusals.counts().count == 0
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"\x0a", bytes_of(1), bytes_of(2)[:15], b"\xff" * 100],
+    ids=["empty", "cut in a tag", "another header", "cut in the header", "broken"],
+)
+def test_a_request_of_which_nobody_knows_what_it_asks_for_may_come(beginning: bytes) -> None:
+    """Only then it is known."""
+    intake, _, _ = full()
+    call = FakeCall()
+    assert intake.foresee(memoryview(beginning), call, 100) is None
+    assert not call.answers
+
+
+def test_a_request_on_its_way_may_come_where_there_is_room() -> None:
+    """Nothing is kept for it where nobody waits long."""
+    intake, _ = served(model_of(doubling(), runners=1))
+    intake.accept(bytes_of(2), FakeCall())
+    call = FakeCall()
+    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert not call.answers
+
+
+def test_a_request_on_its_way_to_a_model_that_is_gone_is_refused() -> None:
+    """It belongs to no model."""
+    intake, registry, _ = full()
+    registry.drop("m")
+    call = FakeCall()
+    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert isinstance(call.error, NotFound)
+    assert registry.refusals.counts().count == 1
+
+
+def test_a_request_on_its_way_to_a_version_that_drains_may_come() -> None:
+    """By then there may be a newer one; and a plan of an older version says nothing of a newer."""
+    intake, registry, model = full()
+    model.queue.close()
+    call = FakeCall()
+    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    publish(registry, model_of(doubling(), of=signature(version=2), runners=1), version=2)
+    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert not call.answers
+
+
 def test_an_unforeseen_error_is_that_requests_answer() -> None:
     """It never reaches the thread that reads."""
     error = ZeroDivisionError("bug")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.rpc.lane.answers import header_frames, message_parts, opening_block, put_answer, status_block
+from sardonyx_server.errors import DeadlineExceeded, Overloaded, QueueBytesFull, QueueTooLong, ServerError
+from sardonyx_server.rpc.lane.answers import (
+    FailureBlocks,
+    header_frames,
+    message_parts,
+    opening_block,
+    put_answer,
+    status_block,
+)
 from sardonyx_server.rpc.lane.outflow import Flow, HeldBytes, Outflow
+from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.framing import Message, Pieces
 
 _PIECES = st.lists(st.integers(0, 70_000), min_size=1, max_size=5).map(
@@ -31,3 +41,32 @@ def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by
     assert list(map(bytes, quick)) == list(map(bytes, slow.out))
     data = b"".join(quick[2:-1:2])
     assert data == b"\0" + len(message).to_bytes(4) + bytes(message)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("full", retry_after_s=0.25),
+        Overloaded("full", retry_after_s=0.5),
+        Overloaded("full"),
+        Overloaded("full", reason="ANOTHER"),
+        QueueTooLong("full"),
+        QueueBytesFull("fuller"),
+        DeadlineExceeded("late"),
+    ],
+    ids=repr,
+)
+def test_a_failure_that_is_remembered_says_what_it_said(error: ServerError) -> None:
+    """Beside others that differ from it in one thing."""
+    blocks = FailureBlocks()
+    for other in (Overloaded("full", retry_after_s=0.125), QueueTooLong("full", retry_after_s=0.25), error):
+        blocks.of(other)
+    assert blocks.of(error) == status_block(to_status(error), first=True)
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    """Texts have numbers in them."""
+    blocks = FailureBlocks()
+    for number in range(1000):
+        blocks.of(Overloaded(f"{number} wait"))
+    assert len(blocks._memo) <= 256

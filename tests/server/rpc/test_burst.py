@@ -27,6 +27,9 @@ class _Refusing:
             self.burst.add_now(b"compressed", call)
         self.depth -= 1
 
+    def foresee(self, beginning: memoryview, call: Any, message_bytes: int) -> None:
+        """See ``engine.intake.Intake``."""
+
     def refuse(self, error: Exception, call: Any) -> None:
         """See ``engine.intake.Intake``."""
 

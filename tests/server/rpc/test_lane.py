@@ -42,6 +42,9 @@ class InlineIntake:
         """Keep."""
         self._waiting.append((message, call))
 
+    def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
+        """Refuse nothing."""
+
     def begin(self) -> None:
         """Note how much there was so far."""
         self.steps.append(len(self._waiting))
@@ -113,6 +116,9 @@ def test_a_failure_of_the_loop_itself_is_told(caplog: pytest.LogCaptureFixture) 
             raise RuntimeError("broken")
 
         def wake(self) -> None:
+            pass
+
+        def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
             pass
 
         def run_waiting(self) -> None:

@@ -29,6 +29,7 @@ EXPECTED = {
     "Overloaded": "UNAVAILABLE",
     "QueueBytesFull": "UNAVAILABLE",
     "QueueTimeout": "UNAVAILABLE",
+    "QueueTooLong": "UNAVAILABLE",
     "ShuttingDown": "UNAVAILABLE",
     "Unsupported": "UNIMPLEMENTED",
     "ExecutionFailed": "INTERNAL",

@@ -63,10 +63,14 @@ class Calls:
 
     Attributes:
         refused: Errors of the calls that the transport did not take.
+        foresees: Asked of each message of which only the beginning has come, with its size: why it is refused.
+        on_their_way: How many that were not refused have not come yet, or will not.
     """
 
     def __init__(self, react: Callable[[bytes, Call], None] | None = None) -> None:
         self.refused: list[Exception] = []
+        self.foresees: Callable[[bytes, int], Exception | None] = lambda _beginning, _size: None
+        self.on_their_way = 0
         self._react = react
         self._arrived: queue.SimpleQueue[tuple[bytes, Call]] = queue.SimpleQueue()
 
@@ -79,6 +83,15 @@ class Calls:
 
     def begin(self) -> None:
         """See ``engine.intake.Intake``."""
+
+    def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> Callable[[], None] | None:
+        """See ``engine.intake.Intake``."""
+        error = self.foresees(bytes(beginning), message_bytes)
+        if error is not None:
+            call.fail(error)
+            return None
+        self.on_their_way += 1
+        return self._settled
 
     def refuse(self, error: Exception, call: Call) -> None:
         """See ``engine.intake.Intake``."""
@@ -94,6 +107,9 @@ class Calls:
     def take(self) -> tuple[bytes, Call]:
         """The next call; waits for it."""
         return self._arrived.get(timeout=BOUND_S)
+
+    def _settled(self) -> None:
+        self.on_their_way -= 1
 
     def none_has_come(self) -> bool:
         """Whether no call waits for the test."""

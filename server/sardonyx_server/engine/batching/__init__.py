@@ -7,5 +7,7 @@ budget.py          bytes that all queues share
 batch.py           jobs that run together, and why no more of them
 drops.py           jobs that are not run: a deadline passed, a caller gone, a wait too long
 run_times.py       how long a batch takes just now
+pace.py            how soon all that waits will have been taken
+places.py          places that are kept for requests on their way
 under_way.py       batches that run, and whether one has all cores
 """

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.batch import Batch
 from sardonyx_server.engine.batching.drops import drop_reason
+from sardonyx_server.engine.batching.pace import Pace
+from sardonyx_server.engine.batching.places import Places
 from sardonyx_server.engine.batching.run_times import RunTimes
 from sardonyx_server.engine.batching.under_way import UnderWay
 from sardonyx_server.engine.counting.failures import Failures
@@ -22,6 +24,7 @@ from sardonyx_server.errors import (
     ModelUnavailable,
     Overloaded,
     QueueBytesFull,
+    QueueTooLong,
     ServerError,
 )
 
@@ -30,12 +33,17 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.batching.budget import ByteBudget
     from sardonyx_server.engine.batching.job import Job
+    from sardonyx_server.engine.batching.places import Place
     from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
-    from sardonyx_server.engine.requests.plan import Bucket
+    from sardonyx_server.engine.requests.plan import Bucket, Plan
 
 __all__ = ["BatchQueue", "QueueClosed"]
 
 _MIN_RETRY_AFTER_S: Final = 0.01
+# By so much of the time until its answer a request must be better than just in time: the server hears of it late, and
+# the answer has a way to go. And by so much where the message has a way to go as well.
+_MARGIN: Final = 0.15
+_MARGIN_OF_COMING: Final = 0.4
 
 
 class QueueClosed(ModelUnavailable):
@@ -90,6 +98,8 @@ class BatchQueue:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._run_times = RunTimes()
+        self._pace = Pace()
+        self._places = Places()
         self._idle = 0
         self._under_way = UnderWay(lane_rows=policy.lane_rows, widens=policy.widens)
         self._closed = False
@@ -116,21 +126,54 @@ class BatchQueue:
         """
         first = jobs[0]
         plan = first.plan
-        levels = self._levels
-        level = levels.get(plan.priority) or levels[self._policy.default_level]
+        level = self._level_of(plan)
         rows = first.rows if len(jobs) == 1 else sum(job.rows for job in jobs)
         size = jobs[-1].message_bytes
         if arrived_s is None:
             arrived_s = self._clock()
         expires_s = arrived_s + level.policy.wait_s(plan.timeout_s)
         with self._lock:
-            self._admit(level, rows, size)
+            self._check_room(level, rows, size)
+            if self._pace.row_s:
+                self._check_time(level, plan.bucket, first.deadline_s, _MARGIN)
+            if not self._budget.take(size):
+                raise self._server_full(size)
             if first.trace is not None:
                 first.trace.mark(Stage.QUEUED)
             self._append(level, jobs, arrived_s, expires_s)
             self.rows += rows
             self.message_bytes += size
             self._more_comes = True
+
+    def foresee(self, plan: Plan, deadline_s: float, size: int) -> Place | None:
+        """Raise as :meth:`put` would for a request that is still on its way. Admits nothing.
+
+        Args:
+            plan: Of the request.
+            deadline_s: When its caller gives up, on the queue's clock.
+            size: Of its message in bytes.
+
+        Returns:
+            A place that is kept for it, until :meth:`give_up`; None where there is room for all.
+
+        Raises:
+            Overloaded: A bound is reached, or it would wait beyond its deadline.
+            QueueClosed: The model drains.
+        """
+        level = self._level_of(plan)
+        with self._lock:
+            self._check_room(level, plan.rows, size)
+            if not self._pace.row_s:
+                return None
+            now = self._clock()
+            self._places.see_clock(now)
+            self._check_time(level, plan.bucket, deadline_s, _MARGIN_OF_COMING, self._places.rows)
+            return self._places.keep(plan.rows, now)
+
+    def give_up(self, place: Place) -> None:
+        """What a place was kept for has come, or will not come."""
+        with self._lock:
+            self._places.give_up(place)
 
     def put_back(self, jobs: Sequence[Job]) -> None:
         """Put in what was admitted along with an equal request that has gone. Wakes runners.
@@ -142,7 +185,7 @@ class BatchQueue:
         """
         first = jobs[0]
         plan = first.plan
-        level = self._levels.get(plan.priority) or self._levels[self._policy.default_level]
+        level = self._level_of(plan)
         size = jobs[-1].message_bytes
         self._budget.add(size)
         with self._lock:
@@ -193,9 +236,12 @@ class BatchQueue:
                     batch, wait_s = self._cut(self._clock(), dropped)
                 if batch is not None:
                     self._under_way.begun(batch, self.rows, on_lane=not wait)
+                    if wait:
+                        self._pace.taken(batch.rows, self._clock())
                 if batch is None and not dropped and wait_s != 0.0:
                     if not wait or (self._closed and not self.rows):
                         return None
+                    self._pace.idle()
                     self._idle += 1
                     self._changed.wait(wait_s)
                     self._idle -= 1
@@ -204,8 +250,8 @@ class BatchQueue:
             if batch is not None:
                 return batch
 
-    def took(self, seconds: float) -> bool:
-        """A batch that was taken here is over, after so long: what cannot be ready by its deadline is not given out.
+    def took(self, seconds: float, rows: int = 1) -> bool:
+        """A batch of so many rows is over, after so long: what cannot be ready by its deadline is not given out.
 
         Returns:
             Whether what waits now is left to the lane, which does not know that yet.
@@ -213,6 +259,7 @@ class BatchQueue:
         with self._lock:
             now = self._clock()
             self._run_times.took(seconds, now)
+            self._pace.took(rows, seconds)
             self._over(now)
             return self._is_for_lane and not self._more_comes
 
@@ -276,7 +323,10 @@ class BatchQueue:
             waiting.append(job)
         level.requests += 1
 
-    def _admit(self, level: _Level, rows: int, size: int) -> None:
+    def _level_of(self, plan: Plan) -> _Level:
+        return self._levels.get(plan.priority) or self._levels[self._policy.default_level]
+
+    def _check_room(self, level: _Level, rows: int, size: int) -> None:
         """Raise unless the request fits. A queue that is empty takes a request of any size: else it would never run."""
         policy = self._policy
         if self._closed:
@@ -288,12 +338,47 @@ class BatchQueue:
                 raise self._overloaded("rows", policy.queue_rows, self.rows)
             if self.message_bytes + size > policy.queue_bytes:
                 raise self._overloaded("bytes", policy.queue_bytes, self.message_bytes, QueueBytesFull)
-        if not self._budget.take(size):
-            raise QueueBytesFull(
-                f"the server's queues are full: at most {self._budget.limit_bytes} bytes may wait in all, "
-                f"{self._budget.used_bytes} do and this request has {size}; retry later",
+
+    def _check_time(
+        self, level: _Level, bucket: Bucket, deadline_s: float, margin: float, coming_rows: int = 0
+    ) -> None:
+        """Raise where a request would probably be dropped when its turn comes. Has the lock.
+
+        Never where nothing is before it, or what was true once would be held true for ever.
+        """
+        rows = self._rows_before(level, bucket) + coming_rows
+        if deadline_s == math.inf or not rows:
+            return
+        now = self._clock()
+        ready_in_s = rows * self._pace.row_s + self._run_times.needed_s(now)
+        if now + ready_in_s * (1 + margin) > deadline_s:
+            raise QueueTooLong(
+                f"the queue of model '{self._model_name}' is too long for the deadline: an answer may take "
+                f"{ready_in_s:.2f} s, and the caller waits for {max(0.0, deadline_s - now):.2f} s; retry later",
                 retry_after_s=self._retry_after_s(),
             )
+
+    def _rows_before(self, level: _Level, bucket: Bucket) -> int:
+        """At least so many rows will be given out before a request that comes now."""
+        if len(self._levels) == 1 and len(level.buckets) == 1:
+            return self.rows if bucket in level.buckets else 0
+        requests = 0
+        kinds: set[Bucket] = set()
+        for one in self._levels.values():
+            requests += len(one.buckets.get(bucket, ()))
+            kinds.update(one.buckets)
+            if one is level:
+                break
+        # Buckets take turns, and this one's full batches come first.
+        limit = self._policy.max_rows
+        return requests // limit * limit * len(kinds)
+
+    def _server_full(self, size: int) -> QueueBytesFull:
+        return QueueBytesFull(
+            f"the server's queues are full: at most {self._budget.limit_bytes} bytes may wait in all, "
+            f"{self._budget.used_bytes} do and this request has {size}; retry later",
+            retry_after_s=self._retry_after_s(),
+        )
 
     def _overloaded(self, what: str, limit: int, waiting: int, kind: type[Overloaded] = Overloaded) -> Overloaded:
         return kind(
@@ -303,8 +388,8 @@ class BatchQueue:
         )
 
     def _retry_after_s(self) -> float:
-        """When about half of what waits now will have run."""
-        return max(_MIN_RETRY_AFTER_S, self.rows * self._seconds_per_row / 2)
+        """When about half of what waits now will have run, in hundredths, so that the same is said to many."""
+        return max(_MIN_RETRY_AFTER_S, round(self.rows * self._seconds_per_row / 2, 2))
 
     def _account(self, rows: int, size: int) -> None:
         self.rows -= rows

@@ -27,6 +27,7 @@ _KINDS: Final[Mapping[type[Exception], tuple[str, str | None]]] = {
     errors.CallerError: ("OTHER", "bad_request"),
     errors.QueueBytesFull: ("REJECTED", "queue_bytes"),
     errors.QueueTimeout: ("REJECTED", "queue_timeout"),
+    errors.QueueTooLong: ("REJECTED", "queue_too_long"),
     errors.Overloaded: ("REJECTED", "queue_full"),
     errors.TryLater: ("OTHER", "unavailable"),
     errors.Unsupported: ("OTHER", "unsupported"),

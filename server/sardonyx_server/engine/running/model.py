@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.budget import ByteBudget
@@ -139,6 +140,22 @@ class Model:
         for thread in self._threads:
             thread.start()
 
+    def foresee(self, plan: Plan, deadline_s: float, message_bytes: int) -> Callable[[], None] | None:
+        """Raise as :meth:`submit` would for a request that is still on its way, as far as that is known. Never blocks.
+
+        Returns:
+            To be called when it has come, or will not come; None where there is no need for that.
+
+        Raises:
+            Overloaded: A bound of the queue is reached, or the request would wait beyond its deadline.
+            QueueClosed: This version drains.
+        """
+        # What the cache has needs no place in the queue.
+        if self._cache is not None or plan.signature is not self.signature:
+            return None
+        place = self.queue.foresee(plan, deadline_s, message_bytes)
+        return None if place is None else partial(self.queue.give_up, place)
+
     def submit(
         self,
         call: Call,
@@ -204,7 +221,7 @@ class Model:
         while self.queue.rows and (batch := self._next_here()) is not None:
             began_s = time.monotonic()
             run_batch(self._sessions[0], batch, self._lane_counters)
-            self.queue.took(time.monotonic() - began_s)
+            self.queue.took(time.monotonic() - began_s, batch.rows)
 
     def _next_here(self) -> Batch | None:
         return self.queue.take(wait=False) if self.inline else self.queue.lend()
@@ -257,7 +274,7 @@ class Model:
             while (batch := self.queue.take(wait=True)) is not None:
                 began_s = time.monotonic()
                 run_batch(wide if batch.wide else session, batch, counters, self._hand_back)
-                if self.queue.took(time.monotonic() - began_s) and self._lane is not None:
+                if self.queue.took(time.monotonic() - began_s, batch.rows) and self._lane is not None:
                     self._lane.offer(self)
                 del batch  # A batch in this variable while the runner waits would keep its messages in memory.
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end

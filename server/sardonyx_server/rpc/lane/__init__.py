@@ -33,6 +33,7 @@ What else a connection may be sent:
     stream.py        one ModelStreamInfer
     incoming.py      what comes on it -> messages
     compression.py   gzip and deflate
+    inflow.py        how much it may send
     control.py       settings, pings, resets, windows
     broken.py        it broke the protocol
 

@@ -7,6 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from sardonyx_server.errors import Overloaded
 from sardonyx_server.rpc.lane.compression import compress
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import put_data
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COPIED_BYTES",
     "WELL",
+    "FailureBlocks",
     "answer_frames",
-    "failure_block",
     "header_frames",
     "message_head",
     "message_parts",
@@ -36,6 +37,9 @@ __all__ = [
 
 COPIED_BYTES: Final = 32 * 1024
 """Answers up to this size are put together with their frames; larger ones are written from where they lie."""
+
+# Of a block that says nothing of its caller: some 500 bytes each.
+_MEMO_ENTRIES: Final = 256
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 # Header block in front of a message.
@@ -53,8 +57,31 @@ def opening_block(encoding: bytes) -> bytes:
     return _OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else _OPENING
 
 
-def failure_block(error: Exception) -> bytes:
-    """Header block that is the whole answer of a call that fails."""
+class FailureBlocks:
+    """Header blocks that are the whole answer of calls that fail. Those of a server that is overloaded are remembered.
+
+    They are many then, and alike, and what they cost is missing where the models run.
+    """
+
+    __slots__ = ("_memo",)
+
+    def __init__(self) -> None:
+        self._memo: dict[tuple[type[Overloaded], str, str, float | None], bytes] = {}
+
+    def of(self, error: Exception) -> bytes:
+        """The block for an error."""
+        if not isinstance(error, Overloaded):
+            return _failure_block(error)
+        key = type(error), error.message, error.reason, error.retry_after_s
+        block = self._memo.get(key)
+        if block is None:
+            if len(self._memo) >= _MEMO_ENTRIES:
+                self._memo.clear()
+            block = self._memo[key] = _failure_block(error)
+        return block
+
+
+def _failure_block(error: Exception) -> bytes:
     return status_block(to_status(error), first=True)
 
 

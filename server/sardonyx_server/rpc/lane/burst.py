@@ -11,6 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.lane.call import LaneCall
@@ -30,6 +32,14 @@ class Requests(Protocol):
 
     def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
         """Take one request in."""
+
+    def foresee(self, beginning: memoryview, call: Call, message_bytes: int, /) -> Callable[[], None] | None:
+        """Answer a call whose message would be refused, by its beginning.
+
+        Returns:
+            To be called when the message has come, or will not come; None where there is no need for that.
+        """
+        ...
 
     def refuse(self, error: Exception, call: Refused, /) -> None:
         """Answer a request that belongs to no model."""

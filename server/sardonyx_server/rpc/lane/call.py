@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sardonyx_server.errors import InvalidRequest, ServerError
+from sardonyx_server.errors import InvalidRequest, Overloaded, ServerError
 from sardonyx_server.rpc.lane.compression import decompress
+from sardonyx_server.rpc.lane.inflow import NARROW_BYTES
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly
 from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sardonyx_server.rpc.lane.host import Host
     from sardonyx_server.rpc.lane.replies import Replies
     from sardonyx_server.rpc.lane.request import Request
     from sardonyx_wire.framing import Message
 
-__all__ = ["STREAM_WINDOW_BYTES", "LaneCall"]
-
-STREAM_WINDOW_BYTES: Final = 1 << 20
-"""What a caller may send on a stream before it hears more: a picture. A larger message is given its room at once."""
+__all__ = ["LaneCall"]
 
 
 class LaneCall:
@@ -48,9 +46,11 @@ class LaneCall:
         "__weakref__",
         "_assembly",
         "_host",
+        "_on_come",
         "_replies",
         "_request",
         "_taken",
+        "_window",
         "cancelled",
         "deadline_s",
         "encoding",
@@ -70,6 +70,10 @@ class LaneCall:
         self._taken = False
         # Of its message, where that comes in pieces.
         self._assembly: Assembly | None = None
+        # Told when that has come, or will not come; None = nobody waits for it.
+        self._on_come: Callable[[], None] | None = None
+        # What its caller may send before it is given more.
+        self._window = replies.inflow.window
         self.id = stream_id
         self.cancelled = False
         self.deadline_s = time.monotonic() + request.timeout_s
@@ -114,6 +118,8 @@ class LaneCall:
         """Answer with the status of an error. Any thread; never blocks."""
         if self._host.is_current_thread():
             self._replies.fail(self, error)
+            if isinstance(error, Overloaded):
+                self._host.overloaded()
         else:
             self._host.later(partial(self._replies.fail, self, error))
 
@@ -137,6 +143,12 @@ class LaneCall:
             self._piece(memoryview(data)[begin:end])
         if ends:
             self.half_close()
+
+    @property
+    def missing_bytes(self) -> int:
+        """Of its message, as far as that is known."""
+        room = self.room
+        return 0 if room is None else len(room)
 
     @property
     def room(self) -> memoryview | None:
@@ -180,6 +192,8 @@ class LaneCall:
         """A piece of the message."""
         assembly = self._assembly
         if assembly is None:
+            if self._is_refused(piece):
+                return
             assembly = self._assembly = Assembly(
                 self._host.max_message_bytes, self._host.unfinished, self._request.encoding
             )
@@ -189,10 +203,24 @@ class LaneCall:
         except ServerError as error:
             self.refuse(error)
             return
-        missing = assembly.size + PREFIX_BYTES - STREAM_WINDOW_BYTES
+        missing = assembly.size + PREFIX_BYTES - self._window
         if missing > 0 and not was_known:
             self._replies.put(window_update(self.id, missing))
         self._see_whole(message)
+
+    def _is_refused(self, piece: memoryview) -> bool:
+        """Whether it was answered by the beginning of its message: the rest need not come."""
+        size = int.from_bytes(piece[:PREFIX_BYTES])
+        # With the first byte set, which says that it is compressed, the number is larger than any limit.
+        if size > self._host.max_message_bytes:
+            return False
+        self._on_come = self._host.foresee(piece[PREFIX_BYTES:], self, size)
+        if not self.ended:
+            return False
+        self._hand_on()
+        if size > NARROW_BYTES:
+            self._replies.inflow.narrow(self._replies.streams, time.monotonic())
+        return True
 
     def _see_whole(self, message: memoryview | None) -> None:
         if message is None or self._assembly is None:
@@ -211,6 +239,9 @@ class LaneCall:
 
     def _hand_on(self) -> None:
         self._taken = True
+        if self._on_come is not None:
+            self._on_come()
+            self._on_come = None
         if self._assembly is not None:
             self._assembly.drop()
             self._assembly = None

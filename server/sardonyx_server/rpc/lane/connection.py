@@ -6,15 +6,17 @@ the stock server. All three are told alike what the caller sends: data, half_clo
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import grpc
 
 from sardonyx_server.errors import MessageTooLarge, Overloaded
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.call import LaneCall
 from sardonyx_server.rpc.lane.control import Control
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
+from sardonyx_server.rpc.lane.inflow import NARROW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.relays import Relays
 from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
@@ -45,6 +47,7 @@ _MAX_STREAMS: Final = 1 << 16
 _RETURNED_BYTES: Final = 1 << 28
 # So much may be held back of the answers of one caller whatever else is: it reads on, if slowly.
 _HELD_BYTES: Final = 16 << 20
+_HUGE_BYTES: Final = 1 << 30
 _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
 
 _GREETING: Final = settings(
@@ -191,6 +194,8 @@ class Connection:
             self._trailers(stream_id, ends=ends)
             return
         self._last_id = stream_id
+        if self._replies.inflow.window == NARROW_BYTES:
+            self._widen()
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
         elif request.is_grpc and request.path in self._host.methods:
@@ -210,6 +215,8 @@ class Connection:
     def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
         call = self._host.methods[request.path](self._host, self._replies, stream_id, request)
         self._streams[stream_id] = call
+        if not isinstance(call, LaneCall):
+            self._replies.inflow.give(stream_id)
         try:
             self._host.begun(call, request.path.decode())
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
@@ -232,6 +239,13 @@ class Connection:
             self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
         else:
             self._streams[stream_id] = stream
+            self._replies.inflow.give(stream_id)
+
+    def _widen(self) -> None:
+        """Let streams send as much as at first again, once there is time for that."""
+        # No window may be wider than can be said; that of a message of gigabytes would be.
+        if not any(isinstance(call, LaneCall) and call.missing_bytes > _HUGE_BYTES for call in self._streams.values()):
+            self._replies.inflow.widen(self._streams, time.monotonic())
 
     def _trailers(self, stream_id: int, *, ends: bool) -> None:
         """A second header of a stream: gRPC has no use for it, but it ends the stream."""

@@ -23,6 +23,12 @@ MOST_EVENTS: Final = 256
 _SPIN_S: Final = 150e-6
 _LONG_PAUSE_S: Final = 1e-3
 _PAUSE_GAIN: Final = 0.2
+# Where requests are refused because too much waits, nothing is gained by a look at each as it comes: those of a nap are
+# dealt with together, and what that saves is the runners'. For so long after the last refusal. magika at five times its
+# capacity answered 285/s in place of 267 (2026-11-26).
+_NAP_S: Final = 1e-3
+_MS_PER_S: Final = 1000
+_BUSY_S: Final = 10e-3
 
 
 class Events:
@@ -49,6 +55,13 @@ class Events:
         # On one core the caller could do nothing meanwhile.
         self._spin_s = _SPIN_S if cores > 1 else 0.0
         self._pause_s = _LONG_PAUSE_S
+        self._busy_until_s = 0.0
+        self._tasks_alone = select.poll()
+        self._tasks_alone.register(self.waker, select.POLLIN)
+
+    def refused(self) -> None:
+        """A request was refused because too much waits: sockets are looked at less often for a while."""
+        self._busy_until_s = time.monotonic() + _BUSY_S
 
     def later(self, task: Callable[[], None]) -> None:
         """Have the thread do a task soon. Any thread; never blocks."""
@@ -73,6 +86,8 @@ class Events:
         if events or tasks:
             return events
         began_s = now_s = time.monotonic()
+        if now_s < self._busy_until_s:
+            return self._nap(min(patience_s(now_s), _NAP_S))
         if self._pause_s < self._spin_s:
             until_s = began_s + self._spin_s
             while now_s < until_s:
@@ -88,6 +103,14 @@ class Events:
             now_s = time.monotonic()
         self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN
         return events
+
+    def _nap(self, patience_s: float) -> list[tuple[int, int]]:
+        """Sleep for a while, unless there is a task. What has come by then."""
+        self._asleep = True
+        if not self.tasks and patience_s:
+            self._tasks_alone.poll(_MS_PER_S * (_NAP_S if patience_s < 0 else patience_s))
+        self._asleep = False
+        return self.epoll.poll(0, MOST_EVENTS)
 
     def close(self) -> None:
         """Requires: the thread is over. Who was about to wake it finds nothing to wake."""

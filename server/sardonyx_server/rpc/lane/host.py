@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sardonyx_server.engine.batching.budget import ByteBudget
+    from sardonyx_server.rpc.lane.answers import FailureBlocks
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.outflow import HeldBytes
@@ -32,6 +33,7 @@ class Host(Protocol):
         min_ping_interval_s: Callers that ping more often are cut off.
         unfinished: Bounds the bytes of all messages that are not whole yet.
         held: What all connections hold back.
+        failures: What callers are told of errors.
     """
 
     methods: Mapping[bytes, type[LaneCall | LaneStream]]
@@ -41,6 +43,7 @@ class Host(Protocol):
     min_ping_interval_s: float
     unfinished: ByteBudget
     held: HeldBytes
+    failures: FailureBlocks
 
     def is_current_thread(self) -> bool:
         """Whether this is the lane's thread. Any thread."""
@@ -71,8 +74,19 @@ class Host(Protocol):
     def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
         """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
 
+    def foresee(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
+        """Answer a call whose message would be refused, by its beginning.
+
+        Returns:
+            To be called when the message has come, or will not come; None where there is no need for that.
+        """
+        ...
+
     def refuse(self, error: Exception, call: LaneCall | LaneStream, /) -> None:
         """A call cannot go on: answer it."""
+
+    def overloaded(self) -> None:
+        """A call was refused because too much waits."""
 
     def ended(self) -> None:
         """A call that began is over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
 from sardonyx_wire.http2.frames import ErrorCode, window_update
 
@@ -69,7 +69,7 @@ class Incoming:
             piece, missing = memoryview(data)[begin:end], len(room)
             self._unread += piece[missing:]
             self._see_whole(assembly, assembly.add(piece[:missing]))
-        if len(self._unread) - self._position > STREAM_WINDOW_BYTES:
+        if len(self._unread) - self._position > MOST_STREAM_BYTES:
             raise ConnectionBroken(
                 ErrorCode.FLOW_CONTROL_ERROR, f"stream {self._stream_id} was sent more than its window"
             )

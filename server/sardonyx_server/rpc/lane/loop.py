@@ -16,6 +16,7 @@ from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.priority import take_short_turns
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Away
+from sardonyx_server.rpc.lane.answers import FailureBlocks
 from sardonyx_server.rpc.lane.burst import STEP, Burst
 from sardonyx_server.rpc.lane.call import LaneCall
 from sardonyx_server.rpc.lane.connection import Connection
@@ -96,6 +97,7 @@ class Loop:
         self.compression: Level = compression
         self.unfinished = ByteBudget(limits.unfinished_bytes)
         self.held = HeldBytes()
+        self.failures = FailureBlocks()
         self.stopping = False
         self._authorise = authorise
         self._back_door = back_door
@@ -111,6 +113,8 @@ class Loop:
         # Without a call in between: they are of each request.
         self.take_in = self._burst.add
         self.take_in_now = self._burst.add_now
+        self.foresee = requests.foresee
+        self.overloaded = self._events.refused
         self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
         self.ended = self.calls.ended
         self.later = self._events.later

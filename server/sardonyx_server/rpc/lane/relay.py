@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.rpc.lane.answers import header_frames
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_server.rpc.lane.call import STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.outflow import Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.lane.stock_reader import StockReader
@@ -127,7 +127,7 @@ class Relay:
             return  # It has said that nothing comes.
         stream.deadline_s = time.monotonic() + _STALLED_S
         stream.held += len(data)
-        if stream.held > STREAM_WINDOW_BYTES:
+        if stream.held > MOST_STREAM_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {stream.id} was sent more than its window")
         parts: list[memoryview | bytes] = [memoryview(data)] if data else []
         if end:

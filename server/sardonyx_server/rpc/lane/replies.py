@@ -10,7 +10,6 @@ from sardonyx_server.rpc.lane.answers import (
     COPIED_BYTES,
     WELL,
     answer_frames,
-    failure_block,
     header_frames,
     message_head,
     message_parts,
@@ -18,6 +17,7 @@ from sardonyx_server.rpc.lane.answers import (
     put_answer,
     status_block,
 )
+from sardonyx_server.rpc.lane.inflow import Inflow
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow, Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
@@ -51,11 +51,12 @@ class Replies:
         peer: As given.
         streams: That are not over, by their number: the connection opens them, and who ends one removes it.
         outflow: What is to be written.
+        inflow: How much the caller may send.
         resized: The caller allows another header table than before: the next header says that we use none.
         strikes: Pings that came too soon since something was last sent.
     """
 
-    __slots__ = ("_host", "_touch", "outflow", "peer", "resized", "streams", "strikes")
+    __slots__ = ("_host", "_touch", "inflow", "outflow", "peer", "resized", "streams", "strikes")
 
     def __init__(self, host: Host, peer: str, touch: Callable[[], None]) -> None:
         self._host = host
@@ -63,6 +64,7 @@ class Replies:
         self.peer = peer
         self.streams: dict[int, LaneCall | LaneStream | Relayed] = {}
         self.outflow = Outflow(host.held)
+        self.inflow = Inflow(self.put)
         self.resized = False
         self.strikes = 0
 
@@ -243,7 +245,7 @@ class Replies:
         out.append(frames)
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        self._put_status(call.id, failure_block(error), first=True)
+        self._put_status(call.id, self._host.failures.of(error), first=True)
         self._put_last(call)
 
     def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:

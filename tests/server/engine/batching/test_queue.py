@@ -20,6 +20,7 @@ from sardonyx_server.errors import (
     ModelUnavailable,
     Overloaded,
     QueueTimeout,
+    QueueTooLong,
     ShuttingDown,
 )
 from tests.server.engine.doubles import (
@@ -313,6 +314,137 @@ class TestTimeouts:
         queue.put((job,))
         clock.now_s += 100.0
         assert take(queue).jobs == [job]
+
+
+def busy_queue(clock: HandClock, batching: BatchPolicy | None = None) -> BatchQueue:
+    """One whose runner has just taken the fifth of batches of a row that take a second each; ten rows wait."""
+    queue = queue_of(batching or policy(max_rows=1, joins=False), clock=clock)
+    put_all(queue, [MAKE.job() for _ in range(15)])
+    queue.wake()
+    for _ in range(5):
+        clock.now_s += 1.0
+        assert queue.take(wait=True) is not None
+    return queue
+
+
+class TestForesight:
+    """Who would wait in vain hears it when it comes."""
+
+    def test_a_request_that_would_wait_beyond_its_deadline_is_refused(self) -> None:
+        """With a margin, for the answer has a way to go. The text says for how long it would have waited."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        with pytest.raises(QueueTooLong) as caught:
+            queue.put((MAKE.job(deadline_s=clock.now_s + 11.4),))
+        assert caught.value.message == (
+            "the queue of model 'm' is too long for the deadline: an answer may take 10.00 s, "
+            "and the caller waits for 11.40 s; retry later"
+        )
+        assert caught.value.retry_after_s is not None
+        assert queue.rows == 10
+        queue.put((MAKE.job(deadline_s=clock.now_s + 11.6),))
+        assert queue.rows == 11
+
+    def test_the_run_itself_counts(self) -> None:
+        """As it does when its turn comes."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        queue.took(2.0)
+        late = clock.now_s + 1.15 * (10.0 + 3.0)
+        with pytest.raises(QueueTooLong):
+            queue.put((MAKE.job(deadline_s=late - 0.1),))
+        queue.put((MAKE.job(deadline_s=late + 0.1),))
+
+    def test_who_has_no_deadline_is_not_refused(self) -> None:
+        """It will wait."""
+        queue = busy_queue(HandClock())
+        put_all(queue, [MAKE.job()])
+        assert queue.rows == 11
+
+    def test_an_empty_queue_refuses_nobody(self) -> None:
+        """However slow it was: what was true once would be held true for ever."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        for _ in range(10):
+            take(queue)
+        assert queue.take(wait=False) is None
+        soon = MAKE.job(deadline_s=clock.now_s + 0.001)
+        queue.put((soon,))
+        assert take(queue).jobs == [soon]
+
+    def test_what_has_never_had_a_backlog_refuses_nobody(self) -> None:
+        """Nobody knows how fast it is."""
+        clock = HandClock()
+        queue = queue_of(policy(max_rows=1, joins=False), clock=clock)
+        put_all(queue, [MAKE.job(deadline_s=clock.now_s + 0.001) for _ in range(100)])
+        assert queue.rows == 100
+
+    def test_inline_models_refuse_nobody(self) -> None:
+        """What waits for them is the burst that is being read."""
+        clock = HandClock()
+        queue = queue_of(policy(max_rows=1, joins=False), clock=clock)
+        put_all(queue, [MAKE.job() for _ in range(15)])
+        for _ in range(10):
+            clock.now_s += 1.0
+            take(queue)
+        queue.put((MAKE.job(deadline_s=clock.now_s + 0.001),))
+        assert queue.rows == 6
+
+    def test_a_higher_priority_goes_before_what_waits_below(self) -> None:
+        """So that is not in its way."""
+        clock = HandClock()
+        queue = busy_queue(clock, policy(max_rows=1, joins=False, levels=TWO_LEVELS, default_level=2))
+        soon = clock.now_s + 1.0
+        with pytest.raises(QueueTooLong):
+            queue.put((MAKE.job(priority=2, deadline_s=soon),))
+        queue.put((MAKE.job(priority=1, deadline_s=soon),))
+        assert take(queue).jobs[0].plan.priority == 1
+
+    def test_another_kind_of_request_has_its_turn_soon(self) -> None:
+        """Kinds that cannot share a run take turns, so what waits of the others is not all before it."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        soon = clock.now_s + 1.0
+        with pytest.raises(QueueTooLong):
+            queue.put((MAKE.job(bucket=0, deadline_s=soon),))
+        queue.put((MAKE.job(bucket=1, deadline_s=soon),))
+        with pytest.raises(QueueTooLong):
+            queue.put((MAKE.job(bucket=1, deadline_s=soon),))
+
+    def test_a_request_on_its_way_is_refused_as_one_that_has_come(self) -> None:
+        """With a larger margin, for its message has a way to go, too."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        plan = MAKE.job().plan
+        with pytest.raises(QueueTooLong):
+            queue.foresee(plan, clock.now_s + 13.9, 10)
+        assert queue.foresee(plan, clock.now_s + 14.1, 10) is not None
+        assert (queue.rows, queue.message_bytes) == (10, 100)
+
+    def test_a_request_on_its_way_has_its_place_until_it_has_come(self) -> None:
+        """Others that are on their way find it taken; those that have come go before it."""
+        clock = HandClock()
+        queue = busy_queue(clock)
+        plan, late = MAKE.job().plan, clock.now_s + 14.1
+        place = queue.foresee(plan, late, 10)
+        assert place is not None
+        with pytest.raises(QueueTooLong):
+            queue.foresee(plan, late, 10)
+        queue.put((MAKE.job(deadline_s=clock.now_s + 11.6),))
+        queue.take(wait=False)
+        queue.give_up(place)
+        assert queue.foresee(plan, late, 10) is not None
+
+    def test_a_full_queue_refuses_what_is_on_its_way(self) -> None:
+        """In the words of one that has come; and a queue that drains likewise."""
+        queue = queue_of(policy(queue_rows=2))
+        put_all(queue, [MAKE.job(), MAKE.job()])
+        plan = MAKE.job().plan
+        with pytest.raises(Overloaded, match="at most 2 rows may wait, 2 do"):
+            queue.foresee(plan, math.inf, 10)
+        queue.close()
+        with pytest.raises(QueueClosed):
+            queue.foresee(plan, math.inf, 10)
 
 
 class TestDropping:

@@ -25,6 +25,7 @@ from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS, Failu
         (errors.Overloaded("x"), "REJECTED", "queue_full"),
         (errors.QueueBytesFull("x"), "REJECTED", "queue_bytes"),
         (errors.QueueTimeout("x"), "REJECTED", "queue_timeout"),
+        (errors.QueueTooLong("x"), "REJECTED", "queue_too_long"),
         (errors.ModelUnavailable("x"), "OTHER", "unavailable"),
         (QueueClosed("x"), "OTHER", "unavailable"),
         (errors.ShuttingDown("x"), "OTHER", "unavailable"),
