@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.batching.queue import QueueClosed
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.counting.sampling import NoTracing
 from sardonyx_server.engine.counting.tracing import TracedCall
 from sardonyx_server.engine.requests.plan import Plan

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.batching.queue import QueueClosed
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.running.model import Model

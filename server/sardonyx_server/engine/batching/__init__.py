@@ -1,8 +1,11 @@
 """Requests wait for their model, are dropped if nobody waits for them, and are taken together as batches.
 
 job.py             a request while it waits, or a part of a large one
-queue.py           admits or refuses; cuts the next batch for whoever is free to run it
-policy.py          the numbers that the queue goes by
+queue.py           the lock: who puts and takes, whose turn it is, whom to wake
+waiting.py         what waits, by priority and bucket
+admission.py       which requests are let in, and what the others hear
+cutting.py         which jobs are the next batch, and when it is due
+policy.py          the numbers that all of them go by
 budget.py          bytes that all queues share
 batch.py           jobs that run together, and why no more of them
 drops.py           jobs that are not run: a deadline passed, a caller gone, a wait too long

@@ -8,10 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job
 from sardonyx_server.engine.batching.policy import LevelPolicy
-from sardonyx_server.engine.batching.queue import BatchQueue, QueueClosed
+from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, Overloaded, ShuttingDown
 from tests.server.engine.doubles import HandClock, QueuedRequests, call_of, policy
 
@@ -205,7 +206,7 @@ class Queues(RuleBasedStateMachine):
             assert queue.rows == sum(job.rows for job in inside)
             assert queue.message_bytes == sum(job.message_bytes for job in inside)
             held = []
-            for number, level in queue._levels.items():
+            for number, level in queue._waiting.levels.items():
                 assert level.requests == sum(job.requests for job, each in inside.items() if each == number)
                 assert all(level.buckets.values())
                 held += [job for waiting in level.buckets.values() for job in waiting] + list(level.delayed)

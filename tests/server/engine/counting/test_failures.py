@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sardonyx_server import errors
-from sardonyx_server.engine.batching.queue import QueueClosed
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS, Failures
 
 

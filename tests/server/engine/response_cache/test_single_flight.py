@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.policy import LevelPolicy
-from sardonyx_server.engine.batching.queue import QueueClosed
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.execution import run_batch
 from sardonyx_server.engine.running.model import Model

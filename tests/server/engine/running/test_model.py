@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.batching.batch import Batch
 from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.batching.queue import BatchQueue, QueueClosed
+from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.engine.batching.under_way import ONE_BY_ONE
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
