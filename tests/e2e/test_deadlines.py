@@ -99,7 +99,10 @@ def test_a_request_that_is_cancelled_in_the_queue_does_not_run(server: Server) -
         eventually(lambda: queue_of(server).rows == 3, "three requests wait")
         calls[1].cancel()
         waiting = [
-            job for level in queue_of(server)._levels.values() for jobs in level.buckets.values() for job in jobs
+            job
+            for level in queue_of(server)._waiting.levels.values()
+            for jobs in level.buckets.values()
+            for job in jobs
         ]
         eventually(lambda: sum(job.call.cancelled for job in waiting) == 1, "the server knows of the cancellation")
         before = rows_run(server)
