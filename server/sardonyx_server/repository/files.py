@@ -14,6 +14,7 @@ import hashlib
 import mmap
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,7 +168,9 @@ def _read(opened: FileIO, size: int) -> bytes | memoryview:
     """
     if size <= _PIECE_BYTES:
         return opened.read(size)
-    pages = mmap.mmap(-1, size)
+    # Private ones: what others might share is only freed as a whole, when it is closed.
+    private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
+    pages = mmap.mmap(-1, size, **private)
     done = 0
     with memoryview(pages) as view:
         while done < size and (count := opened.readinto(view[done : done + _PIECE_BYTES])):

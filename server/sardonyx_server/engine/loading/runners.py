@@ -30,9 +30,9 @@ INLINE_LIMIT_S: Final = 0.0003
 a batch longer than this would keep the lane's other callers waiting for more than the hand-over costs."""
 
 LANE_RUN_S: Final = 0.0006
-"""Longest batch of a model with runners that runs on the lane itself, while it is the only model that is asked. With
-0.3 ms in place of this, an MLP at 10,400 requests a second had a p99 of 6.7 ms in place of 5.5, and p50 of 2.7 in place
-of 1.0; with 3 ms, dense layers of 1.1 to 1.7 ms a run gained nothing (two cores, 2026-11-26)."""
+"""Longest batch of a model with runners that runs on the lane itself, while it is the only model that is asked. In one
+run an MLP at 8,100 requests a second had a p99 of 5.9 ms with 0.3 ms in place of this, 1.9 with 0.45 and 1.7 with 0.7;
+with 3 ms, dense layers of 1.1 to 1.7 ms a run gained nothing (two cores, 2026-11-26)."""
 
 INLINE_LIMIT_ONE_CORE_S: Final = 0.0006
 """The same where no core is left for a runner: lane and runner would only take turns on it."""
