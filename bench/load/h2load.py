@@ -64,7 +64,6 @@ class H2Load:
             headers = _PLAIN_HEADERS if target.http1 else _HEADERS
             command += [f"-N{_SILENCE_TIMEOUT_S}", *(f"-H{header}" for header in headers)]
             command += ["--h1"] if target.http1 else []
-            command += [f"--rps={load.rate_per_s / load.connections}"] if load.rate_per_s else []
             command += [f"--log-file={log}"] if each else []
             report, cpu_s = _run([*command, f"http://{target.address}{target.method}"])
             result = parse(

@@ -19,13 +19,10 @@ class Load:
     Attributes:
         connections: HTTP/2 connections.
         streams: Requests under way on each.
-        rate_per_s: Requests a second of all connections together, each at its share in equal steps; a stream still
-            waits for its answer first. None = as fast as answers come. h2load only.
     """
 
     connections: int
     streams: int
-    rate_per_s: float | None = None
 
     @property
     def concurrency(self) -> int:

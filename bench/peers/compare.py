@@ -15,7 +15,7 @@ from bench.limits.rows import Rows, WrongAnswer
 from bench.load.h2load import H2Load
 from bench.load.result import LoadFailed, Target
 from bench.peers.catalogue import Peer, Protocol, Setting
-from bench.peers.duel import CALLERS, Contender, Pair, at_equal_rates, at_equal_rates_in_steps, closed_loop, rate_in
+from bench.peers.duel import CALLERS, Contender, Pair, at_equal_rates, closed_loop, rate_in
 from bench.peers.running import PeerFailed, ask, body_of, running
 from bench.peers.verdict import Measure, Verdict
 from bench.store import Load
@@ -149,16 +149,18 @@ class _Duel:
     plan: Plan
 
     def at(self, load: Load) -> list[Pair]:
-        """Both at a rate, by what speaks their protocols."""
+        """Both at a rate: the same arrivals, each in its protocol."""
         plan = self.plan
-        if self.peer.protocol is Protocol.HTTP:
-            return at_equal_rates_in_steps(
-                self.ours, self.theirs, self.generator, load, turns=plan.turns, seconds=plan.seconds
-            )
         with ExitStack() as stack:
             one, other = (
                 stack.enter_context(
-                    aimed(who.server, [self.case.request], model=who.model, answer_bytes=who.target.answer_bytes)
+                    aimed(
+                        who.server,
+                        [who.target.request],
+                        model=who.model,
+                        way=who.way,
+                        answer_bytes=who.target.answer_bytes,
+                    )
                 )
                 for who in (self.ours, self.theirs)
             )
@@ -167,7 +169,6 @@ class _Duel:
 
 def _p99(duel: _Duel, asked: float, slower_rate: float, remarks: list[str]) -> Verdict:
     """At the share of that rate, or at a smaller one where the generator cannot keep it beside both servers."""
-    arrivals = "poisson" if duel.peer.protocol is Protocol.OIP else "constant"
 
     def at(share: float) -> Verdict:
         return Verdict(
@@ -176,7 +177,7 @@ def _p99(duel: _Duel, asked: float, slower_rate: float, remarks: list[str]) -> V
             question=_p99_question(asked),
             wording=f"{_p99_wording(duel.peer, share)}: {share * slower_rate:,.0f}/s",
             measure=Measure.P99,
-            pairs=duel.at(Load(arrivals=arrivals, rate_per_s=share * slower_rate, share_of_capacity=share)),
+            pairs=duel.at(Load(arrivals="poisson", rate_per_s=share * slower_rate, share_of_capacity=share)),
             remarks=remarks,
             seed=duel.plan.seed,
         )
@@ -232,7 +233,7 @@ def _throughput_wording(peer: Peer) -> str:
 
 
 def _p99_wording(peer: Peer, share: float) -> str:
-    other = "" if peer.protocol is Protocol.OIP else f" (it over {peer.protocol}, in steps)"
+    other = "" if peer.protocol is Protocol.OIP else f" (it over {peer.protocol})"
     return f"p99 at {share:.2g} of the slower one's rate{other}"
 
 

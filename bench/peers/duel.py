@@ -10,23 +10,22 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from bench.load.h2load import H2Load
+from bench.load.http1 import HTTP1_WORKER
 from bench.load.result import Load, Target
 from bench.store import Load as StoredLoad
 from bench.store import Point
+from bench.suite.measuring import GRPC, Way, measure, with_latencies
 from bench.suite.measuring import Target as Aimed
-from bench.suite.measuring import measure, with_latencies
 from bench.suite.serving import Server
 from sardonyx_server.load.latencies import Latencies
 
-__all__ = ["CALLERS", "Contender", "Pair", "at_equal_rates", "at_equal_rates_in_steps", "closed_loop", "rate_in"]
+__all__ = ["CALLERS", "Contender", "Pair", "at_equal_rates", "closed_loop", "rate_in"]
 
 CALLERS: Final = 64
 """Requests under way in a closed loop: 8 connections x 8 streams over gRPC, 64 connections over HTTP/1.1."""
 
 _GRPC: Final = Load(connections=8, streams=8)
 _HTTP1: Final = Load(connections=CALLERS, streams=1)
-# Few, because h2load lets all connections begin at once: each step of an open loop is a burst of so many.
-_STEPPED_CONNECTIONS: Final = 8
 _FIRST_REQUESTS: Final = 4 * CALLERS
 _CALIBRATION_S: Final = 0.4
 # A p99 of fewer requests is only the slowest of them.
@@ -56,6 +55,13 @@ class Contender:
     def load(self) -> Load:
         """The closed loop of :data:`CALLERS` in its protocol."""
         return _HTTP1 if self.target.http1 else _GRPC
+
+    @property
+    def way(self) -> Way:
+        """Of the open loops, over as many connections."""
+        if not self.target.http1:
+            return GRPC
+        return Way(method=self.target.method, worker=HTTP1_WORKER, connections=_HTTP1.connections)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +109,7 @@ def closed_loop(
     requests = dict(zip((ours.name, theirs.name), (_whole_rounds(rate * seconds) for rate in rates), strict=True))
 
     def one(contender: Contender, _turn: int) -> Point:
-        stored = StoredLoad(kind="closed", callers=CALLERS)
-        return _point(contender, generator, contender.load, requests[contender.name], stored)
+        return _point(contender, generator, requests[contender.name])
 
     return _in_turns(ours, theirs, one, turns)
 
@@ -128,32 +133,6 @@ def at_equal_rates(
     return _in_turns(ours, theirs, lambda target, turn: measure(target, load, length_s, seed + turn), turns)
 
 
-def at_equal_rates_in_steps(
-    ours: Contender, theirs: Contender, generator: H2Load, load: StoredLoad, *, turns: int, seconds: float
-) -> list[Pair]:
-    """Both at the same rate by h2load, which speaks both protocols: connections send at equal steps, all at once.
-
-    Args:
-        ours: Warm.
-        theirs: Warm.
-        generator: Of the load.
-        load: With its rate.
-        turns: How often each is measured.
-        seconds: About how long each time; longer likewise.
-
-    Raises:
-        LoadFailed: A request failed, or had an answer of another length.
-    """
-    rate = load.rate_per_s or 0.0
-    requests = _whole_rounds(rate * _long_enough(rate, seconds), _STEPPED_CONNECTIONS)
-
-    def one(contender: Contender, _turn: int) -> Point:
-        stepped = Load(connections=_STEPPED_CONNECTIONS, streams=contender.load.streams, rate_per_s=rate)
-        return _point(contender, generator, stepped, requests, load)
-
-    return _in_turns(ours, theirs, one, turns)
-
-
 def _in_turns(ours: Found, theirs: Found, one: Callable[[Found, int], Point], turns: int) -> list[Pair]:
     pairs = []
     for turn in range(turns):
@@ -163,18 +142,19 @@ def _in_turns(ours: Found, theirs: Found, one: Callable[[Found, int], Point], tu
     return pairs
 
 
-def _point(contender: Contender, generator: H2Load, load: Load, requests: int, stored: StoredLoad) -> Point:
+def _point(contender: Contender, generator: H2Load, requests: int) -> Point:
     server = contender.server
     server.forget_peak()
     before = server.figures(contender.model)
-    found = generator.run(contender.target, load, requests=requests, each=True)
+    found = generator.run(contender.target, contender.load, requests=requests, each=True)
     grown = server.figures(contender.model).since(before)
+    stored = StoredLoad(kind="closed", callers=CALLERS)
     point = Point(load=stored, rate_reached_per_s=found.rate, peak_memory_bytes=server.peak_memory_bytes())
     return with_latencies(point, Latencies.decoded(found.histogram), grown, generator_cpu_s=found.cpu_s)
 
 
-def _whole_rounds(requests: float, callers: int = CALLERS) -> int:
-    return max(1, round(requests / callers)) * callers
+def _whole_rounds(requests: float) -> int:
+    return max(1, round(requests / CALLERS)) * CALLERS
 
 
 def _long_enough(rate: float, seconds: float) -> float:

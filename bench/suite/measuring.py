@@ -12,16 +12,15 @@ from bench.placement import punctual
 from bench.store import Load, Point
 from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import Fleet, processes_for
+from sardonyx_server.load.fleet import GRPC_WORKER, Fleet, processes_for
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop
 from sardonyx_server.load.loops import Load as Loop
 from sardonyx_server.load.loops import Target as Aim
 from sardonyx_server.load.report import Report
 
-__all__ = ["ATTEMPTS", "Target", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
+__all__ = ["ATTEMPTS", "GRPC", "Target", "Way", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
 
-_CONNECTIONS: Final = 8
 _WARM_UP_S: Final = 0.5
 _WARM_UP_CALLERS: Final = 8
 # A run in which the generator fell behind is discarded; a hiccup of the machine must not cost a point, so once more.
@@ -31,6 +30,24 @@ _BURST_SPREAD_S: Final = 0.01
 _MS: Final = 1e3
 _NS_PER_US: Final = 1e3
 _US: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How requests are sent.
+
+    Attributes:
+        method: That is called; of HTTP/1.1 the path.
+        worker: See :class:`~sardonyx_server.load.fleet.Fleet`.
+        connections: In all.
+    """
+
+    method: str = METHOD
+    worker: str = GRPC_WORKER
+    connections: int = 8
+
+
+GRPC: Final = Way()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +75,8 @@ def aimed(
     messages: Sequence[bytes],
     *,
     model: str = "",
+    way: Way = GRPC,
     answer_bytes: int | None = None,
-    connections: int = _CONNECTIONS,
     processes: int | None = None,
     timeout_s: float = 10.0,
     gives_way: bool = True,
@@ -70,8 +87,8 @@ def aimed(
         server: Up.
         messages: Serialised requests, sent in turn.
         model: Whose batches and stages are read; "" = none.
+        way: How they are sent.
         answer_bytes: Length of every answer; another one counts as failed. None = any.
-        connections: HTTP/2 connections in all.
         processes: That send; None = half the cores, at least one, at most 4, as ``sardonyx bench`` takes.
         timeout_s: Deadline of each request.
         gives_way: See :class:`Target`.
@@ -80,9 +97,14 @@ def aimed(
         LoadFailed: No connection.
     """
     aim = Aim(
-        address=server.address, method=METHOD, messages=tuple(messages), answer_bytes=answer_bytes, timeout_s=timeout_s
+        address=server.address,
+        method=way.method,
+        messages=tuple(messages),
+        answer_bytes=answer_bytes,
+        timeout_s=timeout_s,
     )
-    with Fleet(aim, processes=processes or processes_for(), connections=connections) as fleet:
+    processes = processes or processes_for()
+    with Fleet(aim, processes=processes, connections=way.connections, worker=way.worker) as fleet:
         fleet.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
         yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
 

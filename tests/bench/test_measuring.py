@@ -13,7 +13,7 @@ from bench.arms import answer_for
 from bench.cases import make
 from bench.store import Load, Point
 from bench.suite import serving as served
-from bench.suite.measuring import aimed, loop_of, measure, point_of
+from bench.suite.measuring import Way, aimed, loop_of, measure, point_of
 from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.latencies import Latencies
@@ -102,7 +102,7 @@ def test_known_delays_are_found(load: Load) -> None:
     fake = Fake(answer)
     with serving(fake) as address:
         server = Server(address=address, pid=os.getpid())
-        with aimed(server, [b"ask"], answer_bytes=len(b"answer"), connections=2) as target:
+        with aimed(server, [b"ask"], answer_bytes=len(b"answer"), way=Way(connections=2)) as target:
             warm = len(fake.requests)
             found = measure(target, load, 1.0, 0)
             asked = len(fake.requests) - warm
@@ -120,7 +120,7 @@ def test_a_server_is_read_from_outside(tmp_path: Path) -> None:
     case = make("iris", tmp_path)
     with served.serving(case.repository) as server:
         answer = answer_for(server.address, case.request)
-        with aimed(server, [case.request], model=case.name, answer_bytes=len(answer), connections=2) as target:
+        with aimed(server, [case.request], model=case.name, answer_bytes=len(answer), way=Way(connections=2)) as target:
             found = measure(target, Load(kind="closed", callers=4), 0.3, 0)
             nobody_asks = server.figures(case.name).since(server.figures(case.name))
     assert found.answered > 0

@@ -12,7 +12,7 @@ pytest.importorskip("hdrh")
 
 from sardonyx_server.load.arrivals import Arrivals  # after the skip
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
-from sardonyx_server.load.sender import Sender
+from sardonyx_server.load.sender import over_grpc
 from sardonyx_server.load.tally import Tally
 from tests.e2e.messages import encoded, infer_request
 from tests.e2e.servers import INFER, Server
@@ -28,7 +28,7 @@ def loaded(server: Server, message: bytes, load: Load, *, seconds: float = _LONG
     """What a sender with three connections counts under a load."""
     start_ns = time.monotonic_ns()
     tally = Tally(start_ns + round(seconds * _NS_PER_S))
-    sender = Sender(Target(address=server.app.address, method=INFER, messages=(message,)), connections=3)
+    sender = over_grpc(Target(address=server.app.address, method=INFER, messages=(message,)), connections=3)
     try:
         sender.connect()
         run = sender.open_loop if isinstance(load, OpenLoop) else sender.closed_loop

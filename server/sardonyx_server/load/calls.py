@@ -16,17 +16,17 @@ from sardonyx_server.load.tally import WRONG_ANSWER
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.stream import Stream
-    from sardonyx_server.load.lines import Lines
+    from sardonyx_server.load.lines import GrpcLines
     from sardonyx_server.load.loops import Target
     from sardonyx_server.load.polled_line import PolledLine
     from sardonyx_server.load.tally import Tally
 
-__all__ = ["Calls"]
+__all__ = ["GrpcCalls"]
 
 _NS_PER_S: Final = 1_000_000_000
 
 
-class Calls:
+class GrpcCalls:
     """Of one target over one process's connections. Not thread-safe.
 
     Args:
@@ -41,7 +41,7 @@ class Calls:
         freed: The callers whose calls have ended, until somebody takes them; None = nobody wants to know.
     """
 
-    def __init__(self, target: Target, authority: str, lines: Lines, *, first: int, tally: Tally) -> None:
+    def __init__(self, target: Target, authority: str, lines: GrpcLines, *, first: int, tally: Tally) -> None:
         self.tally = tally
         self.freed: list[int] | None = None
         self._timeout_ns = round(target.timeout_s * _NS_PER_S)

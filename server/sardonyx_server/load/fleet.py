@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 
     from sardonyx_server.load.loops import Load, Target
 
-__all__ = ["FOREVER_S", "Fleet", "processes_for"]
+__all__ = ["FOREVER_S", "GRPC_WORKER", "Fleet", "processes_for"]
 
 FOREVER_S: Final = 86_400.0
 """Duration of runs that end after a number of requests."""
 
+GRPC_WORKER: Final = "sardonyx_server.load.worker"
+"""Sends gRPC's unary calls over HTTP/2."""
+
 # At this rate one of them takes half of a core (2026-11-26), which leaves it time to be punctual.
 _RATE_OF_ONE: Final = 10_000.0
 _MOST_PROCESSES: Final = 4
-_MODULE: Final = "sardonyx_server.load.worker"
 _STOP_TIMEOUT_S: Final = 5.0
 _NS_PER_S: Final = 1_000_000_000
 # From the word to start until the first request: every process must have read it by then.
@@ -61,11 +63,13 @@ class Fleet:
     Args:
         target: What is sent where.
         processes: How many; not more than connections.
-        connections: HTTP/2 connections of all together.
+        connections: Of all together.
+        worker: The module that a process runs: see worker.py.
     """
 
-    def __init__(self, target: Target, *, processes: int, connections: int) -> None:
+    def __init__(self, target: Target, *, processes: int, connections: int, worker: str = GRPC_WORKER) -> None:
         self._target = target
+        self._worker = worker
         self._connections = connections
         self._shares = max(1, min(processes, connections))
         self._processes: list[subprocess.Popen[str]] = []
@@ -160,8 +164,8 @@ class Fleet:
         self._folder.close()
 
     def _start(self, share: int) -> None:
-        process = subprocess.Popen(  # noqa: S603  # this package's own module
-            [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        process = subprocess.Popen(  # noqa: S603  # a module, not a word of a caller's
+            [sys.executable, "-m", self._worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._processes.append(process)
         threading.Thread(target=self._listen, args=(share, process), name=f"fleet-{share}", daemon=True).start()

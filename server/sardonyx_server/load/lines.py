@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sardonyx_client._lane.target import Address, LaneTarget
 
-__all__ = ["Interrupted", "Lines"]
+__all__ = ["GrpcLines", "Interrupted"]
 
 _PAUSE_NS: Final = 100_000_000
 """From a connection that was lost to the next try: short for a server that starts anew, long beside a request."""
@@ -35,7 +35,7 @@ class Interrupted(Exception):
     """What may interrupt the wait has done so."""
 
 
-class Lines:
+class GrpcLines:
     """Connections to one server. Used by one thread.
 
     Args:

@@ -2,18 +2,20 @@
 
 One thread, sockets that never block, and the HTTP/2 of the client's lane: a request costs some ten microseconds, so
 that what is measured is the server. On grpc.aio it was 190 to 380.
+
+What the requests are made of is a matter of :class:`Calls` and :class:`Lines`: here of gRPC, see :func:`over_grpc`.
 """
 
 from __future__ import annotations
 
 import time
 from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_client._lane.target import lane_target
 from sardonyx_server.load.arrivals import Arrivals, arrivals_s
-from sardonyx_server.load.calls import Calls
-from sardonyx_server.load.lines import Lines
+from sardonyx_server.load.calls import GrpcCalls
+from sardonyx_server.load.lines import GrpcLines
 from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.load.tally import NOT_SENT, Tally
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
 
-__all__ = ["MAX_IN_FLIGHT", "TICK_NS", "Sender"]
+__all__ = ["MAX_IN_FLIGHT", "TICK_NS", "Calls", "Lines", "Sender", "over_grpc"]
 
 MAX_IN_FLIGHT: Final = 8192
 """Requests under way in one process. A server that far behind is overloaded; more would only fill memory."""
@@ -38,34 +40,75 @@ _TOGETHER: Final = 8
 _LONG_NS: Final = _NS_PER_S
 
 
-class Sender:
-    """Connections of one process. Used by one thread.
+class Calls(Protocol):
+    """Requests under way in one process.
 
-    Args:
-        target: What is sent where.
-        connections: HTTP/2 connections; at least 1.
-        share: Number of this process in its fleet, from 0.
-        shares: Processes in the fleet.
-        interrupt: See :class:`~sardonyx_server.load.lines.Lines`.
-
-    Raises:
-        LoadFailed: The address is none that can be connected to directly.
+    Attributes:
+        tally: Where they are counted when they end.
+        freed: The callers whose requests have ended, until somebody takes them; None = nobody wants to know.
     """
 
-    def __init__(
-        self, target: Target, *, connections: int, share: int = 0, shares: int = 1, interrupt: int | None = None
-    ) -> None:
-        server = lane_target(target.address, {})
-        if server is None:
-            raise LoadFailed(f"expected HOST:PORT or unix:PATH of a server, got {target.address!r}")
+    tally: Tally
+    freed: list[int] | None
+
+    def __len__(self) -> int: ...
+
+    @property
+    def some_wait(self) -> bool:
+        """Whether there is one for which no connection had room."""
+
+    def send(self, due_ns: int, now_ns: int, caller: int, /) -> None:
+        """Send a request that was due then, or have it wait for a connection that has room."""
+
+    def send_waiting(self, now_ns: int, /) -> None:
+        """Send those for which there is room now."""
+
+    def refuse_waiting(self, now_ns: int, /) -> None:
+        """There is no connection, so those that wait for one fail."""
+
+    def expire(self, now_ns: int, /) -> int | None:
+        """Give up those whose time is over. Returns when the next one's is; None where there is none."""
+
+
+class Lines(Protocol):
+    """The connections of one process.
+
+    Attributes:
+        on_answers: Called when requests may have ended on one of the connections.
+        on_refusal: Called when there is no connection left, and none is being opened.
+    """
+
+    on_answers: Callable[[], None]
+    on_refusal: Callable[[], None]
+
+    def connect(self, timeout_s: float, /) -> None:
+        """Open all connections. Blocks. Raises LoadFailed."""
+
+    def close(self) -> None:
+        """Disconnect."""
+
+    def turn(self, wait_ns: int, /) -> None:
+        """Send what is to be sent, wait at most so long until something comes, and take that in."""
+
+
+class Sender:
+    """What one process sends. Used by one thread.
+
+    Args:
+        calls: Its requests.
+        lines: Its connections, those that ``calls`` use.
+        share: Number of this process in its fleet, from 0.
+        shares: Processes in the fleet.
+    """
+
+    def __init__(self, calls: Calls, lines: Lines, *, share: int = 0, shares: int = 1) -> None:
         self._share = share
         self._shares = shares
-        self._lines = Lines(server, connections, interrupt=interrupt)
-        # Processes begin at different messages.
-        self._calls = Calls(target, server.authority, self._lines, first=share, tally=Tally(0))
+        self._lines = lines
+        self._calls = calls
         self._again: Callable[[], None] | None = None
-        self._lines.on_answers = self._answers_came
-        self._lines.on_refusal = lambda: self._calls.refuse_waiting(time.monotonic_ns())
+        lines.on_answers = self._answers_came
+        lines.on_refusal = lambda: calls.refuse_waiting(time.monotonic_ns())
 
     def connect(self) -> None:
         """Open all connections. Blocks.
@@ -183,3 +226,27 @@ class Sender:
     def _part(self, whole: int) -> int:
         """This process's part of so many."""
         return whole // self._shares + (self._share < whole % self._shares)
+
+
+def over_grpc(
+    target: Target, *, connections: int, share: int = 0, shares: int = 1, interrupt: int | None = None
+) -> Sender:
+    """Of unary gRPC calls.
+
+    Args:
+        target: What is sent where.
+        connections: HTTP/2 connections; at least 1.
+        share: See :class:`Sender`.
+        shares: Likewise.
+        interrupt: See :class:`~sardonyx_server.load.lines.GrpcLines`.
+
+    Raises:
+        LoadFailed: The address is none that can be connected to directly.
+    """
+    server = lane_target(target.address, {})
+    if server is None:
+        raise LoadFailed(f"expected HOST:PORT or unix:PATH of a server, got {target.address!r}")
+    lines = GrpcLines(server, connections, interrupt=interrupt)
+    # Processes begin at different messages.
+    calls = GrpcCalls(target, server.authority, lines, first=share, tally=Tally(0))
+    return Sender(calls, lines, share=share, shares=shares)

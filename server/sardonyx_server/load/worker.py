@@ -1,5 +1,7 @@
 """One sending process of a fleet: ``python -m sardonyx_server.load.worker``. fleet.py starts it and speaks with it.
 
+Another module can be that process, too, and send something else than gRPC: it calls :func:`work`.
+
 A line of JSON says what to connect to; each further line is one run. It answers with lines of JSON: that it is
 connected, how far a run is, what came of it. It ends when its input ends, also in the middle of a run.
 """
@@ -20,13 +22,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.lines import Interrupted
 from sardonyx_server.load.loops import ClosedLoop, LoadFailed, OpenLoop, Target
-from sardonyx_server.load.sender import TICK_NS, Sender
+from sardonyx_server.load.sender import TICK_NS, Sender, over_grpc
 from sardonyx_server.load.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["read_messages", "write_messages"]
+__all__ = ["read_messages", "work", "write_messages"]
 
 _NS_PER_S: Final = 1_000_000_000
 _LENGTH: Final = struct.Struct("<Q")
@@ -51,8 +53,12 @@ def read_messages(path: Path) -> tuple[bytes, ...]:
     return tuple(messages)
 
 
-def main() -> None:
-    """Serve the fleet until the input ends."""
+def work(make: Callable[..., Sender]) -> None:
+    """Serve the fleet until the input ends: the whole of a process.
+
+    Args:
+        make: The sender of a :class:`Target`; the keywords are those of :func:`over_grpc`.
+    """
     # Ctrl-C is for the fleet, which ends its processes by ending their input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -64,10 +70,10 @@ def main() -> None:
         output.flush()
 
     with suppress(Interrupted, BrokenPipeError):
-        _obey(say)
+        _obey(make, say)
 
 
-def _obey(say: Callable[[dict[str, Any]], None]) -> None:
+def _obey(make: Callable[..., Sender], say: Callable[[dict[str, Any]], None]) -> None:
     """Answer lines until they end.
 
     Raises:
@@ -75,7 +81,7 @@ def _obey(say: Callable[[dict[str, Any]], None]) -> None:
     """
     job = json.loads(sys.stdin.readline())
     try:
-        sender = Sender(
+        sender = make(
             _target(job),
             connections=job["connections"],
             share=job["share"],
@@ -139,4 +145,4 @@ def _target(job: dict[str, Any]) -> Target:
 
 
 if __name__ == "__main__":
-    main()
+    work(over_grpc)

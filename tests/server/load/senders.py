@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
-from sardonyx_server.load.sender import Sender
+from sardonyx_server.load.sender import Sender, over_grpc
 from sardonyx_server.load.tally import Tally
 from tests.server.load.fakes import METHOD
 
@@ -39,7 +39,7 @@ def sending(
         answer_bytes=answer_bytes,
         timeout_s=timeout_s,
     )
-    sender = Sender(target, connections=connections, interrupt=interrupt)
+    sender = over_grpc(target, connections=connections, interrupt=interrupt)
     try:
         sender.connect()
         yield sender

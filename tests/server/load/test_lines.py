@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from sardonyx_server.load.lines import Interrupted
+from sardonyx_server.load.lines import GrpcLines, Interrupted
 from sardonyx_server.load.loops import LoadFailed, Target
-from sardonyx_server.load.sender import Sender
+from sardonyx_server.load.sender import over_grpc
 from sardonyx_wire.http2.frames import ErrorCode, go_away
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import answer
@@ -66,7 +66,9 @@ def test_a_server_that_is_gone_fails_what_is_left() -> None:
 def test_a_connection_without_numbers_left_is_replaced() -> None:
     """No request is lost."""
     with Peer(echo) as server, sending(server.address) as sender:
-        line = sender._lines.usable(0)
+        lines = sender._lines
+        assert isinstance(lines, GrpcLines)
+        line = lines.usable(0)
         assert line is not None
         line.http._next_id = 2**31 - 5
         tally = closed(sender, callers=2, requests=20)
@@ -93,7 +95,7 @@ def test_no_server_is_told_with_the_reason() -> None:
     """The system's words."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-    sender = Sender(Target(address=address, method=METHOD, messages=(b"",)), connections=1)
+    sender = over_grpc(Target(address=address, method=METHOD, messages=(b"",)), connections=1)
     with pytest.raises(LoadFailed, match=rf"^no connection to {address} within 0\.15 s: .*Connection refused"):
         sender._lines.connect(0.15)
 
@@ -101,7 +103,7 @@ def test_no_server_is_told_with_the_reason() -> None:
 def test_what_is_no_address_is_refused() -> None:
     """Before anything is sent."""
     with pytest.raises(LoadFailed, match="expected HOST:PORT or unix:PATH of a server, got 'nowhere'"):
-        Sender(Target(address="nowhere", method=METHOD, messages=(b"",)), connections=1)
+        over_grpc(Target(address="nowhere", method=METHOD, messages=(b"",)), connections=1)
 
 
 def test_a_run_can_be_interrupted() -> None:

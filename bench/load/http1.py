@@ -1,0 +1,332 @@
+"""Requests over HTTP/1.1 in the project's own loops, for servers that speak no gRPC: ``python -m bench.load.http1``.
+
+That is a sending process of :class:`~sardonyx_server.load.fleet.Fleet`. Arrivals, latencies and slip are reckoned by
+what reckons them for gRPC, so that two servers can be compared at equal rates whatever they speak.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import time
+from collections import OrderedDict, deque
+from contextlib import suppress
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.load.lines import Interrupted
+from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.sender import Sender
+from sardonyx_server.load.tally import WRONG_ANSWER, Tally
+from sardonyx_server.load.worker import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.load.loops import Target
+
+__all__ = ["HTTP1_WORKER", "over_http1"]
+
+HTTP1_WORKER: Final = "bench.load.http1"
+"""For a fleet."""
+
+_NS_PER_S: Final = 1_000_000_000
+_READ_BYTES: Final = 256 * 1024
+_MOST_HEAD_BYTES: Final = 64 * 1024
+_OK: Final = 200
+
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+
+
+def over_http1(
+    target: Target, *, connections: int, share: int = 0, shares: int = 1, interrupt: int | None = None
+) -> Sender:
+    """A sender of POST requests, one at a time on each connection.
+
+    Args:
+        target: Its method is the path, its messages are the bodies, its ``answer_bytes`` the length of answers' bodies.
+        connections: At least 1: as many requests may be under way, and the rest wait for one of them.
+        share: See :class:`~sardonyx_server.load.sender.Sender`.
+        shares: Likewise.
+        interrupt: A file; when it can be read, whoever waits is interrupted. None = nothing interrupts.
+
+    Raises:
+        LoadFailed: The address is not HOST:PORT.
+    """
+    exchanges = Exchanges(target, connections, first=share, interrupt=interrupt)
+    return Sender(exchanges, exchanges, share=share, shares=shares)
+
+
+class _Line:
+    """One connection.
+
+    Raises:
+        OSError: There is none.
+    """
+
+    __slots__ = ("answers", "caller", "deadline_ns", "due_ns", "missing", "received", "request", "socket", "unsent")
+
+    def __init__(self, address: tuple[str, int], timeout_s: float) -> None:
+        self.socket = socket.create_connection(address, timeout_s)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)  # noqa: FBT003  # its only argument
+        self.answers = 0
+        # Of the request under way; b"" = none is.
+        self.request = b""
+        self.unsent = memoryview(b"")
+        self.due_ns = self.deadline_ns = self.caller = 0
+        self.received = bytearray()
+        # Bytes of the answer that are still to come; -1 = not known, its head is not complete.
+        self.missing = -1
+
+    def begin(self, request: bytes, due_ns: int, deadline_ns: int, caller: int) -> None:
+        """Make ready what :meth:`flush` sends."""
+        self.request, self.unsent = request, memoryview(request)
+        self.due_ns, self.deadline_ns, self.caller = due_ns, deadline_ns, caller
+        self.received.clear()
+        self.missing = -1
+
+    def flush(self) -> bool:
+        """Hand over what there is to send; whether the system took all of it. Raises OSError."""
+        with suppress(BlockingIOError):
+            while self.unsent:
+                self.unsent = self.unsent[self.socket.send(self.unsent) :]
+        return not self.unsent
+
+
+class Exchanges:
+    """Requests under way, and the connections they are on: ``Calls`` and ``Lines`` of a sender in one.
+
+    Args:
+        target: What is sent where.
+        connections: How many.
+        first: Number of the message that is sent first.
+        interrupt: See :func:`over_http1`.
+
+    Attributes:
+        tally: Where requests are counted when they end.
+        freed: See :class:`~sardonyx_server.load.sender.Calls`.
+        on_answers: See :class:`~sardonyx_server.load.sender.Lines`.
+        on_refusal: Likewise; never called, because a server that takes no connection ends the run.
+    """
+
+    def __init__(self, target: Target, connections: int, *, first: int, interrupt: int | None) -> None:
+        host, colon, port = target.address.rpartition(":")
+        if not colon or not port.isdecimal():
+            raise LoadFailed(f"expected HOST:PORT of a server, got {target.address!r}")
+        self.tally = Tally(0)
+        self.freed: list[int] | None = None
+        self.on_answers: Callable[[], None] = _nothing
+        self.on_refusal: Callable[[], None] = _nothing
+        self._address = (host, int(port))
+        self._count = connections
+        self._answer_bytes = target.answer_bytes
+        self._timeout_ns = round(target.timeout_s * _NS_PER_S)
+        self._connect_s = target.timeout_s
+        requests = [_request(target, message) for message in target.messages]
+        self._requests = islice(cycle(requests), first % len(requests), None)
+        self._buffer = bytearray(_READ_BYTES)
+        self._interrupt = -1 if interrupt is None else interrupt
+        # By number of the file: those to read from, and of those the ones that did not take all that is to be sent.
+        self._read: dict[int, _Line | None] = {} if interrupt is None else {interrupt: None}
+        self._blocked: set[int] = set()
+        self._idle: deque[_Line] = deque()
+        # The oldest first.
+        self._under_way: OrderedDict[_Line, None] = OrderedDict()
+        # (when it was due, when it is given up, its caller)
+        self._waiting: deque[tuple[int, int, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._under_way) + len(self._waiting)
+
+    def connect(self, timeout_s: float) -> None:
+        """Open all connections. Blocks. Raises LoadFailed."""
+        self._connect_s = timeout_s
+        for _ in range(self._count):
+            self._idle.append(self._open())
+
+    def close(self) -> None:
+        """Disconnect."""
+        for line in self._read.values():
+            if line is not None:
+                line.socket.close()
+
+    @property
+    def some_wait(self) -> bool:
+        """Whether there is one for which no connection is free."""
+        return bool(self._waiting)
+
+    def send(self, due_ns: int, now_ns: int, caller: int) -> None:
+        """Send a request, or have it wait for a connection that is free."""
+        self._waiting.append((due_ns, now_ns + self._timeout_ns, caller))
+        self.send_waiting(now_ns)
+
+    def send_waiting(self, _now_ns: int) -> None:
+        """Send those for which a connection is free now."""
+        while self._waiting and self._idle:
+            line = self._idle.popleft()
+            line.begin(next(self._requests), *self._waiting.popleft())
+            self._under_way[line] = None
+            self._flush(line)
+
+    def refuse_waiting(self, now_ns: int) -> None:
+        """There is no connection, so those that wait for one fail."""
+        while self._waiting:
+            self._failed(self._waiting.popleft()[2], "UNAVAILABLE", now_ns)
+
+    def expire(self, now_ns: int) -> int | None:
+        """Give up those whose time is over. Returns when the next one's is; None where there is none."""
+        while self._waiting and self._waiting[0][1] <= now_ns:
+            self._failed(self._waiting.popleft()[2], "DEADLINE_EXCEEDED", now_ns)
+        while self._under_way:
+            line = next(iter(self._under_way))
+            if line.deadline_ns > now_ns:
+                return line.deadline_ns
+            # Its answer may come still, where the next one's is expected.
+            self._end(line)
+            self._failed(line.caller, "DEADLINE_EXCEEDED", now_ns)
+            self._replace(line)
+        return self._waiting[0][1] if self._waiting else None
+
+    def turn(self, wait_ns: int) -> None:
+        """Wait at most so long until something comes, and take that in.
+
+        Raises:
+            Interrupted: See ``interrupt``.
+            LoadFailed: The server takes no connections any more.
+        """
+        # epoll would count in milliseconds.
+        readable, writable, _ = select.select(self._read, self._blocked, (), max(wait_ns, 0) / _NS_PER_S)
+        for number in writable:
+            line = self._read.get(number)
+            if line is not None:
+                self._flush(line)
+        for number in readable:
+            line = self._read.get(number)
+            if line is not None:
+                self._receive(line)
+                self.on_answers()
+            elif number == self._interrupt:
+                raise Interrupted
+
+    def _flush(self, line: _Line) -> None:
+        try:
+            done = line.flush()
+        except OSError:
+            self._lost(line)
+        else:
+            (self._blocked.discard if done else self._blocked.add)(line.socket.fileno())
+
+    def _receive(self, line: _Line) -> None:
+        try:
+            size = line.socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        if not size or not line.request:
+            self._lost(line)  # or it says something unasked, which may be half of anything
+        elif line.missing < 0:
+            line.received += memoryview(self._buffer)[:size]
+            self._read_head(line)
+        else:
+            line.missing -= size
+        if line.missing == 0:
+            self._answered(line)
+
+    def _read_head(self, line: _Line) -> None:
+        end = line.received.find(b"\r\n\r\n")
+        if end < 0:
+            if len(line.received) > _MOST_HEAD_BYTES:
+                raise LoadFailed(f"the head of an answer has over {_MOST_HEAD_BYTES} bytes")
+            return
+        length = _LENGTH.search(line.received, 0, end)
+        if length is None:
+            raise LoadFailed(f"an answer without Content-Length: {bytes(line.received[:end])!r}")
+        body_bytes = len(line.received) - (end + 4)
+        line.missing = int(length[1]) - body_bytes
+
+    def _answered(self, line: _Line) -> None:
+        now_ns = time.monotonic_ns()
+        head = line.received
+        status, length = _STATUS.match(head), _LENGTH.search(head)
+        self._end(line)
+        line.answers += 1
+        if status is None or length is None or int(status[1]) != _OK:
+            self._failed(line.caller, f"HTTP {status[1].decode() if status else '?'}", now_ns)
+        elif self._answer_bytes is not None and int(length[1]) != self._answer_bytes:
+            self._failed(line.caller, WRONG_ANSWER, now_ns)
+        else:
+            self.tally.answered(line.due_ns, now_ns)
+            if self.freed is not None:
+                self.freed.append(line.caller)
+        if _CLOSE.search(head):
+            self._replace(line)
+        else:
+            self._idle.append(line)
+
+    def _lost(self, line: _Line) -> None:
+        """The server has closed it. It may have done so for idleness just as a request was sent: that is sent again."""
+        if not line.request:
+            self._idle.remove(line)
+            self._replace(line)
+            return
+        request, again = line.request, line.answers and not line.received
+        self._end(line)
+        if not again:
+            self._failed(line.caller, "UNAVAILABLE", time.monotonic_ns())
+            self._replace(line)
+            return
+        self._drop(line)
+        other = self._open()
+        other.begin(request, line.due_ns, line.deadline_ns, line.caller)
+        self._under_way[other] = None
+        self._flush(other)
+
+    def _end(self, line: _Line) -> None:
+        del self._under_way[line]
+        line.request = b""
+        line.missing = -1
+
+    def _failed(self, caller: int, status: str, now_ns: int) -> None:
+        self.tally.failed(status, now_ns)
+        if self.freed is not None:
+            self.freed.append(caller)
+
+    def _open(self) -> _Line:
+        try:
+            line = _Line(self._address, self._connect_s)
+        except OSError as error:
+            host, port = self._address
+            raise LoadFailed(f"no connection to {host}:{port}: {error}") from error
+        self._read[line.socket.fileno()] = line
+        return line
+
+    def _drop(self, line: _Line) -> None:
+        number = line.socket.fileno()
+        del self._read[number]
+        self._blocked.discard(number)
+        line.socket.close()
+
+    def _replace(self, line: _Line) -> None:
+        self._drop(line)
+        self._idle.append(self._open())
+
+
+def _request(target: Target, body: bytes) -> bytes:
+    head = (
+        f"POST {target.method} HTTP/1.1\r\nHost: {target.address}\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def _nothing() -> None:
+    """Nobody is told."""
+
+
+if __name__ == "__main__":
+    work(over_http1)
