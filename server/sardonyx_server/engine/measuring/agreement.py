@@ -1,6 +1,6 @@
 """Compares what a model says about the same row twice: together with other rows and apart. Runs nothing.
 
-Three answers: bit for bit equal; equal within rounding, because kernels differ by batch size; or different.
+What differs no more than by rounding is the same: kernels differ by batch size.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Difference", "Yardstick"]
+__all__ = ["Yardstick"]
 
 # What rounding may do, relative to the greatest magnitude in the output. FP32 kernels of a CPU were seen to differ by
 # 6e-5 (magika, one row against two), and many graphs that give FP64 compute in FP32; FP16 and BF16 keep 11 and 8 bits.
@@ -27,25 +27,6 @@ __all__ = ["Difference", "Yardstick"]
 _TOLERANCES: Final = {"FP64": 1e-3, "FP32": 1e-3, "FP16": 2e-2, "BF16": 5e-2}
 # Accelerators may multiply FP32 as TF32, with 10 bits of mantissa, in some kernels and not in others.
 _ACCELERATOR_TOLERANCE: Final = 1e-2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One output, compared over some rows.
-
-    Attributes:
-        output: Its name.
-        exact: Equal bit for bit.
-        same: Equal, or different by no more than rounding.
-        amount: The greatest absolute difference; 0 where it is no number.
-        text: The difference for people: ``difference 0.12``, ``2 of 3 rows differ``; "" where exact.
-    """
-
-    output: str
-    exact: bool
-    same: bool
-    amount: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +48,7 @@ class Yardstick:
         found = [_TOLERANCES[each.datatype] for each in (spec, *self.inputs) if each.datatype in _TOLERANCES]
         return max(*found, 0.0 if self.on_cpu else _ACCELERATOR_TOLERANCE)
 
-    def compare(self, spec: TensorSpec, first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> Difference:
+    def difference(self, spec: TensorSpec, first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> str:
         """Compare an output row by row.
 
         Args:
@@ -76,22 +57,20 @@ class Yardstick:
             second: The same rows from elsewhere; as many.
 
         Returns:
-            The difference over all rows. Rows whose shapes differ are different.
+            The difference over all rows, for people: ``difference 0.12``, ``2 of 3 rows differ``; "" where it is no
+            more than rounding.
         """
         for one, other in zip(first, second, strict=True):
             if one.shape != other.shape:
-                text = f"shape {describe_shape(other.shape)} alone, {describe_shape(one.shape)} together"
-                return Difference(output=spec.name, exact=False, same=False, amount=0.0, text=text)
+                return f"shape {describe_shape(other.shape)} alone, {describe_shape(one.shape)} together"
         unequal = sum(not _bits_equal(one, other) for one, other in zip(first, second, strict=True))
         if not unequal:
-            return Difference(output=spec.name, exact=True, same=True, amount=0.0, text="")
+            return ""
         tolerance = self.tolerance(spec)
         if not tolerance:
-            text = f"{unequal} of {len(first)} rows differ"
-            return Difference(output=spec.name, exact=False, same=False, amount=0.0, text=text)
+            return f"{unequal} of {len(first)} rows differ"
         amount, scale = _distance(_floats(spec, first), _floats(spec, second))
-        same = amount <= tolerance * scale
-        return Difference(output=spec.name, exact=False, same=same, amount=amount, text=f"difference {amount:.2g}")
+        return "" if amount <= tolerance * scale else f"difference {amount:.2g}"
 
 
 def _bits_equal(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -233,9 +233,6 @@ class _Probe:
             batchable=batchable,
             reason=reason,
             curve=tuple(self._curve),
-            exact=batchable and trial.exact,
-            max_difference=trial.worst.amount,
-            worst_output=trial.worst.output,
             input_shapes=trial.recipe.input_shapes,
             guessed=trial.recipe.guessed,
         )

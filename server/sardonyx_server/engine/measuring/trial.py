@@ -5,12 +5,11 @@ What to run, how often and what follows from it is probe.py's part.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sardonyx_server.engine.measuring.agreement import Difference, Yardstick
+from sardonyx_server.engine.measuring.agreement import Yardstick
 from sardonyx_server.engine.requests.outputs import OWN_SHARE
 from sardonyx_server.errors import ServerError
 from sardonyx_server.text import one_line, quoted
@@ -31,7 +30,6 @@ __all__ = ["Refusal", "RunFailed", "Trial"]
 _ERROR_BYTES: Final = 200
 _DICE: Final = "not deterministic: output {name} changes between runs of one row ({text})"
 _MIXES: Final = "rows of output {name} change when batched ({text})"
-_NOTHING: Final = Difference(output="", exact=True, same=True, amount=0.0, text="")
 
 
 class Refusal(Exception):
@@ -57,13 +55,10 @@ class Trial:
 
     Attributes:
         recipe: How its inputs are made.
-        worst: The greatest difference found so far between a row together and apart.
-        exact: None was found.
     """
 
     def __init__(self, session: Session, recipe: Recipe, *, clock: Callable[[], float]) -> None:
         self.recipe = recipe
-        self.worst = _NOTHING
         self._session = session
         self._clock = clock
         self._names = [spec.name for spec in session.outputs]
@@ -73,11 +68,6 @@ class Trial:
         self._apart: dict[int, list[NDArray[Any]]] = {}
         self._checked: set[int] = set()
         self._output_bytes = 0
-
-    @property
-    def exact(self) -> bool:
-        """Every comparison so far was equal bit for bit."""
-        return self.worst.exact
 
     def run_bytes(self, rows: int) -> int:
         """What the inputs and outputs of so many rows are likely to take. Requires: one row was run."""
@@ -136,7 +126,6 @@ class Trial:
             raise RunFailed(f"{len(together)} rows together fail: {failed.reason}") from failed
         for name, output in zip(self._names, outputs, strict=True):
             if output.ndim == 0 or len(output) != len(together):
-                self.worst = replace(_NOTHING, output=name, exact=False)
                 text = f"output {quoted(name)} has shape {describe_shape(output.shape)} for {len(together)} rows"
                 raise Refusal(text, final=True)
         apart = [self.apart(together[at]) for at in compared]
@@ -166,14 +155,11 @@ class Trial:
         return self._clock() - began_s
 
     def _compare(self, one: Sequence[list[NDArray[Any]]], other: Sequence[list[NDArray[Any]]], text: str) -> None:
-        """Compare rows, each a list of outputs; remember the worst."""
+        """Compare rows, each a list of outputs."""
         for at, spec in enumerate(self._session.outputs):
-            found = self._yardstick.compare(spec, [row[at] for row in one], [row[at] for row in other])
-            if not found.same:
-                self.worst = found
-                raise Refusal(text.format(name=quoted(spec.name), text=found.text))
-            if not found.exact and found.amount >= self.worst.amount:
-                self.worst = found
+            difference = self._yardstick.difference(spec, [row[at] for row in one], [row[at] for row in other])
+            if difference:
+                raise Refusal(text.format(name=quoted(spec.name), text=difference))
 
     def _feeds(self, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
         """The inputs of these rows: views where they are the first ones in order, else copies."""

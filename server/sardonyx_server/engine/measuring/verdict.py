@@ -69,9 +69,6 @@ class Verdict:
             where the model could not be run.
         best_rows: Rows in a run beyond which nothing is gained; 1 where batching does not pay or is not possible; the
             operator's number where the configuration gives one.
-        exact: Rows together equalled rows apart bit for bit at every batch size that was tried.
-        max_difference: The greatest absolute difference seen between a row together and apart; 0 where exact.
-        worst_output: The output that showed it, or the one that forbids batching; "" where there is none.
         input_shapes: Input -> shape of one row (with the axis of 1) that was measured; empty where nothing ran.
         guessed: Some of these dimensions were chosen, because the model leaves them open: real requests may be far
             larger, so the curve says little about their absolute cost.
@@ -81,9 +78,6 @@ class Verdict:
     reason: str
     curve: tuple[CurvePoint, ...] = ()
     best_rows: int = 1
-    exact: bool = False
-    max_difference: float = 0.0
-    worst_output: str = ""
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     guessed: bool = False
 

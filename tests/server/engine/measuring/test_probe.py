@@ -24,7 +24,6 @@ def test_a_run_that_costs_the_same_for_any_rows_pays_to_the_maximum() -> None:
     verdict = run_probe(session(cost_s=affine(1.6 * MS, 0)), max_rows=16)
     assert points(verdict) == [(1, 1.6), (2, 1.6), (4, 1.6), (8, 1.6), (16, 1.6)]
     assert verdict.batchable
-    assert verdict.exact
     assert verdict.best_rows == 16
     assert verdict.reason == "pays to 16 rows: 1.6 ms alone, 100 us a row"
     assert verdict.seconds(1) == pytest.approx(1.6 * MS)
@@ -283,15 +282,13 @@ def test_the_configured_maximum_is_the_best() -> None:
     verdict = run_probe(session(), fixed_max_batch=4)
     assert verdict.best_rows == 4
     assert verdict.reason == "max_batch_size 4 by configuration: pays to 4 rows: 1.0 ms alone, 250 us a row"
-    assert verdict.exact
 
 
 def test_the_operator_overrules_what_was_found() -> None:
-    """With a warning in the reason, and no claim of exactness."""
+    """With a warning in the reason."""
     verdict = run_probe(session(lambda x: x * 0 + np.float32(1 if len(x) == 1 else 1.12)), fixed_max_batch=8)
     assert verdict.batchable
     assert verdict.best_rows == 8
-    assert not verdict.exact
     assert verdict.reason == (
         "max_batch_size 8 by configuration, although rows of output 'y' change when batched (difference 0.12)"
     )

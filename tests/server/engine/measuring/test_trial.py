@@ -16,12 +16,9 @@ if TYPE_CHECKING:
 
 
 def test_rounding_is_told_from_mixing() -> None:
-    """Kernels that differ by batch size leave the model batchable, but not exact."""
+    """Kernels that differ by batch size leave the model batchable."""
     verdict = run_probe(session(lambda x: x + np.float32(1e-6 * (len(x) > 1))), max_rows=8)
     assert verdict.batchable
-    assert not verdict.exact
-    assert 0 < verdict.max_difference < 2e-6
-    assert verdict.worst_output == "y"
     assert verdict.reason.startswith("pays to 8 rows")
 
 
@@ -43,9 +40,7 @@ def test_models_that_mix_rows_are_found(mix: Callable[[NDArray[Any]], NDArray[An
     """Whatever way a row depends on its neighbours, the made-up rows show it."""
     verdict = run_probe(session(mix))
     assert not verdict.batchable
-    assert not verdict.exact
     assert verdict.reason.startswith("rows of output 'y' change when batched (difference ")
-    assert verdict.worst_output == "y"
     assert points(verdict) == [(1, 1.0)]
 
 
@@ -60,7 +55,6 @@ def test_the_difference_is_named() -> None:
     """The text is the one shown in the table."""
     verdict = run_probe(session(lambda x: x * 0 + np.float32(1 if len(x) == 1 else 1.12)))
     assert verdict.reason == "rows of output 'y' change when batched (difference 0.12)"
-    assert verdict.max_difference == pytest.approx(0.12)
 
 
 def test_whole_numbers_must_be_equal() -> None:
@@ -77,7 +71,7 @@ def test_strings_must_be_equal() -> None:
 
 def test_nan_together_and_apart_is_equal() -> None:
     """A row of NaN equals itself."""
-    assert run_probe(session(lambda x: x * np.float32(np.nan))).exact
+    assert run_probe(session(lambda x: x * np.float32(np.nan))).batchable
 
 
 def test_nan_only_together_is_a_difference() -> None:
