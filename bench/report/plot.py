@@ -97,7 +97,7 @@ class Part:
     name: str
     value: float
     look: Look
-    title: str = ""
+    title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

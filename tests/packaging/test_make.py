@@ -32,10 +32,10 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def stamp(folder: Path, name: str) -> None:
+def stamp(folder: Path) -> None:
     """Marks the environment as installed."""
     (folder / ".venv").mkdir()
-    (folder / ".venv" / name).touch()
+    (folder / ".venv" / ".serve-stamp").touch()
 
 
 def test_make_alone_lists_every_verb(folder: Path) -> None:
@@ -55,13 +55,13 @@ def test_the_first_start_installs_the_locked_files_and_no_more(folder: Path) -> 
 
 def test_a_second_start_installs_nothing(folder: Path) -> None:
     """The stamp is newer than the lock file: make goes straight to the server."""
-    stamp(folder, ".serve-stamp")
+    stamp(folder)
     assert make(folder, "--dry-run", "serve").stdout == "exec .venv/bin/sardonyx serve models/ \n"
 
 
 def test_a_changed_lock_installs_again(folder: Path) -> None:
     """An environment follows its lock file."""
-    stamp(folder, ".serve-stamp")
+    stamp(folder)
     lock = folder / "requirements" / "serve.lock"
     done = make(folder, "--dry-run", f"--what-if={lock.relative_to(folder)}", "serve")
     assert "--require-hashes" in done.stdout
@@ -69,7 +69,7 @@ def test_a_changed_lock_installs_again(folder: Path) -> None:
 
 def test_flags_reach_the_server(folder: Path) -> None:
     """ARGS is handed over as it is."""
-    stamp(folder, ".serve-stamp")
+    stamp(folder)
     plan = make(folder, "--dry-run", "serve", "ARGS=--grpc-port 9001").stdout
     assert plan == "exec .venv/bin/sardonyx serve models/ --grpc-port 9001\n"
 

@@ -63,7 +63,7 @@ def build(source: Path = _SOURCE, folder: Path = _BUILT) -> Path:
 
 
 @contextmanager
-def cpp_echo(*, answer_bytes: int | None = None, threads: int = 1) -> Iterator[Child]:
+def cpp_echo(*, answer_bytes: int | None, threads: int) -> Iterator[Child]:
     """The echo, up; stopped at the end.
 
     Args:

@@ -12,10 +12,11 @@ __all__ = ["highest_rate"]
 
 _MAX_DOUBLINGS: Final = 24
 _MIN_RATE: Final = 0.5
+_PRECISION: Final = 0.05
 
 
-def highest_rate(meets: Callable[[float], bool], *, first: float, precision: float = 0.05) -> float:
-    """Climb by doubling until a rate fails, then halve the gap until it is small enough.
+def highest_rate(meets: Callable[[float], bool], *, first: float) -> float:
+    """Climb by doubling until a rate fails, then halve the gap until it is at most 5 %.
 
     A rate counts as failed only when it fails twice in a row: one hiccup of a machine must not end the search. It
     counts as met when it is met once.
@@ -23,7 +24,6 @@ def highest_rate(meets: Callable[[float], bool], *, first: float, precision: flo
     Args:
         meets: Tries a rate.
         first: Where to begin, a second; > 0.
-        precision: Ends when the rate that failed is at most this much above the one that is met.
 
     Returns:
         The highest rate that was met; 0 where even one request in two seconds fails.
@@ -45,7 +45,7 @@ def highest_rate(meets: Callable[[float], bool], *, first: float, precision: flo
             break
     if not low:
         return 0.0
-    while high / low > 1 + precision and high < math.inf:
+    while high / low > 1 + _PRECISION and high < math.inf:
         middle = math.sqrt(low * high)
         if holds(middle):
             low = middle

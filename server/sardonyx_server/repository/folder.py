@@ -56,13 +56,13 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     items = disk.items_below(folder)
     if given is not None:
         source = given.source
-        config, has_config, declines = given.message, True, given.declines_batching
+        config, declines = given.message, given.declines_batching
         items.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
     else:
         source = _CONFIG
         text = _read_config(folder)
         config = ModelConfig(name=name) if text is None else parse_config(text, name)
-        has_config, declines = text is not None, text is not None and declines_batching(text, config)
+        declines = text is not None and declines_batching(text, config)
     filename = config.default_model_filename or DEFAULT_MODEL_FILENAME
     numbers, warnings = _version_folders(folder)
     if not numbers:
@@ -90,7 +90,6 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
         versions=selected,
         files=files,
         config=config,
-        has_config=has_config,
         declines_batching=declines,
         labels=_read_labels(folder, config),
         fingerprint=disk.fingerprint(items),

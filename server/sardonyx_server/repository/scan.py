@@ -195,7 +195,6 @@ def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel
         versions=(1,),
         files={1: file},
         config=ModelConfig(name=file.stem) if given is None else given.message,
-        has_config=given is not None,
         declines_batching=given is not None and given.declines_batching,
         labels={},
         fingerprint=fingerprint,

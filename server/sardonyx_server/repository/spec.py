@@ -45,7 +45,6 @@ class ModelSpec:
         files: Version -> model file.
         config: What config.pbtxt, or the config in its place, says, with the name filled in; empty besides the name
             where there is none. Not to be changed: ``effective.complete`` makes a new one.
-        has_config: Whether there is one.
         declines_batching: It writes ``max_batch_size: 0``. The message alone cannot tell that from silence.
         labels: Output name -> labels read from its ``label_filename``.
         fingerprint: Changes when anything of the model on disk changes.
@@ -59,7 +58,6 @@ class ModelSpec:
     versions: tuple[int, ...]
     files: Mapping[int, Path]
     config: ModelConfig
-    has_config: bool
     declines_batching: bool
     labels: Mapping[str, tuple[str, ...]]
     fingerprint: str

@@ -127,11 +127,9 @@ class FakeSession:
     provider = "CPUExecutionProvider"
     threads = 1
 
-    def __init__(
-        self, answer: Answer, *, inputs: Sequence[TensorSpec] = (), outputs: Sequence[TensorSpec] = ()
-    ) -> None:
-        self.inputs = tuple(inputs)
-        self.outputs = tuple(outputs)
+    inputs = outputs = ()
+
+    def __init__(self, answer: Answer) -> None:
         self.runs: list[dict[str, Array]] = []
         self.names: list[tuple[str, ...]] = []
         self.closed = 0
@@ -261,15 +259,11 @@ def rows_of(start: int, rows: int) -> Array:
 
 
 class QueuedRequests:
-    """Jobs without data, for tests of the queue alone.
+    """Jobs without data, of three kinds that may not join, for tests of the queue alone."""
 
-    Args:
-        tails: How many kinds of requests there are that may not join.
-    """
-
-    def __init__(self, tails: int = 3) -> None:
+    def __init__(self) -> None:
         self._signature = signature()
-        self.buckets = [Bucket(feeds=(), output_names=("y",), has_batch_axis=True) for _ in range(tails)]
+        self.buckets = [Bucket(feeds=(), output_names=("y",), has_batch_axis=True) for _ in range(3)]
 
     def job(
         self,
@@ -341,16 +335,17 @@ def queue_of(
         "m",
         of or policy(),
         budget or ByteBudget(10**6),
+        failures=Failures(),
         clock=clock or HandClock(),
         seconds_per_row=seconds_per_row,
     )
 
 
-def facts(*, runners: int = 0, config: ModelConfig | None = None) -> ModelFacts:
+def facts(*, runners: int) -> ModelFacts:
     """What a load would have found out."""
     verdict = Verdict(batchable=True, reason="made up", curve=(CurvePoint(rows=1, seconds=0.001),))
     return ModelFacts(
-        config=config or ModelConfig(name="m"),
+        config=ModelConfig(name="m"),
         verdict=verdict,
         provider="CPUExecutionProvider",
         provider_reason="made up",

@@ -99,7 +99,6 @@ class FunctionSession:
         inputs: What it takes.
         outputs: What it gives.
         answer: Feeds -> outputs.
-        clock: Moved on by each run.
         cost_s: (rows of the first input, number of this run from 0) -> seconds.
     """
 
@@ -112,12 +111,11 @@ class FunctionSession:
         outputs: Sequence[TensorSpec],
         answer: Callable[[Feeds], Arrays],
         *,
-        clock: HandClock | None = None,
         cost_s: Callable[[int, int], float] = lambda _rows, _run: 0.001,
     ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self.clock = clock or HandClock()
+        self.clock = HandClock()
         self.batches: list[int] = []
         self._answer = answer
         self._cost_s = cost_s

@@ -99,7 +99,7 @@ def test_what_is_little_runs_here_once_no_other_model_has_been_asked_for_a_while
     intake.run_waiting()
     assert not session.runs
     assert model.queue.take(wait=True) is not None
-    assert not model.queue.took(0.1)
+    assert not model.queue.took(0.1, 1)
     clock.now_s += 1.0
     intake.accept(bytes_of(), second)
     intake.wake()

@@ -28,28 +28,26 @@ def model_of(graph: onnx.GraphProto, *, ir_version: int = 8, **more: Any) -> byt
     return bytes(model.SerializeToString())
 
 
-def weights(rows: int, columns: int) -> onnx.TensorProto:
-    """Initializer ``w``, the same every time."""
-    return numpy_helper.from_array(np.random.default_rng(7).random((rows, columns), dtype=np.float32), "w")
+def weights(columns: int) -> onnx.TensorProto:
+    """Initializer ``w [4,columns]``, the same every time."""
+    return numpy_helper.from_array(np.random.default_rng(7).random((4, columns), dtype=np.float32), "w")
 
 
-def linear(*, columns: int = 3, weight: onnx.TensorProto | None = None, ir_version: int = 8) -> bytes:
+def linear(*, columns: int = 3, weight: onnx.TensorProto | None = None) -> bytes:
     """``y [N,columns] = x [N,4] @ w``."""
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
         "linear",
         [tensor_info("x", TensorProto.FLOAT, ["N", 4])],
         [tensor_info("y", TensorProto.FLOAT, ["N", columns])],
-        [weights(4, columns) if weight is None else weight],
+        [weights(columns) if weight is None else weight],
     )
-    return model_of(graph, ir_version=ir_version)
+    return model_of(graph)
 
 
-def external(location: str, *, rows: int = 4, columns: int = 3) -> onnx.TensorProto:
-    """Initializer ``w`` whose data lie in another file."""
-    tensor = TensorProto(
-        name="w", dims=[rows, columns], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
-    )
+def external(location: str) -> onnx.TensorProto:
+    """Initializer ``w [4,3]`` whose data lie in another file."""
+    tensor = TensorProto(name="w", dims=[4, 3], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value=location)
     return tensor
 

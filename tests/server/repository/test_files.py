@@ -22,7 +22,7 @@ from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import external, linear, put_model, weights
 
 SUBJECT = "version 1 of model 'm'"
-DATA = numpy_helper.to_array(weights(4, 3)).tobytes()
+DATA = numpy_helper.to_array(weights(3)).tobytes()
 
 
 def _put_external(repository: Path, location: str = "w.bin") -> Path:
@@ -93,7 +93,7 @@ def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
     assert not private.exists()
     files.close()
     x = np.ones((1, 4), np.float32)
-    assert np.allclose(session.run(None, {"x": x})[0], x @ numpy_helper.to_array(weights(4, 3)))
+    assert np.allclose(session.run(None, {"x": x})[0], x @ numpy_helper.to_array(weights(3)))
 
 
 def test_equal_files_have_equal_digests(repository: Path) -> None:

@@ -11,6 +11,7 @@ from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
+from sardonyx_wire.messages import ModelConfig
 from tests.server.repository.looks import reason_of, spec_of
 from tests.server.repository.onnx_models import linear, put_model
 
@@ -187,10 +188,10 @@ def test_a_config_that_is_no_file_breaks_the_model(tmp_path: Path) -> None:
 
 
 def test_an_empty_config_says_nothing(tmp_path: Path) -> None:
-    """It is a config all the same."""
+    """And is no error."""
     put_model(tmp_path, "a")
     (tmp_path / "a/config.pbtxt").touch()
-    assert spec_of(tmp_path, "a").has_config
+    assert spec_of(tmp_path, "a").config == ModelConfig(name="a")
 
 
 def test_a_config_that_is_not_utf8_breaks_the_model(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_files_make_a_model_that_is_read_like_any_other(tmp_path: Path) -> None:
     with given_files("m", config, files, private_parent=tmp_path) as spec:
         (private,) = tmp_path.iterdir()
         assert private.stat().st_mode & 0o777 == 0o700
-        assert (spec.name, spec.versions, spec.has_config) == ("m", (1, 12), True)
+        assert (spec.name, spec.versions) == ("m", (1, 12))
         assert spec.config.max_batch_size == 4
         taken = {version: take_private_copy(spec, version) for version in spec.versions}
     assert not list(tmp_path.iterdir())

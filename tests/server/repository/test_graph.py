@@ -156,7 +156,7 @@ def _with_listed_weight(ir_version: int) -> bytes:
         "g",
         [tensor_info("w", FLOAT, [4, 3]), tensor_info("x", FLOAT, ["N", 4])],
         [tensor_info("y", FLOAT, ["N", 3])],
-        [weights(4, 3)],
+        [weights(3)],
     )
     return model_of(graph, ir_version=ir_version)
 

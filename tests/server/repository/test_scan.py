@@ -36,8 +36,8 @@ def test_a_repository_gives_each_folder_as_a_model(tmp_path: Path) -> None:
     assert list(found) == ["a", "b"]
     a, b = spec_of(tmp_path, "a"), spec_of(tmp_path, "b")
     assert (a.versions, a.files, a.folder) == ((1,), {1: tmp_path / "a/1/model.onnx"}, tmp_path / "a")
-    assert (a.has_config, a.config.name, a.config.max_batch_size) == (False, "a", 0)
-    assert (b.has_config, b.config.name, b.config.max_batch_size) == (True, "b", 8)
+    assert (a.config.name, a.config.max_batch_size) == ("a", 0)
+    assert (b.config.name, b.config.max_batch_size) == ("b", 8)
 
 
 def test_a_folder_of_files_gives_each_file_as_a_model(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_given_config_takes_the_place_of_the_one_on_disk(tmp_path: Path) -> No
         assert isinstance(found, ModelSpec)
         assert isinstance(other, ModelSpec)
         assert found == again
-        assert (found.config.max_batch_size, found.has_config) == (2, True)
+        assert found.config.max_batch_size == 2
         assert found.fingerprint != other.fingerprint
         assert found.version_fingerprints[1] != other.version_fingerprints[1]
 

@@ -34,7 +34,6 @@ def _model(name: str, fingerprint: str) -> ModelSpec:
         versions=(1,),
         files={1: Path(name) / "1/model.onnx"},
         config=ModelConfig(name=name),
-        has_config=False,
         declines_batching=False,
         labels={},
         fingerprint=fingerprint,

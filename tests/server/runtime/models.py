@@ -51,9 +51,9 @@ def one_node(
     return model([node], [tensor("x", kind, shape)], [tensor("y", result, shape)])
 
 
-def matmul(columns: int = 4, results: int = 3) -> bytes:
-    """Takes x of any shape and gives y = x @ w; fails at run time where the columns differ."""
-    weights = numpy_helper.from_array(np.ones((columns, results), np.float32), "w")
+def matmul() -> bytes:
+    """Takes x of any shape and gives y = x @ w; fails at run time where it has not 4 columns."""
+    weights = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="layers/1/MatMul")
     return model([node], [tensor("x", FLOAT, None)], [tensor("y", FLOAT, None)], initializers=[weights])
 

@@ -18,7 +18,6 @@ from sardonyx_server.engine.batching.pace import Pace
 from sardonyx_server.engine.batching.run_times import RunTimes
 from sardonyx_server.engine.batching.under_way import UnderWay
 from sardonyx_server.engine.batching.waiting import Waiting
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.counting.tracing import Stage
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.batching.job import Job
     from sardonyx_server.engine.batching.places import Place
     from sardonyx_server.engine.batching.policy import BatchPolicy
+    from sardonyx_server.engine.counting.failures import Failures
     from sardonyx_server.engine.requests.plan import Plan
     from sardonyx_server.errors import ServerError
 
@@ -42,7 +42,7 @@ class BatchQueue:
         model_name: For messages.
         policy: What may join, how much may wait, for how long.
         budget: The server's bound of bytes, shared by all queues.
-        failures: Where requests that are dropped are counted; None: nowhere.
+        failures: Where requests that are dropped are counted.
         seconds_per_row: Measured cost, for the advice when to retry.
         clock: ``time.monotonic``.
     """
@@ -53,13 +53,13 @@ class BatchQueue:
         policy: BatchPolicy,
         budget: ByteBudget,
         *,
-        failures: Failures | None = None,
-        seconds_per_row: float = 0.0,
+        failures: Failures,
+        seconds_per_row: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
         self._budget = budget
-        self._failures = failures or Failures()
+        self._failures = failures
         self._clock = clock
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -220,7 +220,7 @@ class BatchQueue:
             if batch is not None:
                 return batch
 
-    def took(self, seconds: float, rows: int = 1) -> bool:
+    def took(self, seconds: float, rows: int) -> bool:
         """A batch of so many rows is over, after so long: what cannot be ready by its deadline is not given out.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Batches that were taken and are not over, and whose turn it is: see alone.py, and below. Not thread-safe."""
+"""Batches that were taken and are not over, and who runs what comes next: the lane, runners, or one with all cores."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _ANSWERING_S: Final = 0.0003
 
 class UnderWay:
     """What runs of one model, and who runs what comes next: the lane what is little, runners what is much.
+
+    Not thread-safe.
 
     To hand a batch to a runner and its answers back takes some 0.2 ms: two threads wake each other and pass the
     interpreter to and fro. That is worth it where the lane takes in the next batch meanwhile, and pure loss where there
@@ -50,7 +52,7 @@ class UnderWay:
         "is_wide",
     )
 
-    def __init__(self, *, lane_rows: int = 0, widens: bool = False) -> None:
+    def __init__(self, *, lane_rows: int, widens: bool) -> None:
         self.is_wide = False
         self.batches = 0
         self._handed_over = False

@@ -100,12 +100,13 @@ def status_block(status: Status | None, *, first: bool) -> bytes:
     return beginning + encode_block(fields)
 
 
-def header_frames(stream_id: int, block: bytes, *, end: bool, most_bytes: int = DEFAULT_FRAME_BYTES) -> bytes:
+def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
     """A header in as many frames as it needs."""
     flags = END_STREAM if end else 0
-    if len(block) <= most_bytes:
+    if len(block) <= DEFAULT_FRAME_BYTES:
         return head(Kind.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
-    pieces = [block[start : start + most_bytes] for start in range(0, len(block), most_bytes)]
+    starts = range(0, len(block), DEFAULT_FRAME_BYTES)
+    pieces = [block[start : start + DEFAULT_FRAME_BYTES] for start in starts]
     frames = [frame(Kind.HEADERS, flags, stream_id, pieces[0])]
     frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
     frames.append(frame(Kind.CONTINUATION, END_HEADERS, stream_id, pieces[-1]))

@@ -51,7 +51,7 @@ class TestForesight:
         """As it does when its turn comes."""
         clock = HandClock()
         queue = busy_queue(clock)
-        queue.took(2.0)
+        queue.took(2.0, 1)
         late = clock.now_s + 1.15 * (10.0 + 3.0)
         with pytest.raises(QueueTooLong):
             queue.put((MAKE.job(deadline_s=late - 0.1),))

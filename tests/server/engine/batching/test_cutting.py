@@ -283,7 +283,7 @@ class TestDropping:
         """Its caller would be gone; the next one may be served in that time."""
         clock = HandClock()
         queue = queue_of(clock=clock)
-        queue.took(1.0)
+        queue.took(1.0, 1)
         vain, good = MAKE.job(deadline_s=clock.now_s + 1.25), MAKE.job(deadline_s=clock.now_s + 2.0)
         put_all(queue, [vain, good])
         clock.now_s += 0.25

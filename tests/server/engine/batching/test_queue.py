@@ -60,7 +60,7 @@ def run_one(queue: BatchQueue, clock: HandClock) -> bool:
     put_all(queue, [MAKE.job()])
     batch = take(queue)
     clock.now_s += 1.0
-    queue.took(1.0)
+    queue.took(1.0, 1)
     return batch.wide
 
 
@@ -82,7 +82,7 @@ class TestAlone:
         put_all(queue, [MAKE.job()])
         assert queue.take(wait=False) is None
         clock.now_s += 1.0
-        queue.took(1.0)
+        queue.took(1.0, 1)
         assert not take(queue).wide
 
     def test_a_request_that_comes_upon_an_answer_has_not_waited(self) -> None:
@@ -94,7 +94,7 @@ class TestAlone:
         clock.now_s += 1.0
         put_all(queue, [MAKE.job()])
         clock.now_s += 0.0001
-        queue.took(1.0)
+        queue.took(1.0, 1)
         assert take(queue).wide
 
     @pytest.mark.parametrize("joins", [True, False])
@@ -106,8 +106,8 @@ class TestAlone:
         assert not take(queue).wide
         if not joins:
             assert not take(queue).wide
-            queue.took(1.0)
-        queue.took(1.0)
+            queue.took(1.0, 1)
+        queue.took(1.0, 1)
         assert not run_one(queue, clock)
 
     def test_without_such_a_session_there_is_no_difference(self) -> None:
@@ -128,7 +128,7 @@ class TestAlone:
         put_all(queue, [MAKE.job()])
         queue.wake()
         queue.close()
-        queue.took(1.0)
+        queue.took(1.0, 1)
         go_on.release()
         other.join(PATIENCE_S)
         assert not other.is_alive()
@@ -149,7 +149,7 @@ class TestLane:
         batch = queue.lend()
         assert batch is not None
         assert (batch.rows, batch.closed_by) == (8, "drained")
-        assert not queue.took(0.1)
+        assert not queue.took(0.1, 1)
         assert queue.lend() is None
         queue.close()
         runner.join(PATIENCE_S)
@@ -186,12 +186,12 @@ class TestLane:
         put_all(queue, [MAKE.job(rows=5)])
         # The lane, which looks now, finds a runner at work.
         assert queue.lend() is None
-        assert not queue.took(0.1)
+        assert not queue.took(0.1, 1)
         batch = queue.take(wait=True)
         assert batch is not None
         put_all(queue, [MAKE.job(rows=4)])
         assert queue.lend() is None
-        assert queue.took(0.1)
+        assert queue.took(0.1, 1)
         assert queue.lends()
 
     def test_who_is_still_reading_need_not_be_told(self) -> None:
@@ -201,7 +201,7 @@ class TestLane:
         assert queue.lend() is None
         assert queue.take(wait=True) is not None
         queue.put([MAKE.job()])
-        assert not queue.took(0.1)
+        assert not queue.took(0.1, 1)
         assert queue.lends()
 
     def test_what_was_handed_over_is_for_runners_however_little_it_is(self) -> None:
@@ -220,7 +220,7 @@ class TestLane:
         put_all(queue, [MAKE.job()])
         batch = queue.lend()
         assert batch is not None
-        assert not queue.took(0.1)
+        assert not queue.took(0.1, 1)
         queue.put_back(batch.jobs)
         assert not queue.lends()
         batch = queue.take(wait=True)

@@ -14,7 +14,7 @@ from sardonyx_server.engine.batching.job import Job
 from sardonyx_server.engine.batching.policy import LevelPolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, Overloaded, ShuttingDown
-from tests.server.engine.doubles import HandClock, QueuedRequests, call_of, policy
+from tests.server.engine.doubles import HandClock, QueuedRequests, call_of, policy, queue_of
 
 LEVELS = {
     1: LevelPolicy(timeout_s=2.0),
@@ -74,7 +74,7 @@ class Queues(RuleBasedStateMachine):
     @rule(first=st.sampled_from(sorted(POLICIES)), second=st.sampled_from(sorted(POLICIES)))
     def open(self, first: str, second: str) -> None:
         """Begin with empty queues."""
-        self.queues = [BatchQueue(name, POLICIES[name], self.budget, clock=self.clock) for name in (first, second)]
+        self.queues = [queue_of(POLICIES[name], budget=self.budget, clock=self.clock) for name in (first, second)]
 
     @precondition(lambda self: self.queues)
     @rule(

@@ -38,7 +38,6 @@ def spec(name: str, versions: Mapping[int, str], *, warnings: tuple[str, ...] = 
         versions=tuple(versions),
         files={version: Path(name) / str(version) / "model.onnx" for version in versions},
         config=ModelConfig(name=name),
-        has_config=False,
         declines_batching=False,
         labels={},
         fingerprint=" ".join(versions.values()),

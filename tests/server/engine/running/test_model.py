@@ -349,7 +349,7 @@ def test_a_loop_that_fails_is_told() -> None:
     """It is a bug, and the server must not go on as if all were well."""
     lost: list[Exception] = []
     model = model_of(doubling(), runners=1, lost=lost)
-    model.queue = BrokenQueue("m", policy(), ByteBudget(1))
+    model.queue = BrokenQueue("m", policy(), ByteBudget(1), failures=model.failures, seconds_per_row=0.0)
     model.start()
     model._threads[0].join(PATIENCE_S)
     assert [type(error) for error in lost] == [ZeroDivisionError]

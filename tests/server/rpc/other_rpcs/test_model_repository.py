@@ -116,7 +116,7 @@ def test_a_load_looks_at_the_disk_when_its_turn_comes(tmp_path: Path) -> None:
     asked.load("m")
     (spec,) = asked.loads.specs
     assert isinstance(spec, ModelSpec)
-    assert (spec.name, spec.versions, spec.has_config) == ("m", (1,), False)
+    assert (spec.name, spec.versions) == ("m", (1,))
 
 
 def test_a_load_from_one_repository_takes_the_model_that_lies_there(tmp_path: Path) -> None:
