@@ -24,8 +24,8 @@ from sardonyx_wire.messages import (
 from tests.e2e.bad_streams import STREAM
 from tests.e2e.messages import arrays_of, encoded, gate_request, infer_request
 from tests.e2e.servers import INFER, Server
-from tests.server.rpc.http2_peer import Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import Peer
+from tests.server.rpc.http2.wire import (
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.server.rpc.http2_peer import Peer
+from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import TRANSPORTS, opened
 
 if TYPE_CHECKING:

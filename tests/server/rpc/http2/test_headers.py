@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from hpack import Encoder
 
-from tests.server.rpc.http2_peer import Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import Peer
+from tests.server.rpc.http2.wire import (
     ADDED,
     NEVER,
     PLAIN,

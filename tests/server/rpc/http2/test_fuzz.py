@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.server.rpc import http2_wire as wire
-from tests.server.rpc.http2_peer import Peer
+from tests.server.rpc.http2 import wire
+from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import until
 
 if TYPE_CHECKING:

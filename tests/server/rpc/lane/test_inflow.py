@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES, Inflow
-from tests.server.rpc.http2_wire import HEAD, Kind
+from tests.server.rpc.http2.wire import HEAD, Kind
 
 # One stream begins, the oldest ends, a message is refused, or a second passes.
 STEPS: Final = st.lists(st.sampled_from(["begin", "begin with all its room", "end", "refuse", "wait"]), max_size=40)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from hpack import Decoder
 
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.wire import (
     ACK,
     END_HEADERS,
     END_STREAM,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.server.rpc.http2_peer import CORE, UNKNOWN_METHOD, Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import CORE, UNKNOWN_METHOD, Peer
+from tests.server.rpc.http2.wire import (
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,

@@ -1,4 +1,4 @@
-"""What only the lane does: many events in one go, and its own life. The rest is in test_call_contract.py."""
+"""What only the lane does: many events in one go, and its own life. The rest is in ../test_call_contract.py."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import pytest
 from sardonyx_server.rpc.lane.lane import Lane, Limits
 from sardonyx_server.rpc.lane.stopped import STOPPED
 from tests.server.rpc.conversations import answer, request
-from tests.server.rpc.http2_peer import Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import Peer
+from tests.server.rpc.http2.wire import (
     ADDED,
     END_HEADERS,
     END_STREAM,

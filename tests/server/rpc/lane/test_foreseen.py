@@ -9,8 +9,8 @@ import pytest
 
 from sardonyx_server.errors import Overloaded
 from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES
-from tests.server.rpc.http2_peer import Peer
-from tests.server.rpc.http2_wire import Setting, block, data, headers, prefixed, request_fields, reset
+from tests.server.rpc.http2.peer import Peer
+from tests.server.rpc.http2.wire import Setting, block, data, headers, prefixed, request_fields, reset
 from tests.server.rpc.transports import STREAM_METHOD, Transport, opened, until
 
 if TYPE_CHECKING:

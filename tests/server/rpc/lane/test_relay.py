@@ -10,7 +10,7 @@ from sardonyx_server.errors import ServerError
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
-from tests.server.rpc.http2_wire import START_WINDOW, Kind, Setting, reset, settings, window_update
+from tests.server.rpc.http2.wire import START_WINDOW, Kind, Setting, reset, settings, window_update
 
 # Of HTTP/2: nothing was done of it.
 REFUSED_STREAM = 7

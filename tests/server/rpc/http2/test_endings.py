@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sardonyx_server.errors import InvalidRequest
-from tests.server.rpc.http2_peer import CORE, Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import CORE, Peer
+from tests.server.rpc.http2.wire import (
     END_HEADERS,
     END_STREAM,
     WIDE,

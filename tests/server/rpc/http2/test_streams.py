@@ -9,8 +9,8 @@ import pytest
 from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelStreamInferResponse
 from tests.server.rpc.conversations import answer, request
-from tests.server.rpc.http2_peer import CORE, Peer
-from tests.server.rpc.http2_wire import (
+from tests.server.rpc.http2.peer import CORE, Peer
+from tests.server.rpc.http2.wire import (
     END_HEADERS,
     END_STREAM,
     MAX_WINDOW,
