@@ -77,9 +77,8 @@ class TestTree:
             assert issubclass(kind, ClientError)
             assert getattr(sardonyx_client, kind.__name__) is kind
 
-    def test_all_is_sorted_and_exists(self) -> None:
-        """The public names of the package."""
-        assert sardonyx_client.__all__ == sorted(sardonyx_client.__all__, key=lambda name: (not name.isupper(), name))
+    def test_all_that_is_promised_exists(self) -> None:
+        """The public names of the package, also those that are imported when they are asked for."""
         assert all(hasattr(sardonyx_client, name) for name in sardonyx_client.__all__)
 
 

@@ -6,7 +6,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from sardonyx_wire import datatypes
 from sardonyx_wire.datatypes import BY_CONFIG_NAME, DATATYPES, for_dtype
 from sardonyx_wire.messages import DataType, InferTensorContents
 
@@ -26,12 +25,6 @@ SIZES = {
     "BF16": 2,
     "BYTES": 0,
 }
-
-
-def test_all_is_sorted_and_exists() -> None:
-    """The public names of the module."""
-    assert datatypes.__all__ == sorted(datatypes.__all__)
-    assert all(hasattr(datatypes, name) for name in datatypes.__all__)
 
 
 def test_the_table_holds_the_protocols_datatypes_with_their_sizes() -> None:

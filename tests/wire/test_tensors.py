@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sardonyx_wire import tensors
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import InferTensorContents
 from sardonyx_wire.tensors import (
@@ -32,12 +31,6 @@ from sardonyx_wire.tensors import (
 
 NUMBERS = sorted(DATATYPES.keys() - {"BYTES"})
 SHAPES = npst.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)
-
-
-def test_all_names_exist() -> None:
-    """The public names of the module."""
-    assert sorted(tensors.__all__, key=lambda name: (not name.isupper(), name)) == tensors.__all__
-    assert all(hasattr(tensors, name) for name in tensors.__all__)
 
 
 class TestTensorSpec:

@@ -19,12 +19,6 @@ from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
 from tests.server.repository.looks import reason_of, spec_of
 from tests.server.repository.onnx_models import linear, put_model
 
-
-def test_public_names_are_sorted() -> None:
-    """The module exports its two looks, and what tells folders apart."""
-    assert scan_module.__all__ == ["find", "is_one_model", "is_stray", "scan"]
-
-
 # --- layouts ---------------------------------------------------------------------------------------------------------
 
 

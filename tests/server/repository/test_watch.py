@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.repository import watch as watch_module
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_server.repository.watch import Changes, Settling, Watch, diff
@@ -48,11 +47,6 @@ def _models(**fingerprints: str) -> Models:
 
 def _broken(name: str, fingerprint: str) -> BrokenModel:
     return BrokenModel(name=name, folder=Path(name), reason="broken", fingerprint=fingerprint)
-
-
-def test_public_names_are_sorted() -> None:
-    """What the module exports."""
-    assert watch_module.__all__ == sorted(watch_module.__all__)
 
 
 def test_diff_names_what_came_went_and_changed() -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sardonyx_server.engine.measuring import probe as probe_module
 from sardonyx_server.engine.measuring.probe import Verdict, batch_axis_refusal
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.tensors import TensorSpec
@@ -315,8 +314,3 @@ def test_the_operator_cannot_overrule_the_graph() -> None:
     verdict = run_probe(scalar, fixed_max_batch=8)
     assert not verdict.batchable
     assert verdict.reason == "input 'x' is a scalar"
-
-
-def test_the_public_names_are_sorted() -> None:
-    """`__all__` is what others may use."""
-    assert probe_module.__all__ == sorted(probe_module.__all__)
