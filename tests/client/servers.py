@@ -1,20 +1,24 @@
-"""A tiny gRPC server for tests of the client: each RPC is answered by one function of the test's own."""
+"""A tiny gRPC server for tests of the client, and answers of it: each RPC is answered by one function."""
 
 from __future__ import annotations
 
+import threading
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
-from sardonyx_wire.messages import METHODS
+from sardonyx_wire.messages import METHODS, ModelInferRequest, ModelInferResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Answer = Callable[[Any, grpc.ServicerContext], Any]
 
-__all__ = ["TinyServer"]
+__all__ = ["NOWHERE", "TinyServer", "echo", "hang", "refuse", "say"]
+
+# Nothing listens there: port 1 needs privileges and is assigned to a service that nobody runs.
+NOWHERE = "127.0.0.1:1"
 
 
 class TinyServer:
@@ -70,3 +74,43 @@ class _Service(grpc.GenericRpcHandler):
             return response if isinstance(response, bytes) else response.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(call)
+
+
+def echo(request: ModelInferRequest, context: grpc.ServicerContext) -> ModelInferResponse:
+    """Every input comes back as an output of the same name."""
+    response = ModelInferResponse(
+        model_name=request.model_name,
+        model_version=request.model_version or "1",
+        id=request.id,
+        raw_output_contents=request.raw_input_contents,
+    )
+    for tensor in request.inputs:
+        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+    return response
+
+
+def say(*messages: Any) -> Any:
+    """Answers one after the other, whatever is asked; the last one again and again."""
+    left = list(messages)
+
+    def answer(request: object, context: grpc.ServicerContext) -> Any:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer
+
+
+def refuse(code: grpc.StatusCode, text: str) -> Any:
+    """An answer that is an error."""
+
+    def answer(request: object, context: grpc.ServicerContext) -> None:
+        context.abort(code, text)
+
+    return answer
+
+
+def hang(_request: Any, context: grpc.ServicerContext) -> ModelInferResponse:
+    """Answer when nobody waits any more."""
+    over = threading.Event()
+    context.add_callback(over.set)
+    over.wait(10)
+    return ModelInferResponse()

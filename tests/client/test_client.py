@@ -37,43 +37,9 @@ from sardonyx_wire.messages import (
     ServerReadyResponse,
 )
 from sardonyx_wire.tensors import TensorSpec
-from tests.client.servers import TinyServer
+from tests.client.servers import NOWHERE, TinyServer, echo, refuse, say
 
 ROOT = Path(__file__).parents[2]
-# Nothing listens there: port 1 needs privileges and is assigned to a service that nobody runs.
-NOWHERE = "127.0.0.1:1"
-
-
-def echo(request: ModelInferRequest, context: grpc.ServicerContext) -> ModelInferResponse:
-    """Every input comes back as an output of the same name."""
-    response = ModelInferResponse(
-        model_name=request.model_name,
-        model_version=request.model_version or "1",
-        id=request.id,
-        raw_output_contents=request.raw_input_contents,
-    )
-    for tensor in request.inputs:
-        response.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-    return response
-
-
-def say(*messages: Any) -> Any:
-    """Answers one after the other, whatever is asked; the last one again and again."""
-    left = list(messages)
-
-    def answer(request: object, context: grpc.ServicerContext) -> Any:
-        return left.pop(0) if len(left) > 1 else left[0]
-
-    return answer
-
-
-def refuse(code: grpc.StatusCode, text: str) -> Any:
-    """An answer that is an error."""
-
-    def answer(request: object, context: grpc.ServicerContext) -> None:
-        context.abort(code, text)
-
-    return answer
 
 
 class TestInfer:

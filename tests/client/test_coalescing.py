@@ -13,8 +13,7 @@ import pytest
 
 from sardonyx_client import AsyncClient, Client, ClientError, Coalesce, DeadlineExceeded, InvalidArgument, Result
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo
+from tests.client.servers import TinyServer, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

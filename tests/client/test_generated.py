@@ -16,8 +16,7 @@ from sardonyx_client._signature import signature_hash
 from sardonyx_client.generated import ModelSignature, TensorSpec
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse, ModelMetadataResponse
 from tests.client.generated_code import imported, write
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo
+from tests.client.servers import TinyServer, echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,14 +10,10 @@ import pytest
 
 from sardonyx_client import Hedge, InvalidArgument, Unavailable
 from sardonyx_client._sending.hedging import Delays
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo, refuse
-from tests.client.test_twins import make
+from tests.client.servers import TinyServer, echo, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["make"]  # the fixture of both fronts
 
 BOUND_S = 20.0
 

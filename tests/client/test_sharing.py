@@ -18,14 +18,10 @@ from sardonyx_client._sharing.agreement import EXTENSION, patience_s
 from sardonyx_client._sharing.nearness import is_near
 from sardonyx_client._sharing.rules import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo, refuse, say
-from tests.client.test_twins import hang, make_lane
+from tests.client.servers import TinyServer, echo, hang, refuse, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["make_lane"]  # the fixture of both fronts
 
 NEEDS_MEMORY = pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no POSIX shared memory")  # noqa: S108
 LARGE = np.ones(50_000, np.float32)

@@ -11,14 +11,10 @@ import grpc
 import pytest
 
 from sardonyx_client import TLS, InvalidArgument, Unavailable
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo
-from tests.client.test_twins import make
+from tests.client.servers import TinyServer, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = ["make"]  # the fixture of both fronts
 
 OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="needs the command openssl to make certificates")

@@ -13,8 +13,7 @@ import grpc
 import pytest
 
 from sardonyx_wire.messages import ServerReadyResponse
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo, refuse, say
+from tests.client.servers import TinyServer, echo, refuse, say
 
 # In a process of its own: a program sets up its traces once.
 TRACED = """

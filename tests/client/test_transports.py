@@ -14,17 +14,13 @@ import pytest
 
 from sardonyx_client import AsyncClient, Client, ResourceExhausted, Retry, Unavailable
 from sardonyx_wire.messages import METHODS, ModelInferRequest
-from tests.client.servers import TinyServer
-from tests.client.test_client import NOWHERE, echo, refuse
-from tests.client.test_twins import make
+from tests.client.servers import NOWHERE, TinyServer, echo, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     Make = Callable[..., Any]
-
-__all__ = ["make"]  # the fixture of both fronts on both transports
 
 BOUND_S = 20.0
 PATH = METHODS["ModelInfer"].path

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import threading
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -23,7 +21,6 @@ from sardonyx_client import (
     Unavailable,
 )
 from sardonyx_client._model import AsyncModel, Model
-from sardonyx_client._options import Transport
 from sardonyx_client._repository import AsyncRepository, Repository
 from sardonyx_client._shared_memory import AsyncSharedMemory, SharedMemory
 from sardonyx_client._streams.async_stream import AsyncStream
@@ -38,8 +35,7 @@ from sardonyx_wire.messages import (
     RepositoryModelLoadRequest,
     RepositoryModelLoadResponse,
 )
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo, refuse, say
+from tests.client.servers import TinyServer, echo, hang, refuse, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,76 +65,6 @@ def test_twins_have_the_same_methods_with_the_same_arguments(sync: type, asynchr
             assert found.parameters == twin.parameters, name
     if sync is Client:
         assert inspect.signature(sync).parameters == inspect.signature(asynchronous).parameters
-
-
-class _Blocking:
-    """An AsyncClient that is called like a Client: what takes time is run to its end."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._runner = asyncio.Runner()
-        self._client = AsyncClient(*arguments, **options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        self._runner.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return _blocking(getattr(self._client, name), self._runner)
-
-    def close_from_outside(self) -> None:
-        """While another thread is in a call."""
-        asyncio.run_coroutine_threadsafe(self._client.close(), self._runner.get_loop())
-
-
-def _blocking(member: Any, runner: asyncio.Runner) -> Any:
-    if not callable(member):
-        return type("Blocking", (), {"__getattr__": lambda _, name: _blocking(getattr(member, name), runner)})()
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        found = member(*arguments, **options)
-        if inspect.isasyncgen(found):
-
-            async def collect() -> list[Any]:
-                return [each async for each in found]
-
-            return iter(runner.run(collect()))
-        if inspect.isawaitable(found):
-
-            async def wait() -> Any:
-                return await found
-
-            return runner.run(wait())
-        return _blocking(found, runner) if isinstance(found, AsyncModel) else found
-
-    if isinstance(member, AsyncModel | AsyncRepository | AsyncSharedMemory):
-        return type("Blocking", (), {"__getattr__": lambda _, name: _blocking(getattr(member, name), runner)})()
-    return call
-
-
-class _Threaded(Client):
-    """A Client that can be closed as an _Blocking can."""
-
-    def close_from_outside(self) -> None:
-        self.close()
-
-
-FRONTS = {"sync": _Threaded, "async": _Blocking}
-
-
-@pytest.fixture(params=[f"{front} {transport}" for front in FRONTS for transport in get_args(Transport)])
-def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Makes a client, of each kind and on each transport: the lane where it fits, or the channel."""
-    front, transport = request.param.split()
-    return partial(FRONTS[front], transport=transport)
-
-
-@pytest.fixture(params=FRONTS)
-def make_lane(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Makes a client that takes the lane, of each kind."""
-    return FRONTS[request.param]
 
 
 def test_inference_gives_arrays(make: Callable[..., Any]) -> None:
@@ -272,14 +198,6 @@ def test_a_time_out_names_the_call_and_the_time(make: Callable[..., Any]) -> Non
         pytest.raises(DeadlineExceeded, match=r"ModelInfer on .* gave no answer within 0\.05 s"),
     ):
         client.infer("m", timeout_s=0.05)
-
-
-def hang(_request: Any, context: grpc.ServicerContext) -> ModelInferResponse:
-    """Answer when nobody waits any more."""
-    over = threading.Event()
-    context.add_callback(over.set)
-    over.wait(10)
-    return ModelInferResponse()
 
 
 def test_a_token_is_asked_for_each_call(make: Callable[..., Any]) -> None:

@@ -59,8 +59,7 @@ from sardonyx_wire.messages import (
     SystemSharedMemoryStatusResponse,
     SystemSharedMemoryUnregisterResponse,
 )
-from tests.client.servers import TinyServer
-from tests.client.test_client import echo, say
+from tests.client.servers import TinyServer, echo, say
 
 ROW = np.ones((1, 2), np.float32)
 INPUTS: Mapping[str, NDArray[np.float32]] = {"x": ROW}

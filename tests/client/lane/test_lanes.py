@@ -23,14 +23,11 @@ from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from tests.client.lane.peers import BOUND_S, Peer, PeerConnection
 from tests.client.lane.wire import OPENING, answer, data, headers, prefixed, settings
-from tests.client.test_twins import make_lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Make = Callable[..., Any]
-
-__all__ = ["make_lane"]  # the fixture of both fronts
 
 QUICK = Retry(first_pause_s=0.001)
 GOODBYE = frame(Kind.GOAWAY, 0, 0, bytes(8))

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sardonyx_server.cli.entry import run
 from sardonyx_server.cli.exits import Exit
-from tests.server.cli.test_infer import Doubler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.server.cli.doubler import Doubler
 
 pytest.importorskip("hdrh")
 grpc = pytest.importorskip("grpc")
 
 BRIEF = ("--concurrency", "2", "--duration", "0.3", "--warmup", "0", "--connections", "2")
-
-
-@pytest.fixture
-def doubler() -> Doubler:
-    """The service."""
-    return Doubler()
-
-
-@pytest.fixture
-def url(doubler: Doubler) -> Iterator[str]:
-    """Where it is served."""
-    server = grpc.server(ThreadPoolExecutor(4))
-    server.add_generic_rpc_handlers((doubler,))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
 
 
 def test_a_run_is_told_on_a_few_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:

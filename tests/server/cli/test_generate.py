@@ -18,8 +18,7 @@ from sardonyx_wire.messages import (
     ModelStatisticsResponse,
     RepositoryIndexResponse,
 )
-from tests.client.servers import TinyServer
-from tests.client.test_client import say
+from tests.client.servers import TinyServer, say
 from tests.e2e.models import repository, write
 
 FILES = ["__init__.py", "_add_sub.py", "_optional.py", "py.typed"]
