@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.repository.mounts import is_network_disk
@@ -21,34 +20,12 @@ if TYPE_CHECKING:
 
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
-__all__ = ["Changes", "Settling", "Watch", "diff"]
+__all__ = ["Settling", "Watch"]
 
 # How long the file system must be quiet before events are handed on, and how often that is looked at.
 _EVENT_STEP_MS: Final = 200
 _EVENT_DEBOUNCE_MS: Final = 1_600
 _JOIN_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """Names of models, each in one of three lists, in order. False where all three are empty."""
-
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
-
-
-def diff(old: Mapping[str, ModelSpec | BrokenModel], new: Mapping[str, ModelSpec | BrokenModel]) -> Changes:
-    """What became of the models between two looks."""
-    both = old.keys() & new.keys()
-    return Changes(
-        added=tuple(sorted(new.keys() - both)),
-        removed=tuple(sorted(old.keys() - both)),
-        changed=tuple(sorted(name for name in both if _mark(old[name]) != _mark(new[name]))),
-    )
 
 
 class Settling:
@@ -74,9 +51,9 @@ class Settling:
         """The models as reported so far: a copy."""
         return dict(self._known)
 
-    def look(self, found: Mapping[str, ModelSpec | BrokenModel], now_s: float) -> Changes:
-        """Take in a look at the disk; returns what has settled, which is known from now on."""
-        before = dict(self._known)
+    def look(self, found: Mapping[str, ModelSpec | BrokenModel], now_s: float) -> bool:
+        """Take in a look at the disk. Whether something has settled, which is known from now on."""
+        settled = False
         pending: dict[str, tuple[object, float]] = {}
         for name in self._known.keys() | found.keys():
             mark = _mark(found.get(name))
@@ -87,12 +64,14 @@ class Settling:
                 pending[name] = (mark, now_s)
             elif now_s - since_s < self._stable_s:
                 pending[name] = (seen, since_s)
-            elif name in found:
-                self._known[name] = found[name]
             else:
-                del self._known[name]
+                settled = True
+                if name in found:
+                    self._known[name] = found[name]
+                else:
+                    del self._known[name]
         self._pending = pending
-        return diff(before, self._known)
+        return settled
 
     def due_in_s(self, now_s: float) -> float | None:
         """Seconds until the next look can settle something; None where nothing is unsettled."""
@@ -143,14 +122,14 @@ class Watch:
     def run(
         self,
         known: Mapping[str, ModelSpec | BrokenModel],
-        on_change: Callable[[Changes, Mapping[str, ModelSpec | BrokenModel]], None],
+        on_change: Callable[[Mapping[str, ModelSpec | BrokenModel]], None],
     ) -> None:
         """Watch until ``stop``. Blocks; meant for a thread of its own.
 
         Args:
             known: The look that the caller started from.
-            on_change: Called on this thread with what changed and all models as they are now. While it runs nothing is
-                looked at. It must not raise: the watch ends with what it raises.
+            on_change: Called on this thread with all models as they are now, where some have changed. While it runs
+                nothing is looked at. It must not raise: the watch ends with what it raises.
         """
         settling = Settling(known, self._stable_s)
         events = None
@@ -165,9 +144,8 @@ class Watch:
                 self._wake.clear()
                 if self._stop.is_set():
                     return
-                changes = settling.look(self._look(self._paths), self._clock())
-                if changes:
-                    on_change(changes, settling.known)
+                if settling.look(self._look(self._paths), self._clock()):
+                    on_change(settling.known)
         finally:
             self.stop()
             if events is not None:

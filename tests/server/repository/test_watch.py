@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_server.repository.watch import Changes, Settling, Watch, diff
+from sardonyx_server.repository.watch import Settling, Watch
 from sardonyx_wire.messages import ModelConfig
 from tests.server.repository.onnx_models import linear, put_model
 
@@ -49,13 +49,13 @@ def _broken(name: str, fingerprint: str) -> BrokenModel:
     return BrokenModel(name=name, folder=Path(name), reason="broken", fingerprint=fingerprint)
 
 
-def test_diff_names_what_came_went_and_changed() -> None:
-    """By fingerprint; a model that breaks has changed even where its files look the same."""
-    old: Models = _models(same="1", gone="1", other="1", breaks="1")
-    new: Models = _models(same="1", other="2", fresh="1") | {"breaks": _broken("breaks", "1")}
-    assert diff(old, new) == Changes(added=("fresh",), removed=("gone",), changed=("breaks", "other"))
-    assert diff(old, new)
-    assert not diff(old, old)
+def test_a_model_that_breaks_has_changed() -> None:
+    """Even where its files look the same."""
+    settling = Settling(_models(a="1"), stable_s=0.0)
+    broken: Models = {"a": _broken("a", "1")}
+    assert not settling.look(broken, 0.0)
+    assert settling.look(broken, 0.0)
+    assert settling.known == broken
 
 
 def test_a_change_is_reported_when_it_was_seen_twice() -> None:
@@ -65,7 +65,7 @@ def test_a_change_is_reported_when_it_was_seen_twice() -> None:
     assert not settling.look(_models(a="2"), 0.0)
     assert settling.due_in_s(0.5) == 1.5
     assert not settling.look(_models(a="2"), 1.9)
-    assert settling.look(_models(a="2"), 2.0) == Changes(changed=("a",))
+    assert settling.look(_models(a="2"), 2.0)
     assert settling.known == _models(a="2")
     assert settling.due_in_s(2.0) is None
     assert not settling.look(_models(a="2"), 9.0)
@@ -75,9 +75,10 @@ def test_a_model_that_goes_on_changing_is_not_reported() -> None:
     """A file that is being written for an hour is left alone for an hour; the others are not."""
     settling = Settling({}, stable_s=1.0)
     for second in range(3600):
-        changes = settling.look(_models(slow=str(second), fast="1"), float(second))
-        assert changes == (Changes(added=("fast",)) if second == 1 else Changes())
-    assert settling.look(_models(slow="3599", fast="1"), 3600.0) == Changes(added=("slow",))
+        assert settling.look(_models(slow=str(second), fast="1"), float(second)) == (second == 1)
+        assert "slow" not in settling.known
+    assert settling.look(_models(slow="3599", fast="1"), 3600.0)
+    assert settling.known == _models(slow="3599", fast="1")
 
 
 def test_a_change_that_is_taken_back_is_none() -> None:
@@ -95,14 +96,15 @@ def test_a_model_that_is_replaced_is_not_removed() -> None:
     settling = Settling(_models(a="1"), stable_s=2.0)
     assert not settling.look({}, 0.0)
     assert not settling.look(_models(a="2"), 1.0)
-    assert settling.look(_models(a="2"), 3.0) == Changes(changed=("a",))
+    assert settling.look(_models(a="2"), 3.0)
+    assert settling.known == _models(a="2")
 
 
 def test_a_removal_settles_as_well() -> None:
     """A model that is away at two looks is gone."""
     settling = Settling(_models(a="1", b="1"), stable_s=2.0)
     settling.look(_models(b="1"), 0.0)
-    assert settling.look(_models(b="1"), 2.0) == Changes(removed=("a",))
+    assert settling.look(_models(b="1"), 2.0)
     assert settling.known == _models(b="1")
 
 
@@ -115,21 +117,14 @@ def test_a_removal_settles_as_well() -> None:
         max_size=20,
     )
 )
-def test_reports_add_up_to_what_is_there(looks: list[tuple[dict[str, str], float]]) -> None:
-    """Replaying the reports gives the known models; what holds still in the end is known in the end."""
+def test_what_is_known_changes_only_where_that_is_told(looks: list[tuple[dict[str, str], float]]) -> None:
+    """And what holds still in the end is known in the end."""
     settling = Settling({}, stable_s=1.0)
-    replayed: Models = {}
     now_s = 0.0
     for found, step_s in [*looks, ({"a": "9"}, 1.0), ({"a": "9"}, 1.0)]:
         now_s += step_s
-        changes = settling.look(_models(**found), now_s)
-        assert not set(changes.added) & replayed.keys()
-        assert {*changes.removed, *changes.changed} <= replayed.keys()
-        for name in changes.removed:
-            del replayed[name]
-        for name in (*changes.added, *changes.changed):
-            replayed[name] = settling.known[name]
-        assert replayed == settling.known
+        before = settling.known
+        assert settling.look(_models(**found), now_s) == (settling.known != before)
         assert settling.due_in_s(now_s) is None or 0.0 <= (settling.due_in_s(now_s) or 0.0) <= 1.0
     assert settling.known == _models(a="9")
 
@@ -140,7 +135,7 @@ class Disk:
 
     looks: Sequence[Models]
     taken: int = 0
-    seen: list[tuple[Changes, Models]] = field(default_factory=list)
+    seen: list[Models] = field(default_factory=list)
     watch: Watch | None = None
 
     def look(self, paths: Sequence[Path]) -> Models:
@@ -157,21 +152,18 @@ class Disk:
         """Seconds: one for each look."""
         return float(self.taken)
 
-    def on_change(self, changes: Changes, known: Mapping[str, ModelSpec | BrokenModel]) -> None:
+    def on_change(self, known: Mapping[str, ModelSpec | BrokenModel]) -> None:
         """Keep a report."""
-        self.seen.append((changes, dict(known)))
+        self.seen.append(dict(known))
 
 
-def test_run_reports_changes_and_all_models(tmp_path: Path) -> None:
-    """The observer gets what changed and the models as they are now, on the thread that runs."""
+def test_run_reports_all_models_when_some_have_changed(tmp_path: Path) -> None:
+    """The observer gets the models as they are now, on the thread that runs."""
     disk = Disk([_models(a="1"), _models(a="2"), _models(a="2", b="1"), _models(a="2", b="1")])
     disk.watch = Watch([tmp_path], poll_interval_s=3600.0, stable_s=1.0, polling=True, look=disk.look, clock=disk.clock)
     disk.watch.look_now()
     disk.watch.run(_models(a="1"), disk.on_change)
-    assert disk.seen == [
-        (Changes(changed=("a",)), _models(a="2")),
-        (Changes(added=("b",)), _models(a="2", b="1")),
-    ]
+    assert disk.seen == [_models(a="2"), _models(a="2", b="1")]
 
 
 def test_a_watch_that_was_stopped_looks_at_nothing(tmp_path: Path) -> None:
@@ -206,9 +198,9 @@ def test_polling_alone_says_why(tmp_path: Path) -> None:
     assert not Watch([tmp_path], poll_interval_s=1.0).polling_reason
 
 
-def _follow(watch: Watch, known: Models) -> tuple[threading.Thread, queue.Queue[tuple[Changes, Models]]]:
-    reports: queue.Queue[tuple[Changes, Models]] = queue.Queue()
-    thread = threading.Thread(target=watch.run, args=(known, lambda *report: reports.put(report)))
+def _follow(watch: Watch, known: Models) -> tuple[threading.Thread, queue.Queue[Models]]:
+    reports: queue.Queue[Models] = queue.Queue()
+    thread = threading.Thread(target=watch.run, args=(known, reports.put))
     thread.start()
     return thread, reports
 
@@ -220,14 +212,15 @@ def test_real_changes_are_seen_by_polling(tmp_path: Path) -> None:
     thread, reports = _follow(watch, scan([tmp_path]))
     try:
         file = put_model(tmp_path, "b")
-        changes, known = reports.get(timeout=GIVE_UP_S)
-        assert (changes.added, sorted(known)) == (("b",), ["a", "b"])
+        new = reports.get(timeout=GIVE_UP_S)
+        assert sorted(new) == ["a", "b"]
         file.write_bytes(linear(columns=9))
-        assert reports.get(timeout=GIVE_UP_S)[0] == Changes(changed=("b",))
+        replaced = reports.get(timeout=GIVE_UP_S)
+        assert [name for name in new if new[name] != replaced[name]] == ["b"]
         file.unlink()
         (tmp_path / "b/1").rmdir()
         (tmp_path / "b").rmdir()
-        while not reports.get(timeout=GIVE_UP_S)[0].removed:
+        while "b" in reports.get(timeout=GIVE_UP_S):
             pass
     finally:
         watch.stop()
@@ -245,10 +238,9 @@ def test_real_changes_are_seen_by_events(tmp_path: Path) -> None:
         for attempt in range(200):
             put_model(tmp_path, "a", data=linear(columns=3 + attempt))
             try:
-                changes, _ = reports.get(timeout=0.5)
+                assert list(reports.get(timeout=0.5)) == ["a"]
             except queue.Empty:
                 continue
-            assert changes == Changes(changed=("a",))
             break
         else:
             raise AssertionError("no event in 100 s")

@@ -35,7 +35,7 @@ run an MLP at 8,100 requests a second had a p99 of 5.9 ms with 0.3 ms in place o
 with 3 ms, dense layers of 1.1 to 1.7 ms a run gained nothing (two cores, 2026-11-26)."""
 
 INLINE_LIMIT_ONE_CORE_S: Final = 0.0006
-"""The same where no core is left for a runner: lane and runner would only take turns on it."""
+"""The same as :data:`INLINE_LIMIT_S` where no core is left for a runner: lane and runner would take turns on it."""
 
 # What one lane takes in beside a runner, one row a request (38,000/s with an MLP, 80,000/s of a tiny model without one,
 # 2026-11-26). Runners beyond that need cut batches smaller and fight for the interpreter: two where one is enough cost

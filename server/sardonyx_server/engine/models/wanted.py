@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.models.lifecycle import Lifecycle
     from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.repository.spec import ModelSpec
-    from sardonyx_server.repository.watch import Changes
     from sardonyx_server.settings import Settings
 
 __all__ = ["WantedModels"]
@@ -70,9 +69,7 @@ class WantedModels:
                 "changes on disk are found by polling alone",
                 extra={"poll_secs": self._settings.repository_poll_secs, "reason": self._watch.polling_reason},
             )
-        threading.Thread(
-            target=self._watch.run, args=(self._wanted, self._on_change), name="watch", daemon=True
-        ).start()
+        threading.Thread(target=self._watch.run, args=(self._wanted, self._serve), name="watch", daemon=True).start()
 
     def stop(self) -> None:
         """Follow no more. Does not block; also before :meth:`follow`."""
@@ -92,11 +89,8 @@ class WantedModels:
                 self._registry.set_problem(name, model.reason if isinstance(model, BrokenModel) else "")
         return wanted
 
-    def _on_change(self, _changes: Changes, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
-        """On the watch's thread."""
-        self._serve(found)
-
     def _serve(self, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
+        """Of changes on the watch's thread."""
         self._wanted = found
         self._lifecycle.reconcile(found).wait()
 
