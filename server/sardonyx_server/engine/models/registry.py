@@ -98,7 +98,7 @@ class Registry:
         self._lock = threading.Lock()
         self._entries: Mapping[str, Entry] = MappingProxyType({})
         self._routes: dict[tuple[str, str], Model] = {}
-        self._listeners: list[Callable[[str, bool], None]] = []
+        self._listeners: list[Callable[[str], None]] = []
         self.refusals = Failures()
 
     def entries(self) -> Mapping[str, Entry]:
@@ -136,15 +136,10 @@ class Registry:
             return False
         raise reason
 
-    def subscribe(self, listener: Callable[[str, bool], None]) -> None:
-        """Have ``listener(name, any version ready)`` called after each change, on the thread that made it.
-
-        It is called at once for every model known.
-        """
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """Have ``listener(name of the model)`` called after each change, on the thread that made it."""
         with self._lock:
             self._listeners.append(listener)
-            for entry in self._entries.values():
-                listener(entry.name, entry.newest_ready is not None)
 
     def set_version(self, name: str, status: VersionStatus) -> None:
         """Put a version into a state. Requests see it from the next look-up on."""
@@ -188,16 +183,13 @@ class Registry:
                 self._publish_removal(name)
 
     def _publish(self, entry: Entry) -> None:
-        self._replace({**self._entries, entry.name: entry})
-        for listener in self._listeners:
-            listener(entry.name, entry.newest_ready is not None)
+        self._replace(entry.name, {**self._entries, entry.name: entry})
 
     def _publish_removal(self, name: str) -> None:
-        self._replace({key: entry for key, entry in self._entries.items() if key != name})
-        for listener in self._listeners:
-            listener(name, False)  # noqa: FBT003  # listener(name, ready)
+        self._replace(name, {key: entry for key, entry in self._entries.items() if key != name})
 
-    def _replace(self, entries: dict[str, Entry]) -> None:
+    def _replace(self, name: str, entries: dict[str, Entry]) -> None:
+        """Show these models from now on, of which one has changed."""
         routes: dict[tuple[str, str], Model] = {}
         for entry in entries.values():
             for status in entry.versions.values():
@@ -206,6 +198,8 @@ class Registry:
                     routes[entry.name, ""] = status.model
         self._entries = MappingProxyType(entries)
         self._routes = routes
+        for listener in self._listeners:
+            listener(name)
 
     def _why_not(self, name: str, version: str) -> NotFound | InvalidRequest | ModelUnavailable:
         if version and not (version.isascii() and version.isdigit() and version[0] != "0"):

@@ -180,7 +180,7 @@ class Health:
         self._notifier.join(_CLOSE_TIMEOUT_S)
         self._senders.shutdown(wait=False, cancel_futures=True)
 
-    def _model_changed(self, name: str, _ready: bool) -> None:  # noqa: FBT001  # the registry's signature for listeners
+    def _model_changed(self, name: str) -> None:
         """Runs on the registry's loader thread; does not block."""
         self._wake(lambda each: each.service == name or each.service in SERVER_NAMES)
 

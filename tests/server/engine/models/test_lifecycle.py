@@ -43,7 +43,7 @@ def test_a_version_goes_through_its_states(server: Server) -> None:
     """LOADING, WARMING, READY; health hears of each."""
     states = []
 
-    def listen(name: str, _ready: bool) -> None:
+    def listen(name: str) -> None:
         states.append(server.status(name, 1).state)
 
     server.registry.subscribe(listen)
@@ -149,7 +149,7 @@ def test_a_model_that_is_removed_drains_and_is_forgotten(server: Server) -> None
     server.serve(spec("m", {1: "a", 2: "b", 3: "c"}), spec("other", {1: "d"}))
     seen = []
     server.registry.subscribe(
-        lambda name, _ready: seen.append(
+        lambda name: seen.append(
             {str(status.state) for status in server.registry.entries()[name].versions.values()}
             if name in server.registry.entries()
             else set()
