@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import onnxruntime
 
 from sardonyx_server.runtime.opening import session_options
-from sardonyx_server.runtime.session import SPIN_US
 from sardonyx_server.runtime.tuning import SessionTuning
 from tests.conformance.contents import Contents, array_of, contents_of
 from tests.e2e.models import ELEMENT_TYPES
@@ -36,7 +35,7 @@ def answers(case: NodeCase) -> list[list[Contents]]:
         NotRunnable: It does not open the model, or does not run it on these inputs.
     """
     # What the server tunes, and as it does: fusions and thread counts move the last bits.
-    options = session_options(onnxruntime, SessionTuning(), threads=1, spin_us=SPIN_US, from_bytes=True)
+    options = session_options(onnxruntime, SessionTuning(), threads=1, from_bytes=True)
     try:
         session = onnxruntime.InferenceSession(case.model, options, providers=["CPUExecutionProvider"])
         return [_run(session, request, case.outputs) for request in case.requests]

@@ -18,23 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.runtime.feeding import Call
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Interrupt", "OrtSession"]
-
-
-class Interrupt:
-    """Ends the runs that were given it. One of them serves one run after another until it was used."""
-
-    __slots__ = ("_options",)
-
-    def __init__(self, options: Any) -> None:
-        self._options = options
-
-    def terminate(self) -> None:
-        """End the runs in progress, and refuse later ones. From any thread; does not wait.
-
-        onnxruntime looks at the flag between nodes and loop iterations: one long kernel is not cut short.
-        """
-        self._options.terminate = True
+__all__ = ["OrtSession"]
 
 
 class OrtSession:
@@ -47,16 +31,14 @@ class OrtSession:
         provider: onnxruntime's name of the provider that owns the most nodes.
         provider_nodes: Provider -> nodes it owns, before it fused any; empty where onnxruntime does not tell.
         threads: Threads within one run on the CPU; 0 where a GPU does the work.
-        concurrent: Whether several threads may run it at once.
     """
 
     __slots__ = (
         "_call",
-        "_default",
+        "_options",
         "_required",
         "_run_options",
         "_string_inputs",
-        "concurrent",
         "inputs",
         "name",
         "outputs",
@@ -75,29 +57,25 @@ class OrtSession:
         provider: str,
         provider_nodes: Mapping[str, int],
         threads: int,
-        concurrent: bool,
     ) -> None:
         self.name = name
         self.inputs, self.outputs = signature
         self.provider = provider
         self.provider_nodes = provider_nodes
         self.threads = threads
-        self.concurrent = concurrent
         self._call = call
         self._run_options = run_options
         self._required = frozenset(spec.name for spec in self.inputs if not spec.optional)
         self._string_inputs = tuple(spec.name for spec in self.inputs if spec.datatype == "BYTES")
-        self._default = run_options()
+        # Of the runs in progress, all of which end when it says so.
+        self._options = run_options()
 
-    def run(
-        self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], interrupt: Interrupt | None = None
-    ) -> list[NDArray[np.generic]]:
+    def run(self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Run the model once; see ``Session.run``.
 
         Args:
             output_names: Outputs wanted, in the order of the answer; not empty.
             feeds: Name -> array in native byte order; BF16 as uint16 bits, BYTES as object arrays of ``str``.
-            interrupt: Ends this run when it is used; None = only :meth:`terminate` does.
 
         Raises:
             ExecutionFailed: The model raised, or the run was ended.
@@ -109,23 +87,21 @@ class OrtSession:
         if not self._required <= feeds.keys():
             missing = ", ".join(sorted(self._required - feeds.keys()))
             raise TypeError(f"bug: run of model {quoted(self.name)} without input {missing}")
-        options = self._default if interrupt is None else interrupt._options  # noqa: SLF001 - its other half
         try:
-            return self._call(output_names, feeds, options)
+            return self._call(output_names, feeds, self._options)
         except _ClosedError:
             raise
         except Exception as error:
             raise ExecutionFailed(_failure_text(self.name, error)) from error
 
-    def interrupt(self) -> Interrupt:
-        """A new one, for :meth:`run`."""
-        return Interrupt(self._run_options())
-
     def terminate(self, *, for_good: bool = False) -> None:
-        """End every run in progress that has no interrupt of its own; later ones only where it is for good."""
-        running = self._default
+        """End every run in progress; later ones only where it is for good.
+
+        onnxruntime looks at the flag between nodes and loop iterations: one long kernel is not cut short.
+        """
+        running = self._options
         if not for_good:
-            self._default = self._run_options()
+            self._options = self._run_options()
         running.terminate = True
 
     def close(self) -> None:

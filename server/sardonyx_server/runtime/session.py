@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["SPIN_US", "open_session"]
-
-SPIN_US: Final = 100
-"""How long onnxruntime's own threads look for work before they sleep, in microseconds. Its default takes the core that
-does the I/O for 3 to 47 ms after each run (measured 2026-11-23)."""
+__all__ = ["open_session"]
 
 # onnxruntime copies bytes while it holds the interpreter's lock: 49 ms for 105 MB, in which nobody is served. A file it
 # reads without the lock (2026-11-26). Below this size the copy takes less than the file.
@@ -36,8 +32,6 @@ _BETTER_AS_FILE_BYTES: Final = 256 * 1024
 
 _CPU_ONLY: Final = (ProviderOption(name=CPU.name),)
 _CUDA_LIBRARIES: Final = frozenset({PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name})
-# Documented of each: one thread at a time for a session.
-_NOT_CONCURRENT: Final = frozenset({PROVIDERS["tensorrt"].name, PROVIDERS["directml"].name})
 
 
 def open_session(
@@ -48,7 +42,6 @@ def open_session(
     signature: tuple[Sequence[TensorSpec], Sequence[TensorSpec]] | None = None,
     providers: Sequence[ProviderOption] = _CPU_ONLY,
     threads: int = 1,
-    spin_us: int = SPIN_US,
     tuning: SessionTuning | None = None,
 ) -> OrtSession:
     """Open a model. Blocks while onnxruntime reads and optimises it; the interpreter's lock is released meanwhile.
@@ -61,7 +54,6 @@ def open_session(
             cannot tell a scalar from an undeclared shape: both become ``shape=None``.
         providers: In order of preference. All of them must start, or the model does not load.
         threads: Threads within one run, 1 or more; ``tuning.intra_op_threads`` comes first.
-        spin_us: How long those threads look for work before they sleep; 0 = not at all.
         tuning: The rest.
 
     Raises:
@@ -77,7 +69,7 @@ def open_session(
     runtime = library.load()
     if not _CUDA_LIBRARIES.isdisjoint(names):
         library.preload_gpu_libraries(runtime)
-    options = session_options(runtime, tuning, threads=threads, spin_us=spin_us, from_bytes=path is None)
+    options = session_options(runtime, tuning, threads=threads, from_bytes=path is None)
     with _as_file(model_bytes) as file:
         # It takes no view.
         given_as = file or (bytes(source) if isinstance(source, memoryview) else source)
@@ -99,7 +91,6 @@ def open_session(
         provider=next(iter(nodes), names[0]),
         provider_nodes=nodes,
         threads=0 if on_gpu else threads,
-        concurrent=_NOT_CONCURRENT.isdisjoint(names),
     )
 
 

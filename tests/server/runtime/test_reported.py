@@ -24,7 +24,6 @@ class TestSignature:
         assert session.outputs[0].shape == (-1, 8, 16, 16)
         assert session.provider == "CPUExecutionProvider"
         assert session.threads == 1
-        assert session.concurrent
 
     def test_a_scalar_and_an_undeclared_shape_look_the_same_to_onnxruntime(self) -> None:
         """So both are "of any shape" until the graph's own reader says more."""

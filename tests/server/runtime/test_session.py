@@ -35,7 +35,7 @@ class TestOptions:
         session = opened(models.convolution(), tuning=tuning)
         assert session.threads == 2
         np.testing.assert_allclose(run(session, x=np.ones((1, 3, 16, 16), np.float32)), want, rtol=1e-5)
-        shrinking = opened(models.convolution(), tuning=SessionTuning(arena_shrinkage="cpu:0"), threads=2, spin_us=0)
+        shrinking = opened(models.convolution(), tuning=SessionTuning(arena_shrinkage="cpu:0"), threads=2)
         np.testing.assert_allclose(run(shrinking, x=np.ones((1, 3, 16, 16), np.float32)), want, rtol=1e-5)
 
     @pytest.mark.parametrize("kind", [models.FLOAT, models.BFLOAT16])
