@@ -85,11 +85,6 @@ class Served:
     ways: Sequence[Costs]
 
     @property
-    def max_rows(self) -> int:
-        """The most that the server puts into a run."""
-        return max(1, int(self.server.facts[self.case.name]["max_rows"]))
-
-    @property
     def in_process(self) -> Costs:
         """The best way of onnxruntime."""
         return best(self.ways)

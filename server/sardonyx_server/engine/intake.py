@@ -27,7 +27,7 @@ __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
 _LOOK_UPS: Final = 3
-# Since when no other model must have been asked.
+# For how long no other model must have been asked before the lane runs short batches of a model with runners.
 _ALONE_S: Final = 0.1
 
 
@@ -138,8 +138,8 @@ class Intake:
     def wake(self) -> None:
         """Wake the runners of models that were given something. Never blocks.
 
-        The first part of :meth:`run_waiting`, for who has something to do in between. What is little is left to the
-        second part, where no other model is asked these days: else its callers would wait for the run.
+        The first part of :meth:`run_waiting`, for a thread that has something to do in between. A short batch is left
+        to the second part, which runs it on this thread; not while other models are asked, whose callers would wait.
         """
         given = self._given
         lends = self._is_only_one()

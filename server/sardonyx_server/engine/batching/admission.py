@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "QueueClosed"]
 
 _MIN_RETRY_AFTER_S: Final = 0.01
-# By so much of the time until its answer a request must be better than just in time: the server hears of it late, and
-# the answer has a way to go. And by so much where the message has a way to go as well.
+# A request is let in where the time until its answer, and this share of it, fit before its deadline: the server hears
+# of a deadline late, and the answer has a way to go. The second is for requests whose message is still on its way.
 _MARGIN: Final = 0.15
 _MARGIN_OF_COMING: Final = 0.4
 

@@ -58,10 +58,11 @@ class BatchPolicy:
     Attributes:
         has_batch_axis: The first axis of every tensor counts rows, and rows do not influence each other.
         max_rows: Most rows of one run; 1 where requests never join.
-        piece_rows: Rows of a batch as long as one batch could take all that waits: then a runner works in pieces, of
-            which the last is sent and the next received while one runs. The queue takes full batches from a backlog.
+        piece_rows: Most rows of a batch while no more waits than fits into one full batch. A runner then works in
+            pieces: while one runs, the lane answers the last and takes in the next. A longer queue is cut into full
+            batches.
         joins: Whether requests of several callers share a run.
-        lane_rows: Rows up to which a batch is one for the lane itself, as long as no runner is at work; 0 = none is.
+        lane_rows: Most rows that the lane runs itself, as long as no runner is at work; 0 = all is for runners.
         widens: Whether requests that come one by one have all cores, so that nothing else runs meanwhile.
         preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
         max_delay_s: How long a batch below its preferred size may wait for more; 0 never waits.

@@ -205,7 +205,7 @@ def _fed_by_one_lane(found: Runners, *, runner_rows_per_s: float) -> Runners:
 
 
 def rows_for_lane(verdict: Verdict, policy: BatchPolicy) -> int:
-    """Rows up to which a batch of a model with runners is worth no hand-over: see UnderWay. 0 = none is."""
+    """Most rows of a batch that is too short to be worth a hand-over to a runner; see UnderWay. 0 = none is."""
     # Runs that nobody can join had better be side by side.
     if not policy.joins or policy.max_delay_s or policy.preserve_ordering or verdict.guessed:
         return 0

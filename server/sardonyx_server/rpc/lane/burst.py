@@ -65,7 +65,7 @@ class Burst:
 
     Attributes:
         waiting: Messages that the intake has not got yet, with the time of their arrival.
-        accepted: How many of the burst it has already, and models to look at.
+        accepted: How many it has got since the last dispatch, offers of models counted.
     """
 
     __slots__ = ("_accepting", "_requests", "accepted", "waiting")

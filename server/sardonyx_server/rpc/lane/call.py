@@ -34,7 +34,7 @@ class LaneCall:
 
     Attributes:
         id: Number of the stream.
-        begun: Whether something was sent, beside what windows hold back the rest of: never.
+        begun: Whether a header was sent and more is to come: never, for the answer is one message.
         cancelled: Whether the caller has gone away.
         deadline_s: When the caller gives up, on ``time.monotonic``.
         encoding: How its answer may be compressed; b"" for not at all.

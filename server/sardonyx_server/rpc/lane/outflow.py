@@ -1,7 +1,8 @@
 """What goes to one peer, as far as its windows allow (RFC 9113, section 5.2), and its socket. No I/O.
 
-What a stream has put counts as sent, and more of it is asked for. So streams that go on may put little ahead of what
-the socket has taken; the rest is held back, as by a window. An answer that is there already may go at once.
+Data that was put here counts as sent, and its stream gives the next. Without a bound a caller that does not read would
+make us hold all of a long stream. So streams that go on may be 1 MiB ahead of what the socket has taken; the rest is
+held back, as by a window. An answer of one message is in memory anyway, and may go at once.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class Replies:
             self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
 
     def cut_short(self, call: LaneCall | LaneStream) -> bool:
-        """End a call in the midst of what its windows hold back; whether they hold anything back."""
+        """Reset a call of whose answer windows hold something back. Returns whether there was any."""
         if self.outflow.drop(call.id) is None:
             return False
         self.streams.pop(call.id, None)
@@ -163,7 +163,12 @@ class Replies:
         return True
 
     def cut_off(self, status: Status, *, relayed: bool) -> None:
-        """End all calls with a status, or with a reset those in the midst of a message; ``relayed``: these as well."""
+        """End all calls: with a status, or with a reset where a part of a message is out.
+
+        Args:
+            status: What they hear.
+            relayed: Whether calls that the stock server answers are ended, too.
+        """
         whole, ending = status_block(status, first=True), status_block(status, first=False)
         for stream_id, call in list(self.streams.items()):
             if isinstance(call, Relayed) and not relayed:

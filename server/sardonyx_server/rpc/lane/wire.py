@@ -215,7 +215,7 @@ class Wire:
     def _watch(self) -> None:
         events = _READ
         if self._waiting:
-            # What is held back then is held back by the socket, too.
+            # While the socket takes nothing, data that windows hold back wait for it as well.
             too_much = self._waiting_bytes + self.owner.outflow.held_bytes > _MOST_WAITING_BYTES
             events = select.EPOLLOUT if too_much else _READ | select.EPOLLOUT
         if events != self._events:
