@@ -15,7 +15,8 @@ import grpc
 
 from sardonyx_server.rpc.listening import cannot_listen
 from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
-from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams, abort
+from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams
+from sardonyx_server.rpc.status import abort
 from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:

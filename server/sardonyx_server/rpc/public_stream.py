@@ -7,35 +7,25 @@ streams keep neither health nor ModelInfer waiting, and one more than that is re
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import grpc
+from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import Overloaded, ShuttingDown
-from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.status import GRPC_CODES
 from sardonyx_server.rpc.stream import Stream, StreamCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import grpc
+
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_server.rpc.public_api import PublicCall
 
-__all__ = ["MAX_STREAMS", "PublicStreams", "abort"]
+__all__ = ["MAX_STREAMS", "PublicStreams"]
 
 MAX_STREAMS: Final = 64
 """Streams that may be open at a time on the public API."""
-
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    """End a call with the status of an error. Requires: the calling thread is the one that grpcio gave the call to."""
-    status = to_status(error)
-    context.set_trailing_metadata(status.trailing)
-    context.abort(_CODES[status.code], status.message)
-    raise AssertionError("abort() does not return")
 
 
 class PublicStreams:
@@ -65,7 +55,7 @@ class PublicStreams:
         authorise: Authorise | None,
         changed: threading.Condition,
         max_answer_bytes: int,
-        max_streams: int = MAX_STREAMS,
+        max_streams: int,
     ) -> None:
         self._method = method
         self._make_call = make_call
@@ -231,7 +221,7 @@ class _PublicStream:
                 self._changed.notify_all()
         if (failure := self._stream.failure) is not None:
             self._context.set_trailing_metadata(failure.trailing)
-            self._context.set_code(_CODES[failure.code])
+            self._context.set_code(GRPC_CODES[failure.code])
             self._context.set_details(failure.message)
         self._send(None)
         self._reader.join()

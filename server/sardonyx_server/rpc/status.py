@@ -1,4 +1,4 @@
-"""One table from domain errors to gRPC statuses, with ``google.rpc`` details. Does not send anything.
+"""One table from domain errors to gRPC statuses, with ``google.rpc`` details. Sends none, but by :func:`abort`.
 
     error --> code, message, trailing metadata:
                 grpc-status-details-bin   google.rpc.Status: ErrorInfo, with what was expected and what came in its
@@ -14,7 +14,7 @@ import logging
 import math
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as PackedMessage
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["CODES", "DETAILS_KEY", "DOMAIN", "PUSHBACK_KEY", "Status", "to_status"]
+__all__ = ["CODES", "DETAILS_KEY", "DOMAIN", "GRPC_CODES", "PUSHBACK_KEY", "Status", "abort", "to_status"]
 
 _LOG = logging.getLogger("sardonyx.rpc")
 
@@ -66,6 +66,9 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
     errors.SettingsError: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Every class of sardonyx_server.errors. A subclass made elsewhere has the code of its nearest base here."""
+
+GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+"""Number -> grpc's object for it."""
 
 # Peers take 8 KiB of metadata by default. The message travels three times: percent-encoded (three bytes for one at
 # worst), and twice in the details, which base64 makes a third longer: 1,024 * 3 + (2 * 1,024 + 1,100) * 4 / 3 < 7.2 kB.
@@ -103,6 +106,14 @@ def to_status(error: BaseException) -> Status:
     _LOG.error("unforeseen error, the caller sees error id %s", error_id, exc_info=error, extra={"error_id": error_id})
     message = f"internal error; quote error id {error_id} to the operator"
     return _status(grpc.StatusCode.INTERNAL, message, errors.ServerError.reason, {"error_id": error_id}, None)
+
+
+def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
+    """End a call of a stock server with the status of an error. Requires: on the thread that grpc gave the call to."""
+    status = to_status(error)
+    context.set_trailing_metadata(status.trailing)
+    context.abort(GRPC_CODES[status.code], status.message)
+    raise AssertionError("bug: abort() returned") from error
 
 
 def _info(error: errors.ServerError) -> Mapping[str, str]:

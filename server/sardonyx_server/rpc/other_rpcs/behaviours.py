@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest
 from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
-from sardonyx_server.rpc.status import to_status
+from sardonyx_server.rpc.status import abort
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +36,6 @@ Authorise = Callable[[str, Sequence[tuple[str, str | bytes]], str], None]
 Called first in every call of every service, on any thread; must not block."""
 
 _Result = TypeVar("_Result")
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Entry:
@@ -72,13 +71,6 @@ class Entry:
             ) from error
 
 
-def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    status = to_status(error)
-    context.set_trailing_metadata(status.trailing)
-    context.abort(_CODES[status.code], status.message)
-    raise AssertionError("a bug: abort() returned") from error
-
-
 class Unary:
     """One request, one response."""
 
@@ -94,7 +86,7 @@ class Unary:
             self._entry.authorise(context)
             response: bytes = self._answer(self._entry.parse(message)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
-            _abort(context, error)
+            abort(context, error)
         return response
 
 
@@ -142,7 +134,7 @@ class Slow:
             self._entry.authorise(context)
             response: bytes = self._answer(self._entry.parse(message), Wait(context)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # see Unary
-            _abort(context, error)
+            abort(context, error)
         return response
 
 
@@ -168,7 +160,7 @@ class Watch:
             self._entry.authorise(context)
             self._health.watch(self._entry.parse(message).service, context, send)
         except Exception as error:  # noqa: BLE001  # see Unary
-            _abort(context, error)
+            abort(context, error)
 
 
 class Reflect:
@@ -190,4 +182,4 @@ class Reflect:
         except grpc.RpcError:
             raise  # the caller went away while its next message was awaited
         except Exception as error:  # noqa: BLE001  # see Unary
-            _abort(context, error)
+            abort(context, error)
