@@ -44,12 +44,10 @@ class Encoded:
     """An inference request, ready to send.
 
     Attributes:
-        model: Its model's name.
         message: The serialised request.
         encode_s: What making it took.
     """
 
-    model: str
     message: bytes
     encode_s: float
 
@@ -118,7 +116,7 @@ class Core:
             parameters=parameters or _NO_PARAMETERS,
             room=room,
         )
-        return Encoded(model, message, time.perf_counter() - began_s)
+        return Encoded(message, time.perf_counter() - began_s)
 
     def request(
         self,
