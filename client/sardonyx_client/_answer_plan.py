@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sardonyx_client._regions.room import Room
     from sardonyx_client._values import ParameterValue
     from sardonyx_wire.datatypes import Datatype
-    from sardonyx_wire.response_reader import OutputForm, ResponseHeader
+    from sardonyx_wire.requests import TensorHeader
+    from sardonyx_wire.response_reader import ResponseHeader
 
 __all__ = ["AnswerPlan"]
 
@@ -43,7 +44,7 @@ class AnswerPlan:
 
     def __init__(self, header: ResponseHeader) -> None:
         seen: set[str] = set()
-        outputs: list[tuple[OutputForm, Datatype, int | None]] = []
+        outputs: list[tuple[TensorHeader, Datatype, int | None]] = []
         for output in header.outputs:
             datatype = DATATYPES.get(output.datatype)
             if datatype is None:

@@ -18,15 +18,15 @@ from sardonyx_wire.messages import ModelInferRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
 
-    from sardonyx_wire.messages import InferParameter, InferTensorContents
+    from sardonyx_wire.messages import InferParameter, InferTensorContents, ModelInferResponse
 
 __all__ = [
     "Header",
-    "InputHeader",
     "MalformedMessage",
     "OutputHeader",
     "ParameterValue",
     "RequestReader",
+    "TensorHeader",
     "decode_with_protobuf",
     "read_parameters",
 ]
@@ -56,33 +56,25 @@ class MalformedMessage(ValueError):
         self.field = field
 
 
-class InputHeader:
-    """One ``InferInputTensor`` without its raw data.
+class TensorHeader:
+    """One ``InferInputTensor`` or ``InferOutputTensor`` without its raw data.
 
     Attributes:
-        name: Name of the input.
+        name: Of the tensor.
         datatype: As sent, not yet checked.
         shape: As sent, not yet checked: any 64-bit integers.
         parameters: As sent.
-        contents: Typed data, or None where the input carries none.
+        contents: Typed data, or None where the tensor carries none.
     """
 
     __slots__ = ("contents", "datatype", "name", "parameters", "shape")
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        datatype: str,
-        shape: tuple[int, ...],
-        parameters: dict[str, ParameterValue],
-        contents: InferTensorContents | None,
-    ) -> None:
-        self.name = name
-        self.datatype = datatype
-        self.shape = shape
-        self.parameters = parameters
-        self.contents = contents
+    def __init__(self, tensor: ModelInferRequest.InferInputTensor | ModelInferResponse.InferOutputTensor) -> None:
+        self.name: str = tensor.name
+        self.datatype: str = tensor.datatype
+        self.shape = tuple(tensor.shape)
+        self.parameters = read_parameters(tensor.parameters)
+        self.contents: InferTensorContents | None = tensor.contents if tensor.HasField("contents") else None
 
 
 class OutputHeader:
@@ -113,7 +105,7 @@ class Header:
         *,
         route: tuple[str, str],
         parameters: dict[str, ParameterValue],
-        inputs: tuple[InputHeader, ...],
+        inputs: tuple[TensorHeader, ...],
         outputs: tuple[OutputHeader, ...],
     ) -> None:
         self.route = route
@@ -205,16 +197,7 @@ def _to_header(message: ModelInferRequest) -> Header:
     return Header(
         route=(message.model_name, message.model_version),
         parameters=read_parameters(message.parameters),
-        inputs=tuple(
-            InputHeader(
-                name=tensor.name,
-                datatype=tensor.datatype,
-                shape=tuple(tensor.shape),
-                parameters=read_parameters(tensor.parameters),
-                contents=tensor.contents if tensor.HasField("contents") else None,
-            )
-            for tensor in message.inputs
-        ),
+        inputs=tuple(map(TensorHeader, message.inputs)),
         outputs=tuple(
             OutputHeader(name=tensor.name, parameters=read_parameters(tensor.parameters)) for tensor in message.outputs
         ),

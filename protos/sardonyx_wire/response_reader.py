@@ -12,13 +12,12 @@ from google.protobuf.message import DecodeError
 
 from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferResponse
-from sardonyx_wire.requests import MalformedMessage, read_parameters
+from sardonyx_wire.requests import MalformedMessage, TensorHeader, read_parameters
 
 if TYPE_CHECKING:
-    from sardonyx_wire.messages import InferTensorContents
     from sardonyx_wire.requests import ParameterValue
 
-__all__ = ["OutputForm", "ResponseHeader", "ResponseReader", "decode_response_with_protobuf"]
+__all__ = ["ResponseHeader", "ResponseReader", "decode_response_with_protobuf"]
 
 _RAW_TAG: Final = tag(6)
 _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5)))
@@ -26,35 +25,6 @@ _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5)))
 # A server whose answers all differ must not fill the memory of its callers.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 256
-
-
-class OutputForm:
-    """One ``InferOutputTensor`` without its raw data.
-
-    Attributes:
-        name: As sent.
-        datatype: As sent, not checked.
-        shape: As sent, not checked.
-        parameters: As sent.
-        contents: Typed data, or None.
-    """
-
-    __slots__ = ("contents", "datatype", "name", "parameters", "shape")
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        datatype: str,
-        shape: tuple[int, ...],
-        parameters: dict[str, ParameterValue],
-        contents: InferTensorContents | None,
-    ) -> None:
-        self.name = name
-        self.datatype = datatype
-        self.shape = shape
-        self.parameters = parameters
-        self.contents = contents
 
 
 class ResponseHeader:
@@ -76,7 +46,7 @@ class ResponseHeader:
         model_name: str,
         model_version: str,
         parameters: dict[str, ParameterValue],
-        outputs: tuple[OutputForm, ...],
+        outputs: tuple[TensorHeader, ...],
     ) -> None:
         self.model_name = model_name
         self.model_version = model_version
@@ -142,14 +112,5 @@ def _to_header(message: ModelInferResponse) -> ResponseHeader:
         model_name=message.model_name,
         model_version=message.model_version,
         parameters=read_parameters(message.parameters),
-        outputs=tuple(
-            OutputForm(
-                name=tensor.name,
-                datatype=tensor.datatype,
-                shape=tuple(tensor.shape),
-                parameters=read_parameters(tensor.parameters),
-                contents=tensor.contents if tensor.HasField("contents") else None,
-            )
-            for tensor in message.outputs
-        ),
+        outputs=tuple(map(TensorHeader, message.outputs)),
     )

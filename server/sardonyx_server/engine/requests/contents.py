@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.parameters import Place
     from sardonyx_server.engine.requests.plan import Plan, Tensor
     from sardonyx_server.engine.shared_memory.region import FindRegion
-    from sardonyx_wire.requests import Header, InputHeader
+    from sardonyx_wire.requests import Header, TensorHeader
 
 __all__ = ["plain_reads", "read_places", "read_tensors", "tensor_bytes"]
 
 
-def tensor_bytes(tensor: InputHeader) -> int:
+def tensor_bytes(tensor: TensorHeader) -> int:
     """Bytes of a tensor of numbers; 0 for BYTES."""
     return math.prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
 
 
-def read_places(inputs: Sequence[InputHeader], model_name: str) -> tuple[Place | None, ...]:
+def read_places(inputs: Sequence[TensorHeader], model_name: str) -> tuple[Place | None, ...]:
     """Where each input lies in shared memory, None for one that is sent; () where all are.
 
     Raises:
@@ -51,7 +51,7 @@ def read_places(inputs: Sequence[InputHeader], model_name: str) -> tuple[Place |
 
 
 def plain_reads(
-    inputs: Sequence[InputHeader], places: Sequence[Place | None], order: Sequence[int]
+    inputs: Sequence[TensorHeader], places: Sequence[Place | None], order: Sequence[int]
 ) -> tuple[Place, ...]:
     """The places in this order, where :func:`read_tensors` would do no more than give them out; () where it would.
 
@@ -110,7 +110,7 @@ def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_re
     return [tensors[i] for i in plan.order]
 
 
-def _read_region(tensor: InputHeader, place: Place, find_region: FindRegion, index: int, model_name: str) -> Tensor:
+def _read_region(tensor: TensorHeader, place: Place, find_region: FindRegion, index: int, model_name: str) -> Tensor:
     """What lies there. Numbers are read when the model runs; what must be looked at first is copied now."""
     field = f"inputs[{index}].parameters"
     region = find_region(place.region)
@@ -130,7 +130,7 @@ def _read_region(tensor: InputHeader, place: Place, find_region: FindRegion, ind
     return _read_raw(tensor, region.read(place.offset, place.byte_size), field, model_name)
 
 
-def _read_raw(tensor: InputHeader, payload: memoryview, field: str, model_name: str) -> Tensor:
+def _read_raw(tensor: TensorHeader, payload: memoryview, field: str, model_name: str) -> Tensor:
     try:
         if tensor.datatype == "BYTES":
             return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
@@ -143,7 +143,7 @@ def _read_raw(tensor: InputHeader, payload: memoryview, field: str, model_name: 
     return array.tobytes() if tensor.datatype == "BOOL" else payload
 
 
-def _read_typed(tensor: InputHeader, index: int, model_name: str, *, has_raw: bool) -> Tensor:
+def _read_typed(tensor: TensorHeader, index: int, model_name: str, *, has_raw: bool) -> Tensor:
     field = f"inputs[{index}].contents"
     if has_raw:
         problem = "typed contents and raw_input_contents cannot be mixed in one request"
@@ -158,7 +158,7 @@ def _read_typed(tensor: InputHeader, index: int, model_name: str, *, has_raw: bo
 
 
 def _bad_data(
-    tensor: InputHeader, problem: str, field: str, model_name: str, sizes: tuple[int, int] | None = None
+    tensor: TensorHeader, problem: str, field: str, model_name: str, sizes: tuple[int, int] | None = None
 ) -> InvalidRequest:
     """``sizes``: bytes that were expected, and that came, where that is what is wrong."""
     return InvalidRequest(

@@ -15,7 +15,7 @@ from sardonyx_wire.datatypes import DATATYPES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_wire.requests import Header, InputHeader
+    from sardonyx_wire.requests import Header, TensorHeader
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["HeaderCheck"]
@@ -113,7 +113,7 @@ class HeaderCheck:
                 expected=f"'{missing[0].name}' {missing[0].describe()}",
             )
 
-    def _check_form(self, tensor: InputHeader, field: str) -> None:
+    def _check_form(self, tensor: TensorHeader, field: str) -> None:
         """Datatype, rank and dimensions."""
         spec = self._inputs[tensor.name]
         if tensor.datatype != spec.datatype:
@@ -134,7 +134,7 @@ class HeaderCheck:
         ):
             raise self._unexpected(tensor, spec, f"{field}.shape")
 
-    def _unexpected(self, tensor: InputHeader, spec: TensorSpec, field: str, more: str = "") -> InvalidRequest:
+    def _unexpected(self, tensor: TensorHeader, spec: TensorSpec, field: str, more: str = "") -> InvalidRequest:
         dims = [str(dim) for dim in tensor.shape[:_MAX_MESSAGE_DIMS]]
         if len(tensor.shape) > _MAX_MESSAGE_DIMS:
             dims.append(f"... {len(tensor.shape)} dimensions")
