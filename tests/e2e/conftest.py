@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.config_models import write_configured
 from tests.e2e.models import repository, write
 from tests.e2e.servers import ALLOW_ALL, TRANSPORTS, Server
 
@@ -25,4 +26,11 @@ def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
     """A server that outlives the test: leave it as it was. What is off by default is allowed."""
     # Callers may change settings, load models and name regions, so that bad requests of those RPCs are looked at.
     with Server(models, request.param, **ALLOW_ALL) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the models that config.pbtxt files make different."""
+    with Server(write_configured(tmp_path_factory.mktemp("configured")), request.param) as running:
         yield running

@@ -15,20 +15,13 @@ from tests.e2e.messages import arrays_of, failure_of, infer_request
 from tests.e2e.servers import CALL_TIMEOUT_S, TRANSPORTS, Server, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sardonyx_wire.messages import ModelInferRequest
     from tests.e2e.messages import Failure
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of the models that config.pbtxt files make different."""
-    with Server(write_configured(tmp_path_factory.mktemp("configured")), request.param) as running:
-        yield running
 
 
 def row(number: float, model: str, *, rows: int = 1, **parameters: int) -> ModelInferRequest:

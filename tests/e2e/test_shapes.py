@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import numpy as np
@@ -10,19 +10,8 @@ import pytest
 
 from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_wire.messages import ModelConfigRequest, ModelInferResponse, ModelMetadataRequest
-from tests.e2e.config_models import write_configured
 from tests.e2e.messages import arrays_of, infer_request
-from tests.e2e.servers import TRANSPORTS, Server, assert_safe
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of the models that config.pbtxt files make different."""
-    with Server(write_configured(tmp_path_factory.mktemp("configured")), request.param) as running:
-        yield running
+from tests.e2e.servers import Server, assert_safe
 
 
 def shapes(server: Server, model: str) -> tuple[list[list[int]], list[list[int]]]:
