@@ -21,8 +21,8 @@ from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks,
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
-# Flags of other programs: npm, protoc and its plugins, make conformance, the bench, and the script that trains the
-# sample models.
+# Flags of other programs: npm, protoc and its plugins, h2load, make conformance, the bench, and the script that trains
+# the sample models.
 _FLAGS_OF_OTHERS = {
     "--es_opt",
     "--es_out",
@@ -37,6 +37,7 @@ _FLAGS_OF_OTHERS = {
     "--plugin",
     "--python_out",
     "--quick",
+    "--rps",
     "--seconds",
     "--turns",
 }
