@@ -232,12 +232,13 @@ def _service_config(retry: Retry | None, *, several: bool) -> str:
                 "name": [{"service": _SERVICE, "method": method} for method in _RETRIED],
                 "retryPolicy": {
                     "maxAttempts": retry.attempts,
-                    "initialBackoff": f"{retry.first_pause_s}s",
-                    "maxBackoff": f"{retry.longest_pause_s}s",
+                    # Durations have nine decimals at most, and no exponent.
+                    "initialBackoff": f"{retry.first_pause_s:.9f}s",
+                    "maxBackoff": f"{retry.longest_pause_s:.9f}s",
                     "backoffMultiplier": retry.factor,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
         ]
-        config["retryThrottling"] = {"maxTokens": retry.budget, "tokenRatio": retry.tokens_per_success}
+        config["retryThrottling"] = {"maxTokens": retry.budget, "tokenRatio": round(retry.tokens_per_success, 3)}
     return json.dumps(config)

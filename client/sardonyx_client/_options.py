@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ Pem = bytes | str | os.PathLike[str]
 
 # gRPC's core does no more than five, whatever it is told.
 _MOST_ATTEMPTS: Final = 5
+# What its service config can say: thousandths of a second and of a token. With anything else it makes no channel.
+_LEAST_PAUSE_S: Final = 0.001
+_MOST_PAUSE_S: Final = 86_400.0
+_LEAST_TOKENS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +55,18 @@ class Retry:
             raise InvalidArgument(
                 f"attempts of a Retry: expected 2 to {_MOST_ATTEMPTS}, got {self.attempts}; retry=None never retries"
             )
-        if not (0 < self.first_pause_s <= self.longest_pause_s and self.factor >= 1):
-            raise InvalidArgument("pauses of a Retry: expected 0 < first_pause_s <= longest_pause_s and factor >= 1")
+        if not (_LEAST_PAUSE_S <= self.first_pause_s <= self.longest_pause_s <= _MOST_PAUSE_S):
+            raise InvalidArgument(
+                f"pauses of a Retry: expected {_LEAST_PAUSE_S:g} <= first_pause_s <= longest_pause_s <= "
+                f"{_MOST_PAUSE_S:g}, got {self.first_pause_s:g} and {self.longest_pause_s:g}"
+            )
+        if not 1 <= self.factor < math.inf:
+            raise InvalidArgument(f"factor of a Retry: expected a number of at least 1, got {self.factor:g}")
+        if not (self.budget >= 1 and self.tokens_per_success >= _LEAST_TOKENS):
+            raise InvalidArgument(
+                f"budget of a Retry: expected at least 1, and tokens_per_success of at least {_LEAST_TOKENS:g}, got "
+                f"{self.budget} and {self.tokens_per_success:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,37 @@ def test_a_single_server_is_not_asked_for_its_health() -> None:
     assert options["grpc.keepalive_time_ms"] == 2000
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 1}, {"attempts": 6}, {"first_pause_s": 2.0}, {"factor": 0.5}])
+@pytest.mark.parametrize(
+    "retry",
+    [
+        Retry(first_pause_s=1 / 30),
+        Retry(first_pause_s=0.001),
+        Retry(longest_pause_s=86_400.0),
+        Retry(budget=5000, tokens_per_success=1 / 3),
+        Retry(budget=1, tokens_per_success=0.001),
+    ],
+)
+def test_whatever_a_retry_may_say_makes_a_channel(retry: Retry) -> None:
+    """GRPC's core takes nine decimals and no exponent; with a policy that it cannot read every call failed."""
+    with Client("127.0.0.1:1", retry=retry) as client:
+        assert not client.live()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 1},
+        {"attempts": 6},
+        {"first_pause_s": 2.0},
+        {"first_pause_s": 1e-5},
+        {"longest_pause_s": 1e6},
+        {"factor": 0.5},
+        {"factor": float("inf")},
+        {"budget": 0},
+        {"tokens_per_success": 0.0001},
+        {"tokens_per_success": float("nan")},
+    ],
+)
 def test_retries_without_sense_are_refused(wrong: Any) -> None:
     """GRPC's core would quietly do something else."""
     with pytest.raises(InvalidArgument, match="of a Retry: expected"):

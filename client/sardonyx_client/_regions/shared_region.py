@@ -53,6 +53,8 @@ class SharedRegion:
         self.name = f"{_PREFIX}{os.urandom(_NAME_BYTES).hex()}"
         self.size_bytes = size_bytes
         self._folder = folder
+        self._process = os.getpid()
+        self._descriptor: int | None = None
         descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -62,8 +64,11 @@ class SharedRegion:
         except BaseException:
             os.close(descriptor)
             raise
-        self._descriptor: int | None = descriptor
-        self._process = os.getpid()
+        self._descriptor = descriptor
+
+    def __del__(self) -> None:
+        # Of a client that nobody closed: a descriptor left open keeps the memory, here and at the server.
+        self.release()
 
     def publish(self) -> None:
         """Give it its name. Requires: not released."""
