@@ -87,7 +87,7 @@ class BlockingLane:
         while True:
             line = None
             try:
-                line = self._line(now_s, deadline_s)
+                line = self._line(now_s, deadline_s, sure=attempts is None)
                 if line is None:
                     return None
                 answer = line.call(block, message, timeout_s, deadline_s)
@@ -112,8 +112,11 @@ class BlockingLane:
         now_s = time.monotonic()
         return now_s, None if deadline_s is None else deadline_s - now_s
 
-    def _line(self, now_s: float, deadline_s: float | None) -> Line | None:
-        """A connection that is free, or a new one; None where the channel must be taken."""
+    def _line(self, now_s: float, deadline_s: float | None, *, sure: bool) -> Line | None:
+        """A connection that is free, or a new one; None where the channel must be taken.
+
+        ``sure``: no attempt has failed yet. After one that did, what else waits may be of no more use either.
+        """
         if deadline_s is not None and now_s >= deadline_s:
             raise deadline_exceeded()
         while self._idle:
@@ -121,7 +124,7 @@ class BlockingLane:
                 line = self._idle.pop()
             except IndexError:
                 break  # another thread was quicker
-            if now_s - line.used_s < _FRESH_S or line.still_open():
+            if (sure and now_s - line.used_s < _FRESH_S) or line.still_open():
                 return line
             self._drop(line)
         if len(self._lines) >= _MOST_LINES or not self._one_server:
@@ -186,13 +189,14 @@ class BlockingLane:
         if self._closed.is_set():
             self.close()
             return
-        oldest = next(iter(self._idle), line)
-        if line.used_s - oldest.used_s > _IDLE_S:
-            try:
-                self._idle.remove(oldest)
-            except ValueError:
-                return  # another thread was quicker
-            self._drop(oldest)
+        try:
+            oldest = self._idle[0]
+            if line.used_s - oldest.used_s <= _IDLE_S:
+                return
+            self._idle.remove(oldest)
+        except (IndexError, ValueError):
+            return  # another thread was quicker
+        self._drop(oldest)
 
     def _drop(self, line: Line) -> None:
         self._lines.discard(line)

@@ -77,6 +77,8 @@ class Line:
                 self._receive()
             except ConnectionBroken as error:
                 raise ConnectionAbortedError(str(error)) from error
+        if not self._http.usable:
+            raise ConnectionAbortedError("the server takes no calls on it")
         self._send()
 
     def still_open(self) -> bool:
@@ -112,12 +114,12 @@ class Line:
             if timeout_s != self._timeout_s:
                 self._wait_at_most(timeout_s)
             self._delivered = False
-            self._send()
+            self._send(deadline_s)
             self._delivered = stream.sent
             self._receive()
             while not answer.ended:
                 if http.out:
-                    self._send()
+                    self._send(deadline_s)
                     self._delivered = stream.sent
                 if deadline_s is not None:
                     self._wait_at_most(deadline_s - time.monotonic())
@@ -163,16 +165,20 @@ class Line:
             raise ConnectionResetError("the server closed it")
         self._http.received(size)
 
-    def _send(self) -> None:
+    def _send(self, deadline_s: float | None = None) -> None:
         http = self._http
         parts = http.take()
         if not parts:
             return
-        self._sending = True
+        self._sending, again = True, False
         while parts:
             parts = hand_over(self._socket, parts)
             if not parts and http.written():
                 parts = http.take()
+            if deadline_s is not None and (parts or again):
+                # A server that takes a little now and then gets no more time for that, nor for its answer.
+                self._wait_at_most(deadline_s - time.monotonic())
+                again = True
         self._sending = False
 
     def _acknowledge(self) -> None:

@@ -118,6 +118,7 @@ class Peer:
             while True:
                 raw, _ = self._listener.accept()
                 raw.settimeout(BOUND_S)
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what was sent is there
                 self._open.append(raw)
                 script = self._scripts[min(self.connections, len(self._scripts) - 1)]
                 self.connections += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 
 from sardonyx_client import (
     BadResponse,
+    Client,
     ClientClosed,
     DeadlineExceeded,
     ResourceExhausted,
@@ -119,6 +121,39 @@ class TestConnections:
         with Peer(refuse, serve) as peer, make_lane(peer.address, retry=None) as client:
             assert infer(client) == 7
 
+    def test_a_server_that_says_goodbye_at_once_is_not_asked_on_that_connection(self, make_lane: Make) -> None:
+        """It need not close it, and then nobody would ever answer."""
+
+        def leave(peer: PeerConnection) -> None:
+            peer.send(settings(), GOODBYE)
+            while True:
+                peer.frame()
+
+        with Peer(leave, serve) as peer, make_lane(peer.address, retry=QUICK) as client:
+            assert infer(client, timeout_s=BOUND_S / 4) == 7
+
+    def test_of_connections_that_all_got_a_goodbye_none_costs_the_call(self) -> None:
+        """A server that stops says it on each that waits. The call finds out on the first, and asks the others."""
+        both, said = threading.Barrier(2), threading.Barrier(3)
+
+        def leave(peer: PeerConnection) -> None:
+            peer.greet()
+            stream_id, _, message = peer.request()
+            both.wait(BOUND_S)
+            peer.send(answer(stream_id, response(message)))
+            said.wait(BOUND_S)  # the callers have their answers
+            peer.send(GOODBYE)
+            said.wait(BOUND_S)
+            peer.until(Kind.HEADERS)
+
+        with Peer(leave, leave, serve) as peer, Client(peer.address, retry=None) as client:
+            with ThreadPoolExecutor(2) as threads:
+                assert list(threads.map(lambda _: infer(client), range(2))) == [7, 7]
+            said.wait(BOUND_S)
+            said.wait(BOUND_S)
+            assert infer(client) == 7
+            assert peer.connections == 3
+
     @pytest.mark.parametrize("abruptly", [False, True], ids=["closed", "reset"])
     def test_a_connection_that_is_lost_within_a_call_is_unavailable(self, make_lane: Make, *, abruptly: bool) -> None:
         """And tried again where that was asked for."""
@@ -223,6 +258,29 @@ class TestCalls:
             assert came.wait(BOUND_S)
             assert told == [(Kind.RST_STREAM, 0, 1, (8).to_bytes(4))]
             assert infer(client) == 7
+
+    def test_a_deadline_holds_while_a_server_takes_the_request_bit_by_bit(self, make_lane: Make) -> None:
+        """Each bit it takes is no reason to wait as long again."""
+        pause = threading.Event()
+
+        def dawdle(peer: PeerConnection) -> None:
+            peer.greet(INITIAL_WINDOW_SIZE=2**31 - 1)
+            peer.send(window_update(0, 1 << 30))
+            stream_id, _, message = peer.request()
+            peer.send(answer(stream_id, response(message)))
+            _, flags, stream_id, _ = peer.until(Kind.HEADERS)
+            taken = 0
+            while not flags & Flag.END_STREAM:
+                if taken < 12 << 20:  # the rest at once, if there is one
+                    pause.wait(0.001)
+                _, flags, _, payload = peer.frame()
+                taken += len(payload)
+            peer.send(answer(stream_id, ModelInferResponse(model_name="m").SerializeToString()))
+
+        with Peer(dawdle) as peer, make_lane(peer.address, share=None) as client:
+            assert infer(client) == 7
+            with pytest.raises(DeadlineExceeded):
+                client.infer("m", x=np.zeros(24 << 20, np.uint8), timeout_s=0.2)
 
     def test_a_server_with_small_windows_gets_the_whole_request(self, make_lane: Make) -> None:
         """As it makes room."""
