@@ -14,7 +14,7 @@ import numpy as np
 from sardonyx_client._errors import BadResponse
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import InferTensorContents
-from sardonyx_wire.tensors import WireError, decode_raw, decode_typed
+from sardonyx_wire.tensors import MAX_RANK, WireError, decode_raw, decode_typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,8 @@ class AnswerPlan:
                 raise BadResponse(f"output {output.name!r} is in the answer twice")
             seen.add(output.name)
             # Numbers of the right size need no further look; a BOOL byte may be neither 0 nor 1.
-            plain = datatype.itemsize and datatype.name != "BOOL" and all(size > 0 for size in output.shape)
+            plain = datatype.itemsize and datatype.name != "BOOL" and len(output.shape) <= MAX_RANK
+            plain = plain and all(size > 0 for size in output.shape)
             outputs.append((output, datatype, math.prod(output.shape) * datatype.itemsize if plain else None))
         self._outputs = tuple(outputs)
         self.parameters: Mapping[str, ParameterValue] = MappingProxyType(header.parameters)

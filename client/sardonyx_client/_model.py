@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sardonyx_client._client import Client
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import ModelInfo, ParameterValue, Result
+    from sardonyx_wire.datatypes import Datatype
 
 __all__ = ["AsyncModel", "Model", "check_inputs"]
 
@@ -52,7 +53,7 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
     if not hasattr(value, "dtype") and datatype is not None and datatype.itemsize and array.dtype.kind in "bifu":
         # A list says what it holds, not in which width. What does not fit in the dtype is an error, never wrapped.
         try:
-            array = np.asarray(value, datatype.dtype)
+            array = _as(datatype, value)
         except (OverflowError, TypeError, ValueError) as error:
             raise InvalidArgument(
                 f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}",
@@ -70,6 +71,14 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
             f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}",
             details=Details(expected=spec.describe(), got=came.describe()),
         )
+    return array
+
+
+def _as(datatype: Datatype, value: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(value, datatype.dtype)
+    # numpy cuts 1.7 to 1, and takes 2 for true.
+    if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
+        raise ValueError(f"a value is no {datatype.name}")
     return array
 
 

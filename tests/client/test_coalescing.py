@@ -112,6 +112,48 @@ def test_calls_that_wait_together_make_one_request_and_each_gets_its_rows(run: A
         assert result.request_id == call["request_id"]
 
 
+def test_a_caller_with_little_time_does_not_lead_those_with_more() -> None:
+    """It would be held up until the last of them gives up."""
+    entered, opened = threading.Semaphore(0), threading.Event()
+
+    def hold(request: ModelInferRequest, context: grpc.ServicerContext) -> Any:
+        entered.release()
+        if request.inputs[0].shape[0] > 1:
+            assert opened.wait(BOUND_S)
+        else:
+            until(lambda: sum(len(group.waiting) for group in waiting.values()) == 2)
+        return echo(request, context)
+
+    with (
+        TinyServer(ModelInfer=hold) as server,
+        Client(server.address, coalesce=Coalesce(), timeout_s=BOUND_S) as client,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        waiting = client._calls._coalescer._groups  # type: ignore[union-attr]  # to know when both wait
+        first = threads.submit(client.infer, "m", x=[[1]])
+        assert entered.acquire(timeout=BOUND_S)
+        hasty = threads.submit(client.infer, "m", x=[[2]], timeout_s=1.0)
+        until(lambda: sum(len(group.waiting) for group in waiting.values()) == 1)
+        patient = threads.submit(client.infer, "m", x=[[3]])
+        assert entered.acquire(timeout=BOUND_S)
+        with pytest.raises(DeadlineExceeded):
+            hasty.result(BOUND_S / 2)
+        assert not patient.done()
+        opened.set()
+        assert [each.result(BOUND_S)["x"].tolist() for each in (first, patient)] == [[[1]], [[3]]]
+
+
+@FRONTS
+def test_text_joins_with_bytes_that_are_no_text(run: Any) -> None:
+    """Both are BYTES, and NumPy would take the bytes for ASCII."""
+    gate = Gate()
+    calls = [{"x": np.array(x)} for x in ([b"a"], ["\u00e9"], [b"\xff"])]
+    with TinyServer(ModelInfer=gate) as server:
+        results = run(server.address, gate, calls, Coalesce())
+    assert gate.rows == [1, 2]
+    assert [result["x"].tolist() for result in results] == [[b"a"], ["\u00e9".encode()], [b"\xff"]]
+
+
 @FRONTS
 def test_a_joined_request_has_no_more_rows_than_allowed(run: Any) -> None:
     """Seven of two rows at four a request."""

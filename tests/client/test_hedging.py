@@ -81,6 +81,27 @@ def test_the_first_failure_waits_for_the_other_attempt(make: Callable[..., Any])
         client.infer("m", x=[1])
 
 
+def test_calls_that_fail_teach_no_delay(make: Callable[..., Any]) -> None:
+    """A server that refuses at once must not get every request twice."""
+    slow = threading.Event()
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        if len(server.calls) <= 16:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "busy")
+        slow.wait(0.05)  # longer than a refusal takes
+        return echo(request, context)
+
+    with (
+        TinyServer(ModelInfer=answer) as server,
+        make(server.address, retry=None, hedge=Hedge(first_delay_s=BOUND_S)) as client,
+    ):
+        for _ in range(16):
+            with pytest.raises(Unavailable, match="busy"):
+                client.infer("m", x=[1])
+        client.infer("m", x=[1])
+    assert len(server.calls) == 17
+
+
 def test_the_delay_is_the_percentile_of_the_models_own_calls() -> None:
     """Until enough are known, the first delay."""
     delays = Delays(Hedge(percentile=90, first_delay_s=7.0))

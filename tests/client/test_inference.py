@@ -181,6 +181,11 @@ class TestDecode:
         ("message", "text"),
         [
             (b"\xff", "the answer is no inference.ModelInferResponse"),
+            (b"\x1a\1\xff", "the answer is no inference.ModelInferResponse"),  # an id that is no text
+            (
+                answer(("x", "FP32", [1] * 65), raw=[bytes(4)]),
+                "output 'x': shape [1,1,1,1,...] has 65 axes, more than 32",
+            ),
             (answer(("x", "FP32", [1]), raw=[b"", b""]), "expected 1 raw outputs in the answer, got 2"),
             (answer(("x", "FP99", [1]), raw=[b""]), "output 'x': unknown datatype 'FP99' in the answer"),
             (answer(("x", "FP32", [1]), raw=[b""]), "output 'x': expected 4 bytes for FP32 [1], got 0"),

@@ -20,12 +20,13 @@ from sardonyx_client import (
     NotFound,
     Unavailable,
 )
-from sardonyx_client._model import AsyncModel, Model
+from sardonyx_client._model import AsyncModel, Model, check_inputs
 from sardonyx_client._repository import AsyncRepository, Repository
 from sardonyx_client._shared_memory import AsyncSharedMemory, SharedMemory
 from sardonyx_client._streams.async_stream import AsyncStream
 from sardonyx_client._streams.stream import Stream
 from sardonyx_client._timeout import CLIENT_DEFAULT
+from sardonyx_client._values import ModelInfo
 from sardonyx_wire.messages import (
     ModelInferRequest,
     ModelInferResponse,
@@ -35,6 +36,7 @@ from sardonyx_wire.messages import (
     RepositoryModelLoadRequest,
     RepositoryModelLoadResponse,
 )
+from sardonyx_wire.tensors import TensorSpec
 from tests.client.servers import TinyServer, echo, hang, refuse, say
 
 if TYPE_CHECKING:
@@ -128,6 +130,19 @@ def test_a_handle_asks_for_the_signature_once_and_checks_arguments(make: Callabl
             model.infer(y=[1])
     methods = [call.method.rpartition("/")[2] for call in server.calls]
     assert methods == ["ModelMetadata", "ModelInfer"]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "fits", "wrong"),
+    [("INT64", [1.0, 16777217.0], [1.7, 2]), ("UINT8", [0, 255], [0, 256]), ("BOOL", [0, 1], [0, 2])],
+)
+def test_what_a_list_holds_is_sent_or_refused_never_another_value(datatype: str, fits: Any, wrong: Any) -> None:
+    """NumPy would cut fractions off, and take 2 for true."""
+    spec = TensorSpec(name="x", datatype=datatype, shape=(-1,))
+    info = ModelInfo(name="m", versions=(), platform="", inputs=(spec,), outputs=())
+    assert check_inputs(info, {"x": fits})["x"].tolist() == fits
+    with pytest.raises(InvalidArgument, match=rf"input 'x' of model 'm': expected {datatype} \[-1\]: "):
+        check_inputs(info, {"x": wrong})
 
 
 def test_the_first_call_of_a_handle_has_one_deadline_for_both_of_its_calls(make: Callable[..., Any]) -> None:

@@ -1,11 +1,12 @@
 """Joins concurrent calls of threads. See rules.py for what joins, async_coalescer.py for the twin of event loops.
 
 No thread of its own: of the callers that wait, one leads. It sends the joined request and hands out the parts; then
-the first of those that came meanwhile leads.
+one of those that came meanwhile leads.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -109,10 +110,12 @@ class Coalescer:
             return True
 
     def _appoint(self, group: Group[_Call]) -> None:
-        """Have the first that waits lead the next request. Has the lock. Requires: some wait."""
+        """Have one of those that wait lead the next request. Has the lock. Requires: some wait."""
         calls = group.take(self._options.max_rows)
-        calls[0].leads = calls
-        calls[0].woken.set()
+        # The one with the most time: who leads is held up for as long as any of them waits.
+        leader = max(calls, key=lambda call: math.inf if call.gives_up_s is None else call.gives_up_s)
+        leader.leads = calls
+        leader.woken.set()
 
     def _lead(self, group: Group[_Call], leader: _Call, calls: list[_Call]) -> None:
         """Send one joined request, the leader's among it; then the next in line leads."""

@@ -201,7 +201,14 @@ def join(calls: Sequence[Joinable]) -> dict[str, NDArray[Any]]:
     """Inputs of the joined request."""
     if len(calls) == 1:
         return dict(calls[0].inputs)
-    return {name: np.concatenate([call.inputs[name] for call in calls]) for name in calls[0].inputs}
+    return {name: _concatenated([call.inputs[name] for call in calls]) for name in calls[0].inputs}
+
+
+def _concatenated(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    # Of text beside bytes NumPy makes text, as if the bytes were ASCII.
+    if len({part.dtype.kind for part in parts}) > 1:
+        parts = [part.astype(object) for part in parts]
+    return np.concatenate(parts)
 
 
 def cut(result: Result, calls: Sequence[Joinable]) -> list[Result] | None:

@@ -73,8 +73,9 @@ class AsyncSender:
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 well = [attempt for attempt in done if attempt.exception() is None]
-                if well or not waiting:
+                if well:
                     delays.learn(model, time.perf_counter() - began_s)
+                if well or not waiting:
                     return (well or list(done))[0].result()
         finally:
             for attempt in attempts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -68,6 +69,8 @@ class AsyncStream:
             await self._call.write(encoded.message)
         except grpc.RpcError as error:
             raise self._core.failure(error, "ModelStreamInfer", self._timeout_s) from error
+        except asyncio.InvalidStateError as error:
+            raise ClientClosed("the stream takes no more requests: it has ended, and reading it says why") from error
 
     async def done_sending(self) -> None:
         """See :meth:`Stream.done_sending`."""
@@ -90,6 +93,16 @@ class AsyncStream:
             message = await self._call.read()
         except grpc.RpcError as error:
             raise self._core.failure(error, "ModelStreamInfer", self._timeout_s) from error
+        except asyncio.CancelledError as error:
+            # So grpc calls it too where this side cancelled the call, and nobody the task that reads.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            if self._core.closed:
+                raise self._core.failure(error, "ModelStreamInfer", self._timeout_s) from error
+            if self._sending:
+                raise
+            raise StopAsyncIteration from None
         if message is grpc.aio.EOF:
             raise StopAsyncIteration
         return decode_stream_answer(self._core, message)
