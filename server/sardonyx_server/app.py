@@ -196,6 +196,10 @@ class App:
             CannotListen: The address is taken or not ours.
         """
         settings = self._settings
+        if self._stopping.is_set():
+            return
+        # Before anybody can ask: who asks for a model whose turn has not come hears that, and tries again.
+        loaded = self._wanted.load()
         with self._starting:
             if self._stopping.is_set():
                 return
@@ -206,7 +210,7 @@ class App:
             self._http.open()
             self._lifecycle.start()
             self._started = True
-        self._wanted.load()
+        loaded.wait()
         self._loaded_first = True
         self._published.health.refresh()
         self._wanted.follow()

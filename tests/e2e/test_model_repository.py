@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from sardonyx_server.engine.models.registry import State
+from sardonyx_server.errors import LoadFailed
 from sardonyx_wire.messages import (
     ModelConfigRequest,
     ModelInferResponse,
@@ -26,7 +28,7 @@ from sardonyx_wire.messages import (
 from tests.e2e.bad_control import load as load_request
 from tests.e2e.control_models import WEIGHTS, external_bytes, put, scaling, scaling_outside, tree
 from tests.e2e.messages import Failure, arrays_of, failure_of, infer_request
-from tests.e2e.servers import TRANSPORTS, Server, eventually
+from tests.e2e.servers import CALL_TIMEOUT_S, TRANSPORTS, Server, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,6 +267,18 @@ def test_files_that_cannot_be_loaded_are_the_callers_mistake(server: Explicit, p
     assert not list(private.iterdir())
 
 
+def test_files_that_cannot_be_loaded_leave_the_memory(server: Explicit) -> None:
+    """Nothing that failed is kept by a circle of references: garbage is hardly ever collected in a server."""
+    gc.collect()
+    gc.disable()
+    try:
+        for files in ({"file:1/model.onnx": scaling_outside()}, {"file:1/model.onnx": b"no model"}):
+            server.failure("RepositoryModelLoad", load_request("c", config="{}", files=files))
+        eventually(lambda: not any(isinstance(each, LoadFailed) for each in gc.get_objects()), "no error is kept")
+    finally:
+        gc.enable()
+
+
 def test_a_full_disk_fails_the_load_alone(server: Explicit, private: Path) -> None:
     """A folder that cannot be written stands for it."""
     server.load("b")
@@ -451,3 +465,30 @@ def test_models_named_at_start_are_loaded_and_can_be_unloaded(tmp_path: Path) ->
         server.unload("a")
         assert server.call("ServerReady").ready
         assert server.index(ready=True) == {("b", "1"): ("READY", "")}
+
+
+def test_while_the_server_starts_a_model_whose_turn_has_not_come_is_not_ready(tmp_path: Path) -> None:
+    """Not unknown: a client that waits for it, or tries again, must not give up."""
+    put(tmp_path, "a", 1, scaling(1))
+    put(tmp_path, "b", 1, scaling(2))
+    server = Explicit(tmp_path, "lane")
+    hold = server.gate.hold("a")
+    start = threading.Thread(target=server.app.start)
+    start.start()
+    try:
+        assert hold.entered.wait(CALL_TIMEOUT_S)
+        server.channel = server.new_channel()
+        assert not server.ready("b")
+        failure = server.failure("ModelInfer", infer_request("b", x=X))
+        assert failure.code is grpc.StatusCode.UNAVAILABLE
+        assert failure.message == "model 'b' is not ready: new (others are loaded before it)"
+        assert server.index()["b", "1"][0] == "LOADING"
+        assert server.failure("ModelInfer", infer_request("c", x=X)).code is grpc.StatusCode.NOT_FOUND
+        hold.release()
+        start.join(CALL_TIMEOUT_S)
+        assert server.factor("b") == ("1", 2.0)
+    finally:
+        hold.release()
+        start.join(CALL_TIMEOUT_S)
+        server.channel.close()
+        server.stop(5.0)

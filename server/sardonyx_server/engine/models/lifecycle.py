@@ -19,15 +19,16 @@ from sardonyx_server.engine.models.drains import Drains
 from sardonyx_server.engine.models.versions import Versions
 from sardonyx_server.engine.priority import lower_priority
 from sardonyx_server.errors import LoadFailed, ServerError, ShuttingDown
+from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from sardonyx_server.engine.models.registry import Registry, State
     from sardonyx_server.engine.running.model import Model
-    from sardonyx_server.repository.spec import BrokenModel, ModelSpec
+    from sardonyx_server.repository.spec import BrokenModel
 
 __all__ = ["Lifecycle"]
 
@@ -78,8 +79,11 @@ class Lifecycle:
     def reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
         """Serve exactly these models from now on, and those that were loaded by name.
 
-        Does not block; the event is set when it is done, well or badly.
+        Does not block; the event is set when it is done, well or badly. Until its turn comes a model is NEW.
         """
+        self._registry.announce(
+            {name: spec.versions for name, spec in wanted.items() if isinstance(spec, ModelSpec)}
+        )
         done = threading.Event()
         self._tasks.put(partial(self._reconcile, wanted, done))
         return done
@@ -152,6 +156,7 @@ class Lifecycle:
                 task()
             except Exception:  # noqa: BLE001  # the thread goes on: the next change on disk may find it able to
                 _LOG.exception("bug: the loader failed; models stay as they are")
+            del task  # While the thread waits it would keep in memory what came with a load.
             # From the first task on: until then nobody else wants the processor.
             lower_priority()
 
@@ -169,7 +174,8 @@ class Lifecycle:
         finally:
             done.set()
 
-    def _ask(self, work: Callable[[Future[None]], None]) -> Future[None]:
+    def _ask(self, work: Callable[[], Sequence[Future[bool]]]) -> Future[None]:
+        """Have work done when its turn comes; it returns what is to be waited for besides."""
         answer: Future[None] = Future()
         with self._lock:
             self._answers.add(answer)
@@ -179,20 +185,24 @@ class Lifecycle:
             self._tasks.put(partial(self._answer, answer, work))
         return answer
 
-    def _answer(self, answer: Future[None], work: Callable[[Future[None]], None]) -> None:
+    def _answer(self, answer: Future[None], work: Callable[[], Sequence[Future[bool]]]) -> None:
         with self._lock:
             if self._stopping or not answer.set_running_or_notify_cancel():
                 return
         try:
-            work(answer)
+            _succeed_after(work(), answer)
         except Exception as error:  # noqa: BLE001  # whoever asked gets it
             if not isinstance(error, ServerError):
                 _LOG.exception("bug: the loader failed; models stay as they are")
             _fail(answer, error)
+        finally:
+            # The error keeps this frame. If that kept the error, what came with a load would stay in memory: garbage is
+            # hardly ever collected here.
+            del answer, work
 
     def _load(
-        self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]], answer: Future[None]
-    ) -> None:
+        self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]
+    ) -> Sequence[Future[bool]]:
         with find() as spec:
             problems = self._versions.bring_in_again(name, spec)
         self._remember(name)
@@ -200,24 +210,13 @@ class Lifecycle:
             entry = self._registry.entries().get(name)
             kept = "; what was loaded before is still served" if entry and entry.newest_ready else ""
             raise LoadFailed(f"model {quoted(name)} failed to load: {'; '.join(problems)}{kept}")
-        _succeed(answer)
+        return ()
 
-    def _unload(self, name: str, check: Callable[[], None], answer: Future[None]) -> None:
+    def _unload(self, name: str, check: Callable[[], None]) -> Sequence[Future[bool]]:
         check()
         drains = self._versions.unload(name)
         self._remember(name)
-        left = set(drains)
-
-        def count_down(closed: Future[bool]) -> None:
-            # One step, so no lock: drains end on threads of their own.
-            left.discard(closed)
-            if not left:
-                _succeed(answer)
-
-        for drain in drains:
-            drain.add_done_callback(count_down)
-        if not drains:
-            _succeed(answer)
+        return drains
 
     def _remember(self, name: str) -> None:
         """Note that somebody asked for a model; forget the longest ago of those that are not served."""
@@ -231,6 +230,22 @@ class Lifecycle:
             entry = self._registry.entries().get(oldest)
             if entry is not None and entry.newest_ready is None:
                 self._versions.forget(oldest)
+
+
+def _succeed_after(drains: Sequence[Future[bool]], answer: Future[None]) -> None:
+    """Say that it is done when all drains are over."""
+    left = set(drains)
+
+    def count_down(closed: Future[bool]) -> None:
+        # One step, so no lock: drains end on threads of their own.
+        left.discard(closed)
+        if not left:
+            _succeed(answer)
+
+    for drain in drains:
+        drain.add_done_callback(count_down)
+    if not drains:
+        _succeed(answer)
 
 
 def _succeed(answer: Future[None]) -> None:

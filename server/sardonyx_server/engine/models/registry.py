@@ -19,13 +19,14 @@ from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sardonyx_server.engine.running.model import Model
 
 __all__ = ["Entry", "Registry", "State", "VersionStatus"]
 
 _RETRY_LOADING_S: Final = 1.0
+_NOT_YET: Final = "others are loaded before it"
 # The protocol's versions are 64-bit integers.
 _MAX_DIGITS: Final = 19
 _NAMES_SHOWN: Final = 8
@@ -140,6 +141,31 @@ class Registry:
         """Have ``listener(name of the model)`` called after each change, on the thread that made it."""
         with self._lock:
             self._listeners.append(listener)
+
+    def announce(self, versions: Mapping[str, Iterable[int]]) -> None:
+        """Make models known that shall be loaded, as NEW: to callers they are not ready, rather than not there.
+
+        Args:
+            versions: Of each model. Models that are known stay as they are.
+        """
+        with self._lock:
+            new = {
+                name: Entry(
+                    name=name,
+                    versions=MappingProxyType(
+                        {
+                            number: VersionStatus(number=number, state=State.NEW, reason=_NOT_YET)
+                            for number in sorted(numbers)
+                        }
+                    ),
+                )
+                for name, numbers in versions.items()
+                if name not in self._entries
+            }
+            self._replace({**self._entries, **new})
+            for name in new:
+                for listener in self._listeners:
+                    listener(name, False)  # noqa: FBT003  # listener(name, ready)
 
     def set_version(self, name: str, status: VersionStatus) -> None:
         """Put a version into a state. Requests see it from the next look-up on."""

@@ -56,9 +56,13 @@ class WantedModels:
             for name in self._wanted
         )
 
-    def load(self) -> None:
-        """Look at the disk, and return when what could be loaded is served. Blocks. Requires: the lifecycle runs."""
-        self._serve(self.look())
+    def load(self) -> threading.Event:
+        """Look at the disk, and have what lies there served. Blocks for the look alone.
+
+        Returns:
+            Set when what could be loaded is served. Until then each model is known, though not ready.
+        """
+        return self._begin_to_serve(self.look())
 
     def follow(self) -> None:
         """In poll mode serve from now on what becomes of them, on a thread of its own. Once, after :meth:`load`."""
@@ -91,8 +95,11 @@ class WantedModels:
 
     def _serve(self, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
         """Of changes on the watch's thread."""
+        self._begin_to_serve(found).wait()
+
+    def _begin_to_serve(self, found: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
         self._wanted = found
-        self._lifecycle.reconcile(found).wait()
+        return self._lifecycle.reconcile(found)
 
 
 def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenModel:

@@ -111,7 +111,11 @@ class Wait:
             # Without a deadline grpc says that more seconds are left than a wait can take.
             over.wait(min(self._context.time_remaining(), threading.TIMEOUT_MAX))
         if outcome.done():
-            return outcome.result()
+            try:
+                return outcome.result()
+            finally:
+                # An error keeps this frame and what came with the call. If that kept the error, nobody would free them.
+                del outcome
         begun = "has begun, and goes on" if not outcome.cancel() else "had not begun, and will not"
         if self._context.time_remaining() == 0:
             raise DeadlineExceeded(f"the caller's deadline passed; what it asked for {begun}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -40,7 +42,7 @@ def test_models_are_loaded_and_their_progress_is_told(server: Server) -> None:
 
 
 def test_a_version_goes_through_its_states(server: Server) -> None:
-    """LOADING, WARMING, READY; health hears of each."""
+    """NEW, LOADING, WARMING, READY; health hears of each."""
     states = []
 
     def listen(name: str) -> None:
@@ -48,7 +50,25 @@ def test_a_version_goes_through_its_states(server: Server) -> None:
 
     server.registry.subscribe(listen)
     server.serve(spec("m", {1: "a"}))
-    assert states == [State.LOADING, State.WARMING, State.READY]
+    assert states == [State.NEW, State.LOADING, State.WARMING, State.READY]
+
+
+def test_a_model_is_known_before_its_turn_comes(server: Server) -> None:
+    """To a caller it is not ready, and worth another try; not unknown, which would be for good."""
+    seen = []
+
+    def on_load(name: str, _version: int) -> None:
+        if name == "a":
+            with pytest.raises(ModelUnavailable) as caught:
+                server.registry.get("b", "2")
+            seen.append(caught.value)
+
+    server.on_load = on_load
+    server.serve(spec("a", {1: "a1"}), spec("b", {1: "b1", 2: "b2"}))
+    (error,) = seen
+    assert error.message == "version 2 of model 'b' is not ready: new (others are loaded before it)"
+    assert error.retry_after_s
+    assert server.registry.get("b").version == 2
 
 
 def test_what_has_not_changed_is_not_loaded_again(server: Server) -> None:
@@ -494,3 +514,27 @@ def test_models_that_are_not_served_do_not_pile_up(server: Server, monkeypatch: 
         if index != 1:
             server.unload(f"m{index}").result(PATIENCE_S)
     assert list(server.registry.entries()) == ["named", "m1", "m3", "m4", "m5"]
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_what_comes_with_a_load_is_freed_when_that_is_over(server: Server, *, loads: bool) -> None:
+    """Files of some hundred megabytes may; neither the loader's thread nor a circle of references keeps them."""
+
+    class Files:
+        def __call__(self) -> nullcontext[ModelSpec]:
+            if not loads:
+                raise LoadFailed("no")
+            return nullcontext(spec("m", {1: "a"}))
+
+    gc.collect()
+    gc.disable()
+    try:
+        files = Files()
+        kept = weakref.ref(files)
+        answer = server.lifecycle.load("m", files)
+        del files
+        assert (answer.exception(PATIENCE_S) is None) is loads
+        del answer
+        eventually(lambda: kept() is None, "freed")
+    finally:
+        gc.enable()
