@@ -31,6 +31,7 @@ __all__ = [
     "Switch",
     "Text",
     "Whole",
+    "expanded",
     "size_text",
 ]
 
@@ -85,6 +86,11 @@ def _not_empty(raw: object) -> object:
     return raw
 
 
+def expanded(path: Path) -> Path:
+    """The home folder in place of ``~``; as it stands where there is no such home, as shells leave it."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib raises RuntimeError where there is none
+
+
 def _http_url(raw: str) -> str:
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -117,12 +123,12 @@ Names = Annotated[
     Kind("NAME[,NAME]", "names separated by commas, none of them empty"),
 ]
 Paths = Annotated[
-    tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)], ...],
+    tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)], ...],
     BeforeValidator(_at_separators),
     Kind("PATH", "paths, none of them empty"),
 ]
 OptionalPath = Annotated[
-    Annotated[Path, BeforeValidator(_not_empty), AfterValidator(Path.expanduser)] | None,
+    Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)] | None,
     BeforeValidator(_off),
     Kind("PATH", "off or a path that is not empty"),
 ]

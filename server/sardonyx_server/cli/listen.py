@@ -28,17 +28,17 @@ def require_free(host: str, port: int, *, flag: str, host_flag: str = "--host") 
     """
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the second of a label that is empty or has more than 63 characters
         raise ExitWith(Exit.CANNOT_LISTEN, f"cannot listen on {host}: the name is not known; set {host_flag}") from None
     family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        # As the server does: connections that linger from an earlier run are no obstacle, a listener is.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server does: connections that linger from an earlier run are no obstacle, a listener is.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-        except OSError as error:
-            raise ExitWith(Exit.CANNOT_LISTEN, _message(host_and_port(host, port), flag, host_flag, error)) from None
+    except OSError as error:
+        raise ExitWith(Exit.CANNOT_LISTEN, _message(host_and_port(host, port), flag, host_flag, error)) from None
 
 
 def _message(place: str, flag: str, host_flag: str, error: OSError) -> str:

@@ -29,9 +29,13 @@ def existing(paths: Sequence[Path]) -> None:
         ExitWith: A path is neither a folder nor a file that ends in .onnx.
     """
     for path in paths:
-        if path.is_dir() or (path.is_file() and path.suffix == ".onnx"):
-            continue
-        problem = "expected a folder or an .onnx file, got another file" if path.exists() else "no such file or folder"
+        try:
+            if path.is_dir() or (path.is_file() and path.suffix == ".onnx"):
+                continue
+            is_other = path.exists()
+        except OSError as error:  # a folder above it that may not be entered, a name that is too long
+            raise ExitWith(Exit.USAGE, f"model repository {str(path)!r}: {error.strerror}") from None
+        problem = "expected a folder or an .onnx file, got another file" if is_other else "no such file or folder"
         raise ExitWith(Exit.USAGE, f"model repository {str(path)!r}: {problem}")
 
 

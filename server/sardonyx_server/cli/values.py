@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sardonyx_server.errors import InvalidRequest
+from sardonyx_server.setting_kinds import expanded
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import TensorSpec
 
@@ -97,12 +98,12 @@ def _read(value: str, spec: TensorSpec) -> Array:
     if value == "@zeros":
         return _zeros(spec)
     if value.startswith("@"):
-        return _from_file(Path(value[1:]).expanduser(), spec)
+        return _from_file(expanded(Path(value[1:])), spec)
     if spec.datatype == "BYTES":
         return _with_rank(_strings(_text_or_list(value, spec), spec), spec)
     try:
         parsed = _loads(value, spec)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidRequest(f"input {spec.name!r}: {value!r} is not JSON: write a number or a nested list") from None
     return _with_rank(_numbers(parsed, spec), spec)
 
@@ -129,17 +130,24 @@ def _too_large(value: object, spec: TensorSpec) -> InvalidRequest:
 def _from_file(path: Path, spec: TensorSpec) -> Array:
     try:
         if path.suffix == ".npy":
-            # No pickle: an array of objects can run code when it is read.
-            return _with_rank(_converted(np.load(path, allow_pickle=False), spec), spec)
+            return _with_rank(_converted(_npy(path), spec), spec)
         if path.suffix == ".json":
             parsed = _loads(path.read_text(encoding="utf-8"), spec)
             read = _strings if spec.datatype == "BYTES" else _numbers
             return _with_rank(read(parsed, spec), spec)
     except OSError as error:
         raise InvalidRequest(f"input {spec.name!r}: cannot read {str(path)!r}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, EOFError, RecursionError) as error:  # EOFError: NumPy's, of an empty file
         raise InvalidRequest(f"input {spec.name!r}: {str(path)!r} cannot be used: {error}") from None
     raise InvalidRequest(f"input {spec.name!r}: expected a file that ends in .npy or .json, got {str(path)!r}")
+
+
+def _npy(path: Path) -> Array:
+    # No pickle: an array of objects can run code when it is read.
+    loaded = np.load(path, allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        raise ValueError("it holds several arrays, as .npz files do")  # noqa: TRY004  # said to a person, as the others
+    return loaded
 
 
 def _text_or_list(value: str, spec: TensorSpec) -> object:

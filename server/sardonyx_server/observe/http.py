@@ -8,7 +8,8 @@
 
 Serves no models and no operations. The Host header must be an address, ``localhost``, the name listened on, or one that
 the operator named: a page in someone's browser can point a name of its own at this machine, but cannot choose those
-(DNS rebinding). Starlette and uvicorn are imported on the endpoint's thread: the models load in the meantime.
+(DNS rebinding). Who sends no such header is no browser. Starlette and uvicorn are imported on the endpoint's thread:
+the models load in the meantime.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def _application(
 
     def guarded(respond: Callable[[], Response]) -> Callable[[Request], object]:
         async def answer(request: Request) -> Response:
-            if host_is_allowed(request.headers.get("host", ""), names):
+            # None at all, which HTTP/1.0 allows and no browser does: how HAProxy probes.
+            if (header := request.headers.get("host")) is None or host_is_allowed(header, names):
                 return respond()
             return PlainTextResponse(
                 f"this endpoint answers to its address, to localhost and to {', '.join(map(repr, names))} only; "

@@ -117,8 +117,11 @@ def check_config(config: ModelConfig, name: str, subject: str) -> None:
             raise LoadFailed(
                 f"{subject}: instance_group.count is {group.count}, expected 1 or more, or 0 to have it measured"
             )
-        if group.count > _MAX_INSTANCES:
-            raise LoadFailed(f"{subject}: instance_group.count is {group.count:,}, expected at most {_MAX_INSTANCES:,}")
+    instances = sum(max(1, group.count) * max(1, len(group.gpus)) for group in config.instance_group)
+    if instances > _MAX_INSTANCES:
+        raise LoadFailed(
+            f"{subject}: the sum of instance_group.count is {instances:,}, expected at most {_MAX_INSTANCES:,}"
+        )
     levels = config.dynamic_batching.priority_levels
     if levels > _MAX_PRIORITIES:
         raise LoadFailed(

@@ -81,6 +81,9 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
         (("serve",), "sardonyx: no model repository: expected 'sardonyx serve PATH', --model-repository, "),
         (("serve", "/no/such"), "sardonyx: model repository '/no/such': no such file or folder"),
         (("check", "/no/such"), "sardonyx: model repository '/no/such': no such file or folder"),
+        (("serve", "~nobody-at-all/m"), "sardonyx: model repository '~nobody-at-all/m': no such file or folder"),
+        (("serve", "m" * 256), f"sardonyx: model repository '{'m' * 256}': File name too long"),
+        (("serve", "--config", "~nobody-at-all/c"), "sardonyx: --config: cannot read '~nobody-at-all/c': No such file"),
         (("serve", "--config", "/no/such", "models"), "sardonyx: --config: cannot read '/no/such': No such file or "),
         (
             ("infer", "iris", "X=1", "--url", "http://models:8001"),
@@ -125,6 +128,8 @@ def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp
     done = sardonyx("serve", str(tmp_path), "--host", "192.0.2.1", "--grpc-port", "0")
     assert done.returncode == Exit.CANNOT_LISTEN
     assert done.stderr == "sardonyx: cannot listen on 192.0.2.1:0: this machine has no such address; set --host\n"
+    done = sardonyx("serve", str(tmp_path), "--host", "models..internal", "--grpc-port", "0")
+    assert done.stderr == "sardonyx: cannot listen on models..internal: the name is not known; set --host\n"
     done = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-address", "192.0.2.1")
     assert done.stderr == (
         "sardonyx: cannot listen on 192.0.2.1:8002: this machine has no such address; set --metrics-address\n"

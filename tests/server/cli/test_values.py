@@ -102,6 +102,11 @@ def test_strings_need_quotes_only_in_a_list(value: str, expected: list[str]) -> 
         ),
         ("@x.txt", spec("FP32", -1), "input 'x': expected a file that ends in .npy or .json, got 'x.txt'"),
         ("@none.npy", spec("FP32", -1), "input 'x': cannot read 'none.npy': No such file or directory"),
+        (
+            "@~nobody-at-all/x.npy",
+            spec("FP32"),
+            "input 'x': cannot read '~nobody-at-all/x.npy': No such file or directory",
+        ),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_on_one_line(value: str, tensor: TensorSpec, message: str) -> None:
@@ -109,6 +114,12 @@ def test_a_value_that_does_not_fit_is_refused_on_one_line(value: str, tensor: Te
     with pytest.raises(InvalidRequest) as caught:
         parse(value, tensor)
     assert caught.value.message == message
+
+
+def test_lists_that_are_nested_without_end_are_no_values() -> None:
+    """Python's own parser gives up in another way than where it finds a mistake."""
+    with pytest.raises(InvalidRequest, match=r" is not JSON: write a number or a nested list$"):
+        parse("[" * 100_000, spec("FP32", -1))
 
 
 def test_inputs_are_checked_against_the_signature() -> None:
@@ -140,6 +151,18 @@ def test_a_npy_file_is_read_and_converted(tmp_path: Path) -> None:
     assert array.tolist() == [[1.5, 2.5]]
     np.save(tmp_path / "text.npy", np.array(["a", "ü"]))
     assert parse(f"@{tmp_path}/text.npy", spec("BYTES", -1)).tolist() == ["a", "ü"]
+
+
+def test_a_npy_file_that_holds_no_array_is_refused(tmp_path: Path) -> None:
+    """An empty one, or several arrays under a wrong name."""
+    path = tmp_path / "x.npy"
+    path.touch()
+    with pytest.raises(InvalidRequest, match=r"^input 'x': '.*x\.npy' cannot be used: No data left in file$"):
+        parse(f"@{path}", spec("FP32", -1))
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(2))
+    with pytest.raises(InvalidRequest, match=r"cannot be used: it holds several arrays, as \.npz files do$"):
+        parse(f"@{path}", spec("FP32", -1))
 
 
 def test_a_npy_file_of_objects_is_never_unpickled(tmp_path: Path) -> None:

@@ -118,6 +118,13 @@ def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
     assert status(endpoint, "/livez", host=f"localhost:{endpoint.port}") == 200
 
 
+def test_who_sends_no_host_header_is_answered(endpoint: HttpEndpoint) -> None:
+    """Load balancers that probe with HTTP/1.0; a browser always sends one."""
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
+        connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
+
+
 def test_the_operator_may_add_names() -> None:
     """A Prometheus that finds its targets by name sends that name."""
     page = Page(media_type="text/plain", write=lambda: b"")

@@ -69,6 +69,10 @@ def test_what_the_file_says_is_kept_and_the_name_filled_in() -> None:
         ),
         ("max_batch_size: -1", f"{CONFIG}: max_batch_size is -1, expected 0 or more"),
         (
+            "instance_group { count: 600 } instance_group { count: 300 gpus: [0, 1] }",
+            f"{CONFIG}: the sum of instance_group.count is 1,200, expected at most 1,024",
+        ),
+        (
             "instance_group { count: -2 }",
             f"{CONFIG}: instance_group.count is -2, expected 1 or more, or 0 to have it measured",
         ),

@@ -133,7 +133,8 @@ class _Unusable(Exception):
 
 def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None) -> NDArray[Any]:
     """The tensor of one input in the dims of the config, without regard to batching."""
-    type_name = DataType.Name(given.data_type)
+    known = given.data_type in DataType.values()
+    type_name = DataType.Name(given.data_type) if known else str(given.data_type)
     datatype = BY_CONFIG_NAME.get(type_name)
     if datatype is None or datatype.name != spec.datatype:
         got = type_name if datatype is None else datatype.name

@@ -81,9 +81,7 @@ class Lifecycle:
 
         Does not block; the event is set when it is done, well or badly. Until its turn comes a model is NEW.
         """
-        self._registry.announce(
-            {name: spec.versions for name, spec in wanted.items() if isinstance(spec, ModelSpec)}
-        )
+        self._registry.announce({name: spec.versions for name, spec in wanted.items() if isinstance(spec, ModelSpec)})
         done = threading.Event()
         self._tasks.put(partial(self._reconcile, wanted, done))
         return done

@@ -314,6 +314,10 @@ def test_a_broken_file_of_strings_is_refused(tmp_path: Path, data: bytes, text: 
             "warm-up sample 's': input 'x': expected data_type of FP32, got TYPE_INVALID",
         ),
         (
+            sample_text("zero_data: true", datatype="99"),
+            "warm-up sample 's': input 'x': expected data_type of FP32, got 99",
+        ),
+        (
             sample_text("zero_data: true", dims="[5]"),
             "warm-up sample 's': input 'x': expected [-1,4], got [1,5]",
         ),
