@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 __all__ = [
@@ -119,20 +119,30 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"
 
 
-def items_below(folder: Path) -> list[Item]:
+def items_below(folder: Path, *, leaves_out: Callable[[str], bool] | None = None) -> list[Item]:
     """All things in a folder and the folders in it, in the order of their names; hidden ones are left out.
 
     What vanishes meanwhile counts as absent. Stops after 5,000 things or 4 levels.
+
+    Args:
+        folder: Any path.
+        leaves_out: Of things in the folder itself: whether one of that name is left out, with all below it.
     """
     found: list[Item] = []
-    _collect(folder, (), frozenset(), found)
+    _collect(folder, (), frozenset(), found, leaves_out)
     return sorted(found, key=lambda item: item.parts)
 
 
-def _collect(folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]], found: list[Item]) -> None:
+def _collect(
+    folder: Path,
+    parts: tuple[str, ...],
+    above: frozenset[tuple[int, int]],
+    found: list[Item],
+    leaves_out: Callable[[str], bool] | None = None,
+) -> None:
     try:
         here = folder.stat()
-        names = names_in(folder)
+        names = [name for name in names_in(folder) if leaves_out is None or not leaves_out(name)]
     except OSError as error:
         found.append(Item(parts=parts, facts=f"unreadable {error.errno}"))
         return

@@ -53,11 +53,12 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
         OSError: The folder changed or became unreadable meanwhile.
     """
     name = folder.name
-    items = disk.items_below(folder)
+    # Versions that are not served may be thousands: of those only the numbers count.
+    shared = disk.items_below(folder, leaves_out=is_version)
     if given is not None:
         source = given.source
         config, declines = given.message, given.declines_batching
-        items.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
+        shared.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
     else:
         source = _CONFIG
         text = _read_config(folder)
@@ -83,7 +84,7 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     unused = unused_fields(config)
     if unused:
         warnings.append(f"{source} sets what has no effect here: {', '.join(unused)}")
-    shared = [item for item in items if not is_version(item.parts[0] if item.parts else "")]
+    fingerprints = {number: disk.fingerprint([*shared, *disk.items_below(folder / str(number))]) for number in selected}
     return ModelSpec(
         name=name,
         folder=folder,
@@ -92,11 +93,14 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
         config=config,
         declines_batching=declines,
         labels=_read_labels(folder, config),
-        fingerprint=disk.fingerprint(items),
-        version_fingerprints={
-            number: disk.fingerprint([*shared, *(item for item in items if item.parts[:1] == (str(number),))])
-            for number in selected
-        },
+        fingerprint=disk.fingerprint(
+            [
+                *shared,
+                disk.Item(parts=(), facts=f"versions {numbers}, with a model {filled}"),
+                *(disk.Item(parts=(str(number),), facts=facts) for number, facts in fingerprints.items()),
+            ]
+        ),
+        version_fingerprints=fingerprints,
         warnings=tuple(warnings),
         config_source=source,
     )

@@ -47,7 +47,8 @@ class ModelSpec:
             where there is none. Not to be changed: ``effective.complete`` makes a new one.
         declines_batching: It writes ``max_batch_size: 0``. The message alone cannot tell that from silence.
         labels: Output name -> labels read from its ``label_filename``.
-        fingerprint: Changes when anything of the model on disk changes.
+        fingerprint: Changes when anything of the model on disk changes that matters to what is served: config, labels,
+            the versions there are, and all in the folders of those that are selected.
         version_fingerprints: Version -> changes when that version or what all share (config, labels) changes.
         warnings: What an operator should know, one line each.
         config_source: What messages call the config.

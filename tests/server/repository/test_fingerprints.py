@@ -31,14 +31,14 @@ def test_each_change_changes_the_fingerprint(tmp_path: Path) -> None:
     look()
     (tmp_path / "a/config.pbtxt").write_text("max_batch_size: 4")
     look()
-    put_model(tmp_path, "a", "2")
-    look()
-    (tmp_path / "a/2/weights.bin").write_bytes(b"x")
-    look()
     replacement = tmp_path / "a/1/replacement"
     replacement.write_bytes(file.read_bytes())
     os.utime(replacement, ns=(1, 1))
     replacement.rename(file)
+    look()
+    put_model(tmp_path, "a", "2")
+    look()
+    (tmp_path / "a/2/weights.bin").write_bytes(b"x")
     look()
     assert len(set(seen)) == len(seen)
 
@@ -54,6 +54,22 @@ def test_a_version_fingerprint_ignores_other_versions(tmp_path: Path) -> None:
     third = spec_of(tmp_path, "a").version_fingerprints
     assert third[1] != second[1]
     assert third[2] != second[2]
+
+
+def test_a_version_among_thousands_is_followed(tmp_path: Path) -> None:
+    """One that is new, and one that is written anew; those that nobody serves are not looked into."""
+    for version in range(1, 5_200):
+        (tmp_path / "a" / str(version)).mkdir(parents=True)
+    file = put_model(tmp_path, "a", "5199")
+    first = spec_of(tmp_path, "a")
+    os.utime(file, ns=(1, 1))
+    second = spec_of(tmp_path, "a")
+    assert second.version_fingerprints[5199] != first.version_fingerprints[5199]
+    assert second.fingerprint != first.fingerprint
+    put_model(tmp_path, "a", "999999")
+    third = spec_of(tmp_path, "a")
+    assert third.versions == (999999,)
+    assert third.fingerprint != second.fingerprint
 
 
 def test_files_that_are_being_uploaded_do_not_count(tmp_path: Path) -> None:
