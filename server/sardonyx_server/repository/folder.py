@@ -74,8 +74,7 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
         raise LoadFailed(f"model {quoted(name)}: {_no_model_file(folder / str(numbers[-1]), filename)}")
     warnings += [
         f"version {number} is ignored: its folder has no {quoted(filename)}"
-        for number in numbers
-        if number not in filled and number not in selected
+        for number in sorted(set(numbers).difference(filled, selected))
     ]
     files = {number: _model_file(folder / str(number) / filename) for number in selected}
     problems = [version_problem(name, number, file) for number, file in files.items()]

@@ -150,22 +150,15 @@ class Registry:
         """
         with self._lock:
             new = {
-                name: Entry(
-                    name=name,
-                    versions=MappingProxyType(
-                        {
-                            number: VersionStatus(number=number, state=State.NEW, reason=_NOT_YET)
-                            for number in sorted(numbers)
-                        }
-                    ),
-                )
+                name: Entry(name=name, versions=MappingProxyType({number: _new(number) for number in sorted(numbers)}))
                 for name, numbers in versions.items()
                 if name not in self._entries
             }
-            self._replace({**self._entries, **new})
+            # Routes stay: nothing of it is ready.
+            self._entries = MappingProxyType({**self._entries, **new})
             for name in new:
                 for listener in self._listeners:
-                    listener(name, False)  # noqa: FBT003  # listener(name, ready)
+                    listener(name)
 
     def set_version(self, name: str, status: VersionStatus) -> None:
         """Put a version into a state. Requests see it from the next look-up on."""
@@ -263,6 +256,10 @@ class Registry:
         shown = ", ".join(f"'{name}'" for name in names[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
         return f"this server has {shown or 'no models'}{more}"
+
+
+def _new(number: int) -> VersionStatus:
+    return VersionStatus(number=number, state=State.NEW, reason=_NOT_YET)
 
 
 def _unavailable(what: str, status: VersionStatus | None, problem: str) -> ModelUnavailable:
