@@ -11,6 +11,7 @@ Reasons and error messages go out to callers, so they name files relative to the
     given.py         a model that comes with a load
 
     files.py         a private copy of one version to load from
+    pages.py         memory for a large one
     still.py         opens files that must not change meanwhile
     graph.py         what its graph declares
     onnx_format.py   the parts of the file that say so

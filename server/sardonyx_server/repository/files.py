@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import mmap
 import os
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from sardonyx_server.repository.config import inside, shown_path
 from sardonyx_server.repository.disk import os_problem
 from sardonyx_server.repository.folder import version_problem
 from sardonyx_server.repository.graph import Graph, GraphsByContent
+from sardonyx_server.repository.pages import let_go, read_whole
 from sardonyx_server.repository.still import READ, held_still, open_without_links
 from sardonyx_server.text import quoted
 
@@ -37,13 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelFiles", "take_private_copy"]
 
-_KIB: Final = 2**10
 _MIB: Final = 2**20
 # The most that one read gives on Linux, and within a page protobuf's limit on one message.
 _MODEL_LIMIT_BYTES: Final = 2**31 - 4096
-# A read of a large file as a whole keeps its core for up to 0.7 ms at a time, whoever waits for it (Linux 6.18 without
-# full preemption, 2026-11-26): at the lowest priority, too.
-_PIECE_BYTES: Final = 256 * _KIB
 # onnxruntime reads memory addresses out of tensors whose data lie "there"; only it may write such a location.
 _MEMORY_MARK: Final = "_ORT_MEM_ADDR_"
 
@@ -94,7 +89,7 @@ class ModelFiles:
         """
         data, self.model_bytes, self.path = self.model_bytes, None, None
         if data is not None:
-            _let_go(data)
+            let_go(data)
         private, self._private = self._private, None
         if private is not None:
             shutil.rmtree(private, ignore_errors=True)
@@ -149,7 +144,7 @@ def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsB
                     f"{subject}: {quoted(file.name)} has {size:,} bytes, expected at most {_MODEL_LIMIT_BYTES:,}; "
                     "save the weights as external data"
                 )
-            data = _read(opened, size)
+            data = read_whole(opened, size)
             digest = hashlib.sha256(data).digest()
             graph = graphs.read(data, digest, subject)
             files = ModelFiles(model_bytes=data, path=None, graph=graph, model_digest=digest)
@@ -159,39 +154,6 @@ def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsB
             undo.callback(files.close)
         undo.pop_all()
         return files
-
-
-def _read(opened: FileIO, size: int) -> bytes | memoryview:
-    """Up to so many bytes; what grows meanwhile is noticed behind.
-
-    A large file lies in pages of its own: see :func:`_let_go`.
-    """
-    if size <= _PIECE_BYTES:
-        return opened.read(size)
-    # Private ones: what others might share is only freed as a whole, when it is closed.
-    private = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
-    pages = mmap.mmap(-1, size, **private)
-    done = 0
-    with memoryview(pages) as view:
-        while done < size and (count := opened.readinto(view[done : done + _PIECE_BYTES])):
-            done += count
-        return view[:done].toreadonly()
-
-
-def _let_go(data: bytes | memoryview) -> None:
-    """Free what :func:`_read` gave, in pieces.
-
-    To free ``bytes`` of 102 MB held the interpreter's lock for 3 ms. To give so many pages back at once holds the lock
-    of the process's memory as long, and whoever wants memory waits for that with the interpreter's lock in his hand.
-    Nobody is served meanwhile (2026-11-26).
-    """
-    if not isinstance(data, memoryview):
-        return
-    pages = data.obj
-    data.release()
-    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        for start in range(0, len(pages), _PIECE_BYTES):
-            pages.madvise(mmap.MADV_DONTNEED, start, min(_PIECE_BYTES, len(pages) - start))
 
 
 def _checked_location(location: str, file: Path, subject: str) -> str:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["tune_process"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["freeing_quickly", "tune_process"]
 
 _SWITCH_INTERVAL_S: Final = 50e-6
 # mallopt(3), of glibc.
 _M_TRIM_THRESHOLD: Final = -1
+_M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 64 * 1024 * 1024
+# glibc's own choice, and more than the two regions of 64 MiB that it compares it with.
+_TOP_PAD_BYTES: Final = 128 * 1024
+_WHOLE_REGIONS_BYTES: Final = 256 * 1024 * 1024
 # The most that every glibc takes.
 _MAPPED_BYTES: Final = 32 * 1024 * 1024
 
@@ -38,10 +46,36 @@ def _keep_freed_memory() -> None:
     A tensor of a picture takes pages that the kernel must first fill with zeros, one by one: for a request of 602 kB
     that took as long as all else, 130 us of 430 (2026-11-26). Where the C library is not glibc nothing happens.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
+    mallopt = _mallopt()
     # Either one alone would switch off glibc's own choice, and leave the other small.
-    if mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES):
+    if mallopt is not None and mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES):
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+@contextmanager
+def freeing_quickly() -> Iterator[None]:
+    """Have nothing given back to the system that is freed meanwhile, on any thread.
+
+    For what frees a great deal and keeps the interpreter's lock: to give back a region of 64 MiB, which glibc does
+    once all of it is free, takes 1.5 to 3 ms (2026-11-26). It is given back when more is freed there later, which is at
+    the next load at the latest. Where the C library is not glibc nothing happens.
+    """
+    mallopt = _mallopt()
+    if mallopt is None:
+        yield
+        return
+    mallopt(_M_TOP_PAD, _WHOLE_REGIONS_BYTES)
+    try:
+        yield
+    finally:
+        # Where two do this at once, the first to end says so for both: then the other takes as long as it would have.
+        mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)
+
+
+def _mallopt() -> Callable[[int, int], Any] | None:
+    """mallopt(3); None where the C library has none."""
+    try:
+        mallopt: Callable[[int, int], Any] = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return None
+    return mallopt

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sardonyx_server.errors import ExecutionFailed
+from sardonyx_server.runtime.process import freeing_quickly
 from sardonyx_server.runtime.wording import run_failure
 from sardonyx_server.text import quoted
 
@@ -106,7 +107,9 @@ class OrtSession:
 
     def close(self) -> None:
         """Free the model and its arena. Requires: no run is in progress."""
-        self._call = _closed
+        # The session ends with its last reference, under the interpreter's lock.
+        with freeing_quickly():
+            self._call = _closed
 
 
 class _ClosedError(RuntimeError):
