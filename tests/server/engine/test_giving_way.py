@@ -65,13 +65,26 @@ def test_the_timer_ends_with_an_error_too() -> None:
 
     def run() -> None:
         lower_priority()
-        try:
-            with giving_way():
-                raise LookupError
-        except LookupError:
-            told.append(_timers())
+        with pytest.raises(ValueError, match="invalid literal"), giving_way():
+            int("no number")
+        told.append(_timers())
 
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
     assert told == [[]]
+
+
+def test_a_signal_that_the_process_uses_is_left_alone() -> None:
+    """Its handler is not replaced, and hears nothing."""
+    number = signal.SIGRTMAX - 1
+    heard: list[int] = []
+    before = signal.signal(number, lambda number, _frame: heard.append(number))
+    try:
+        told: list[list[str]] = []
+        _in_a_thread(told, lowered=True)
+        signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+    assert told == [[], [], []]
+    assert heard == [number]

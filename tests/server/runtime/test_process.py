@@ -1,0 +1,48 @@
+"""What is freed quickly is not given back at once, and not kept either."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import resource
+import threading
+from pathlib import Path
+
+import pytest
+
+from sardonyx_server.runtime.process import freeing_quickly
+
+_MIB = 2**20
+# glibc's regions for threads other than the first; what is smaller than 128 KiB lies in one at any setting.
+_REGION_BYTES = 64 * _MIB
+_BLOCK_BYTES = 100 * 1024
+_BLOCKS = 3 * _REGION_BYTES // _BLOCK_BYTES
+
+
+def _address_space_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such regions")
+def test_regions_that_are_freed_quickly_are_given_back_with_what_is_freed_next() -> None:
+    """By the address space: no page of a block is touched but its first."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    sizes: list[int] = []
+
+    def run() -> None:
+        blocks = [ctypes.c_void_p(library.malloc(ctypes.c_size_t(_BLOCK_BYTES))) for _ in range(_BLOCKS)]
+        sizes.append(_address_space_bytes())
+        with freeing_quickly():
+            for block in blocks:
+                library.free(block)
+        sizes.append(_address_space_bytes())
+        library.free(ctypes.c_void_p(library.malloc(ctypes.c_size_t(_BLOCK_BYTES))))
+        sizes.append(_address_space_bytes())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    full, kept, given_back = sizes
+    assert kept > full - _REGION_BYTES
+    assert given_back <= full - _REGION_BYTES
