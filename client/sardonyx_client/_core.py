@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     import grpc
@@ -104,9 +105,10 @@ class Core:
         """The arguments of ``infer`` -> message, large inputs in shared memory where there is ``room``.
 
         Raises:
-            InvalidArgument: A value cannot be sent, or an input is given twice.
+            InvalidArgument: A value cannot be sent, an input is given twice, or an argument has another type.
         """
         began_s = time.perf_counter()
+        _check(outputs, request_id)
         message = self._codec.encode(
             model,
             _both(inputs, named_inputs).items(),
@@ -126,7 +128,12 @@ class Core:
         outputs: Sequence[str] | None,
         parameters: Mapping[str, ParameterValue] | None,
     ) -> Request:
-        """What the arguments of ``infer`` ask beside inputs and id."""
+        """What the arguments of ``infer`` ask beside inputs and id.
+
+        Raises:
+            InvalidArgument: ``outputs`` is one text.
+        """
+        _check(outputs, "")
         return Request(
             model=model,
             version=str(version),
@@ -149,8 +156,9 @@ class Core:
         """The arguments of ``infer`` -> a call that may join others; None where it must go alone.
 
         Raises:
-            InvalidArgument: A value is no array, or an input is given twice.
+            InvalidArgument: A value is no array, an input is given twice, or an argument has another type.
         """
+        _check(outputs, request_id)
         return forms.joinable(
             model,
             _both(inputs, named_inputs),
@@ -249,13 +257,30 @@ def _both(inputs: Mapping[str, ArrayLike] | None, named_inputs: Mapping[str, Arr
     """Inputs of the mapping and those given by name.
 
     Raises:
-        InvalidArgument: One is in both.
+        InvalidArgument: One is in both, or there is an array without a name.
     """
-    if not inputs:
+    if inputs is None:
         return named_inputs
+    if not isinstance(inputs, Mapping):
+        raise InvalidArgument(
+            f"inputs: expected a mapping from names to arrays, got {type(inputs).__name__}; "
+            "inputs can also be given by name: infer(model, NAME=array)"
+        )
     if not named_inputs:
         return inputs
     repeated = inputs.keys() & named_inputs.keys()
     if repeated:
         raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")
     return {**inputs, **named_inputs}
+
+
+def _check(outputs: Sequence[str] | None, request_id: str) -> None:
+    """What would be sent as something else than was meant, or fail further in.
+
+    Raises:
+        InvalidArgument: A text stands where a list of names is wanted, or a request's id is none.
+    """
+    if isinstance(outputs, str):
+        raise InvalidArgument(f"outputs: expected a list of names, got the text {outputs!r}: write [{outputs!r}]")
+    if not isinstance(request_id, str):
+        raise InvalidArgument(f"request_id: expected str, got {type(request_id).__name__}")

@@ -18,6 +18,7 @@ from sardonyx_client import (
     BadResponse,
     Client,
     ClientError,
+    Coalesce,
     DeadlineExceeded,
     InvalidArgument,
     NotFound,
@@ -85,6 +86,26 @@ class TestInfer:
         with Client(NOWHERE) as client, pytest.raises(InvalidArgument) as caught:
             client.infer("m", {"x": 1}, x=2)
         assert caught.value.message == "input 'x' is given twice: in the mapping and by name"
+
+    def test_arguments_of_another_kind_are_refused_by_name(self) -> None:
+        """Before anything is sent: a text as outputs would be its letters, an array has no name."""
+        wrong: Any = [
+            ({"outputs": "label"}, "outputs: expected a list of names, got the text 'label': write ['label']"),
+            ({"request_id": 5}, "request_id: expected str, got int"),
+            (
+                {"inputs": np.ones((1, 4))},
+                "inputs: expected a mapping from names to arrays, got ndarray; "
+                "inputs can also be given by name: infer(model, NAME=array)",
+            ),
+        ]
+        for coalesce in (None, Coalesce()):
+            with Client(NOWHERE, coalesce=coalesce) as client:
+                for arguments, text in wrong:
+                    inputs = arguments.pop("inputs", {"X": [[1.0]]})
+                    with pytest.raises(InvalidArgument) as error:
+                        client.infer("m", inputs, **arguments)
+                    assert error.value.message == text
+                    arguments["inputs"] = inputs
 
     def test_errors_of_the_server_keep_their_text(self) -> None:
         """And become the class of their status."""

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from sardonyx_client import AsyncClient, Client, ResourceExhausted, Retry, Unavailable
+from sardonyx_client import AsyncClient, Client, ClientClosed, ResourceExhausted, Retry, Unavailable
 from sardonyx_wire.messages import METHODS, ModelInferRequest
 from tests.client.servers import NOWHERE, TinyServer, echo, refuse
 
@@ -212,6 +212,23 @@ def test_more_threads_than_connections_share_a_client(transport: Any) -> None:
         for thread in threads:
             thread.join()
     assert answers == {number: number for number in range(80)}
+
+
+@pytest.mark.parametrize("transport", ["auto", "grpcio"])
+def test_a_client_of_another_event_loop_says_so(transport: Any) -> None:
+    """Each asyncio.run has a loop of its own, and connections belong to the one in which they were made."""
+    with TinyServer(ModelInfer=echo) as server:
+        client = AsyncClient(server.address, transport=transport)
+
+        async def ask() -> Any:
+            return await client.infer("m", x=[5])
+
+        with asyncio.Runner() as first, asyncio.Runner() as second:
+            assert first.run(ask())["x"].tolist() == [5]
+            with pytest.raises(ClientClosed, match=r"^the client belongs to the event loop in which it was first used"):
+                second.run(ask())
+            assert first.run(ask())["x"].tolist() == [5]
+            first.run(client.close())
 
 
 def test_a_client_that_nobody_closed_goes_quietly() -> None:

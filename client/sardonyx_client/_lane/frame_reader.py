@@ -138,12 +138,15 @@ class FrameReader:
         return start, HEAD_BYTES
 
     def _check(self, kind: int, length: int) -> None:
+        if not self._started:
+            # First of all: text read as a frame's head has a length that means nothing.
+            if kind != SETTINGS:
+                raise ConnectionBroken(
+                    ErrorCode.PROTOCOL_ERROR, "the server does not speak HTTP/2 without TLS: is this its gRPC port?"
+                )
+            self._started = True
         if length > MAX_FRAME_BYTES:
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"the server sent a frame of {length} bytes")
-        if not self._started:
-            if kind != SETTINGS:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server does not speak HTTP/2")
-            self._started = True
         if (kind == CONTINUATION) != (self._block is not None):
             raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
+from sardonyx_client._errors import ClientClosed
 from sardonyx_client._operations import PATHS
 from sardonyx_client._sending.hedging import Delays
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSender"]
 
 T = TypeVar("T", bound="Message")
+_OTHER_LOOP: Final = (
+    "the client belongs to the event loop in which it was first used, and this is another one (each asyncio.run has "
+    "its own): make a client in this one"
+)
 
 
 class AsyncSender:
@@ -37,6 +42,7 @@ class AsyncSender:
         # Made when it is first used: a channel takes the event loop it finds.
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lane: TaskLane | None = None
         if connection.lane is not None:
             from sardonyx_client._lane.tasks import TaskLane
@@ -81,6 +87,19 @@ class AsyncSender:
             for attempt in attempts:
                 attempt.cancel()
 
+    def _check_usable(self) -> None:
+        """Raise where no call can be made from this event loop.
+
+        Raises:
+            ClientClosed: See ``Core.check_open``; or the client belongs to another loop.
+        """
+        self._core.check_open()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise ClientClosed(_OTHER_LOOP)
+            self._loop = loop
+
     def _connected(self) -> grpc.aio.Channel:
         if self._channel is None:
             connection = self._connection
@@ -96,7 +115,7 @@ class AsyncSender:
     async def send(self, rpc: str, message: bytes, limit: Timeout, *, connect: bool = False) -> bytes:
         """See ``Sender.send``."""
         core = self._core
-        core.check_open()
+        self._check_usable()
         timeout_s = core.timeout_s(limit)
         began_s = time.perf_counter()
         call = self._call(rpc, message, timeout_s, connect=connect)
@@ -105,14 +124,14 @@ class AsyncSender:
     async def _infer_once(self, model: str, message: bytes, limit: Timeout) -> Message:
         """One inference call to its end."""
         core = self._core
-        core.check_open()
+        self._check_usable()
         timeout_s = core.timeout_s(limit)
         began_s = time.perf_counter()
         return await self._ended(self._infer(message, timeout_s), "ModelInfer", model, message, began_s, timeout_s)
 
     def start(self, message: bytes, timeout_s: float | None) -> asyncio.Future[Message]:
         """See ``Sender.start``."""
-        self._core.check_open()
+        self._check_usable()
         call = asyncio.ensure_future(self._infer(message, timeout_s))
         # What nobody waits for any more fails in silence.
         call.add_done_callback(lambda done: done.cancelled() or done.exception())

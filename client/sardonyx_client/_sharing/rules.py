@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._errors import InvalidArgument, NotFound, PermissionDenied, Unavailable, Unimplemented
@@ -16,7 +17,7 @@ from sardonyx_client._regions.room import Room, aligned
 from sardonyx_client._sharing.agreement import Agreement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable
 
     from numpy.typing import ArrayLike
 
@@ -67,8 +68,9 @@ class Sharing:
                     large = True
                     break
             else:
-                large = (
-                    any(getattr(value, "nbytes", 0) >= least_bytes for value in inputs.values()) if inputs else False
+                # What is no mapping is refused where it is encoded.
+                large = isinstance(inputs, Mapping) and any(
+                    getattr(value, "nbytes", 0) >= least_bytes for value in inputs.values()
                 )
         return large and not self._agreement.is_off
 

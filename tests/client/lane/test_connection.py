@@ -404,6 +404,13 @@ class TestFailures:
         with pytest.raises(ConnectionBroken, match=r"the server|a header"):
             feed(fresh, received)
 
+    def test_a_port_of_another_protocol_is_named_as_such(self) -> None:
+        """The metrics' port, for one: text read as a frame has a length that says nothing."""
+        fresh = type(connected())(connected()._fields, None)
+        with pytest.raises(ConnectionBroken) as raised:
+            feed(fresh, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert str(raised.value) == "the server does not speak HTTP/2 without TLS: is this its gRPC port?"
+
 
 def _try(received: bytes, at_once: int) -> None:
     connection = connected()
