@@ -120,7 +120,8 @@ def infer(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME=VALUE", help="JSON, plain text for strings, @file.npy, @file.json or @zeros for each input."
+            metavar="NAME=VALUE",
+            help="JSON, plain text for strings, @file.npy, @file.json, @zeros or @zeros[1,3] for each input.",
         ),
     ] = None,
     url: Annotated[

@@ -6,8 +6,10 @@ Tracebacks are for bugs and shown on request only. Imports nothing heavy until a
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sardonyx_server.cli.exits import Exit, ExitWith
 from sardonyx_server.errors import CannotListen, LoadFailed, ServerError
@@ -75,13 +77,27 @@ def _dispatch(arguments: Sequence[str]) -> int:
         text = getattr(error, "format_message", None)
         if text is None or getattr(error, "exit_code", None) is None:
             raise
-        context = getattr(error, "ctx", None)
-        path = getattr(context, "command_path", "sardonyx")
-        message = " ".join(text().split())
-        return _fail(
-            Exit.USAGE, f"{message[:1].lower()}{message[1:].rstrip('.')} ('{path} --help' lists what there is)"
-        )
+        return _fail(Exit.USAGE, _usage(error, " ".join(text().split()), arguments))
     return int(result) if isinstance(result, int) else int(Exit.OK)
+
+
+def _usage(error: Exception, message: str, arguments: Sequence[str]) -> str:
+    """One line about a command line that is none: what is wrong, and where to look or what to write instead."""
+    first = arguments[0]
+    path = getattr(getattr(error, "ctx", None), "command_path", "sardonyx")
+    message = f"{message[:1].lower()}{message[1:].rstrip('.')}"
+    option = getattr(error, "option_name", None)
+    if isinstance(option, str) and message.startswith("no such option"):
+        from sardonyx_server.cli.triton_flags import advice
+
+        if first.startswith("-"):
+            return f"no such option: {option}; options come after a command, such as 'sardonyx serve {option} ...'"
+        instead = advice(option) if first == "serve" else ""
+        if instead:
+            return f"no such option: {option}, which is Triton's; {instead}"
+    elif message.startswith("no such command") and Path(first).exists():
+        return f"no such command {first!r}; to serve it, write: sardonyx serve {shlex.quote(first)}"
+    return f"{message} ('{path} --help' lists what there is)"
 
 
 def _unexpected(error: Exception) -> int:

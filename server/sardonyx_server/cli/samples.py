@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sardonyx_server.cli.views import ModelView
@@ -20,6 +20,7 @@ __all__ = ["DEFAULT_ADDRESS", "address_for_clients", "sample_argument", "try_nex
 DEFAULT_ADDRESS = "127.0.0.1:8001"
 # More than fits on a line is of no use as an example; zeros then.
 _SHOWN_ELEMENTS = 16
+_FRACTIONS = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
 def try_next(models: Sequence[ModelView], *, program: Sequence[str], address: str) -> str | None:
@@ -35,17 +36,25 @@ def try_next(models: Sequence[ModelView], *, program: Sequence[str], address: st
         return None
     view = min(ready, key=_effort)
     words = [*program, "infer", view.name]
-    words += [sample_argument(spec) for spec in view.inputs if not spec.optional]
+    shapes = _shapes(view)
+    words += [sample_argument(spec, shapes.get(spec.name)) for spec in view.inputs if not spec.optional]
     if address != DEFAULT_ADDRESS:
         words += ["--url", address]
     return shlex.join(words)
 
 
-def sample_argument(spec: TensorSpec) -> str:
-    """``name=value`` with small whole numbers, or ``name=@zeros`` for what would not fit on a line."""
-    shape = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
+def sample_argument(spec: TensorSpec, shape: tuple[int, ...] | None = None) -> str:
+    """``name=value`` with small whole numbers, or ``name=@zeros`` for what would not fit on a line.
+
+    Args:
+        spec: An input.
+        shape: One that is known to work; None: the declared one, with 1 for each dynamic axis.
+    """
+    known = "" if shape is None else f"[{','.join(map(str, shape))}]"
+    if shape is None:
+        shape = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
     if _elements(shape) > _SHOWN_ELEMENTS:
-        return f"{spec.name}=@zeros"
+        return f"{spec.name}=@zeros{known}"
     counter = iter(range(1, _SHOWN_ELEMENTS + 1))
     value = _nested(shape, lambda: _sample(spec.datatype, next(counter)))
     return f"{spec.name}={json.dumps(value, separators=(',', ':'))}"
@@ -56,6 +65,18 @@ def address_for_clients(host: str, port: int) -> str:
     bare = host.strip("[]")
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bare, bare)  # noqa: S104  # compared, not listened on
     return host_and_port(reachable, port)
+
+
+def _shapes(view: ModelView) -> Mapping[str, tuple[int, ...]]:
+    """Shapes to send where the graph leaves them open and 1 may be too little: for images and samples of sound.
+
+    Tokens are fine one at a time, and a mask of zeros is not.
+    """
+    needed = [spec for spec in view.inputs if not spec.optional]
+    opened = [spec for spec in needed if spec.shape is None or any(axis < 0 for axis in spec.shape[1:])]
+    tried = view.tried_shapes
+    ranks_agree = all(spec.shape is None or len(tried.get(spec.name, ())) == len(spec.shape) for spec in needed)
+    return tried if ranks_agree and any(spec.datatype in _FRACTIONS for spec in opened) else {}
 
 
 def _effort(view: ModelView) -> tuple[bool, bool, int, int, str]:
@@ -74,7 +95,7 @@ def _sample(datatype: str, position: int) -> Any:
         return "abc"
     if datatype == "BOOL":
         return True
-    return float(position) if datatype in ("FP16", "FP32", "FP64", "BF16") else position
+    return float(position) if datatype in _FRACTIONS else position
 
 
 def _nested(shape: tuple[int, ...], leaf: Any) -> Any:

@@ -5,6 +5,7 @@
     X=@rows.npy             an array of NumPy; never pickled objects
     X=@rows.json            JSON from a file
     X=@zeros                zeros (empty strings) in the declared shape, 1 for each dynamic axis
+    X=@zeros[1,3,224,224]   zeros in this shape
 
 Knows the protocol's datatypes and no transport. Every message names the input, what was expected and what came.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from sardonyx_wire.tensors import TensorSpec
 __all__ = ["from_bfloat16", "parse_inputs", "split_argument", "to_bfloat16", "to_json"]
 
 Array = npt.NDArray[Any]
+_ZEROS = re.compile(r"@zeros(?:\[(?P<shape>\d{1,9}(?:,\d{1,9})*|)\])?")
+# More than any message takes, and less than memory has.
+_MOST_ZEROS = 1 << 28
 _LARGEST = {"FP16": "65504", "BF16": "3.3895314e+38", "FP32": "3.4028235e+38", "FP64": "1.7976931348623157e+308"}
 
 
@@ -95,8 +100,8 @@ def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
 
 
 def _read(value: str, spec: TensorSpec) -> Array:
-    if value == "@zeros":
-        return _zeros(spec)
+    if zeros := _ZEROS.fullmatch(value):
+        return _zeros(spec, zeros["shape"])
     if value.startswith("@"):
         return _from_file(expanded(Path(value[1:])), spec)
     if spec.datatype == "BYTES":
@@ -251,8 +256,11 @@ def _with_rank(array: Array, spec: TensorSpec) -> Array:
     return array  # the server's message is the better one
 
 
-def _zeros(spec: TensorSpec) -> Array:
-    shape = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
+def _zeros(spec: TensorSpec, given: str | None) -> Array:
+    declared = tuple(1 if axis < 0 else axis for axis in spec.shape or ())
+    shape = declared if given is None else tuple(int(axis) for axis in given.split(",") if axis)
+    if math.prod(shape) > _MOST_ZEROS:
+        raise InvalidRequest(f"input {spec.name!r}: expected at most {_MOST_ZEROS:,} zeros, got {math.prod(shape):,}")
     if spec.datatype == "BYTES":
         return np.full(shape, "", dtype=object)
     return np.zeros(shape, dtype=DATATYPES[spec.datatype].dtype)

@@ -45,6 +45,8 @@ class ModelView:
     ``version`` is 0 where no version could even be told (a folder that is no model). ``reason`` says why it is not
     ready.
     ``max_batch_size`` is the one in force, 0 for a model that takes no batches; ``curve`` is ascending in rows.
+    ``tried_shapes`` are those of a run of one row that was seen to work, by input; they are for the process that made
+    the view, and not in its JSON.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ModelView:
     batching_reason: str = ""
     best_rows: int = 0
     curve: tuple[CostPoint, ...] = ()
+    tried_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     load_s: float = 0.0
     config_text: str = ""
     warnings: tuple[str, ...] = ()
@@ -96,6 +99,7 @@ def view_of_model(model: Model, *, config_text: str = "") -> ModelView:
         batching_reason=found.verdict.reason,
         best_rows=found.verdict.best_rows,
         curve=tuple(CostPoint(rows=point.rows, ms=point.seconds * 1e3) for point in found.verdict.curve),
+        tried_shapes=dict(found.verdict.input_shapes),
         load_s=found.load_s,
         config_text=config_text,
         warnings=tuple(found.warnings),

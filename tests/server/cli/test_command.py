@@ -72,6 +72,22 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
     ("arguments", "line"),
     [
         (("bogus",), "sardonyx: no such command 'bogus' ('sardonyx --help' lists what there is)"),
+        (
+            (str(ROOT / "models"),),
+            f"sardonyx: no such command '{ROOT}/models'; to serve it, write: sardonyx serve {ROOT}/models",
+        ),
+        (
+            ("--grpc-port", "1"),
+            "sardonyx: no such option: --grpc-port; options come after a command, such as 'sardonyx serve --grpc-port ",
+        ),
+        (
+            ("serve", "models", "--log-verbose=1"),
+            "sardonyx: no such option: --log-verbose, which is Triton's; use --log-level debug\n",
+        ),
+        (
+            ("serve", "models", "--pinned-memory-pool-byte-size", "0"),
+            "sardonyx: no such option: --pinned-memory-pool-byte-size, which is Triton's; leave it out: nothing here ",
+        ),
         (("infer",), "sardonyx: missing argument "),
         (("serve", "--grpc-prot", "1"), "sardonyx: no such option: --grpc-prot"),
         (

@@ -50,6 +50,26 @@ def test_a_sample_has_the_declared_shape_and_datatype() -> None:
     assert sample_argument(TensorSpec(name="x", datatype="FP32", shape=(-1, 3, 224, 224))) == "x=@zeros"
 
 
+def test_an_image_of_any_size_is_sent_in_one_that_was_seen_to_work() -> None:
+    """A picture of one point is too small for a convolution: the command would fail."""
+    image = TensorSpec(name="x", datatype="FP32", shape=(-1, 3, -1, -1))
+    model = ModelView(name="m", version=1, state="READY", inputs=(image,), tried_shapes={"x": (1, 3, 224, 224)})
+    command = try_next([model], program=["sardonyx"], address="127.0.0.1:8001")
+    assert command == "sardonyx infer m 'x=@zeros[1,3,224,224]'"
+    short = ModelView(name="m", version=1, state="READY", inputs=(image,), tried_shapes={"x": (1, 3, 2, 1)})
+    command = try_next([short], program=["sardonyx"], address="127.0.0.1:8001")
+    assert command == "sardonyx infer m 'x=[[[[1.0],[2.0]],[[3.0],[4.0]],[[5.0],[6.0]]]]'"
+
+
+def test_tokens_of_any_number_are_sent_one_at_a_time() -> None:
+    """That works, and a mask of zeros does not."""
+    tokens = tuple(TensorSpec(name=name, datatype="INT64", shape=(-1, -1)) for name in ("ids", "mask"))
+    tried = {"ids": (1, 64), "mask": (1, 64)}
+    model = ModelView(name="m", version=1, state="READY", inputs=tokens, tried_shapes=tried)
+    command = try_next([model], program=["sardonyx"], address="127.0.0.1:8001")
+    assert command == "sardonyx infer m 'ids=[[1]]' 'mask=[[1]]'"
+
+
 def test_optional_inputs_are_left_out() -> None:
     """They need not be sent."""
     inputs = (

@@ -40,6 +40,8 @@ def parse(value: str, tensor: TensorSpec) -> np.ndarray:
         ("[1.5]", spec("BF16", 1), np.array([0x3FC0], np.uint16)),
         ("[1, 2]", spec("FP16", 2), np.array([1, 2], np.float16)),
         ("@zeros", spec("FP32", -1, 3), np.zeros((1, 3), np.float32)),
+        ("@zeros[2,3,4]", spec("FP32", -1, 3, -1), np.zeros((2, 3, 4), np.float32)),
+        ("@zeros[]", spec("INT64"), np.zeros((), np.int64)),
     ],
 )
 def test_numbers_become_the_datatype_the_model_asks_for(value: str, tensor: TensorSpec, expected: np.ndarray) -> None:
