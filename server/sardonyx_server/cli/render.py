@@ -194,7 +194,9 @@ def _curve_table(curve: Sequence[CostPoint], best_rows: int) -> Table:
 
 
 def _provider_line(view: ModelView) -> str:
-    nodes = ", ".join(f"{count} nodes on {name}" for name, count in view.provider_nodes.items())
+    nodes = ", ".join(
+        f"{count} {'node' if count == 1 else 'nodes'} on {name}" for name, count in view.provider_nodes.items()
+    )
     return f"{view.provider}: {view.provider_reason}" + (f" ({nodes})" if nodes else "")
 
 

@@ -18,7 +18,7 @@ import ipaddress
 import re
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -141,10 +141,10 @@ def _application(
     names: Sequence[str], live: Callable[[], bool], ready: Callable[[], bool], metrics: Page | None
 ) -> Starlette:
     from starlette.applications import Starlette
-    from starlette.responses import PlainTextResponse, Response
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
-    def guarded(respond: Callable[[], Response]) -> Callable[[Request], object]:
+    def guarded(respond: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             # None at all, which HTTP/1.0 allows and no browser does: how HAProxy probes.
             if (header := request.headers.get("host")) is None or host_is_allowed(header, names):
@@ -173,9 +173,18 @@ def _application(
     if metrics is not None:
         # A header of its own: Response would add a second charset to a media type of text.
         routes[METRICS_PATH] = lambda: Response(metrics.write(), headers={"Content-Type": metrics.media_type})
-    index = f"here are {', '.join(sorted(routes))}; models are served over gRPC, on another port\n"
-    routes["/"] = lambda: PlainTextResponse(index)
-    return Starlette(routes=[Route(path, guarded(respond), methods=["GET"]) for path, respond in routes.items()])
+    index = f"here are {', '.join(sorted(routes))}; models are served over gRPC, on another port"
+    routes["/"] = lambda: PlainTextResponse(f"{index}\n")
+    # In the form of the protocol over HTTP, so that its clients show the text.
+    unknown = guarded(lambda: JSONResponse({"error": index}, status_code=404))
+
+    async def not_found(request: Request, _error: Exception) -> Response:
+        return await unknown(request)
+
+    return Starlette(
+        routes=[Route(path, guarded(respond), methods=["GET"]) for path, respond in routes.items()],
+        exception_handlers={404: not_found},
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -61,6 +61,7 @@ _USED: Final[Mapping[str, Any]] = {
 
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
 _POSITION: Final = re.compile(r"^(\d+):(\d+) : ")
+_QUOTED_VALUE: Final = re.compile(r'Enum type "[\w.]+" has no value named "\w+"')
 _UNKNOWN_FIELD: Final = re.compile(r'^Message type "([\w.]+)" has no field named "(.*)"\.$', re.DOTALL)
 # Comments and strings first, so that what looks like a field inside them is passed over.
 _STATED_BATCH_SIZE: Final = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\b(max_batch_size)\b")
@@ -107,8 +108,10 @@ def check_config(config: ModelConfig, name: str, subject: str) -> None:
     config.name = name
     for field, value, expected in (("platform", config.platform, _PLATFORM), ("backend", config.backend, _BACKEND)):
         if value and value != expected:
+            kinds = "ensembles are not served: let callers call its models one after the other"
             raise LoadFailed(
-                f"{subject}: {field} is {quoted(value)}, expected '{expected}'; only ONNX models are served here"
+                f"{subject}: {field} is {quoted(value)}, expected '{expected}'; "
+                + (kinds if value == "ensemble" else "only ONNX models are served here")
             )
     if config.max_batch_size < 0:
         raise LoadFailed(f"{subject}: max_batch_size is {config.max_batch_size}, expected 0 or more")
@@ -221,7 +224,8 @@ def _syntax_message(text: str, name: str, error: str) -> str:
     else:
         # Some of protobuf's messages repeat the line in front; it is shown once, behind.
         problem = error.rpartition("': ")[2] if error.startswith("'") else error
-    problem = one_line(problem.rstrip("."), _LINE_LIMIT_BYTES)
+    hint = "; write it without quotes" if _QUOTED_VALUE.search(problem) else ""
+    problem = one_line(problem.rstrip("."), _LINE_LIMIT_BYTES) + hint
     return f"{where}: {problem}" + (f", in: {source}" if source else "")
 
 

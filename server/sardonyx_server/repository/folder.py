@@ -150,11 +150,14 @@ def _no_versions(folder: Path, filename: str) -> str:
 def _no_model_file(folder: Path, filename: str) -> str:
     text = f"version folder '{folder.name}' has no {quoted(filename)}"
     try:
-        others = [name for name in disk.names_in(folder) if name.endswith(".onnx")]
-    except OSError:
-        others = []
+        names = disk.names_in(folder)
+    except OSError as error:
+        return f"version folder '{folder.name}' cannot be read: {error.strerror}"
+    others = [name for name in names if name.endswith(".onnx")]
     if others:
         text += f"; rename {quoted(others[0])}, or name it as default_model_filename in config.pbtxt"
+    elif names:
+        text += f" but {quoted(names[0])}; only ONNX models are served here"
     return text
 
 

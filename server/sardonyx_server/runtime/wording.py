@@ -33,6 +33,7 @@ _UNSAFE: Final = re.compile(
 
 _UNKNOWN_OPERATOR: Final = re.compile(r"No Op registered for (\S+) with domain_version of (\d+)")
 _UNREGISTERED: Final = re.compile(r"([\w.]+):([\w.]+)\((-?\d+)\) is not a registered function/op")
+_NO_KERNEL: Final = re.compile(r"Could not find an implementation for ([\w.]+)\((\d+)\) node")
 _NO_IMPORT: Final = re.compile(r"No opset import for domain '([^']*)'")
 _OPSET: Final = re.compile(r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)", re.DOTALL)
 _IR_VERSION: Final = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
@@ -123,6 +124,11 @@ def _operator_failure(message: str, runtime: str) -> str:
         return (
             f"operator {quoted(f'{match[1]}:{match[2]}')} is unknown to {runtime}, and libraries of custom operators "
             "are not loaded here; export it with standard operators"
+        )
+    if match := _NO_KERNEL.search(message):
+        return (
+            f"{runtime} has operator {quoted(match[1])} of opset {match[2]}, but not for the types that the model gives "
+            "it, such as BF16 on a CPU; export it in FP32, or serve it where there is a provider that has it"
         )
     if match := _NO_IMPORT.search(message):
         return f"it uses operators of domain {quoted(match[1])} without an opset import for it; export it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,10 +89,14 @@ def test_there_is_nothing_to_write_and_nothing_else_to_read(endpoint: HttpEndpoi
     assert status(endpoint, "/v2/models") == 404
 
 
-def test_who_asks_for_no_path_is_told_which_there_are(endpoint: HttpEndpoint) -> None:
-    """A person with a browser; with metrics, also of those."""
+def test_who_asks_for_no_path_or_an_unknown_one_is_told_which_there_are(endpoint: HttpEndpoint) -> None:
+    """A person with a browser, and clients of Triton's HTTP, in the form in which they expect an error."""
     probes = "/livez, /readyz, /v2/health/live, /v2/health/ready; models are served over gRPC, on another port\n"
     assert ask(endpoint, "/") == Answer(200, "text/plain; charset=utf-8", f"here are {probes}".encode())
+    error = json.dumps({"error": f"here are {probes.strip()}"}, separators=(",", ":")).encode()
+    for method in ("GET", "POST"):
+        assert ask(endpoint, "/v2/models/m/infer", method=method) == Answer(404, "application/json", error)
+    assert status(endpoint, "/v2/models/m/infer", host="attacker.example") == 421
     assert status(endpoint, "/", host="attacker.example") == 421
     with serving(metrics=Page(media_type="text/plain", write=lambda: b"")) as other:
         assert ask(other, "/").body == b"here are /livez, /metrics" + f", {probes}".removeprefix(", /livez").encode()

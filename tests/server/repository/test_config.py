@@ -41,6 +41,13 @@ def test_what_the_file_says_is_kept_and_the_name_filled_in() -> None:
             f"{CONFIG}, line 1, column 17: Value out of range: 99999999999, in: max_batch_size: 99999999999",
         ),
         (
+            'input { data_type: "TYPE_FP32" }',
+            (
+                f'{CONFIG}, line 1, column 20: Enum type "inference.DataType" has no value named "TYPE_FP32"; '
+                'write it without quotes, in: input { data_type: "TYPE_FP32" }'
+            ),
+        ),
+        (
             "input { data_type: TYPE_FOO }",
             (
                 f'{CONFIG}, line 1, column 20: Enum type "inference.DataType" has no value named TYPE_FOO, '
@@ -62,6 +69,13 @@ def test_what_the_file_says_is_kept_and_the_name_filled_in() -> None:
         (
             'platform: "tensorrt_plan"',
             f"{CONFIG}: platform is 'tensorrt_plan', expected 'onnxruntime_onnx'; only ONNX models are served here",
+        ),
+        (
+            'platform: "ensemble"',
+            (
+                f"{CONFIG}: platform is 'ensemble', expected 'onnxruntime_onnx'; ensembles are not served: "
+                "let callers call its models one after the other"
+            ),
         ),
         (
             'backend: "python"',

@@ -135,7 +135,12 @@ def test_a_model_folder_without_versions_is_broken(tmp_path: Path) -> None:
     (tmp_path / "b/net.onnx").write_bytes(linear())
     (tmp_path / "c/1").mkdir(parents=True)
     (tmp_path / "c/1/net.onnx").write_bytes(linear())
+    (tmp_path / "d/1").mkdir(parents=True)
+    (tmp_path / "d/1/model.pt").write_bytes(b"x")
     put_model(tmp_path, "ok")
+    assert reason_of(tmp_path, "d") == (
+        "model 'd': version folder '1' has no 'model.onnx' but 'model.pt'; only ONNX models are served here"
+    )
     assert reason_of(tmp_path, "a") == "model 'a' has no version folder; expected 'a/1/model.onnx'"
     assert reason_of(tmp_path, "b") == "model 'b' has no version folder; move 'net.onnx' to 'b/1/model.onnx'"
     assert reason_of(tmp_path, "c") == (

@@ -167,3 +167,15 @@ def test_external_data_that_are_cut_short_say_by_how_much() -> None:
         "model 'm': the external data of tensor 'w' are cut short: 16,448 bytes are needed, the file has 100; "
         "copy the file again"
     )
+
+
+def test_an_operator_that_lacks_a_type_is_not_called_unknown() -> None:
+    """As BF16 on a CPU. The graph is sound, so the checker would find nothing; names of nodes are the author's."""
+    message = (
+        "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Gemm(13) node with name "
+        "'/home/me/model.py/linear'"
+    )
+    assert load_failure("m", message, "1.32.0") == (
+        "model 'm': onnxruntime 1.32.0 has operator 'Gemm' of opset 13, but not for the types that the model gives it, "
+        "such as BF16 on a CPU; export it in FP32, or serve it where there is a provider that has it"
+    )
