@@ -24,11 +24,13 @@ _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
 # Flags of other programs: npm, protoc and its plugins, h2load, make conformance, the bench, and the script that trains
 # the sample models.
 _FLAGS_OF_OTHERS = {
+    "--cpus",
     "--es_opt",
     "--es_out",
     "--go-grpc_opt",
     "--go_opt",
     "--grpc_python_out",
+    "--no-cache-dir",
     "--no-install",
     "--no-package-lock",
     "--models",
@@ -37,6 +39,8 @@ _FLAGS_OF_OTHERS = {
     "--plugin",
     "--python_out",
     "--quick",
+    "--read-only",
+    "--rm",
     "--rps",
     "--seconds",
     "--turns",

@@ -27,7 +27,7 @@ _ADVICE: Final = {
     "--http-address": "use --host",
     "--http-restricted-api": _PROBES,
     "--log-error": _LEVEL,
-    "--log-file": "leave it out: the log goes to standard error",
+    "--log-file": "leave it out: the log goes to standard output",
     "--log-info": _LEVEL,
     "--log-verbose": "use --log-level debug",
     "--log-warning": "use --log-level error",

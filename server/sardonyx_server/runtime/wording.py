@@ -127,8 +127,8 @@ def _operator_failure(message: str, runtime: str) -> str:
         )
     if match := _NO_KERNEL.search(message):
         return (
-            f"{runtime} has operator {quoted(match[1])} of opset {match[2]}, but not for the types that the model gives "
-            "it, such as BF16 on a CPU; export it in FP32, or serve it where there is a provider that has it"
+            f"{runtime} has operator {quoted(match[1])} of opset {match[2]}, but not for the types that the model "
+            "gives it, such as BF16 on a CPU; export it in FP32, or serve it where there is a provider that has it"
         )
     if match := _NO_IMPORT.search(message):
         return f"it uses operators of domain {quoted(match[1])} without an opset import for it; export it again"
