@@ -6,6 +6,7 @@ Nothing below this package reads the environment or writes to the terminal.
     __main__.py        python -m sardonyx_server.cli
     commands.py        the verbs and their arguments
     exits.py           exit codes
+    triton_flags.py    what to write for flags of tritonserver
     output.py          where verbs write
 
 Settings:
