@@ -166,6 +166,7 @@ def signature(
     has_batch_axis: bool = True,
     name: str = "m",
     version: int = 1,
+    unread_apart: bool = False,
 ) -> Signature:
     """The signature of model 'm': x FP32 [-1,2] -> y FP32 [-1,2] where nothing else is said."""
     return Signature(
@@ -174,6 +175,7 @@ def signature(
         inputs=inputs or (spec("x"),),
         outputs=tuple(outputs) or (spec("y"),),
         has_batch_axis=has_batch_axis,
+        unread_apart=unread_apart,
     )
 
 
@@ -259,11 +261,15 @@ def rows_of(start: int, rows: int) -> Array:
 
 
 class QueuedRequests:
-    """Jobs without data, of three kinds that may not join, for tests of the queue alone."""
+    """Jobs without data, of three kinds that may not join, for tests of the queue alone.
 
-    def __init__(self) -> None:
+    Args:
+        unread: Whether the inputs lie in shared memory.
+    """
+
+    def __init__(self, *, unread: bool = False) -> None:
         self._signature = signature()
-        self.buckets = [Bucket(feeds=(), output_names=("y",), has_batch_axis=True) for _ in range(3)]
+        self.buckets = [Bucket(feeds=(), output_names=("y",), has_batch_axis=True, unread=unread) for _ in range(3)]
 
     def job(
         self,

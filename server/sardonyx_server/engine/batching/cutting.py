@@ -79,12 +79,12 @@ class Cutting:
     def _limit(self, bucket: Bucket, oldest_s: float, now: float, free_runners: int) -> tuple[int, str, float]:
         """(rows to cut at, why, 0) for a bucket that is due, (0, "", seconds until it is due) for one that waits."""
         policy = self._policy
-        if not policy.joins:
+        limit = policy.shared_rows(unread=bucket.unread)
+        if limit == 1:
             return 1, "alone", 0.0
-        limit = policy.max_rows
         if not policy.max_delay_s and not policy.preferred_rows:
             waiting_rows = self._waiting.rows
-            if waiting_rows <= limit:
+            if waiting_rows <= limit == policy.max_rows:
                 limit = policy.piece_rows
             if free_runners:
                 # Leave them their share, since they would stand idle otherwise.

@@ -62,6 +62,8 @@ class BatchPolicy:
             pieces: while one runs, the lane answers the last and takes in the next. A longer queue is cut into full
             batches.
         joins: Whether requests of several callers share a run.
+        unread_rows: Most rows of one run that reads its inputs from shared memory, where that is more than of others,
+            which must be copied to share a run; 0 = as of others.
         lane_rows: Most rows that the lane runs itself, as long as no runner is at work; 0 = all is for runners.
         widens: Whether requests that come one by one have all cores, so that nothing else runs meanwhile.
         preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
@@ -77,6 +79,7 @@ class BatchPolicy:
     max_rows: int
     piece_rows: int
     joins: bool
+    unread_rows: int = 0
     lane_rows: int = 0
     widens: bool = False
     preferred_rows: tuple[int, ...] = ()
@@ -86,6 +89,12 @@ class BatchPolicy:
     default_level: int = 1
     queue_rows: int
     queue_bytes: int
+
+    def shared_rows(self, *, unread: bool) -> int:
+        """Most rows of a run that requests share, ``unread`` or not; 1 where they do not."""
+        if unread and self.unread_rows:
+            return self.unread_rows
+        return self.max_rows if self.joins else 1
 
     @classmethod
     def of(cls, config: ModelConfig, *, queue_rows: int, queue_bytes: int) -> BatchPolicy:

@@ -146,6 +146,8 @@ class Loader:
                 policy = replace(
                     policy, piece_rows=piece_rows, lane_rows=runners.lane_rows, widens=runners.wide is not None
                 )
+            else:
+                policy = replace(policy, unread_rows=runners.unread_rows)
             if not spec.config.instance_group:
                 config.instance_group[0].count = max(1, runners.count)
             samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
@@ -164,6 +166,7 @@ class Loader:
                 has_batch_axis=policy.has_batch_axis,
                 input_reshapes=_reshapes(opening.inputs),
                 output_reshapes=_reshapes(opening.outputs),
+                unread_apart=policy.unread_rows > 0,
             ),
             sessions=runners.sessions,
             wide=runners.wide,
@@ -225,7 +228,7 @@ def _warm_up_unmeasured(session: Session, opening: Opening, verdict: Verdict, po
     """Run what measuring would have run: the first run of a shape allocates, which no caller shall wait for."""
     names = [spec.name for spec in session.outputs]
     most = min(policy.max_rows, verdict.best_rows) if policy.has_batch_axis else 1
-    for rows in sorted({1, most}):
+    for rows in sorted({1, most, policy.unread_rows or 1}):
         # It ran when it was measured. If it does not now, callers hear why, as they would after measuring.
         with suppress(ServerError):
             session.run(names, opening.made_up(verdict, rows))

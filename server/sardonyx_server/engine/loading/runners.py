@@ -51,7 +51,8 @@ class Runners:
         sessions: One for each instance, or one that all runners share.
         count: How many; 0 = inline on the lane.
         reason: Why, for people.
-        lane_rows: See BatchPolicy.
+        unread_rows: See BatchPolicy.
+        lane_rows: Likewise.
         splits: Divisions of the cores that were measured for it, now or before; () where none was.
         wide: A session with a thread on each core, for a caller that is alone; None where that does not pay.
         widens: Whether it pays; None = not measured.
@@ -60,6 +61,7 @@ class Runners:
     sessions: tuple[Session, ...]
     count: int
     reason: str
+    unread_rows: int = 0
     lane_rows: int = 0
     splits: tuple[Split, ...] = ()
     wide: Session | None = None
@@ -134,8 +136,18 @@ class RunnerChoice:
         inline_limit_s = INLINE_LIMIT_ONE_CORE_S if self._cores == 1 else INLINE_LIMIT_S
         if self._inlines and batch_s <= inline_limit_s and not verdict.guessed and policy.max_delay_s == 0:
             reason = f"inline: a full batch takes {duration_text(batch_s)}, less than a hand-over is worth"
-            return Runners(sessions=(first,), count=0, reason=reason)
+            unread_rows = self._unread_rows(verdict, policy, inline_limit_s)
+            if unread_rows:
+                reason += f"; {unread_rows} rows at a time where they lie in shared memory"
+            return Runners(sessions=(first,), count=0, reason=reason, unread_rows=unread_rows)
         return self._measured(first, verdict, policy)
+
+    def _unread_rows(self, verdict: Verdict, policy: BatchPolicy, limit_s: float) -> int:
+        """Of a model that runs on the lane, where the config leaves to the server what may share a run."""
+        config = self._opening.spec.config
+        is_free = self._opening.fixed_max_batch is None and config.WhichOneof("scheduling_choice") is None
+        rows = verdict.unread_rows(limit_s) if verdict.batchable and is_free else 1
+        return rows if rows > policy.max_rows else 0
 
     def _asked(self, first: Session, runners: int) -> Runners:
         threads = self._threads_asked or max(1, self._cores // runners)

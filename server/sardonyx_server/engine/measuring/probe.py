@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.measuring.synth import recipes
 from sardonyx_server.engine.measuring.trial import Refusal, RunFailed, Trial
-from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict, best_point, duration_text
+from sardonyx_server.engine.measuring.verdict import MOST_UNREAD_BYTES, CurvePoint, Verdict, best_point, duration_text
 from sardonyx_server.repository.shapes import is_one_row
 from sardonyx_server.text import quoted
 
@@ -140,7 +140,7 @@ class _Probe:
             return Verdict(batchable=False, reason=_unprobed(failed)), False
         try:
             single_s = trial.repeat()
-            self._curve.append(CurvePoint(rows=1, seconds=single_s))
+            self._curve.append(CurvePoint(rows=1, seconds=single_s, input_bytes=trial.recipe.row_bytes))
             self._check_few(trial, single_s)
             # Two rows have been run together, but not by the clock: a second point is worth more than a better first.
             self._time_alone(trial, reserve_s=2 * single_s if self._limit > 1 else 0.0)
@@ -189,7 +189,7 @@ class _Probe:
     def _measure(self, trial: Trial) -> None:
         """Extend the curve to where the cost of a row stops falling, checking a few rows at each size."""
         flat = 0
-        lowest_s = self._curve[0].served_row_s
+        lowest_s, lowest_unread_s = self._curve[0].served_row_s, self._curve[0].unread_row_s
         checked = [0, 1]
         for rows in _doublings(self._limit):
             last = self._curve[-1]
@@ -206,8 +206,12 @@ class _Probe:
                 # So many rows are too many, for the memory perhaps: the sizes before have worked.
                 return
             self._curve.append(point)
-            flat = 0 if point.served_row_s < lowest_s * _FALLS else flat + 1
+            falls = point.served_row_s < lowest_s * _FALLS or (
+                point.unread_row_s < lowest_unread_s * _FALLS and 2 * point.input_bytes <= MOST_UNREAD_BYTES
+            )
+            flat = 0 if falls else flat + 1
             lowest_s = min(lowest_s, point.served_row_s)
+            lowest_unread_s = min(lowest_unread_s, point.unread_row_s)
             if flat == _FLAT_DOUBLINGS:
                 return
 
@@ -223,7 +227,12 @@ class _Probe:
             if not self._affords(min(runs) + reserve_s):
                 break
             runs.append(trial.time(rows))
-        return CurvePoint(rows=rows, seconds=min(runs), copied_bytes=trial.copied_bytes(rows))
+        return CurvePoint(
+            rows=rows,
+            seconds=min(runs),
+            copied_bytes=trial.copied_bytes(rows),
+            input_bytes=rows * trial.recipe.row_bytes,
+        )
 
     def _affords(self, cost_s: float) -> bool:
         return self._clock() + cost_s <= self._deadline_s

@@ -6,12 +6,17 @@ Records and arithmetic only; probe.py measures.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["CurvePoint", "Verdict", "best_point", "duration_text"]
+__all__ = ["MOST_UNREAD_BYTES", "CurvePoint", "Verdict", "best_point", "duration_text"]
+
+MOST_UNREAD_BYTES: Final = 16 * 1024 * 1024
+"""Inputs of one run that are read from shared memory because more of them are cheaper. They are read to memory of their
+own, which is kept for the next run; beyond 16 pictures of 602 kB nothing was gained (2026-11-26)."""
 
 # A smaller batch is as good where its cost of one row is within 5 % of the lowest: it waits less.
 _AS_GOOD_AS: Final = 1.05
@@ -26,6 +31,10 @@ _HANDLING_S: Final = 80e-6
 # of 602 kB that comes alone is read where it lies: the server took 325 us for each in batches of 5 and 307 us for one
 # at a time, although the run itself took a row no longer (2026-11-26).
 _COPY_S: Final = 0.14e-9
+# For each byte that is read from a caller's shared memory, which goes straight to where the run wants it, however many
+# rows share that. Such pictures took the server 105 us each alone, 88 in batches of 4 and 65 in batches of 16, of which
+# the read was some 40 (2026-11-26).
+_READ_S: Final = 0.07e-9
 
 _UNITS: Final = ((1e-6, "us"), (1e-3, "ms"), (1.0, "s"))
 # Rounded, these are 1000, 1.0 and 10: the next unit, or one decimal less.
@@ -41,11 +50,13 @@ class CurvePoint:
         rows: Rows in one run.
         seconds: Time of that run, the lowest of several: what disturbs a measurement only ever adds.
         copied_bytes: Inputs and outputs of the run that the server copies because rows share it.
+        input_bytes: All inputs of the run.
     """
 
     rows: int
     seconds: float
     copied_bytes: int = 0
+    input_bytes: int = 0
 
     @property
     def row_s(self) -> float:
@@ -56,6 +67,12 @@ class CurvePoint:
     def served_row_s(self) -> float:
         """Seconds for each row of the run and of what the server does around it."""
         return (self.seconds + _HANDLING_S + self.copied_bytes * _COPY_S) / self.rows
+
+    @property
+    def unread_row_s(self) -> float:
+        """The same where the inputs are read from shared memory, so that it costs them no copy to share the run."""
+        copied_bytes = self.copied_bytes - self.input_bytes if self.copied_bytes else 0
+        return (self.seconds + _HANDLING_S + copied_bytes * _COPY_S + self.input_bytes * _READ_S) / self.rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +113,20 @@ class Verdict:
         enough_s = min(point.served_row_s for point in points) * _EFFICIENT
         return next(point.rows for point in points if point.served_row_s <= enough_s)
 
+    def unread_rows(self, limit_s: float) -> int:
+        """Rows in a run beyond which nothing is gained where their inputs are read from shared memory by the run.
+
+        They take no more than MOST_UNREAD_BYTES.
+
+        Args:
+            limit_s: Time of a run; longer ones do not count.
+
+        Returns:
+            At least 1, which is that such rows had better run alone.
+        """
+        points = [point for point in self.curve if point.seconds <= limit_s and point.input_bytes <= MOST_UNREAD_BYTES]
+        return best_point(points, attrgetter("unread_row_s")).rows if points else 1
+
     def within(self, limit_s: float) -> Verdict:
         """The same with no larger batches than end within a time, where their rows cost at most a quarter more.
 
@@ -132,14 +163,18 @@ class Verdict:
         return lower.seconds + slope_s * (rows - lower.rows)
 
 
-def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
+def best_point(
+    curve: Sequence[CurvePoint], row_s: Callable[[CurvePoint], float] = attrgetter("served_row_s")
+) -> CurvePoint:
     """The smallest batch that is about as cheap a row to serve as any, or the single run where no batch is worth it.
 
-    Requires: the curve is ascending and begins with the run of one row.
+    Args:
+        curve: Ascending; begins with the run of one row.
+        row_s: What a row costs.
     """
-    lowest_s = min(point.served_row_s for point in curve)
-    best = next(point for point in curve if point.served_row_s <= lowest_s * _AS_GOOD_AS)
-    return best if best.served_row_s <= curve[0].served_row_s * _WORTH_IT else curve[0]
+    lowest_s = min(map(row_s, curve))
+    best = next(point for point in curve if row_s(point) <= lowest_s * _AS_GOOD_AS)
+    return best if row_s(best) <= row_s(curve[0]) * _WORTH_IT else curve[0]
 
 
 def duration_text(seconds: float) -> str:

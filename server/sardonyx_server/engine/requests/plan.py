@@ -53,21 +53,28 @@ class Feed:
 class Bucket:
     """Requests that may share a run: same inputs present, same dimensions behind the batch axis, same outputs wanted.
 
+    Those whose inputs their run reads from shared memory may be apart: see ``BatchPolicy.unread_rows``.
+
     Equal requests share one object, so queues tell buckets apart by identity.
 
     Attributes:
         feeds: Inputs that are present, in the graph's order.
         output_names: Outputs asked for, in the order of the answer.
         has_batch_axis: Whether rows are counted along the first axis.
+        unread: All inputs lie in shared memory and are read by the run itself, so that to share it costs no copy. Said
+            only where such runs are larger than others.
         digest: Room for the response cache's hash of all this; None where it has not been needed.
     """
 
-    __slots__ = ("__weakref__", "digest", "feeds", "has_batch_axis", "output_names")
+    __slots__ = ("__weakref__", "digest", "feeds", "has_batch_axis", "output_names", "unread")
 
-    def __init__(self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool) -> None:
+    def __init__(
+        self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool, unread: bool = False
+    ) -> None:
         self.feeds = feeds
         self.output_names = output_names
         self.has_batch_axis = has_batch_axis
+        self.unread = unread
         self.digest: hashlib.blake2b | None = None
 
 

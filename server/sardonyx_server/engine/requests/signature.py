@@ -47,6 +47,7 @@ class Signature:
         input_reshapes: Input -> what the graph gets in place of the dims that callers send; the others pass as they
             are.
         output_reshapes: Output -> what callers get in place of the dims that the graph gives.
+        unread_apart: Whether requests whose inputs are read from shared memory by their run share none with others.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Signature:
         "_input_reshapes",
         "_output_reshapes",
         "_outputs",
+        "_unread_apart",
         "has_batch_axis",
         "inputs",
         "model_name",
@@ -72,6 +74,7 @@ class Signature:
         has_batch_axis: bool,
         input_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
         output_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
+        unread_apart: bool = False,
     ) -> None:
         self.model_name = model_name
         self.version = version
@@ -80,6 +83,7 @@ class Signature:
         self.has_batch_axis = has_batch_axis
         self._input_reshapes = input_reshapes
         self._output_reshapes = output_reshapes
+        self._unread_apart = unread_apart
         self._outputs = {spec.name: spec for spec in outputs}
         self._header_check = HeaderCheck(
             model_name=model_name,
@@ -156,7 +160,9 @@ class Signature:
             self._graph_tail(spec.name, header.inputs[index].shape[skip:])
             for spec, index in zip(present, order, strict=True)
         )
-        key = (tuple(spec.name for spec in present), tails, output_names)
+        reads = plain_reads(header.inputs, places, order)
+        unread = self._unread_apart and bool(reads)
+        key = (tuple(spec.name for spec in present), tails, output_names, unread)
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = Bucket(
@@ -171,6 +177,7 @@ class Signature:
                 ),
                 output_names=output_names,
                 has_batch_axis=self.has_batch_axis,
+                unread=unread,
             )
             self._buckets[key] = bucket
         # Strings must be decoded and a BOOL byte may be neither 0 nor 1; all else is right if its size is.
@@ -184,7 +191,7 @@ class Signature:
             payload_bytes=[tensor_bytes(tensor) for tensor in header.inputs] if raw_only and not uses_regions else None,
             parameters=parameters,
             places=places,
-            reads=plain_reads(header.inputs, places, order),
+            reads=reads,
             rendering=rendering,
         )
 

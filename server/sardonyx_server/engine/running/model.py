@@ -196,10 +196,11 @@ class Model:
     def _cut(self, job: Job) -> Sequence[Job]:
         """What goes into the queue for a job: itself, or parts that are no larger than a batch may be."""
         policy = self._policy
-        if job.rows <= policy.max_rows or not policy.has_batch_axis:
+        most = max(policy.max_rows, policy.shared_rows(unread=job.plan.bucket.unread))
+        if job.rows <= most or not policy.has_batch_axis:
             return (job,)
         self._check_parts(job.rows)
-        return split(job, policy.max_rows)
+        return split(job, most)
 
     def _check_parts(self, rows: int) -> None:
         most = self._policy.max_rows * _MAX_PARTS

@@ -13,6 +13,7 @@ from tests.server.engine.batching.queues import is_idle, put_all, take
 from tests.server.engine.doubles import BrokenCall, HandClock, QueuedRequests, call_of, policy, queue_of
 
 MAKE = QueuedRequests()
+UNREAD = QueuedRequests(unread=True)
 TWO_LEVELS = {1: LevelPolicy(), 2: LevelPolicy()}
 
 
@@ -64,6 +65,19 @@ class TestJoining:
         batch = take(queue)
         assert (batch.jobs, batch.closed_by) == (jobs[:1], "alone")
         assert take(queue).jobs == jobs[1:]
+
+    def test_what_its_run_reads_from_shared_memory_joins_further(self) -> None:
+        """To share a run costs such requests no copy. Of others a run holds as many as ever: here, one."""
+        queue = queue_of(policy(max_rows=1, joins=False, unread_rows=4))
+        sent, unread = [MAKE.job() for _ in range(2)], [UNREAD.job() for _ in range(5)]
+        put_all(queue, [*sent, *unread])
+        assert [take(queue).jobs for _ in range(4)] == [sent[:1], unread[:4], sent[1:], unread[4:]]
+
+    def test_where_they_gain_nothing_by_it_they_join_like_others(self) -> None:
+        """As far as the model's batches go."""
+        queue, jobs = queue_of(policy(max_rows=2)), [UNREAD.job() for _ in range(3)]
+        put_all(queue, jobs)
+        assert [take(queue).jobs for _ in range(2)] == [jobs[:2], jobs[2:]]
 
     def test_an_empty_queue_gives_nothing(self) -> None:
         """And does not block where it is not asked to."""

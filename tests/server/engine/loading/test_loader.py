@@ -16,11 +16,13 @@ from sardonyx_server.engine.loading.loader import Loader
 from sardonyx_server.engine.models.registry import Registry, State
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.model import Model
-from sardonyx_server.errors import LoadFailed
+from sardonyx_server.engine.statistics import snapshot
+from sardonyx_server.errors import InvalidRequest, LoadFailed
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_server.runtime.machine import Machine
 from tests.server.engine.doubles import PATIENCE_S, FakeCall, PromptLane, message, publish
+from tests.server.engine.regions import some_regions
 
 FLOAT = TensorProto.FLOAT
 
@@ -102,8 +104,8 @@ class Repository:
         loader = Loader(
             Machine(requested=("cpu",), cores=cores),
             queue_rows=100,
-            queue_bytes=10**6,
-            total_queue_bytes=10**6,
+            queue_bytes=10**8,
+            total_queue_bytes=10**8,
             probe_budget_s=probe_budget_s,
             max_batch_rows=settings.get("max_batch_rows", 8),
             kept=settings.get("kept"),
@@ -140,6 +142,60 @@ def run(model: Model, *rows: int) -> list[FakeCall]:
     for call in calls:
         call.wait()
     return calls
+
+
+def run_unread(model: Model, width: int, values: Sequence[float], gone: int | None = None) -> list[FakeCall]:
+    """Requests of one row that lies in shared memory, each in a region of its own, answered.
+
+    ``gone``: the region that its owner has made smaller by then.
+    """
+    registry = Registry()
+    publish(registry, model)
+    regions = some_regions(**{f"r{at}": np.full(width, value, np.float32).tobytes() for at, value in enumerate(values)})
+    intake = Intake(registry, find_region=regions.find)
+    calls = [FakeCall() for _ in values]
+    for at, call in enumerate(calls):
+        request = message({"x": np.empty((1, width), np.float32)})
+        del request.raw_input_contents[:]
+        request.inputs[0].parameters["shared_memory_region"].string_param = f"r{at}"
+        request.inputs[0].parameters["shared_memory_byte_size"].int64_param = 4 * width
+        intake.accept(request.SerializeToString(), call)
+    if gone is not None:
+        memory: Any = regions.find(f"r{gone}").memory
+        del memory.data[8:]
+    intake.run_waiting()
+    for call in calls:
+        call.wait()
+    return calls
+
+
+class TestSharedMemory:
+    """Rows that their run reads from shared memory."""
+
+    WIDTH = 150_528
+    WIDE = graph([helper.make_node("ReduceMax", ["x"], ["y"], axes=[1])], {"x": ("N", WIDTH)}, {"y": ("N", 1)})
+
+    def test_they_share_a_run_where_rows_that_are_sent_had_better_run_alone(self, repository: Repository) -> None:
+        """To share one costs them no copy."""
+        model = repository.load(self.WIDE, cores=2)
+        assert (model.config.max_batch_size, model.inline) == (1, True)
+        calls = run_unread(model, self.WIDTH, [5, 7, 9])
+        assert [call.arrays[0].tolist() for call in calls] == [[[5]], [[7]], [[9]]]
+        assert [(size.size_rows, size.count) for size in snapshot(model).batches] == [(3, 1)]
+        assert model.facts.runners_reason.endswith(" rows at a time where they lie in shared memory")
+
+    def test_one_that_cannot_be_read_fails_alone(self, repository: Repository) -> None:
+        """Its owner has made it smaller; the others run without it."""
+        calls = run_unread(repository.load(self.WIDE, cores=2), self.WIDTH, [5, 7, 9], gone=1)
+        assert isinstance(calls[1].error, InvalidRequest)
+        assert [calls[at].arrays[0].tolist() for at in (0, 2)] == [[[5]], [[9]]]
+
+    @pytest.mark.parametrize("config", ["max_batch_size: 1", "max_batch_size: 2"])
+    def test_the_configs_word_holds_for_them_as_well(self, config: str, repository: Repository) -> None:
+        """Where it says how many rows a run may have."""
+        model = repository.load(self.WIDE, config, cores=2)
+        run_unread(model, self.WIDTH, [5, 7])
+        assert [size.size_rows for size in snapshot(model).batches] == [int(config[-1])]
 
 
 class TestBatching:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sardonyx_server.engine.measuring.probe import CurvePoint, Verdict
-from sardonyx_server.engine.measuring.verdict import best_point, duration_text
+from sardonyx_server.engine.measuring.verdict import MOST_UNREAD_BYTES, best_point, duration_text
 
 CURVE = tuple(CurvePoint(rows=rows, seconds=seconds) for rows, seconds in ((1, 10.0), (2, 12.0), (4, 20.0)))
 
@@ -70,6 +70,34 @@ def test_what_it_takes_to_copy_rows_into_a_batch_counts() -> None:
     alone = CurvePoint(rows=1, seconds=20e-6)
     assert best_point([alone, *curve]) is alone
     assert best_point([alone, *(replace(point, copied_bytes=0) for point in curve)]).rows > 1
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "limit_s", "rows"),
+    [(602_112, 1.0, 16), (602_112, 100e-6, 4), (602_112, 1e-6, 1), (MOST_UNREAD_BYTES // 8, 1.0, 8), (4, 1.0, 16)],
+    ids=["picture", "no longer", "too long", "no more bytes", "small"],
+)
+def test_rows_that_are_read_by_their_run_share_it_at_no_cost(row_bytes: int, limit_s: float, rows: int) -> None:
+    """So larger batches pay, as far as a run may take time and memory."""
+    curve = tuple(
+        CurvePoint(
+            rows=each, seconds=each * 20e-6, copied_bytes=row_bytes * each * (each > 1), input_bytes=row_bytes * each
+        )
+        for each in (1, 2, 4, 8, 16)
+    )
+    assert Verdict(batchable=True, reason="", curve=curve).unread_rows(limit_s) == rows
+
+
+def test_outputs_are_copied_out_of_a_shared_run_wherever_its_inputs_lay() -> None:
+    """A model that answers with pictures gains nothing by it."""
+    picture = 602_112
+    curve = tuple(
+        CurvePoint(
+            rows=rows, seconds=rows * 20e-6, copied_bytes=2 * rows * picture * (rows > 1), input_bytes=rows * picture
+        )
+        for rows in (1, 2, 4)
+    )
+    assert Verdict(batchable=True, reason="", curve=curve).unread_rows(1.0) == 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from sardonyx_wire.requests import RequestReader
 from tests.server.engine.doubles import check, decode, message, one_input, rows_of, signature, spec
+from tests.server.engine.regions import some_regions
 
 # x FP32 [-1,2], t BYTES [-1], b BOOL [-1,3], an optional o INT64 [-1] and an output of each kind.
 MIXED = signature(
@@ -111,6 +112,18 @@ class TestRight:
         assert bucket(1, 5) is not first
         assert bucket(1, 4, "y") is not first
         assert bucket(1, 4, "z", "y") is not first
+
+    def test_what_lies_in_shared_memory_may_be_a_form_of_its_own(self) -> None:
+        """Where its runs, which read it, are larger ones."""
+        sent = message({"x": rows_of(0, 1)})
+        placed = message({"x": rows_of(0, 1)})
+        del placed.raw_input_contents[:]
+        placed.inputs[0].parameters["shared_memory_region"].string_param = "r"
+        placed.inputs[0].parameters["shared_memory_byte_size"].int64_param = 8
+        apart, regions = signature(unread_apart=True), some_regions(r=bytes(8))
+        one, other = (check(apart, each, regions.find)[0].bucket for each in (sent, placed))
+        assert (one.unread, other.unread) == (False, True)
+        assert (one.feeds[0].tail, one.output_names) == (other.feeds[0].tail, other.output_names)
 
     def test_forms_that_nobody_uses_are_forgotten(self) -> None:
         """A caller chooses the dimensions: what it chose must not stay."""
