@@ -35,7 +35,7 @@ def test_rows_of_large_outputs_are_views() -> None:
 
 def test_a_small_share_of_large_outputs_is_copied() -> None:
     """A caller that is slow to take one row must not keep all others in memory."""
-    array = np.arange(5 * 20_000, dtype=np.float32).reshape(5, 20_000)
+    array = np.arange(9 * 20_000, dtype=np.float32).reshape(9, 20_000)
     outputs = BatchOutputs([array], has_batch_axis=True)
     (one,), (two,) = outputs.rows(1, 2), outputs.rows(1, 3)
     assert isinstance(one, bytes)
