@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from sardonyx_client._lane.failure import LaneFailure
-from sardonyx_wire.loopback import unpace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +43,6 @@ def tune(raw: socket.socket, keepalive_s: float | None) -> None:
     if raw.family not in INTERNET:
         return
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    unpace(raw)
     if keepalive_s is None:
         return
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

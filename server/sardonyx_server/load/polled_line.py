@@ -47,12 +47,11 @@ class PolledLine:
         self._unsent: list[bytes | memoryview] = []
         self._socket = socket.socket(address[0], socket.SOCK_STREAM)
         self._socket.setblocking(False)  # noqa: FBT003  # its only argument
+        tune(self._socket, None)
         problem = self._socket.connect_ex(address[1])
         if problem not in {0, errno.EINPROGRESS}:
             self._socket.close()
             raise OSError(problem, os.strerror(problem))
-        # To this machine it is connected by now, whatever it says.
-        tune(self._socket, None)
 
     def fileno(self) -> int:
         """Of the socket."""

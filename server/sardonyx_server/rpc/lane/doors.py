@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.rpc.listening import cannot_listen
-from sardonyx_wire.loopback import unpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +152,6 @@ class Doors:
             connected.setblocking(False)  # noqa: FBT003  # its only argument
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            unpace(connected)
             self._on_connected(connected)
         except OSError:
             connected.close()

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_server.rpc.lane.loopback import unpace
 from sardonyx_server.rpc.lane.outflow import FEW_BYTES
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Wire:
     """
 
     __slots__ = (
-        "__weakref__", "_epoll", "_events", "_on_closed", "_on_said_all", "_read_bytes", "_said_all", "_socket",
-        "_waiting", "_waiting_bytes", "deadline_s", "fd", "owner",
+        "__weakref__", "_epoll", "_events", "_on_closed", "_on_said_all", "_paced", "_read_bytes", "_said_all",
+        "_socket", "_waiting", "_waiting_bytes", "deadline_s", "fd", "owner",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,8 @@ class Wire:
         self._waiting: list[bytes | memoryview] = []
         self._waiting_bytes = 0
         self._said_all = False
+        # Until it has much to say.
+        self._paced = True
         self._events = _READ
         epoll.register(self.fd, _READ)
 
@@ -118,6 +121,9 @@ class Wire:
             return
         size = sum(map(len, out))
         if size > _JOINED_BYTES:
+            if self._paced:
+                self._paced = False
+                unpace(self._socket)
             self._waiting, out[:] = out[:], ()
             self._waiting_bytes = size
             self._write_on()

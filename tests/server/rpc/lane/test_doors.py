@@ -50,21 +50,6 @@ def test_a_lack_of_descriptors_is_said_once_and_callers_wait(caplog: pytest.LogC
     assert "ulimit -n" in caplog.messages[0]
 
 
-def test_answers_to_this_machine_are_not_paced() -> None:
-    """Whatever the system is set to: over loopback a clock that spaces out packets only holds up large answers."""
-    taken: list[socket.socket] = []
-    with select.epoll() as epoll:
-        doors = Doors(epoll, taken.append)
-        port = doors.open("127.0.0.1", 0)
-        with socket.create_connection(("127.0.0.1", port)):
-            ((fd, _),) = epoll.poll(timeout=10)
-            doors.on_event(fd)
-        doors.close()
-    (connected,) = taken
-    with connected:
-        assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0") == b"reno"
-
-
 def test_a_back_door_that_is_shut_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """Callers that are turned away come again and again, and the log would be theirs to fill."""
     door = BackDoor()

@@ -145,3 +145,28 @@ def test_who_never_says_that_it_speaks_http2_is_closed_when_its_time_is_up() -> 
         assert wire.ended
         assert owner.is_lost
         assert far.recv(1) == b""
+
+
+def test_over_loopback_much_is_not_paced() -> None:
+    """Whatever the system is set to. What is little is sent at once either way, and changes nothing."""
+    owner = _Owner()
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        far = stack.enter_context(socket.create_connection(listener.getsockname()))
+        near, _ = listener.accept()
+        near.setblocking(False)
+        epoll = stack.enter_context(select.epoll())
+        wire = Wire(near, owner, epoll, on_closed=lambda _: None, on_said_all=lambda _: None)
+        stack.callback(wire.close)
+        before = _congestion(near)
+        owner.outflow.out.append(b"little")
+        wire.flush()
+        assert _congestion(near) == before
+        owner.outflow.out.append(bytes(256 * 1024))
+        wire.flush()
+        assert _congestion(near) == b"reno"
+        assert far.recv(6, socket.MSG_WAITALL) == b"little"
+
+
+def _congestion(connected: socket.socket) -> bytes:
+    return connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")

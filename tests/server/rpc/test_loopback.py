@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import closing
 
 import pytest
 
-from sardonyx_wire.loopback import unpace
+if sys.platform != "linux":
+    pytest.skip("the lane needs Linux", allow_module_level=True)
+
+from sardonyx_server.rpc.lane.loopback import unpace
 
 _BYTES = 16
-
-pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="this system has one way of sending TCP")
 
 
 def congestion(connected: socket.socket) -> bytes:
