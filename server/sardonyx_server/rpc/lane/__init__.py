@@ -16,6 +16,7 @@ A request, from the socket to the model and back:
     answers.py       answers and failures -> frames
     outflow.py       what windows and the socket hold back
     wire.py          writes a socket
+    loopback.py      whose other end may be on this machine
 
 Who moves it:
 
