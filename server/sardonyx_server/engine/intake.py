@@ -14,7 +14,7 @@ from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.requests import MalformedMessage, RequestReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sardonyx_server.engine.call import Call, Refused
     from sardonyx_server.engine.counting.tracing import Trace, Tracer
@@ -29,6 +29,8 @@ __all__ = ["Intake"]
 _LOOK_UPS: Final = 3
 # For how long no other model must have been asked before the lane runs short batches of a model with runners.
 _ALONE_S: Final = 0.1
+# Requests to names that the tracer does not know are not passed over.
+_NONE: Final[Iterator[None]] = iter(())
 
 
 class Intake:
@@ -83,9 +85,11 @@ class Intake:
             received_s = time.monotonic()
         try:
             header, id_field, payloads = self._reader.decode(message)
-            trace = None
-            if self._tracer.on:
-                trace = self._tracer.begin(header.route[0], call, id_field, received_s, self._transport)
+            trace, tracer = None, self._tracer
+            # Nearly all are passed over, so that is done here: to ask about each took 0.12 us in place of 0.05
+            # (2026-11-26).
+            if tracer.on and next(tracer.passed_over.get(header.route[0], _NONE), True):
+                trace = tracer.begin(header.route[0], call, id_field, received_s, self._transport)
                 if trace is not None:
                     call = TracedCall(call, trace)
             self._submit(header, id_field, payloads, call, len(message), received_s, trace)

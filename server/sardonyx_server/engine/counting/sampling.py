@@ -1,14 +1,15 @@
 """Which requests are traced: settings of the server and of each model, effective from the next request on.
 
 Settings are values that never change; an update puts a new one in the old one's place. The way in reads one attribute
-while tracing is off, and one entry of a mapping and a counter while it is on. Writes no traces.
+while tracing is off. While it is on, it takes an item of an iterator for each request, and asks no further as long as
+there is one. Writes no traces.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,8 @@ __all__ = ["UNLIMITED", "NoTracing", "Sampling", "TraceSettings"]
 
 UNLIMITED: Final = -1
 _NS_PER_S: Final = 1_000_000_000
+# Of those that come nobody is passed over.
+_NOBODY: Final[Iterator[None]] = repeat(None, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class NoTracing:
     """A tracer that is off for good."""
 
     on = False
+    passed_over: Mapping[str, Iterator[None]] = MappingProxyType({})
 
     def begin(self, _model: str, _call: Call, _id_field: bytes, _received_s: float, _transport: str) -> None:
         """Choose nothing."""
@@ -73,19 +77,21 @@ class _Sampler:
     """Counts the requests of one model.
 
     Attributes:
-        rate: One in this many is chosen; 0 where none is.
-        seen: Counts on with each ``next``.
+        countdown: As many items as requests come before the next that is chosen. Several threads may take them without
+            a lock, for ``next`` is one step of the interpreter.
     """
 
-    __slots__ = ("allowance", "rate", "seen", "settings")
+    __slots__ = ("allowance", "countdown", "settings")
 
     def __init__(self, settings: TraceSettings, allowance: _Allowance, before: _Sampler | None) -> None:
         self.settings = settings
-        self.rate = settings.rate if settings.traces else 0
         self.allowance = allowance
-        # next() of it is one step of the interpreter: several threads may count without a lock.
         same = before is not None and before.settings.rate == settings.rate
-        self.seen: Iterator[int] = before.seen if before is not None and same else count(1)
+        self.countdown: Iterator[None] = before.countdown if before is not None and same else _countdown(settings.rate)
+
+
+def _countdown(rate: int) -> Iterator[None]:
+    return repeat(None, rate - 1)
 
 
 class Sampling:
@@ -111,18 +117,15 @@ class Sampling:
         self._own_allowances: dict[str, _Allowance] = {}
         self._samplers: dict[str, _Sampler] = {}
         self.on = initial.traces
+        self.passed_over: dict[str, Iterator[None]] = {}
 
     def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str) -> Trace | None:
         """The trace of a request that has come, or None where it was not chosen."""
         sampler = self._samplers.get(model) or self._new_sampler(model)
-        if sampler is None or not sampler.rate:
+        if sampler is None or not sampler.settings.traces:
             return None
-        if self._follows_callers:
-            parent = read_parent(call.metadata)
-            chosen = not next(sampler.seen) % sampler.rate if parent is None else parent.sampled
-        else:
-            parent = None
-            chosen = not next(sampler.seen) % sampler.rate
+        parent = read_parent(call.metadata) if self._follows_callers else None
+        chosen = self._is_next(model) if parent is None else parent.sampled
         if not chosen or not sampler.allowance.take():
             return None
         return Trace(
@@ -165,6 +168,7 @@ class Sampling:
             self._samplers = {
                 name: self._made(name, before) for name, before in (dict.fromkeys(self._own) | self._samplers).items()
             }
+            self.passed_over = {name: self._passed_over(sampler) for name, sampler in self._samplers.items()}
             self.on = self._server.traces or any(sampler.settings.traces for sampler in self._samplers.values())
         return self.settings(model)
 
@@ -191,4 +195,26 @@ class Sampling:
         if not self._knows(model):
             return None
         with self._lock:
-            return self._samplers.setdefault(model, self._made(model, None))
+            sampler = self._samplers.get(model)
+            if sampler is None:
+                sampler = self._samplers[model] = self._made(model, None)
+                self.passed_over[model] = self._passed_over(sampler)
+            return sampler
+
+    def _is_next(self, model: str) -> bool:
+        """Count a request. Whether it is one in so many."""
+        with self._lock:
+            sampler = self._samplers[model]
+            # Looked at once more: another thread may have begun to count anew since this request found nothing left.
+            if not next(sampler.countdown, True):
+                return False
+            sampler.countdown = _countdown(sampler.settings.rate)
+            self.passed_over[model] = self._passed_over(sampler)
+            return True
+
+    def _passed_over(self, sampler: _Sampler) -> Iterator[None]:
+        """See :class:`~sardonyx_server.engine.counting.tracing.Tracer`."""
+        if not sampler.settings.traces:
+            return repeat(None)
+        # Where a caller's own trace decides, each request must be looked at.
+        return _NOBODY if self._follows_callers else sampler.countdown

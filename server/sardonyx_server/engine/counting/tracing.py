@@ -18,7 +18,7 @@ from sardonyx_server.errors import ServerError
 from sardonyx_server.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sardonyx_server.engine.call import Call
     from sardonyx_wire.framing import Message
@@ -97,12 +97,18 @@ class Tracer(Protocol):
 
     Attributes:
         on: Whether any request may be chosen: all that is asked while tracing is off.
+        passed_over: Name of a model -> an item for each request to it that is not chosen. Who has a request takes one;
+            where none is left, or there is no such name, :meth:`begin` says what becomes of it. Not to be kept: there
+            may be another iterator at any time.
     """
 
     on: bool
+    passed_over: Mapping[str, Iterator[None]]
 
     def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str, /) -> Trace | None:
         """The trace of a request that has come, or None where it was not chosen. Any thread; never blocks.
+
+        It counts the request. Where :attr:`passed_over` had an item for it, it is counted already.
 
         Args:
             model: The name in the request; perhaps of no model.

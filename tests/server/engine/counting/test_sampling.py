@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sardonyx_server.engine.counting.sampling import UNLIMITED, NoTracing, Sampling, TraceSettings
 from tests.server.engine.doubles import FakeCall
@@ -27,6 +30,13 @@ def chosen(of: Sampling, model: str = "a", *, requests: int = 12, parent: str = 
     call = FakeCall()
     call.metadata = (("traceparent", parent),) if parent else ()
     return [number for number in range(1, requests + 1) if of.begin(model, call, b"", 5e-9, "lane") is not None]
+
+
+def is_chosen(of: Sampling, model: str, call: FakeCall) -> bool:
+    """As the way in asks: nothing, about a request that is passed over."""
+    if not of.on or not next(of.passed_over.get(model, iter(())), True):
+        return False
+    return of.begin(model, call, b"", 5e-9, "lane") is not None
 
 
 def test_nothing_is_on_unless_it_is_asked_for() -> None:
@@ -149,3 +159,46 @@ def test_threads_choose_exactly_as_many_as_one(limit: int) -> None:
     with ThreadPoolExecutor(4) as threads:
         total = sum(future.result() for future in [threads.submit(requests) for _ in range(4)])
     assert total == (200 if limit == UNLIMITED else 50)
+
+
+_REQUESTS = st.tuples(st.sampled_from(["a", "b", "nobody"]), st.integers(1, 9), st.sampled_from(["", "0", "1"]))
+_CHANGES = st.tuples(
+    st.dictionaries(st.sampled_from(["rate", "count"]), st.integers(1, 4) | st.none())
+    | st.fixed_dictionaries({"traces": st.booleans() | st.none()}),
+    st.sampled_from(["", "a", "b"]),
+)
+
+
+@given(steps=st.lists(_REQUESTS | _CHANGES, max_size=30), follows_callers=st.booleans(), traces=st.booleans())
+def test_those_that_are_passed_over_are_those_that_would_not_be_chosen(
+    steps: list[Any], follows_callers: bool, traces: bool
+) -> None:
+    """Whatever comes in between: asked about each or not, the same requests are traced."""
+    asked = sampling(follows_callers=follows_callers, traces=traces, rate=2)
+    passing = sampling(follows_callers=follows_callers, traces=traces, rate=2)
+    call = FakeCall()
+    for step in steps:
+        if isinstance(step[0], dict):
+            changes, model = step
+            assert asked.update(changes, model) == passing.update(changes, model)
+            continue
+        model, requests, sampled = step
+        call.metadata = (("traceparent", PARENT + sampled),) if sampled else ()
+        for _ in range(requests):
+            trace = asked.begin(model, call, b"", 5e-9, "lane") if asked.on else None
+            assert is_chosen(passing, model, call) == (trace is not None)
+
+
+def test_threads_that_pass_requests_over_choose_exactly_as_many() -> None:
+    """Of each model, although both run out of what is passed over at any time."""
+    one = sampling(traces=True, rate=3)
+    together = threading.Barrier(4)
+
+    def requests() -> Counter[str]:
+        call = FakeCall()
+        together.wait()
+        return Counter(model for model in ["a", "b"] * 3000 if is_chosen(one, model, call))
+
+    with ThreadPoolExecutor(4) as threads:
+        totals = [future.result() for future in [threads.submit(requests) for _ in range(4)]]
+    assert sum(totals, Counter()) == {"a": 4000, "b": 4000}
