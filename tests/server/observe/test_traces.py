@@ -32,7 +32,7 @@ class Kept:
     """An outlet that keeps traces, once it is let."""
 
     def __init__(self, *, fails: bool = False) -> None:
-        self.traces: list[Trace] = []
+        self.taken: list[list[Trace]] = []
         self.closed = 0
         self.entered = threading.Event()
         self.go = threading.Event()
@@ -45,7 +45,12 @@ class Kept:
         assert self.go.wait(PATIENCE_S)
         if self._fails:
             raise RuntimeError("no")
-        self.traces += traces
+        self.taken.append(list(traces))
+
+    @property
+    def traces(self) -> list[Trace]:
+        """All of them."""
+        return [trace for traces in self.taken for trace in traces]
 
     def close(self) -> None:
         """Count it."""
@@ -217,6 +222,39 @@ def test_every_outlet_gets_every_trace_and_is_closed() -> None:
     assert writer.stop(PATIENCE_S)
     assert kept.traces == sent
     assert (broken.closed, kept.closed, writer.dropped) == (1, 1, 0)
+
+
+def test_many_are_written_without_waiting_for_more() -> None:
+    """A quarter of what may wait: the first one alone would be left for hours here."""
+    kept = Kept()
+    writer = TraceWriter((kept,), max_waiting=8, gather_s=3600.0)
+    writer.start()
+    sent = [ended(), ended(), ended(), ended()]
+    for trace in sent:
+        writer.put(trace)
+    assert kept.entered.wait(PATIENCE_S)
+    assert writer.stop(PATIENCE_S)
+    assert kept.traces == sent
+
+
+def test_once_several_were_taken_together_the_next_are_left_to_gather() -> None:
+    """Here until the end. Those that come one by one are written soon."""
+    kept = Kept()
+    kept.go.clear()
+    writer = TraceWriter((kept,), gather_s=0.0, gather_more_s=3600.0)
+    writer.start()
+    first, *others = [ended() for _ in range(6)]
+    writer.put(first)
+    assert kept.entered.wait(PATIENCE_S)
+    kept.entered.clear()
+    for trace in others[:2]:
+        writer.put(trace)
+    kept.go.set()
+    assert kept.entered.wait(PATIENCE_S)
+    for trace in others[2:]:
+        writer.put(trace)
+    assert writer.stop(PATIENCE_S)
+    assert kept.taken == [[first], others[:2], others[2:]]
 
 
 def test_what_comes_too_fast_is_dropped_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
