@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
-_LOOK_UPS: Final = 3
+_LOOK_UPS: Final = (False, False, True)
 # For how long no other model must have been asked before the lane runs short batches of a model with runners.
 _ALONE_S: Final = 0.1
 # Requests to names that the tracer does not know are not passed over.
@@ -186,7 +186,7 @@ class Intake:
     ) -> None:
         """Find the model, check the request, queue it."""
         watched = False
-        for attempt in range(1, _LOOK_UPS + 1):
+        for is_last in _LOOK_UPS:
             model = self._registry.find(header.route)
             try:
                 plan, tensors = model.signature.check(header, payloads, self._find_region)
@@ -197,7 +197,7 @@ class Intake:
                 # What was read from shared memory waits in memory as the message does.
                 model.submit(call, plan, tensors, id_field, message_bytes + plan.region_bytes, received_s, trace)
             except Exception as error:  # noqa: BLE001  # likewise
-                if isinstance(error, QueueClosed) and attempt < _LOOK_UPS:
+                if isinstance(error, QueueClosed) and not is_last:
                     continue
                 model.failures.count(error, streamed=call.streamed)
                 call.fail(error)

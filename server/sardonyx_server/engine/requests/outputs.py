@@ -37,7 +37,7 @@ class BatchOutputs:
         tails: Dimensions of each output behind the batch axis, or all of them where there is none.
     """
 
-    __slots__ = ("_columns", "_has_strings", "began_s", "ran_s", "tails")
+    __slots__ = ("_columns", "_has_strings", "_is_small", "began_s", "ran_s", "tails")
 
     def __init__(
         self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool, began_s: float = 0.0, ran_s: float = 0.0
@@ -63,10 +63,14 @@ class BatchOutputs:
                 data = array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
                 columns.append((data, len(data) // rows if rows else 0))
         self._columns = columns
+        # Of what is less than LARGE_BYTES as a whole, any rows are a plain slice.
+        self._is_small = not self._has_strings and all(len(data) < LARGE_BYTES for data, _ in columns)
         self.tails = tuple(tails)
 
     def rows(self, start: int, stop: int) -> list[bytes | memoryview]:
         """Raw contents of each output for these rows: views of large numbers, which keep the arrays in memory."""
+        if self._is_small:
+            return [data[start * width : stop * width] for data, width in self._columns]  # type: ignore[misc]  # no strings
         if self._has_strings:
             return [
                 encode_bytes_elements(data[start * width : stop * width].tolist())

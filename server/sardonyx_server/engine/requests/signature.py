@@ -116,7 +116,7 @@ class Signature:
         if not isinstance(plan, Plan) or plan.signature is not self:
             plan = self._plan(header)
             header.plan = plan
-        if plan.payload_bytes is None or [len(payload) for payload in payloads] != plan.payload_bytes:
+        if plan.payload_bytes is None or list(map(len, payloads)) != plan.payload_bytes:
             request_plan = plan.for_request(find_region)
             if plan.reads and not payloads:
                 places = plan.reads

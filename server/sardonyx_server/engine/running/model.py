@@ -185,7 +185,7 @@ class Model:
             trace.version, trace.rows = self.version, plan.rows
         try:
             if cache is None:
-                self.queue.put(self._cut(job), received_s)
+                self.queue.put((job,) if plan.rows <= self._policy.max_rows else self._cut(job), received_s)
             else:
                 cache.submit(job, received_s)  # type: ignore[arg-type]  # it is one where there is a cache
         except Exception:

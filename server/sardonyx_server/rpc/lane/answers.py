@@ -32,6 +32,7 @@ __all__ = [
     "message_parts",
     "opening_block",
     "put_answer",
+    "short_answer",
     "status_block",
 ]
 
@@ -124,6 +125,21 @@ def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
     """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
     number = _STREAM_ID.pack(stream_id)
     return _OPENING_HEAD + number + _OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
+
+
+def short_answer(stream_id: int, message: bytes) -> bytes:
+    """A whole answer whose message is sent in one frame: the same, put together in one step, for it is of each call."""
+    number = stream_id.to_bytes(4)
+    length = len(message)
+    # Of the head of a data frame, 0 is the kind, and there are no flags; of the prefix, the message is not compressed.
+    data_head = (length + PREFIX_BYTES << 16).to_bytes(5)
+    return b"".join(
+        (
+            *(_OPENING_HEAD, number, _OPENING),
+            *(data_head, number, length.to_bytes(PREFIX_BYTES), message),
+            *(_WELL_HEAD, number, WELL),
+        )
+    )
 
 
 def message_head(stream_id: int, length: int) -> bytes:

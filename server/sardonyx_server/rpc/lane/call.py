@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import InvalidRequest, Overloaded, ServerError
@@ -109,14 +110,14 @@ class LaneCall:
 
     def reply(self, message: Message) -> None:
         """Answer. Any thread; never blocks."""
-        if self._host.is_current_thread():
+        if get_ident() == self._host.thread_id:
             self._replies.answer(self, message)
         else:
             self._host.later(partial(self._replies.answer, self, message))
 
     def fail(self, error: Exception) -> None:
         """Answer with the status of an error. Any thread; never blocks."""
-        if self._host.is_current_thread():
+        if get_ident() == self._host.thread_id:
             self._replies.fail(self, error)
             if isinstance(error, Overloaded):
                 self._host.overloaded()
@@ -125,7 +126,7 @@ class LaneCall:
 
     # What comes of the caller, on the lane's thread.
 
-    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+    def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last."""
         size = end - begin - PREFIX_BYTES
         if (

@@ -163,26 +163,31 @@ class Connection:
     # What the caller sends: see frame_reader.py.
 
     def used(self, size: int) -> None:
-        """Data took so much of the connection's window."""
+        """So much of the connection's window is used up."""
         self._used += size
         if self._used >= _RETURNED_BYTES:
             self._replies.put(window_update(0, self._used))
             self._used = 0
 
-    def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+    def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # as its Sink
         """Data of a stream came."""
+        used = self._used + end - begin
+        if used >= _RETURNED_BYTES:
+            self.used(end - begin)
+        else:
+            self._used = used
         call = self._streams.get(stream_id)
         if call is None:
             self._check_known(stream_id)
         else:
-            call.data(data, begin, end, ends=ends)
+            call.data(data, begin, end, ends)
 
     def padded(self, stream_id: int, size: int) -> None:
         """So many bytes of data were padding: nobody will ever read them."""
         if stream_id in self._streams:
             self._replies.put(window_update(stream_id, size))
 
-    def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+    def header(self, stream_id: int, block: bytes, ends: bool) -> None:  # noqa: FBT001  # likewise
         """A whole header came."""
         try:
             request = self._requests.read(block)
@@ -199,7 +204,7 @@ class Connection:
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
         elif request.is_grpc and request.path in self._host.methods:
-            self._open(stream_id, request, ends=ends)
+            self._open(stream_id, request, ends)
         else:
             self._open_relayed(stream_id, request, ends=ends)
 
@@ -212,13 +217,13 @@ class Connection:
     def _touch(self) -> None:
         self._host.touch(self)
 
-    def _open(self, stream_id: int, request: Request, *, ends: bool) -> None:
+    def _open(self, stream_id: int, request: Request, ends: bool) -> None:  # noqa: FBT001  # likewise
         call = self._host.methods[request.path](self._host, self._replies, stream_id, request)
         self._streams[stream_id] = call
         if not isinstance(call, LaneCall):
             self._replies.inflow.give(stream_id)
         try:
-            self._host.begun(call, request.path.decode())
+            self._host.begun(call, request.path)
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
             call.refuse(error)
             return

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
         """Is told what came."""
 
         def used(self, size: int) -> None:
-            """Data took so much of the connection's window."""
+            """What was not told by ``data`` took so much of the connection's window."""
 
-        def data(self, stream_id: int, data: bytes, begin: int, end: int, *, ends: bool) -> None:
-            """Data came, between two positions; ``ends``: and they were the stream's last."""
+        def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position, as of each call
+            """Data came, between two positions, and took as much of the window; ``ends``: they were the last."""
 
         def padded(self, stream_id: int, size: int) -> None:
             """So many bytes of a stream's data were padding."""
 
-        def header(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        def header(self, stream_id: int, block: bytes, ends: bool, /) -> None:  # noqa: FBT001  # likewise
             """A whole header block came."""
 
         def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
@@ -109,16 +109,16 @@ class FrameReader:
             begin = position + HEAD_BYTES
             position = begin + (high << 8 | low)
             if kind == DATA and position <= stop and not flags & PADDED and self._regular:
-                sink.used(position - begin)
-                sink.data(stream_id & STREAM_BITS, data, begin, position, ends=flags & END_STREAM != 0)
+                sink.data(stream_id & STREAM_BITS, data, begin, position, flags & END_STREAM != 0)
             elif (
                 kind == HEADERS
                 and position <= stop
                 and flags & END_HEADERS
                 and position - begin <= MAX_BLOCK_BYTES
-                and self._is_plain(flags)
+                and self._regular
+                and not flags & PADDED_OR_PRIORITY
             ):
-                sink.header(stream_id & STREAM_BITS, data[begin:position], ends=flags & END_STREAM != 0)
+                sink.header(stream_id & STREAM_BITS, data[begin:position], flags & END_STREAM != 0)
             elif position <= stop:
                 self._frame(kind, flags, stream_id & STREAM_BITS, data[begin:position])
             else:
@@ -136,14 +136,11 @@ class FrameReader:
         if size > (MAX_FRAME_BYTES if kind == DATA else MAX_BLOCK_BYTES):
             raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
 
-    def _is_plain(self, flags: int) -> bool:
-        return self._regular and not flags & PADDED_OR_PRIORITY
-
     def _rest_of_data(self, data: bytes, stop: int) -> int:
         """Hand on what belongs to a frame that began earlier; returns where the next begins."""
         size = min(self.left, stop)
-        self.filled(size)
-        self._sink.data(self.left_id, data, 0, size, ends=self.left_ends and not self.left)
+        self.left -= size
+        self._sink.data(self.left_id, data, 0, size, self.left_ends and not self.left)
         return size
 
     def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
@@ -155,8 +152,7 @@ class FrameReader:
         stop = len(data)
         self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
         if begin < stop:
-            self._sink.used(stop - begin)
-            self._sink.data(stream_id, data, begin, stop, ends=False)
+            self._sink.data(stream_id, data, begin, stop, False)  # noqa: FBT003  # the last
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A whole frame that is not the usual."""
@@ -176,23 +172,22 @@ class FrameReader:
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A header or data with padding, or a header that is only begun."""
-        if kind == DATA:
-            self._sink.used(len(body))
         if flags & PADDED:
             if not body or body[0] >= len(body):
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
             if kind == DATA:
+                self._sink.used(1 + body[0])
                 self._sink.padded(stream_id, 1 + body[0])
             body = body[1 : len(body) - body[0]]
         if kind == DATA:
-            self._sink.data(stream_id, body, 0, len(body), ends=flags & END_STREAM != 0)
+            self._sink.data(stream_id, body, 0, len(body), flags & END_STREAM != 0)
             return
         if flags & PRIORITY:
             if len(body) < PRIORITY_BYTES:
                 raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
             body = body[PRIORITY_BYTES:]
         if flags & END_HEADERS:
-            self._sink.header(stream_id, body, ends=flags & END_STREAM != 0)
+            self._sink.header(stream_id, body, flags & END_STREAM != 0)
             return
         self._block, self._block_id, self._block_frames = bytearray(body), stream_id, 1
         self._block_ends = flags & END_STREAM != 0
@@ -211,4 +206,4 @@ class FrameReader:
         if flags & END_HEADERS:
             self._block = None
             self._regular = True
-            self._sink.header(stream_id, bytes(block), ends=self._block_ends)
+            self._sink.header(stream_id, bytes(block), self._block_ends)

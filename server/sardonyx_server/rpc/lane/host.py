@@ -23,7 +23,7 @@ __all__ = ["Host"]
 
 
 class Host(Protocol):
-    """The lane. All of it on the lane's thread, but for the two methods that say so.
+    """The lane. All of it on the lane's thread, but for what says so.
 
     Attributes:
         methods: Full names of those that are the lane's own.
@@ -34,6 +34,7 @@ class Host(Protocol):
         unfinished: Bounds the bytes of all messages that are not whole yet.
         held: What all connections hold back.
         failures: What callers are told of errors.
+        thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
     """
 
     methods: Mapping[bytes, type[LaneCall | LaneStream]]
@@ -44,10 +45,7 @@ class Host(Protocol):
     unfinished: ByteBudget
     held: HeldBytes
     failures: FailureBlocks
-
-    def is_current_thread(self) -> bool:
-        """Whether this is the lane's thread. Any thread."""
-        ...
+    thread_id: int
 
     def later(self, task: Callable[[], None], /) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
@@ -58,8 +56,8 @@ class Host(Protocol):
     def relay(self, relays: Relays, /) -> Relay | None:
         """A way to the stock server; None where it takes no more."""
 
-    def begun(self, call: LaneCall | LaneStream, method: str, /) -> None:
-        """A call came.
+    def begun(self, call: LaneCall | LaneStream, path: bytes, /) -> None:
+        """A call of a method came.
 
         Raises:
             ServerError: It is not allowed.

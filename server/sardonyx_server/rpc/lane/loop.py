@@ -101,7 +101,7 @@ class Loop:
         self.stopping = False
         self._authorise = authorise
         self._back_door = back_door
-        self._thread_id = 0
+        self.thread_id = 0
         self._events = Events(cores)
         self._requests = requests
         self._burst = Burst(requests)
@@ -130,7 +130,7 @@ class Loop:
 
     def run(self, on_lost: Callable[[Exception], None]) -> None:
         """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
-        self._thread_id = threading.get_ident()
+        self.thread_id = threading.get_ident()
         take_short_turns()
         try:
             self._take_events()
@@ -181,18 +181,14 @@ class Loop:
 
     # What connections and calls want: see Host.
 
-    def is_current_thread(self) -> bool:
-        """Whether this is the lane's thread. Any thread."""
-        return threading.get_ident() == self._thread_id
-
-    def begun(self, call: LaneCall | LaneStream, method: str) -> None:
-        """A call came. Raises where it is not allowed."""
+    def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
+        """A call of a method came. Raises where it is not allowed."""
         self.calls.begun += 1
         if isinstance(call, LaneStream):
             self.streams.add(call)
             self._deadlines.add(call)
         if self._authorise is not None:
-            self._authorise(method, call.metadata, call.peer())
+            self._authorise(path.decode(), call.metadata, call.peer())
         if self._draining and isinstance(call, LaneStream):
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 

@@ -58,7 +58,7 @@ class Relayed:
         """Nothing has come for a while."""
         self._relay.expire(self)
 
-    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+    def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last."""
         self._relay.data(self, data[begin:end], end=ends)
 

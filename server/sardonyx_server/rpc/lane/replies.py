@@ -15,6 +15,7 @@ from sardonyx_server.rpc.lane.answers import (
     message_parts,
     opening_block,
     put_answer,
+    short_answer,
     status_block,
 )
 from sardonyx_server.rpc.lane.inflow import Inflow
@@ -94,13 +95,11 @@ class Replies:
         if size > outflow.frame_bytes:
             put_answer(message, call.id, outflow.frame_bytes, out)
             return
+        if size <= COPIED_BYTES and isinstance(message, bytes):
+            out.append(short_answer(call.id, message))
+            return
         before, behind = answer_frames(call.id, len(message))
-        if isinstance(message, Pieces):
-            out += (before, *message.pieces, behind)
-        elif size <= COPIED_BYTES:
-            out.append(before + message + behind)
-        else:
-            out += (before, message, behind)
+        out += (before, *message.pieces, behind) if isinstance(message, Pieces) else (before, message, behind)
 
     def fail(self, call: LaneCall, error: Exception) -> None:
         """A call fails. Likewise."""

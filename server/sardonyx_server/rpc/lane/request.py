@@ -42,7 +42,7 @@ _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
 
 class Request:
-    """Who asks, for what and how. Shared by all requests of a connection with the same header: never changed.
+    """Who asks, for what and how. Shared by all requests of a connection with the same header: says the same always.
 
     Args:
         fields: Of the header, in the order sent.
@@ -60,10 +60,13 @@ class Request:
         timeout_s: How long the caller waits; infinity where it does not say.
     """
 
-    __slots__ = ("answer_encoding", "encoding", "fields", "fields_bytes", "is_grpc", "path", "peer", "timeout_s")
+    __slots__ = (
+        "_metadata", "answer_encoding", "encoding", "fields", "fields_bytes", "is_grpc", "path", "peer", "timeout_s",
+    )  # fmt: skip
 
     def __init__(self, fields: list[Field], peer: str, compression: Level) -> None:
         values = dict(fields)
+        self._metadata: Sequence[tuple[str, str | bytes]] | None = None
         self.fields = fields
         self.peer = peer
         self.fields_bytes = fields_bytes(fields)
@@ -85,7 +88,11 @@ class Request:
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What the caller says beside gRPC, in the order sent; values of ``-bin`` names are bytes."""
-        return tuple(pair for name, value in self.fields if _is_metadata(name) for pair in _metadata(name, value))
+        if self._metadata is None:
+            self._metadata = tuple(
+                pair for name, value in self.fields if _is_metadata(name) for pair in _metadata(name, value)
+            )
+        return self._metadata
 
 
 class RequestReader:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import DeadlineExceeded, ServerError
@@ -101,7 +102,7 @@ class LaneStream:
     def settled(self, call: StreamCall) -> None:
         """A request has its answer. Any thread; never blocks."""
         # Not within what hands a request on: that goes on to the next one by itself.
-        if self._host.is_current_thread() and not self._handing_on:
+        if get_ident() == self._host.thread_id and not self._handing_on:
             self._on_settled(call)
         else:
             self._host.later(partial(self._on_settled, call))
@@ -133,7 +134,7 @@ class LaneStream:
 
     # What comes of the caller.
 
-    def data(self, data: bytes, begin: int, end: int, *, ends: bool) -> None:
+    def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last."""
         self.half_closed = self.half_closed or ends
         if not self._stream.takes_messages:

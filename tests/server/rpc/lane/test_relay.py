@@ -108,9 +108,9 @@ def test_data_in_tiny_pieces_wait_together() -> None:
     stream = relay.open(1, [], end=False)
     relay.outflow.out.clear()
     sent = bytes(number % 251 for number in range(START_WINDOW + 3000))
-    stream.data(sent, 0, START_WINDOW, ends=False)
+    stream.data(sent, 0, START_WINDOW, False)
     for begin in range(START_WINDOW, len(sent)):
-        stream.data(sent, begin, begin + 1, ends=False)
+        stream.data(sent, begin, begin + 1, False)
     assert len(stream.flow.parts) <= 257
     assert caller.held.bytes == stream.held == 3000
     stream.half_close()
@@ -126,7 +126,7 @@ def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
     relay, _, _ = opened()
     stream = relay.open(1, [], end=True)
     relay.outflow.out.clear()
-    stream.data(b"more", 0, 4, ends=True)
+    stream.data(b"more", 0, 4, True)
     assert not relay.outflow.out
 
 
@@ -137,7 +137,7 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
     assert caller.watched == [stream]
     stream.expire()
     assert caller.watched == [stream, stream]
-    stream.data(bytes(START_WINDOW + 1), 0, START_WINDOW + 1, ends=False)
+    stream.data(bytes(START_WINDOW + 1), 0, START_WINDOW + 1, False)
     stream.deadline_s = 0.0
     stream.expire()
     assert not caller.failed
