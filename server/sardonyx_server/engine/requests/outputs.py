@@ -45,6 +45,8 @@ class BatchOutputs:
         self.began_s = began_s
         self.ran_s = ran_s
         self._has_strings = False
+        # Of what is less than LARGE_BYTES as a whole, any rows are a plain slice.
+        is_small = True
         columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
         tails = []
         for array in arrays:
@@ -57,14 +59,17 @@ class BatchOutputs:
                 tails.append(shape)
             if array.dtype.hasobject:
                 self._has_strings = True
+                is_small = False
                 columns.append((array.reshape(-1), array.size // rows if rows else 0))
             else:
                 # Copying a few bytes is quicker than making a view of them.
                 data = array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
-                columns.append((data, len(data) // rows if rows else 0))
+                size = len(data)
+                if size >= LARGE_BYTES:
+                    is_small = False
+                columns.append((data, size // rows if rows else 0))
         self._columns = columns
-        # Of what is less than LARGE_BYTES as a whole, any rows are a plain slice.
-        self._is_small = not self._has_strings and all(len(data) < LARGE_BYTES for data, _ in columns)
+        self._is_small = is_small
         self.tails = tuple(tails)
 
     def rows(self, start: int, stop: int) -> list[bytes | memoryview]:
