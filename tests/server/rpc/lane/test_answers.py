@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from sardonyx_server.errors import DeadlineExceeded, Overloaded, QueueBytesFull, QueueTooLong, ServerError
 from sardonyx_server.rpc.lane.answers import (
     FailureBlocks,
+    answer_frames,
     header_frames,
     message_parts,
     opening_block,
     put_answer,
+    short_answer,
     status_block,
 )
 from sardonyx_server.rpc.lane.outflow import Flow, HeldBytes, Outflow
@@ -41,6 +43,13 @@ def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by
     assert list(map(bytes, quick)) == list(map(bytes, slow.out))
     data = b"".join(quick[2:-1:2])
     assert data == b"\0" + len(message).to_bytes(4) + bytes(message)
+
+
+@given(message=st.binary(max_size=300) | st.integers(0, 40_000).map(bytes), stream_id=st.integers(1, (1 << 31) - 1))
+def test_a_short_answer_is_what_its_frames_are(message: bytes, stream_id: int) -> None:
+    """In one step beside step by step: the same bytes."""
+    before, behind = answer_frames(stream_id, len(message))
+    assert short_answer(stream_id, message) == before + message + behind
 
 
 @pytest.mark.parametrize(
