@@ -97,13 +97,18 @@ class Tracer(Protocol):
 
     Attributes:
         on: Whether any request may be chosen: all that is asked while tracing is off.
-        passed_over: Name of a model -> an item for each request to it that is not chosen. Who has a request takes one;
-            where none is left, or there is no such name, :meth:`begin` says what becomes of it. Not to be kept: there
-            may be another iterator at any time.
     """
 
     on: bool
-    passed_over: Mapping[str, Iterator[None]]
+
+    @property
+    def passed_over(self) -> Mapping[str, Iterator[None]]:
+        """Name of a model -> an item for each request to it that is not chosen. Who has a request takes one.
+
+        Where none is left, or there is no such name, :meth:`begin` says what becomes of it. Not to be kept: there may
+        be another iterator at any time.
+        """
+        ...
 
     def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str, /) -> Trace | None:
         """The trace of a request that has come, or None where it was not chosen. Any thread; never blocks.
