@@ -227,7 +227,7 @@ def _bounded(session: Session) -> Iterator[None]:
 def _warm_up_unmeasured(session: Session, opening: Opening, verdict: Verdict, policy: BatchPolicy) -> None:
     """Run what measuring would have run: the first run of a shape allocates, which no caller shall wait for."""
     names = [spec.name for spec in session.outputs]
-    most = min(policy.max_rows, verdict.best_rows) if policy.has_batch_axis else 1
+    most = verdict.tried_rows(min(policy.max_rows, verdict.best_rows)) if policy.has_batch_axis else 1
     for rows in sorted({1, most, policy.unread_rows or 1}):
         # It ran when it was measured. If it does not now, callers hear why, as they would after measuring.
         with suppress(ServerError):

@@ -156,7 +156,7 @@ class RunnerChoice:
         return Runners(sessions=(session,), count=runners, reason=reason)
 
     def _measured(self, first: Session, verdict: Verdict, policy: BatchPolicy) -> Runners:
-        rows = min(policy.max_rows, verdict.best_rows)
+        rows = verdict.tried_rows(min(policy.max_rows, verdict.best_rows))
         splits, session = self._splits, first
         if not splits and self._cores > 1 and self._is_busy():
             return self._unmeasured(first, verdict, rows)

@@ -98,6 +98,10 @@ class Verdict:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     guessed: bool = False
 
+    def tried_rows(self, rows: int) -> int:
+        """So many, or the most that were measured: what an operator asks for may be more than there is memory."""
+        return min(rows, self.curve[-1].rows) if self.curve else 1
+
     def efficient_rows(self, most: int) -> int:
         """The smallest measured batch whose row costs at most a quarter more than in the cheapest.
 

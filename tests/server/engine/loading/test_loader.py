@@ -50,7 +50,7 @@ def doubling(shape: Sequence[int | str | None] | None = ("N", 2), out: Any = "sa
     return graph([helper.make_node("Add", ["x", "x"], ["y"])], {"x": shape}, {"y": shape if out == "same" else out})
 
 
-def looping() -> bytes:
+def looping(width: int = 2) -> bytes:
     """The same by a loop that goes once."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Add", ["v", "v"], ["v_next"])],
@@ -68,7 +68,7 @@ def looping() -> bytes:
     once = helper.make_node("Constant", [], ["once"], value=numpy_helper.from_array(np.array(1, np.int64)))
     true = helper.make_node("Constant", [], ["true"], value=numpy_helper.from_array(np.array(True)))
     loop = helper.make_node("Loop", ["once", "true", "x"], ["y"], body=body)
-    return graph([once, true, loop], {"x": ("N", 2)}, {"y": ("N", 2)})
+    return graph([once, true, loop], {"x": ("N", width)}, {"y": ("N", width)})
 
 
 # The rows of the first axis sum to one: they touch each other.
@@ -234,6 +234,12 @@ class TestBatching:
         assert model.config.HasField("dynamic_batching")
         assert run(model, 12)[0].arrays[0].tolist() == [[2, 2]] * 12
         assert sum(counters.batches for counters in model.counters) == 3
+
+    def test_the_config_may_set_a_size_for_which_there_is_no_memory(self, repository: Repository) -> None:
+        """Only rows that requests bring are ever run."""
+        model = repository.load(looping(width=2**16), "max_batch_size: 2147483647", cores=2)
+        assert model.config.max_batch_size == 2**31 - 1
+        assert model.facts.runners_reason.startswith("fastest of ")
 
     def test_the_config_may_batch_what_looks_unsafe(self, repository: Repository) -> None:
         """The operator knows better; the verdict says so."""
