@@ -6,15 +6,13 @@ what reckons them for gRPC, so that two servers can be compared at equal rates w
 
 from __future__ import annotations
 
-import re
 import select
-import socket
 import time
 from collections import OrderedDict, deque
-from contextlib import suppress
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
+from bench.load.http1_line import Head, Line, read_head
 from sardonyx_server.load.lines import Interrupted
 from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.load.sender import Sender
@@ -33,12 +31,7 @@ HTTP1_WORKER: Final = "bench.load.http1"
 
 _NS_PER_S: Final = 1_000_000_000
 _READ_BYTES: Final = 256 * 1024
-_MOST_HEAD_BYTES: Final = 64 * 1024
 _OK: Final = 200
-
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
-_CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 
 
 def over_http1(
@@ -58,43 +51,6 @@ def over_http1(
     """
     exchanges = Exchanges(target, connections, first=share, interrupt=interrupt)
     return Sender(exchanges, exchanges, share=share, shares=shares)
-
-
-class _Line:
-    """One connection.
-
-    Raises:
-        OSError: There is none.
-    """
-
-    __slots__ = ("answers", "caller", "deadline_ns", "due_ns", "missing", "received", "request", "socket", "unsent")
-
-    def __init__(self, address: tuple[str, int], timeout_s: float) -> None:
-        self.socket = socket.create_connection(address, timeout_s)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)  # noqa: FBT003  # its only argument
-        self.answers = 0
-        # Of the request under way; b"" = none is.
-        self.request = b""
-        self.unsent = memoryview(b"")
-        self.due_ns = self.deadline_ns = self.caller = 0
-        self.received = bytearray()
-        # Bytes of the answer that are still to come; -1 = not known, its head is not complete.
-        self.missing = -1
-
-    def begin(self, request: bytes, due_ns: int, deadline_ns: int, caller: int) -> None:
-        """Make ready what :meth:`flush` sends."""
-        self.request, self.unsent = request, memoryview(request)
-        self.due_ns, self.deadline_ns, self.caller = due_ns, deadline_ns, caller
-        self.received.clear()
-        self.missing = -1
-
-    def flush(self) -> bool:
-        """Hand over what there is to send; whether the system took all of it. Raises OSError."""
-        with suppress(BlockingIOError):
-            while self.unsent:
-                self.unsent = self.unsent[self.socket.send(self.unsent) :]
-        return not self.unsent
 
 
 class Exchanges:
@@ -131,11 +87,11 @@ class Exchanges:
         self._buffer = bytearray(_READ_BYTES)
         self._interrupt = -1 if interrupt is None else interrupt
         # By number of the file: those to read from, and of those the ones that did not take all that is to be sent.
-        self._read: dict[int, _Line | None] = {} if interrupt is None else {interrupt: None}
+        self._read: dict[int, Line | None] = {} if interrupt is None else {interrupt: None}
         self._blocked: set[int] = set()
-        self._idle: deque[_Line] = deque()
+        self._idle: deque[Line] = deque()
         # The oldest first.
-        self._under_way: OrderedDict[_Line, None] = OrderedDict()
+        self._under_way: OrderedDict[Line, None] = OrderedDict()
         # (when it was due, when it is given up, its caller)
         self._waiting: deque[tuple[int, int, int]] = deque()
 
@@ -212,7 +168,7 @@ class Exchanges:
             elif number == self._interrupt:
                 raise Interrupted
 
-    def _flush(self, line: _Line) -> None:
+    def _flush(self, line: Line) -> None:
         try:
             done = line.flush()
         except OSError:
@@ -220,7 +176,7 @@ class Exchanges:
         else:
             (self._blocked.discard if done else self._blocked.add)(line.socket.fileno())
 
-    def _receive(self, line: _Line) -> None:
+    def _receive(self, line: Line) -> None:
         try:
             size = line.socket.recv_into(self._buffer)
         except BlockingIOError:
@@ -229,46 +185,38 @@ class Exchanges:
             size = 0
         if not size or not line.request:
             self._lost(line)  # or it says something unasked, which may be half of anything
-        elif line.missing < 0:
+            return
+        if line.answer is None:
             line.received += memoryview(self._buffer)[:size]
-            self._read_head(line)
+            line.answer = read_head(line.received)
+            if line.answer is None:
+                return
+            line.missing = line.answer.head_bytes + line.answer.body_bytes - len(line.received)
         else:
             line.missing -= size
-        if line.missing == 0:
-            self._answered(line)
+        if line.missing < 0:
+            self._lost(line)
+        elif not line.missing:
+            self._answered(line, line.answer)
 
-    def _read_head(self, line: _Line) -> None:
-        end = line.received.find(b"\r\n\r\n")
-        if end < 0:
-            if len(line.received) > _MOST_HEAD_BYTES:
-                raise LoadFailed(f"the head of an answer has over {_MOST_HEAD_BYTES} bytes")
-            return
-        length = _LENGTH.search(line.received, 0, end)
-        if length is None:
-            raise LoadFailed(f"an answer without Content-Length: {bytes(line.received[:end])!r}")
-        body_bytes = len(line.received) - (end + 4)
-        line.missing = int(length[1]) - body_bytes
-
-    def _answered(self, line: _Line) -> None:
+    def _answered(self, line: Line, answer: Head) -> None:
         now_ns = time.monotonic_ns()
-        head = line.received
-        status, length = _STATUS.match(head), _LENGTH.search(head)
         self._end(line)
         line.answers += 1
-        if status is None or length is None or int(status[1]) != _OK:
-            self._failed(line.caller, f"HTTP {status[1].decode() if status else '?'}", now_ns)
-        elif self._answer_bytes is not None and int(length[1]) != self._answer_bytes:
+        if answer.status != _OK:
+            self._failed(line.caller, f"HTTP {answer.status}", now_ns)
+        elif self._answer_bytes is not None and answer.body_bytes != self._answer_bytes:
             self._failed(line.caller, WRONG_ANSWER, now_ns)
         else:
             self.tally.answered(line.due_ns, now_ns)
             if self.freed is not None:
                 self.freed.append(line.caller)
-        if _CLOSE.search(head):
+        if answer.closes:
             self._replace(line)
         else:
             self._idle.append(line)
 
-    def _lost(self, line: _Line) -> None:
+    def _lost(self, line: Line) -> None:
         """The server has closed it. It may have done so for idleness just as a request was sent: that is sent again."""
         if not line.request:
             self._idle.remove(line)
@@ -286,32 +234,31 @@ class Exchanges:
         self._under_way[other] = None
         self._flush(other)
 
-    def _end(self, line: _Line) -> None:
+    def _end(self, line: Line) -> None:
         del self._under_way[line]
         line.request = b""
-        line.missing = -1
 
     def _failed(self, caller: int, status: str, now_ns: int) -> None:
         self.tally.failed(status, now_ns)
         if self.freed is not None:
             self.freed.append(caller)
 
-    def _open(self) -> _Line:
+    def _open(self) -> Line:
         try:
-            line = _Line(self._address, self._connect_s)
+            line = Line(self._address, self._connect_s)
         except OSError as error:
             host, port = self._address
             raise LoadFailed(f"no connection to {host}:{port}: {error}") from error
         self._read[line.socket.fileno()] = line
         return line
 
-    def _drop(self, line: _Line) -> None:
+    def _drop(self, line: Line) -> None:
         number = line.socket.fileno()
         del self._read[number]
         self._blocked.discard(number)
         line.socket.close()
 
-    def _replace(self, line: _Line) -> None:
+    def _replace(self, line: Line) -> None:
         self._drop(line)
         self._idle.append(self._open())
 

@@ -121,7 +121,7 @@ class Verdict:
         """For the stored run: the peer's points with the ratio, and Sardonyx's points of the same turns.
 
         The stored ratio is Sardonyx / peer for both measures, as everywhere in a stored run; so of a p99 it must be
-        below 1. Turns that count for nothing are left out, unless nothing was measured.
+        below 1. Turns that count for nothing are left out, unless nothing was measured. Remarks stand with the peer's.
         """
         pairs = self._counting if self.is_measured else self.pairs
         return [
@@ -134,11 +134,11 @@ class Verdict:
                 command=command,
                 points=points,
                 figures=figures,
-                remarks=[*self.remarks, *self._discarded],
+                remarks=remarks,
             )
-            for suffix, server, points, figures in (
-                ("", self.peer, [pair.theirs for pair in pairs], self._figures()),
-                ("-sardonyx", "sardonyx", [pair.ours for pair in pairs], {}),
+            for suffix, server, points, figures, remarks in (
+                ("", self.peer, [pair.theirs for pair in pairs], self._figures(), [*self.remarks, *self._discarded]),
+                ("-sardonyx", "sardonyx", [pair.ours for pair in pairs], {}, []),
             )
         ]
 

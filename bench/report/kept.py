@@ -31,8 +31,13 @@ _AROUND: Final = (
     "seconds",
 )
 _PLACE: Final = re.compile(r" --json[ =]\S+")
-# Large, and read by the page of the whole run alone.
-_LEFT_OUT: Final = frozenset({"histogram", "batch_sizes", "stages_us"})
+# Read by the page of the whole run alone.
+_LEFT_OUT: Final = frozenset(
+    {
+        *("histogram", "batch_sizes", "stages_us", "mean_ms", "max_ms"),
+        *("cpu_s_per_1000", "generator_cpu_s_per_1000", "peak_memory_bytes"),
+    }
+)
 
 
 class NotAResult(ValueError):
@@ -124,7 +129,7 @@ def small(result: Bars | Run) -> str:
         {"name": one.name, "extra_info": {**_told(one), "points": [_point(point) for point in one.points]}}
         for one in result.benchmarks
     ]
-    return json.dumps({"sardonyx": own["sardonyx"], "benchmarks": benchmarks}, indent=0) + "\n"
+    return json.dumps({"sardonyx": own["sardonyx"], "benchmarks": benchmarks}, indent=0, separators=(",", ":")) + "\n"
 
 
 def _told(benchmark: Benchmark) -> dict[str, Any]:

@@ -188,6 +188,21 @@ def test_a_server_that_breaks_off_in_its_answer_has_failed() -> None:
     assert len(seen.bodies) == 3
 
 
+def test_an_answer_that_is_longer_than_it_says_has_failed() -> None:
+    """What is behind it would be taken for the next one's."""
+
+    def longer(number: int, handler: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        if number == 0:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer and more")
+            handler.close_connection = True
+            raise ConnectionAbortedError
+        return 200, b"answer"
+
+    with serving(longer) as (address, _), sending(address, answer_bytes=6) as sender:
+        tally = closed(sender, callers=1, requests=3)
+    assert (answered(tally), tally.statuses) == (2, {"UNAVAILABLE": 1})
+
+
 def test_where_nobody_listens_the_load_has_failed() -> None:
     """It says where."""
     with serving(at_once_said) as (address, _):

@@ -13,7 +13,7 @@ from tests.docs.documents import README, ROOT
 from tests.docs.documents import section as section_of
 
 KEPT = sorted(RUNS.glob("*.json"))
-_MOST_BYTES = 300_000
+_MOST_BYTES = 200_000
 
 
 def test_the_section_is_what_the_kept_runs_say() -> None:

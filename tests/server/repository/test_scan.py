@@ -284,7 +284,7 @@ def _grow(path: Path, thing: tuple[str, object]) -> None:
             _grow(path / name, inner)
 
 
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=st.dictionaries(_NAMES, _THINGS, max_size=5))
 def test_scan_never_raises_and_never_tells_where_things_are(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, tuple[str, object]]
