@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Intake"]
 
 # A version may be replaced between look-up and admission; twice in a row is a reload storm: the caller retries.
+# Of each look-up: whether it is the last.
 _LOOK_UPS: Final = (False, False, True)
 # For how long no other model must have been asked before the lane runs short batches of a model with runners.
 _ALONE_S: Final = 0.1
