@@ -45,12 +45,16 @@ help: ## list the verbs
 serve: $(VENV)/.serve-stamp ## serve the sample models on 127.0.0.1:8001 (ARGS="--grpc-port 9001" for flags)
 	@exec $(BIN)/sardonyx serve models/ $(ARGS)
 
+# Two runs at a time: one leaves half of two cores idle. The longest shows its progress, for which make has the plus, though
+# not in a dry run, where the plus would run it; what the others print comes when each has ended.
+IN-SIGHT := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,+)
 .PHONY: test
-test: test-locked test-matrix ## run all tests, those that touch grpcio on its oldest and newest version too
+test: ## run all tests, those that touch grpcio on its oldest and newest version too
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-locked test-oldest test-newest
 
 .PHONY: test-locked
 test-locked: $(VENV)/.dev-stamp ## run all tests on the locked versions only (ARGS="-k name" for pytest's flags)
-	$(BIN)/python -m pytest $(ARGS)
+	$(IN-SIGHT)$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-matrix
 test-matrix: test-oldest test-newest ## run the tests that touch grpcio on its oldest and newest supported version

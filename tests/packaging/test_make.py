@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs make without the variables that a make around these tests sets."""
-    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "-u", "MFLAGS", "make", *arguments]
+    command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "-u", "MFLAGS", "-u", "ARGS", "make", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -57,6 +57,14 @@ def test_a_second_start_installs_nothing(folder: Path) -> None:
     """The stamp is newer than the lock file: make goes straight to the server."""
     stamp(folder)
     assert make(folder, "--dry-run", "serve").stdout == "exec .venv/bin/sardonyx serve models/ \n"
+
+
+def test_a_dry_run_of_the_tests_runs_none(folder: Path) -> None:
+    """It names the three runs."""
+    (folder / ".venv").mkdir()
+    plan = make(folder, "--dry-run", "test")
+    assert plan.returncode == 0
+    assert plan.stdout.count("-m pytest") == 3
 
 
 def test_a_changed_lock_installs_again(folder: Path) -> None:
