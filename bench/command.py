@@ -13,33 +13,30 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import grpc
 
 from bench.bars import Bar, Outcome
 from bench.cases import CaseMissing
-from bench.control import ROOT, ChildFailed
+from bench.control import ChildFailed
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
 from bench.load.own import Own
 from bench.load.result import Generator, LoadFailed
+from bench.results import new_file, tell_where, warn_if_busy
+from bench.stage import Plan
 from bench.surroundings import surroundings
-from bench.throughput import Plan
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["BUSY", "RESULTS", "Groups", "command"]
+__all__ = ["Groups", "command"]
 
 Groups: TypeAlias = Mapping[str, tuple[Callable[[Plan], list[Outcome]], tuple[Bar, ...]]]
 """Name -> what measures it, and its bars, for the case that it fails."""
 
-RESULTS: Final = ROOT / "build" / "bench"
 _WIDTH: Final = 120
-# Other work shifts even ratios: server and reference do not suffer from it alike.
-BUSY: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +79,7 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
     tool = f"; {generator.name}" if by_generator else ""
     print(f"{around['cpu']}, {plan.cores} cores shared by servers and callers{tool}")
     print(f"{plan.turns} turns of about {plan.seconds:g} s for each arm, in alternating order; median (min .. max)")
-    if around["busy_cores_before"] > BUSY:
-        print(f"warning: other work kept {around['busy_cores_before']} cores busy in the last minute; expect noise")
+    warn_if_busy(around["busy_cores_before"])
     outcomes: list[Outcome] = []
     for group in given.only or groups:
         measure, bars = groups[group]
@@ -98,7 +94,9 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
         "seconds": plan.seconds,
         "outcomes": [outcome.as_json() for outcome in outcomes],
     }
-    _write(given.json or RESULTS / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json", record)
+    file = new_file(name, given.json)
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    tell_where(file)
     return int(any(not outcome.values for outcome in outcomes))
 
 
@@ -145,9 +143,3 @@ def _print_table(outcomes: Sequence[Outcome]) -> None:
             print(fill(remark, _WIDTH, initial_indent="    ", subsequent_indent="    "))
     met = sum(one.verdict == "pass" for one in outcomes)
     print(f"\n{met} of {len(outcomes)} bars met")
-
-
-def _write(file: Path, record: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")

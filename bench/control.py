@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ROOT", "Child", "ChildFailed", "child", "obey", "program", "say"]
+__all__ = ["ROOT", "Child", "ChildFailed", "child", "end", "obey", "program", "say"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_TIMEOUT_S: Final = 20.0
@@ -137,10 +137,15 @@ def program(
     finally:
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        end(process)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Wait for a process that was told to stop, but not for ever. Blocks."""
+    try:
+        process.wait(_STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

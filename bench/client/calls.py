@@ -20,7 +20,7 @@ from bench.cases import Case, make
 from bench.client.arm import Caller
 from bench.control import ROOT, child
 from bench.limits.rows import Rows, WrongAnswer
-from bench.throughput import Plan, ratios, turns_as_json
+from bench.stage import Plan, ratios, turns_as_json
 
 __all__ = ["GROUPS"]
 

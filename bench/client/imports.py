@@ -11,7 +11,7 @@ from typing import Final
 
 from bench.bars import Bar, Outcome
 from bench.control import ROOT, ChildFailed
-from bench.throughput import Plan
+from bench.stage import Plan
 
 __all__ = ["IMPORT", "imports"]
 

@@ -12,8 +12,8 @@ from bench.arms import Arm, Measured, Sample, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.load.result import Load, LoadFailed
+from bench.stage import Plan, Stage, outcome, ratios
 from bench.surroundings import checked_out
-from bench.throughput import Plan, Stage, outcome, ratios
 
 __all__ = ["OBSERVED", "overhead"]
 

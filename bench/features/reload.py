@@ -21,7 +21,7 @@ from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make, package
 from bench.control import child
 from bench.load.steady import RATE_PER_S, Steady, steady
-from bench.throughput import Plan
+from bench.stage import Plan
 from sardonyx_server.load.report import Report
 from sardonyx_wire.messages import METHODS, RepositoryModelLoadRequest, RepositoryModelUnloadRequest
 

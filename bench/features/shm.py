@@ -18,7 +18,7 @@ from bench.cases import CaseMissing, make
 from bench.control import child
 from bench.limits.rows import Rows, WrongAnswer
 from bench.load.result import Load
-from bench.throughput import Plan, ratios, turns_as_json
+from bench.stage import Plan, ratios, turns_as_json
 from sardonyx_wire.messages import METHODS, ModelInferRequest, SystemSharedMemoryRegisterRequest
 
 __all__ = ["FOLDER", "SHM", "named", "region", "shm"]

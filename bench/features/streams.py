@@ -10,9 +10,9 @@ from typing import Final
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make
 from bench.control import Child, child
-from bench.footprint import field_mb
 from bench.load.steady import RATE_PER_S, Steady, steady
-from bench.throughput import Plan
+from bench.processes import memory_bytes
+from bench.stage import Plan
 from sardonyx_wire.messages import METHODS
 
 __all__ = ["STREAM_MEMORY", "STREAM_P99", "streams"]
@@ -26,6 +26,7 @@ _CONNECTIONS: Final = 10
 _SETTLE_S: Final = 1.0
 _P99: Final = 99.0
 _MS: Final = 1e3
+_MB: Final = 1e6
 
 
 def streams(plan: Plan) -> list[Outcome]:
@@ -43,9 +44,9 @@ def streams(plan: Plan) -> list[Outcome]:
             if turn % 2:
                 alone_s.append(_p99_s(calls, plan))
             with ExitStack() as stack:
-                before_mb = field_mb(server.pid, "status", "VmRSS")
+                before_bytes = memory_bytes(server.pid)
                 _open(server, str(body), stack)
-                memory_mb.append(field_mb(server.pid, "status", "VmRSS") - before_mb)
+                memory_mb.append((memory_bytes(server.pid) - before_bytes) / _MB)
                 beside_s.append(_p99_s(calls, plan))
             if turn % 2 == 0:
                 alone_s.append(_p99_s(calls, plan))

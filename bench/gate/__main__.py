@@ -15,13 +15,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from bench.cases import CASES, CaseMissing
-from bench.command import BUSY, RESULTS
-from bench.control import ROOT, ChildFailed
+from bench.control import ChildFailed
 from bench.gate.against import Plan, with_commit, with_stored
 from bench.gate.comparison import Comparison
 from bench.gate.cores import FREE, divided
@@ -29,6 +27,7 @@ from bench.gate.ending import Status, ending
 from bench.gate.pairs import Depth
 from bench.gate.self_test import mistakes, planted_ratio, self_test
 from bench.gate.table import lines
+from bench.results import new_file, tell_where, warn_if_busy
 from bench.store import Run
 from bench.surroundings import busy_cores, changed_files, checked_out, run_fields
 from sardonyx_server.load.loops import LoadFailed
@@ -54,8 +53,7 @@ def main() -> int:
             tell=_tell,
         )
         print(_method(plan))
-        if busy_cores() > BUSY:
-            print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect wide intervals")
+        warn_if_busy(busy_cores(), "wide intervals")
         try:
             if given.self_test:
                 return _self_test(plan)
@@ -67,7 +65,7 @@ def main() -> int:
             print(f"{against}: expected a stored run; {type(error).__name__}: {error}", file=sys.stderr)
             return int(Status.UNMEASURED)
     print("\n" + "\n".join(lines(found)) + "\n")
-    _write(given.json or RESULTS / f"gate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json", found, told, given.seed, against)
+    _write(new_file("gate", given.json), found, told, given.seed, against)
     words, status = ending(found)
     print("\n".join(words))
     return int(status)
@@ -117,9 +115,8 @@ def _write(file: Path, found: Sequence[Comparison], told: str, seed: int, agains
         "sardonyx": {**run_fields(told, seed=seed, quick=False), "against": against},
         "benchmarks": [one.as_benchmark(told).as_json() for one in found],
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+    tell_where(file)
 
 
 def _tell(words: str) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from bench.command import RESULTS
-from bench.control import ROOT
+from bench.results import new_file, tell_where
 from bench.store import Benchmark, Run
 
 __all__: list[str] = []
@@ -27,15 +25,14 @@ def main() -> int:
     parser.add_argument("-k", default="", metavar="TEXT", help="only benchmarks whose name holds it")
     parser.add_argument("--json", type=Path, help="where the results go; default: build/bench/micro-DATE.json")
     given = parser.parse_args()
-    file: Path = given.json or RESULTS / f"micro-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file = new_file("micro", given.json)
     options = ["--quiet", "--no-header", "-p", "no:cacheprovider", "--benchmark-quiet", f"--benchmark-json={file}"]
     status = int(pytest.main([str(Path(__file__).parent), *options, *(["-k", given.k] if given.k else [])]))
     if not file.exists() or not file.stat().st_size:
         print("nothing was measured", file=sys.stderr)
         return status or 1
     print("\n".join(_lines(Run.read(file))))
-    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+    tell_where(file)
     return status
 
 

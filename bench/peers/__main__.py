@@ -14,7 +14,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import fill
 from typing import Final
@@ -22,8 +21,7 @@ from typing import Final
 import grpc
 
 from bench.cases import SEED, CaseMissing
-from bench.command import BUSY, RESULTS
-from bench.control import ROOT, ChildFailed
+from bench.control import ChildFailed
 from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
@@ -35,6 +33,7 @@ from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.results import write
 from bench.peers.running import PeerFailed
 from bench.peers.verdict import Measure, Standing, Verdict, by_standing
+from bench.results import new_file, tell_where, warn_if_busy
 from bench.surroundings import busy_cores, run_fields
 from sardonyx_server.load.loops import LoadFailed as NoConnection
 from sardonyx_server.runtime.cores import available_cores
@@ -75,8 +74,7 @@ def main() -> int:
     )
     cores = available_cores()
     print(f"{cores} cores shared by servers and callers; {generator.name}; {plan.turns} turns of {plan.seconds:g} s")
-    if busy_cores() > BUSY:
-        print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
+    warn_if_busy(busy_cores())
     command = shlex.join(["python", "-m", "bench.peers", *sys.argv[1:]])
     fields = run_fields(command, seed=plan.seed, quick=given.quick)
     verdicts: list[Verdict] = []
@@ -87,9 +85,9 @@ def main() -> int:
         else:
             verdicts += _beside(peers(cores)[name], models, generator, plan)
     _print_table(by_standing(verdicts))
-    file = given.json or RESULTS / f"peers-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+    file = new_file("peers", given.json)
     write(file, verdicts, fields)
-    print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
+    tell_where(file)
     return int(any(verdict.standing is Standing.UNKNOWN for verdict in verdicts))
 
 

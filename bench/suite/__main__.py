@@ -11,15 +11,14 @@ import argparse
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from bench.command import BUSY, RESULTS
 from bench.control import ROOT
+from bench.results import new_file, tell_where, warn_if_busy
 from bench.store import Run
 from bench.suite.plan import SOAK_S
 from bench.suite.tables import lines
@@ -45,10 +44,8 @@ _PYTEST: Final = (
 def main() -> int:
     """Measure, print, store, draw. Returns pytest's exit status."""
     given = _arguments()
-    file: Path = given.json or RESULTS / f"suite-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if busy_cores() > BUSY:
-        print(f"warning: other work kept {busy_cores()} cores busy in the last minute; expect noise")
+    file = new_file("suite", given.json)
+    warn_if_busy(busy_cores())
     told = shlex.join(["python", "-m", "bench.suite", *sys.argv[1:]])
     soak_s = given.soak_s or (SOAK_S if given.soak else 0.0)
     options = [f"--benchmark-json={file}", f"--seed={given.seed}", f"--soak-s={soak_s}", f"--told={told}"]
@@ -62,7 +59,7 @@ def main() -> int:
         print("nothing was measured")
         return status or 1
     print("\n" + "\n".join(lines(Run.read(file))))
-    print(f"results: {_shown(file)}")
+    tell_where(file)
     if find_spec("bench.report") is not None:
         subprocess.run([sys.executable, "-m", "bench.report", str(file)], cwd=ROOT, check=True)  # noqa: S603  # our own
     return status
@@ -86,10 +83,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of arrivals")
     parser.add_argument("--json", type=Path, help="where the results go; default: build/bench/suite-DATE.json")
     return parser.parse_args()
-
-
-def _shown(file: Path) -> Path:
-    return file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
 
 
 if __name__ == "__main__":

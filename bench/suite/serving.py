@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,18 +18,12 @@ from typing import Any, Final
 import grpc
 
 from bench.control import ROOT, child
+from bench.processes import cpu_s, forget_peak, memory_bytes, tree
 from sardonyx_wire.messages import METHODS, ModelStatisticsRequest, ModelStatisticsResponse
 
 __all__ = ["Figures", "Server", "serving"]
 
-_PROC: Final = Path("/proc")
-_KIB: Final = 1024
 _TIMEOUT_S: Final = 20.0
-# What Linux makes clock_getcpuclockid(3) of: the process's number, negated, above three bits; 2 = all time it has run.
-_CLOCK_BITS: Final = 3
-_CLOCK_SCHED: Final = 2
-# Writing this to clear_refs makes the peak of resident memory begin anew (proc(5)).
-_RESET_PEAK: Final = "5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,38 +75,25 @@ class Server:
 
     def figures(self, model: str = "") -> Figures:
         """What it has done so far, and of one model where that is named. A server that tells nothing only has CPU."""
-        cpu_s = sum(_cpu_s(pid) for pid in self.tree())
-        return _with_statistics(self.address, model, cpu_s) if model else Figures(cpu_s=cpu_s)
+        used_s = sum(cpu_s(pid) for pid in self.tree())
+        return _with_statistics(self.address, model, used_s) if model else Figures(cpu_s=used_s)
 
     def forget_peak(self) -> None:
         """Let :meth:`peak_memory_bytes` begin anew from what is resident now."""
         for pid in self.tree():
-            with suppress(OSError):
-                (_PROC / str(pid) / "clear_refs").write_text(_RESET_PEAK)
+            forget_peak(pid)
 
     def peak_memory_bytes(self) -> int:
         """The most that was resident, of each process by itself; pages that processes share count for each."""
-        return sum(_status_bytes(pid, "VmHWM") for pid in self.tree())
+        return sum(memory_bytes(pid, "VmHWM") for pid in self.tree())
 
     def memory_bytes(self) -> int:
         """What is resident now, likewise."""
-        return sum(_status_bytes(pid, "VmRSS") for pid in self.tree())
+        return sum(memory_bytes(pid) for pid in self.tree())
 
     def tree(self) -> list[int]:
         """Its processes: the first one and all that came of it and live."""
-        children = defaultdict(list)
-        for folder in _PROC.iterdir():
-            if folder.name.isdecimal():
-                with suppress(OSError):
-                    # "pid (name) state parent ..."; a name may hold brackets and blanks.
-                    parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                    children[parent].append(int(folder.name))
-        found, left = [], [self.pid]
-        while left:
-            pid = left.pop()
-            found.append(pid)
-            left += children[pid]
-        return found
+        return tree(self.pid)
 
 
 @contextmanager
@@ -136,31 +116,14 @@ def serving(
         yield Server(address=process.address, pid=process.pid, facts=process.hello.get("models", {}))
 
 
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process, of threads that have ended too; 0 where it has ended."""
-    try:
-        return time.clock_gettime((~pid << _CLOCK_BITS) | _CLOCK_SCHED)
-    except OSError:
-        return 0.0
-
-
-def _status_bytes(pid: int, key: str) -> int:
-    """A line such as ``VmHWM:  123456 kB`` of a process's status; 0 where it has ended."""
-    with suppress(OSError):
-        for line in (_PROC / str(pid) / "status").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1]) * _KIB
-    return 0
-
-
-def _with_statistics(address: str, model: str, cpu_s: float) -> Figures:
+def _with_statistics(address: str, model: str, used_s: float) -> Figures:
     request = ModelStatisticsRequest(name=model).SerializeToString()
     with grpc.insecure_channel(address) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS["ModelStatistics"].path)
         try:
             answer = ModelStatisticsResponse.FromString(call(request, timeout=_TIMEOUT_S))
         except grpc.RpcError:
-            return Figures(cpu_s=cpu_s)  # An echo, or a server without the extension.
+            return Figures(cpu_s=used_s)  # An echo, or a server without the extension.
     requests, runs, stages_ns = 0, defaultdict[int, int](int), defaultdict[str, int](int)
     for one in answer.model_stats:
         stats = one.inference_stats
@@ -177,4 +140,4 @@ def _with_statistics(address: str, model: str, cpu_s: float) -> Figures:
             stages_ns[name] += ns
         for batch in one.batch_stats:
             runs[batch.batch_size] += batch.compute_infer.count
-    return Figures(cpu_s=cpu_s, requests=requests, runs=dict(runs), stages_ns=dict(stages_ns))
+    return Figures(cpu_s=used_s, requests=requests, runs=dict(runs), stages_ns=dict(stages_ns))

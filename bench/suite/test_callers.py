@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from bench.limits.allowance import ROW_SHARE, allowance
 from bench.load.result import Generator
 from bench.store import Point
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.closed import closed, cpu_s_of
 from bench.suite.plan import Plan
 from bench.suite.served import Served
-from bench.throughput import ROW_SHARE, allowance
 from sardonyx_server.runtime.cores import available_cores
 
 _OF_ALLOWANCE: Final = 0.85

@@ -12,6 +12,7 @@ import pytest
 from bench.arms import answer_for
 from bench.cases import make
 from bench.features.shm import FOLDER, named, region
+from bench.limits.allowance import allowance
 from bench.limits.rows import Rows, WrongAnswer
 from bench.load.result import Generator
 from bench.store import Point
@@ -20,7 +21,6 @@ from bench.suite.closed import closed, cpu_s_of
 from bench.suite.plan import Plan
 from bench.suite.served import bare_echo
 from bench.suite.serving import serving
-from bench.throughput import allowance
 from sardonyx_server.runtime.cores import available_cores
 from sardonyx_wire.messages import ModelInferRequest
 

@@ -10,8 +10,9 @@ from typing import Final
 
 from bench.arms import answer_for
 from bench.cases import make
-from bench.footprint import idle_percent, started
 from bench.load.result import Generator
+from bench.processes import idle_percent
+from bench.sample_server import started
 from bench.suite.asking import Ask, Found
 from bench.suite.closed import closed
 from bench.suite.plan import Plan

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from bench.limits.allowance import allowance
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.measuring import measure
 from bench.suite.plan import Plan
 from bench.suite.served import Served
-from bench.throughput import allowance
 from sardonyx_server.load.arrivals import BURST_S
 from sardonyx_server.runtime.cores import available_cores
 

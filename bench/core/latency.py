@@ -10,9 +10,10 @@ from typing import Final
 from bench.arms import Sample, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
+from bench.limits.allowance import ROW_SHARE
 from bench.load.result import Load, LoadResult
 from bench.placement import FREE, placed, placements
-from bench.throughput import ROW_SHARE, Plan, Stage, turns_as_json
+from bench.stage import Plan, Stage, turns_as_json
 
 __all__ = ["LATENCY", "latency"]
 

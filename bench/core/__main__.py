@@ -9,9 +9,9 @@ import sys
 from typing import Final
 
 from bench.command import Groups, command
-from bench.footprint import IDLE, MEMORY, READY, footprint
-from bench.latency import LATENCY, latency
-from bench.throughput import GROUPS
+from bench.core.footprint import IDLE, MEMORY, READY, footprint
+from bench.core.latency import LATENCY, latency
+from bench.core.throughput import GROUPS
 
 __all__: list[str] = []
 

@@ -1,0 +1,136 @@
+"""What the groups of bars share: how thoroughly to measure, the servers under load, and ratios of their turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.arms import Arm, Sample, answer_for
+from bench.bars import Bar, Outcome
+from bench.cases import Case
+from bench.control import ROOT, Child, child
+from bench.limits.rows import Rows
+from bench.load.result import Generator, Load
+
+__all__ = ["Plan", "Stage", "Turns", "facts_of", "outcome", "ratios", "turns_as_json"]
+
+Turns = list[dict[str, Sample]]
+"""For each turn: arm name -> sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How thoroughly to measure, and with what.
+
+    Attributes:
+        folder: For the repository of the group; empty at first.
+        generator: Of the load.
+        cores: Shared by server and generator.
+        turns: How often each arm is measured.
+        seconds: About how long each time.
+        before: A commit to compare with; "" = none.
+    """
+
+    folder: Path
+    generator: Generator
+    cores: int
+    turns: int
+    seconds: float
+    before: str = ""
+
+
+class Stage:
+    """The servers of one group, all up while it is measured; those that are not under load wait in a poll."""
+
+    def __init__(self, plan: Plan, case: Case, load: Load, stack: ExitStack) -> None:
+        self._plan = plan
+        self._case = case
+        self._load = load
+        self._stack = stack
+        self.rows = Rows(case)
+        self._answer_bytes = 0
+
+    def server(self, name: str, *, root: Path = ROOT, **settings: object) -> Arm:
+        """A Sardonyx, once its answer has been compared with the model's own.
+
+        Args:
+            name: Of the arm.
+            root: Of the copy of the project that it runs.
+            **settings: Of the server.
+        """
+        arguments = [str(self._case.repository), *(["--settings", json.dumps(settings)] if settings else [])]
+        started = self._stack.enter_context(child("bench.serve", arguments, root=root))
+        answer = answer_for(started.address, self._case.request)
+        self.rows.check(answer)
+        self._answer_bytes = len(answer)
+        return self._arm(name, started, len(answer))
+
+    def echo(self) -> Arm:
+        """A bare echo of the message."""
+        return self._arm("echo", self._stack.enter_context(child("bench.limits.echo")), len(self._case.request))
+
+    def taker(self, answer_bytes: int | None = None) -> Arm:
+        """A bare echo that answers with fewer bytes: by default as many as the server. Requires: :meth:`server`."""
+        size = self._answer_bytes if answer_bytes is None else answer_bytes
+        return self._arm(
+            "echo", self._stack.enter_context(child("bench.limits.echo", ["--answer-bytes", str(size)])), size
+        )
+
+    def _arm(self, name: str, server: Child, answer_bytes: int) -> Arm:
+        return Arm(
+            name,
+            server,
+            request=self._case.request,
+            answer_bytes=answer_bytes,
+            load=self._load,
+            generator=self._plan.generator,
+        )
+
+
+def ratios(turns: Turns, reference: str, arm: str = "server") -> list[float]:
+    """An arm's rate as a ratio of another's, turn by turn."""
+    return [turn[arm].load.rate / turn[reference].load.rate for turn in turns]
+
+
+def outcome(
+    bar: Bar,
+    values: Sequence[float],
+    turns: Turns,
+    server: Arm,
+    remark: str = "",
+    details: dict[str, Any] | None = None,
+) -> Outcome:
+    """An outcome with the rates of all arms, and how the server has set itself up."""
+    rates = ", ".join(f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s" for name in turns[0])
+    fact = facts_of(server)
+    split = f"{fact['runners']} runners x {fact['threads']} threads" if fact["runners"] else "inline"
+    batch = median(turn["server"].batch_rows for turn in turns)
+    split += f", batches of {batch:.1f} rows, at most {max(1, fact['max_rows'])}"
+    return Outcome(
+        bar=bar,
+        values=values,
+        remark="; ".join(filter(None, (rates, remark, split))),
+        details={"turns": turns_as_json(turns), "model": fact, **(details or {})},
+    )
+
+
+def facts_of(server: Arm) -> dict[str, Any]:
+    """How the server has set up its one model."""
+    (facts,) = server.server.hello["models"].values()
+    return dict(facts)
+
+
+def turns_as_json(turns: Turns) -> list[dict[str, Any]]:
+    """For the results file."""
+    return [
+        {
+            name: {"rate": sample.load.rate, **asdict(sample.load), "server": sample.server}
+            for name, sample in turn.items()
+        }
+        for turn in turns
+    ]
