@@ -7,6 +7,7 @@ the stock server. All three are told alike what the caller sends: data, half_clo
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -78,7 +79,7 @@ class Connection:
 
     def __init__(self, host: Host, peer: str) -> None:
         self._host = host
-        self._replies = Replies(host, peer, self._touch)
+        self._replies = Replies(host, peer, partial(host.touch, self))
         self.outflow = self._replies.outflow
         self._streams = self._replies.streams
         self._frames = FrameReader(self)
@@ -213,9 +214,6 @@ class Connection:
         if kind == Kind.RST_STREAM or (kind == Kind.WINDOW_UPDATE and stream_id):
             self._check_known(stream_id)
         self._control.take(kind, flags, stream_id, body)
-
-    def _touch(self) -> None:
-        self._host.touch(self)
 
     def _open(self, stream_id: int, request: Request, ends: bool) -> None:  # noqa: FBT001  # likewise
         call = self._host.methods[request.path](self._host, self._replies, stream_id, request)

@@ -80,9 +80,11 @@ class Outflow:
 
     Args:
         held: Counts what this one and others hold back.
+        touch: Told when there is something to be written, and there was nothing before.
 
     Attributes:
         out: What is to be written, in order.
+        touch: As given; for who puts something behind ``out`` by itself.
         window: How much the peer takes on the connection now, in bytes.
         ahead: How much paced streams may put before :meth:`written`, in bytes.
         initial_window: Of a stream that begins now.
@@ -90,10 +92,11 @@ class Outflow:
         held_bytes: Data that is held back.
     """
 
-    __slots__ = ("_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "window")
+    __slots__ = ("_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "touch", "window")
 
-    def __init__(self, held: HeldBytes) -> None:
+    def __init__(self, held: HeldBytes, touch: Callable[[], None]) -> None:
         self._held = held
+        self.touch = touch
         self.out: list[bytes | memoryview] = []
         self.window = DEFAULT_WINDOW_BYTES
         self.ahead = _AHEAD_BYTES
@@ -102,13 +105,22 @@ class Outflow:
         self.held_bytes = 0
         self._flows: dict[int, Flow] = {}
 
+    def put(self, frames: bytes) -> None:
+        """Send frames as they are."""
+        if not self.out:
+            self.touch()
+        self.out.append(frames)
+
     def send(self, flow: Flow, *parts: memoryview | bytes) -> None:
         """Send more of a stream, or as much as may be sent; the rest follows when it may."""
+        was_empty = not self.out
         flow.parts += parts
         self._hold(_data_bytes(parts))
         self._send(flow)
         if flow.parts:
             self._flows[flow.id] = flow
+        if was_empty and self.out:
+            self.touch()
 
     def flow(self, stream_id: int) -> Flow | None:
         """What a stream has still to send; None where that is nothing."""
@@ -168,12 +180,14 @@ class Outflow:
 
     def go_on(self, only: Flow | None = None) -> list[Flow]:
         """Send what may be sent now, of one stream or of all. Returns those that have sent all they had."""
-        done = []
+        was_empty, done = not self.out, []
         for flow in list(self._flows.values()) if only is None else [only]:
             self._send(flow)
             if not flow.parts and flow.id in self._flows:
                 del self._flows[flow.id]
                 done.append(flow)
+        if was_empty and self.out:
+            self.touch()
         return done
 
     def _hold(self, size: int) -> None:

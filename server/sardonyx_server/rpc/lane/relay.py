@@ -1,4 +1,4 @@
-"""A connection to the stock server behind: streams that are not the lane's go on there frame by frame. No I/O.
+"""A connection to the stock server behind, for streams that are not the lane's: see relayed.py for each. No I/O.
 
 Streams keep their numbers. Headers of requests are decoded and written anew, because the caller's header table is one
 for all its streams; of the stock server we ask for headers without a table, and those go on as they are. Each side's
@@ -7,14 +7,10 @@ windows hold back what goes to it, and what is held back holds back the other si
 
 from __future__ import annotations
 
-import time
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.rpc.lane.answers import header_frames
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
-from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.outflow import Outflow
 from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.lane.stock_reader import StockReader
@@ -38,7 +34,7 @@ from sardonyx_wire.http2.numbers import ACK, END_STREAM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.outflow import Flow
+    from sardonyx_server.rpc.lane.broken import ConnectionBroken
     from sardonyx_server.rpc.lane.relays import Relays
     from sardonyx_wire.http2.hpack import Field
 
@@ -50,11 +46,6 @@ _RETURNED_BYTES: Final = 1 << 18
 # Of headers that wait for the stock server. They are written out in full for it: a caller that says the same long
 # fields again, in a few bytes of its header table, made 1.5 GB of 2.4 MB (2026-11-26).
 _MOST_WAITING_BYTES: Final = 4 << 20
-# How long a request may be on its way without any of it coming. Each holds a thread of the stock server meanwhile, of
-# which there are few: 64 callers that were stopped in the midst of one left nobody's health checks answered.
-_STALLED_S: Final = 60.0
-# Pieces of a stream's data that wait for it each for itself. One of a byte takes two hundred as an object.
-_MOST_PIECES: Final = 256
 _PEER_KEY: Final = PEER_KEY.encode()
 
 
@@ -71,7 +62,7 @@ class Relay:
         finished: It is of no use any more.
     """
 
-    __slots__ = ("_caller", "_reader", "_returned", "_streams", "_touch", "finished", "outflow", "usable")
+    __slots__ = ("_caller", "_reader", "_returned", "_streams", "finished", "outflow", "usable")
 
     room = None
     greeted = True
@@ -79,14 +70,13 @@ class Relay:
 
     def __init__(self, caller: Relays, touch: Callable[[Relay], None]) -> None:
         self._caller = caller
-        self._touch = touch
         self._streams: dict[int, Relayed] = {}
         self._reader = StockReader(self)
         self._returned = 0
         self.usable = True
         self.finished = False
-        self.outflow = Outflow(caller.held)
-        self._put(
+        self.outflow = Outflow(caller.held, partial(touch, self))
+        self.put(
             PREFACE
             + settings(
                 {
@@ -107,84 +97,48 @@ class Relay:
 
     def open(self, stream_id: int, fields: list[Field], *, end: bool) -> Relayed:
         """A stream begins. Requires: :attr:`usable`, and not :attr:`is_behind`."""
-        stream = Relayed(stream_id, self, self.outflow.initial_window)
-        stream.caller_ended = end
-        self._streams[stream_id] = stream
-        if not end:
-            stream.deadline_s = time.monotonic() + _STALLED_S
-            self._caller.watch(stream)
+        stream = self._streams[stream_id] = Relayed(stream_id, self, self._caller, caller_ended=end)
         own = [field for field in fields if field[0] != _PEER_KEY]
         own.append((_PEER_KEY, self._caller.peer.encode()))
         frames = header_frames(stream_id, encode_block(own), end=end)
         # As data do, whose place it takes: what is put after it waits for the socket.
         self.outflow.ahead -= len(frames)
-        self._put(frames)
+        self.put(frames)
         return stream
 
-    def data(self, stream: Relayed, data: bytes, *, end: bool) -> None:
-        """Data of a stream."""
-        if stream.caller_ended:
-            return  # It has said that nothing comes.
-        stream.deadline_s = time.monotonic() + _STALLED_S
-        stream.held += len(data)
-        if stream.held > MOST_STREAM_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {stream.id} was sent more than its window")
-        parts: list[memoryview | bytes] = [memoryview(data)] if data else []
-        if end:
-            stream.caller_ended = True
-            parts.append(frame(Kind.DATA, END_STREAM, stream.id, b""))
-        was_empty = not self.outflow.out
-        self.outflow.send(stream.flow, *parts)
-        if len(stream.flow.parts) > _MOST_PIECES and not end:
-            stream.flow.parts = deque((memoryview(b"".join(stream.flow.parts)),))
-        if was_empty and self.outflow.out:
-            self._touch(self)
-        self._see_end(stream)
+    def put(self, frames: bytes) -> None:
+        """Send frames to the stock server; not once this is over, for the caller's side may know it for long."""
+        if not self.finished:
+            self.outflow.put(frames)
 
-    def expire(self, stream: Relayed) -> None:
-        """End a stream whose request does not come; see ``deadlines.py``."""
-        if stream.ended or self._streams.get(stream.id) is not stream:
-            return
-        now_s = time.monotonic()
-        if stream.held:
-            # It is the stock server that does not take it.
-            stream.deadline_s = now_s + _STALLED_S
-        if stream.deadline_s > now_s:
-            self._caller.watch(stream)
-        else:
-            text = f"the request did not come whole: nothing of it came for {_STALLED_S:g} s"
-            self._caller.fail(stream, InvalidRequest(text, reason="NO_MESSAGE"))
+    def forget(self, stream: Relayed) -> None:
+        """A stream is over here."""
+        self._streams.pop(stream.id, None)
+        self.outflow.drop(stream.id)
+        stream.forgotten()
 
-    def reset(self, stream: Relayed, code: int) -> None:
-        """The caller ended a stream."""
-        self._forget(stream)
-        self._put(reset(stream.id, code))
-
-    def widen(self, stream: Relayed, size: int) -> None:
-        """The caller takes more of a stream."""
-        self._put(window_update(stream.id, size))
+    def see_end(self, stream: Relayed) -> None:
+        """Whether both sides have ended a stream. Where only the stock server has, it resets the stream as well."""
+        if stream.server_ended and stream.caller_ended:
+            self.forget(stream)
+            self._caller.ended(stream)
 
     def set_initial_window(self, size: int) -> None:
         """The caller takes so much on each stream."""
-        self._put(settings({Setting.INITIAL_WINDOW_SIZE: size}))
+        self.put(settings({Setting.INITIAL_WINDOW_SIZE: size}))
 
     def returned(self, size: int) -> None:
         """So many bytes went on to the caller: the stock server may send more."""
         self._returned += size
         if self._returned >= _RETURNED_BYTES:
-            self._put(window_update(0, self._returned))
+            self.put(window_update(0, self._returned))
             self._returned = 0
-
-    def sent(self, stream: Relayed, size: int) -> None:
-        """So many bytes of a stream went on to the stock server."""
-        stream.held -= size
-        self._caller.used(stream, size)
 
     def give_up(self) -> None:
         """The caller is gone."""
         self.finished = True
         self._streams.clear()
-        self._touch(self)
+        self.outflow.touch()
 
     # What comes of the stock server.
 
@@ -203,13 +157,13 @@ class Relay:
     def written(self) -> None:
         """The socket has taken all there was: more may be sent."""
         self.outflow.written()
-        self._go_on()
+        self.outflow.go_on()
 
     def break_off(self, error: ConnectionBroken) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
         """It broke the protocol."""
         self.lost()
         # So that the wire is closed.
-        self._touch(self)
+        self.outflow.touch()
 
     def lost(self) -> None:
         """The connection to the stock server is gone, and so are the streams."""
@@ -228,7 +182,7 @@ class Relay:
             stream.begun = True
             self._caller.send(stream, header_frames(stream.id, block, end=ends), self)
             stream.server_ended = ends
-            self._see_end(stream)
+            self.see_end(stream)
 
     def on_frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Any other frame came."""
@@ -242,7 +196,7 @@ class Relay:
         elif kind == Kind.SETTINGS and not flags & ACK:
             self._on_settings(body)
         elif kind == Kind.PING and not flags & ACK:
-            self._put(frame(Kind.PING, ACK, 0, body))
+            self.put(frame(Kind.PING, ACK, 0, body))
         elif kind == Kind.GOAWAY:
             self._on_goaway(int.from_bytes(body[:4]))
 
@@ -255,7 +209,7 @@ class Relay:
         if flags & END_STREAM:
             self._caller.send(stream, frame(Kind.DATA, END_STREAM, stream.id, b""), self)
             stream.server_ended = True
-            self._see_end(stream)
+            self.see_end(stream)
 
     def _on_settings(self, body: bytes) -> None:
         outflow = self.outflow
@@ -268,49 +222,24 @@ class Relay:
                     if outflow.flow(stream.id) is None:
                         stream.flow.window += change
                 outflow.set_initial_window(value)
-        self._put(frame(Kind.SETTINGS, ACK, 0, b""))
-        self._go_on()
+        self.put(frame(Kind.SETTINGS, ACK, 0, b""))
+        self.outflow.go_on()
 
     def _on_window_update(self, stream: Relayed | None, stream_id: int, size: int) -> None:
         if not stream_id:
             self.outflow.widen(size)
-            self._go_on()
+            self.outflow.go_on()
         elif stream is not None:
             stream.flow.window += size
-            self._go_on(stream.flow)
+            self.outflow.go_on(stream.flow)
 
     def _on_goaway(self, last_id: int) -> None:
         self.usable = False
         for stream in [stream for stream in self._streams.values() if stream.id > last_id]:
             self._end(stream, ErrorCode.REFUSED_STREAM)
 
-    def _see_end(self, stream: Relayed) -> None:
-        """Whether both sides have ended a stream. Where only the stock server has, it resets the stream as well."""
-        if stream.server_ended and stream.caller_ended:
-            self._forget(stream)
-            self._caller.ended(stream)
-
     def _end(self, stream: Relayed, code: int) -> None:
         """The stock server wants no more of a stream, or is gone."""
-        self._forget(stream)
+        self.forget(stream)
         self._caller.send(stream, reset(stream.id, code), self)
         self._caller.ended(stream)
-
-    def _forget(self, stream: Relayed) -> None:
-        self._streams.pop(stream.id, None)
-        self.outflow.drop(stream.id)
-        # They know each other, and are garbage only once they do not.
-        stream.flow.on_sent = None
-
-    def _go_on(self, only: Flow | None = None) -> None:
-        was_empty = not self.outflow.out
-        self.outflow.go_on(only)
-        if was_empty and self.outflow.out:
-            self._touch(self)
-
-    def _put(self, frames: bytes) -> None:
-        if self.finished:
-            return  # Nobody writes it any more, and the caller's side may know it for long.
-        if not self.outflow.out:
-            self._touch(self)
-        self.outflow.out.append(frames)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.outflow import NO_WINDOW, Flow
 from sardonyx_server.rpc.status import to_status
-from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Relays"]
 
-# How much of a stream's window is used up before the caller gets it back.
-_RETURNED_BYTES: Final = 1 << 16
 # So much of one caller's may wait for the stock server whatever else is held back.
 _HELD_BYTES: Final = 16 << 20
 
@@ -31,30 +28,28 @@ class Relays:
     Args:
         host: The lane.
         replies: Of the connection.
+
+    Attributes:
+        held: What all connections hold back.
+        peer: Address of the caller.
+        put: Sends frames to the caller as they are.
     """
 
-    __slots__ = ("_host", "_relays", "_replies")
+    __slots__ = ("_host", "_relays", "_replies", "held", "peer", "put")
 
     def __init__(self, host: Host, replies: Replies) -> None:
         self._host = host
         self._replies = replies
+        self.held: HeldBytes = host.held
+        self.peer = replies.peer
+        self.put = replies.put
         # The last one takes new streams; those before it have some left.
         self._relays: list[Relay] = []
-
-    @property
-    def peer(self) -> str:
-        """Address of the caller."""
-        return self._replies.peer
 
     @property
     def initial_window(self) -> int:
         """What the caller takes of a stream that begins, in bytes."""
         return self._replies.outflow.initial_window
-
-    @property
-    def held(self) -> HeldBytes:
-        """What all connections hold back."""
-        return self._host.held
 
     @property
     def stopping(self) -> bool:
@@ -69,7 +64,7 @@ class Relays:
                 return None
             self._relays = [*(each for each in self._relays if not each.finished), relay]
         relay = self._relays[-1]
-        full = self._host.held.bytes >= self._host.unfinished.limit_bytes
+        full = self.held.bytes >= self._host.unfinished.limit_bytes
         if relay.is_behind or (full and relay.outflow.held_bytes > _HELD_BYTES):
             return None
         return relay.open(stream_id, fields, end=ends)
@@ -84,14 +79,14 @@ class Relays:
         for relay in self._relays:
             relay.give_up()
 
-    # What the stock server sends: see relay.py.
+    # What relay.py and relayed.py want of it.
 
     def send(self, stream: Relayed, part: memoryview | bytes, relay: Relay) -> None:
         """Data (a view) or frames of a stream, in order. ``relay`` hears how much of it has gone on."""
         replies = self._replies
         replies.strikes = 0
         flow = replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, paced=True, on_sent=relay.returned)
-        replies.send(flow, part)
+        replies.outflow.send(flow, part)
 
     def ended(self, stream: Relayed) -> None:
         """A stream is over for both sides."""
@@ -104,10 +99,3 @@ class Relays:
     def fail(self, stream: Relayed, error: ServerError) -> None:
         """End a stream that the stock server has not begun to answer, on both sides."""
         self._replies.cut_off_relayed(stream, to_status(error))
-
-    def used(self, stream: Relayed, size: int) -> None:
-        """So many bytes of a stream went on: the caller may send more."""
-        stream.used += size
-        if stream.used >= _RETURNED_BYTES and not stream.caller_ended:
-            self._replies.put(window_update(stream.id, stream.used))
-            stream.used = 0

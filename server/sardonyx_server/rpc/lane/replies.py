@@ -53,18 +53,19 @@ class Replies:
         streams: That are not over, by their number: the connection opens them, and who ends one removes it.
         outflow: What is to be written.
         inflow: How much the caller may send.
+        put: Sends frames as they are.
         resized: The caller allows another header table than before: the next header says that we use none.
         strikes: Pings that came too soon since something was last sent.
     """
 
-    __slots__ = ("_host", "_touch", "inflow", "outflow", "peer", "resized", "streams", "strikes")
+    __slots__ = ("_host", "inflow", "outflow", "peer", "put", "resized", "streams", "strikes")
 
     def __init__(self, host: Host, peer: str, touch: Callable[[], None]) -> None:
         self._host = host
-        self._touch = touch
         self.peer = peer
         self.streams: dict[int, LaneCall | LaneStream | Relayed] = {}
-        self.outflow = Outflow(host.held)
+        self.outflow = Outflow(host.held, touch)
+        self.put = self.outflow.put
         self.inflow = Inflow(self.put)
         self.resized = False
         self.strikes = 0
@@ -91,7 +92,7 @@ class Replies:
         outflow.window -= size
         out = outflow.out
         if not out:
-            self._touch()
+            outflow.touch()
         if size > outflow.frame_bytes:
             put_answer(message, call.id, outflow.frame_bytes, out)
             return
@@ -134,7 +135,7 @@ class Replies:
         if opening:
             self.put(opening)
         flow = Flow(stream.id, window, paced=True)
-        self.send(flow, *message_parts(message, stream.encoding))
+        outflow.send(flow, *message_parts(message, stream.encoding))
         stream.widened = flow.window - outflow.initial_window
         return not flow.parts
 
@@ -219,7 +220,7 @@ class Replies:
         outflow = self.outflow
         if not outflow.held_bytes:
             return
-        was_empty, held_bytes = not outflow.out, outflow.held_bytes
+        held_bytes = outflow.held_bytes
         for flow in outflow.go_on(only):
             call = self.streams.get(flow.id)
             if call is not None:
@@ -227,26 +228,10 @@ class Replies:
         if outflow.held_bytes < held_bytes:
             # Who receives may ping: grpc-go does so to measure how much is under way.
             self.strikes = 0
-        if was_empty and outflow.out:
-            self._touch()
 
     def forget(self, stream_id: int) -> None:
         """A call has sent its answer."""
         del self.streams[stream_id]
-
-    def send(self, flow: Flow, *parts: memoryview | bytes) -> None:
-        """Send more of a stream, as far as windows allow."""
-        was_empty = not self.outflow.out
-        self.outflow.send(flow, *parts)
-        if was_empty and self.outflow.out:
-            self._touch()
-
-    def put(self, frames: bytes) -> None:
-        """Send frames as they are."""
-        out = self.outflow.out
-        if not out:
-            self._touch()
-        out.append(frames)
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
         self._put_status(call.id, self._host.failures.of(error), first=True)
@@ -276,7 +261,7 @@ class Replies:
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
-        self.send(flow, *message_parts(message, call.encoding), trailers)
+        self.outflow.send(flow, *message_parts(message, call.encoding), trailers)
         if not flow.parts:
             del self.streams[call.id]
 

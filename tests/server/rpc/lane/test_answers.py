@@ -34,7 +34,7 @@ def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by
     quick: list[bytes | memoryview] = []
     put_answer(message, 5, frame_bytes, quick)
 
-    slow = Outflow(HeldBytes())
+    slow = Outflow(HeldBytes(), lambda: None)
     slow.window = 1 << 24
     slow.set_frame_bytes(frame_bytes)
     slow.out.append(header_frames(5, opening_block(b""), end=False))

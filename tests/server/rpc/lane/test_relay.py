@@ -42,7 +42,7 @@ class Caller:
         """See ``relays.Relays``."""
         self.failed.append((stream, error.message))
 
-    def used(self, stream: Any, size: int) -> None:
+    def put(self, frames: bytes) -> None:
         """See ``relays.Relays``."""
 
     def ended(self, stream: Any) -> None:
@@ -153,7 +153,7 @@ def test_a_request_that_is_whole_waits_for_its_answer_as_long_as_that_takes() ->
     relay, caller, _ = opened()
     whole, over = relay.open(1, [], end=True), relay.open(3, [], end=False)
     assert caller.watched == [over]
-    relay.reset(over, 8)
+    over.drop()
     for stream in (whole, over):
         stream.deadline_s = 0.0
         stream.expire()

@@ -35,7 +35,7 @@ class _Owner:
     """Says what it is told to say."""
 
     def __init__(self) -> None:
-        self.outflow = Outflow(HeldBytes())
+        self.outflow = Outflow(HeldBytes(), lambda: None)
         self.finished = False
         self.greeted = True
         self.room: memoryview | None = None
