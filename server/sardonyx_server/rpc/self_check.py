@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.lane import Lane
+from sardonyx_server.rpc.lane.limits import Limits
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call, Refused

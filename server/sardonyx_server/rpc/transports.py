@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import grpc
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.lane import Lane
+from sardonyx_server.rpc.lane.limits import Limits
 from sardonyx_server.rpc.public_api import PublicApi
 from sardonyx_wire.messages import METHODS
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.lane import Lane
+from sardonyx_server.rpc.lane.limits import Limits
 from sardonyx_server.rpc.public_api import PublicApi
 
 if TYPE_CHECKING:

@@ -24,8 +24,10 @@ Who moves it:
     loop.py          its thread: sockets, tasks, models, writing
     events.py        waiting for sockets and for tasks of other threads
     doors.py         listening
+    limits.py        what callers may do
     deadlines.py     what ends at a point in time
-    owner.py         whose bytes go over a wire
+    wires.py         all sockets: whose each is, who has something to say
+    owner.py         what a wire asks of whose it is
     open_calls.py    how many calls are open, and who waits until none is
     host.py          what connections and calls want of all that
 

@@ -6,7 +6,6 @@ It takes two methods. What belongs to neither goes on to the stock server, which
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sardonyx_server.rpc.lane.back_door import BackDoor
@@ -21,27 +20,10 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.statistics import Histogram
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
+    from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
-__all__ = ["Lane", "Limits"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What callers may do.
-
-    Attributes:
-        max_message_bytes: Largest message that is accepted or sent.
-        unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that windows hold back, beyond
-            which no more calls are taken of who has many of them. What is not counted: answers to calls that were taken
-            before, and those that windows let through and a socket does not take. Who has more than 4 MiB of these is
-            not read, so they are at most the answers to what its connection has in the queues.
-        min_ping_interval_s: Callers that ping more often are cut off.
-    """
-
-    max_message_bytes: int
-    unfinished_bytes: int
-    min_ping_interval_s: float
+__all__ = ["Lane"]
 
 
 class Lane:
@@ -159,7 +141,7 @@ class Lane:
         Args:
             patience_s: How long callers have to take what was answered.
         """
-        self._loop.wait_for_callers(patience_s)
+        self._loop.wires.wait(patience_s)
         self._loop.later(self._loop.end)
         self._thread.join()
         self._loop.free()

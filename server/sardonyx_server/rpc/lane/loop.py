@@ -27,7 +27,7 @@ from sardonyx_server.rpc.lane.open_calls import OpenCalls
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
 from sardonyx_server.rpc.lane.stream import LaneStream
-from sardonyx_server.rpc.lane.wire import Wire
+from sardonyx_server.rpc.lane.wires import Wires
 
 if TYPE_CHECKING:
     import socket
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.back_door import BackDoor
     from sardonyx_server.rpc.lane.burst import Requests
     from sardonyx_server.rpc.lane.compression import Level
-    from sardonyx_server.rpc.lane.lane import Limits
+    from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.relays import Relays
@@ -52,8 +52,6 @@ _MAX_LOOKS: Final = 8
 # How long a caller has to say that it speaks HTTP/2: as long as gRPC's core gives it. What scans ports would keep its
 # descriptor for ever.
 _HANDSHAKE_S: Final = 120.0
-# How long callers have to close once they have all their answers and were told to go.
-_GOODBYE_S: Final = 0.5
 
 
 class Loop:
@@ -73,6 +71,7 @@ class Loop:
         calls: That are open.
         streams: Those of them that are streams.
         away: How late the thread gets to its events.
+        wires: The sockets that are connected.
         stopping: See Host; set by any thread.
     """
 
@@ -118,14 +117,9 @@ class Loop:
         self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
         self.ended = self.calls.ended
         self.later = self._events.later
-        # Those who have something to be written.
-        self._touched: list[Owner] = []
-        self.touch: Callable[[Owner], None] = self._touched.append
-        self._wires: dict[int, Wire] = {}
-        self._wire_of: dict[Owner, Wire] = {}
-        self._one_gone = threading.Event()
+        self.wires = Wires(self._events.epoll, self._deadlines.add)
+        self.touch: Callable[[Owner], None] = self.wires.touched.append
         self._draining = False
-        self._closing = False
         self._over = False
 
     def run(self, on_lost: Callable[[Exception], None]) -> None:
@@ -139,17 +133,7 @@ class Loop:
             on_lost(error)
             # Nobody must be kept waiting.
             self.doors.close()
-        for wire in list(self._wires.values()):
-            wire.close()
-
-    def wait_for_callers(self, patience_s: float) -> None:
-        """Wait until callers have taken what was answered, and closed. Any other thread; blocks."""
-        began_s = time.monotonic()
-        while self._wires and (waited_s := time.monotonic() - began_s) < patience_s:
-            if waited_s >= _GOODBYE_S and not any(wire.is_writing for wire in list(self._wires.values())):
-                break  # Who has heard all and does not close is waited for no longer.
-            self._one_gone.wait(_GOODBYE_S / 10)
-            self._one_gone.clear()
+        self.wires.close()
 
     def free(self) -> None:
         """Requires: the thread is over."""
@@ -165,7 +149,7 @@ class Loop:
 
     def close_doors(self) -> None:
         """Take no more connections and calls."""
-        self._closing = True
+        self.wires.closing = True
         self.doors.close()
         for connection in self._connections():
             connection.say_goodbye()
@@ -212,7 +196,7 @@ class Loop:
             return None
         relay = Relay(relays, self.touch)
         try:
-            self._keep(back, relay)
+            self.wires.add(back, relay)
         except OSError:
             # The kernel watches no more sockets for this user.
             back.close()
@@ -220,13 +204,14 @@ class Loop:
         return relay
 
     def _take_events(self) -> None:
-        events_of, wires, burst, doing = self._events, self._wires, self._burst, self.away.doing
+        events_of, wires, burst, doing = self._events, self.wires, self._burst, self.away.doing
+        by_fd, touched = wires.by_fd, wires.touched
         poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
         looks = 0
         while not self._over:
             events = poll(0, MOST_EVENTS) if waiting or burst.accepted else events_of.wait(self._patience_s)
             for fd, mask in events:
-                wire = wires.get(fd)
+                wire = by_fd.get(fd)
                 if wire is not None:
                     wire.on_events(mask)
                 elif fd == waker:
@@ -243,14 +228,14 @@ class Loop:
             if not events or looks >= _MAX_LOOKS:
                 looks = 0
                 self._see_clock(time.monotonic())
-            if self._touched or self._closing:
-                self._flush()
+            if touched or wires.closing:
+                wires.flush()
 
     def _dispatch(self) -> None:
         """Set the models to work on what has come."""
         self._burst.wake()
-        if self._touched:
-            self._flush()  # What is answered must not wait for what runs now.
+        if self.wires.touched:
+            self.wires.flush()  # What is answered must not wait for what runs now.
         self._burst.dispatch()
 
     def _is_whole(self) -> bool:
@@ -267,32 +252,11 @@ class Loop:
         self._deadlines.expire(now_s)
         self.doors.see_clock(now_s)
 
-    def _flush(self) -> None:
-        """Write what there is to say."""
-        touched, wire_of = self._touched, self._wire_of
-        while touched:
-            wire = wire_of.get(touched.pop())
-            if wire is not None:
-                wire.flush()
-        if self._closing:
-            for wire in list(wire_of.values()):
-                wire.close_if_finished()
-
     def _on_connected(self, connected: socket.socket) -> None:
         """A caller came in."""
-        wire = self._keep(connected, Connection(self, peer_name(connected)))
+        wire = self.wires.add(connected, Connection(self, peer_name(connected)))
         wire.deadline_s = time.monotonic() + _HANDSHAKE_S
         self._deadlines.add(wire)
 
-    def _keep(self, connected: socket.socket, owner: Owner) -> Wire:
-        wire = Wire(connected, owner, self._events.epoll, on_closed=self._forget, on_said_all=self._deadlines.add)
-        self._wire_of[owner] = self._wires[wire.fd] = wire
-        return wire
-
-    def _forget(self, wire: Wire) -> None:
-        del self._wires[wire.fd]
-        del self._wire_of[wire.owner]
-        self._one_gone.set()
-
     def _connections(self) -> list[Connection]:
-        return [owner for owner in self._wire_of if isinstance(owner, Connection)]
+        return [owner for owner in self.wires.owners if isinstance(owner, Connection)]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.lane import Lane
+from sardonyx_server.rpc.lane.limits import Limits
 from sardonyx_server.rpc.lane.stopped import STOPPED
 from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2.peer import Peer
@@ -301,8 +302,8 @@ def test_who_connects_and_says_nothing_has_a_limited_time() -> None:
     """Else whoever scans ports would keep a descriptor of the server's for ever."""
     with opened("lane") as transport, Peer(transport.address, PREFACE[:10]) as silent:
         loop = transport.serving._loop
-        until(lambda: any(wire.deadline_s < math.inf for wire in list(loop._wires.values())))
-        (wire,) = loop._wires.values()
+        until(lambda: any(wire.deadline_s < math.inf for wire in list(loop.wires.by_fd.values())))
+        (wire,) = loop.wires.by_fd.values()
         assert 0 < wire.deadline_s - time.monotonic() <= 120
         # As the lane does when the time has come.
         loop.later(wire.expire)

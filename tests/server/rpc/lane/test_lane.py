@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from sardonyx_server.rpc.lane.lane import Lane, Limits
+from sardonyx_server.rpc.lane.lane import Lane
+from sardonyx_server.rpc.lane.limits import Limits
 from tests.server.rpc.conversations import Conversation, conversing
 from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, Transport, opened, until
 
