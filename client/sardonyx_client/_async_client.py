@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sardonyx_client._readiness import AsyncReadiness
     from sardonyx_client._repository import AsyncRepository
     from sardonyx_client._shared_memory import AsyncSharedMemory
-    from sardonyx_client._sharing.sharer import AsyncSharer
     from sardonyx_client._streams.async_stream import AsyncStream
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
@@ -61,8 +60,7 @@ class AsyncClient:
         from sardonyx_client._connection import Connection
         from sardonyx_client._core import Core
         from sardonyx_client._sending.async_sender import AsyncSender
-        from sardonyx_client._sharing.nearness import is_near
-        from sardonyx_client._sharing.rules import Sharing
+        from sardonyx_client._sharing.rules import sharing_of
         from sardonyx_client._sharing.sharer import AsyncSharer
 
         def connect(retry: Retry | None) -> Connection:
@@ -82,12 +80,10 @@ class AsyncClient:
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = AsyncSender(self._core, connection, hedge)
-        sharer: AsyncSharer | None = None
-        # A hedged call runs twice, and each server has memory of its own.
-        if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
-            sharer = AsyncSharer(
-                Sharing(share, self._core, retry), lambda: AsyncSender(self._core, connect(retry=None), hedge=None)
-            )
+        sharing = sharing_of(share, self._core, connection.target, retry=retry, hedge=hedge)
+        sharer = None
+        if sharing is not None:
+            sharer = AsyncSharer(sharing, lambda: AsyncSender(self._core, connect(retry=None), hedge=None))
         self._calls = AsyncInferCalls(self._core, self._sender, sharer, coalesce)
 
     def __repr__(self) -> str:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sardonyx_client._readiness import Readiness
     from sardonyx_client._repository import Repository
     from sardonyx_client._shared_memory import SharedMemory
-    from sardonyx_client._sharing.sharer import Sharer
     from sardonyx_client._streams.stream import Stream
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import CallRecord, ModelInfo, ModelStatistics, ParameterValue, Result, ServerInfo
@@ -84,8 +83,7 @@ class Client:
         from sardonyx_client._core import Core
         from sardonyx_client._infer_calls import InferCalls
         from sardonyx_client._sending.sender import Sender
-        from sardonyx_client._sharing.nearness import is_near
-        from sardonyx_client._sharing.rules import Sharing
+        from sardonyx_client._sharing.rules import sharing_of
         from sardonyx_client._sharing.sharer import Sharer
 
         def connect(retry: Retry | None) -> Connection:
@@ -105,12 +103,10 @@ class Client:
             address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
         )
         self._sender = Sender(self._core, connection, hedge)
-        sharer: Sharer | None = None
-        # A hedged call runs twice, and each server has memory of its own.
-        if share is not None and hedge is None and (share.any_address or is_near(connection.target)):
-            sharer = Sharer(
-                Sharing(share, self._core, retry), lambda: Sender(self._core, connect(retry=None), hedge=None)
-            )
+        sharing = sharing_of(share, self._core, connection.target, retry=retry, hedge=hedge)
+        sharer = None
+        if sharing is not None:
+            sharer = Sharer(sharing, lambda: Sender(self._core, connect(retry=None), hedge=None))
         self._calls = InferCalls(self._core, self._sender, sharer, coalesce)
         self._closed = threading.Event()
 

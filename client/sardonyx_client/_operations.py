@@ -46,8 +46,9 @@ from sardonyx_wire.messages import (
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from sardonyx_client._timeout import Timeout
     from sardonyx_wire.messages import ModelConfig, StatisticDuration
 
     class _Message(Protocol):
@@ -55,6 +56,17 @@ if TYPE_CHECKING:
         def FromString(cls, s: bytes) -> Self: ...  # noqa: N802 -- protobuf's name
 
     _M = TypeVar("_M", bound=_Message)
+
+    class Run(Protocol):
+        """Sends an operation and waits for its value. ``connect``: wait for a connection instead of failing without."""
+
+        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T: ...
+
+    class AsyncRun(Protocol):
+        """Likewise, without blocking."""
+
+        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> Awaitable[T]: ...
+
 
 __all__ = [
     "PATHS",

@@ -12,8 +12,7 @@ from sardonyx_client._errors import DeadlineExceeded, Unavailable
 if TYPE_CHECKING:
     import threading
 
-    from sardonyx_client._operations import Operation
-    from sardonyx_client._repository import AsyncRun, Run
+    from sardonyx_client._operations import AsyncRun, Operation, Run
     from sardonyx_client._timeout import Timeout
 
 __all__ = ["AsyncReadiness", "Readiness"]

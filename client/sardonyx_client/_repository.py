@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sardonyx_client import _operations
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
 
-    from sardonyx_client._operations import Operation
+    from sardonyx_client._operations import AsyncRun, Run
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import IndexEntry
-
-    T = TypeVar("T")
-
-    class Run(Protocol):
-        """Sends an operation and waits for its value. ``connect``: wait for a connection instead of failing without."""
-
-        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T: ...
-
-    class AsyncRun(Protocol):
-        """Likewise, without blocking."""
-
-        def __call__(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> Awaitable[T]: ...
-
 
 __all__ = ["AsyncRepository", "Repository"]
 

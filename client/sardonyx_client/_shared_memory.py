@@ -8,7 +8,7 @@ from sardonyx_client import _operations
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
-    from sardonyx_client._repository import AsyncRun, Run
+    from sardonyx_client._operations import AsyncRun, Run
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import SharedMemoryRegion
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._lane.answer import Answer
-from sardonyx_client._lane.failure import ConnectionBroken
 from sardonyx_client._lane.frame_reader import FrameReader
 from sardonyx_client._lane.outflow import Outflow
 from sardonyx_client._lane.stream import Stream
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
     SETTING,
     ErrorCode,

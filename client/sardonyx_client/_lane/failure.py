@@ -11,7 +11,7 @@ from sardonyx_wire.http2.frames import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ConnectionBroken", "LaneFailure", "closed", "code_of_reset", "deadline_exceeded"]
+__all__ = ["LaneFailure", "closed", "code_of_reset", "deadline_exceeded"]
 
 # Statuses of streams that the server resets (gRPC over HTTP/2, "Errors"); all others are INTERNAL.
 _RESET_CODES: Final[dict[int, grpc.StatusCode]] = {
@@ -63,18 +63,6 @@ class LaneFailure(grpc.RpcError):
     def trailing_metadata(self) -> Any:  # typeshed says a class of grpc's own here
         """What came with the status."""
         return self._trailing
-
-
-class ConnectionBroken(Exception):
-    """The peer broke the protocol: the connection cannot be used any more.
-
-    Attributes:
-        code: What to tell the peer.
-    """
-
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 def code_of_reset(code: int) -> grpc.StatusCode:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_client._lane.failure import ConnectionBroken
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, ErrorCode
 from sardonyx_wire.http2.numbers import (
     CONTINUATION,

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._lane.connection import Connection
-from sardonyx_client._lane.failure import ConnectionBroken, LaneFailure, deadline_exceeded
+from sardonyx_client._lane.failure import LaneFailure, deadline_exceeded
 from sardonyx_client._lane.sockets import hand_over, tune
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import ErrorCode, go_away, reset
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.failure import ConnectionBroken
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,

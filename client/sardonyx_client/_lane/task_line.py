@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from sardonyx_client._lane.connection import Connection
-from sardonyx_client._lane.failure import ConnectionBroken, deadline_exceeded
+from sardonyx_client._lane.failure import deadline_exceeded
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import go_away
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""One inference on its way: bytes out, bytes back, by the lane or a channel of grpc's.
+"""Calls on their way: bytes out, bytes back. Inference goes by the lane where it can, all else by a channel of grpc's.
 
 sender.py        calls of threads
 async_sender.py  calls of an event loop

@@ -15,6 +15,7 @@ from sardonyx_client._errors import InvalidArgument, NotFound, PermissionDenied,
 from sardonyx_client._operations import Operation
 from sardonyx_client._regions.room import Room, aligned
 from sardonyx_client._sharing.agreement import Agreement
+from sardonyx_client._sharing.nearness import is_near
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
     from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core
-    from sardonyx_client._options import Retry, Share
+    from sardonyx_client._options import Hedge, Retry, Share
     from sardonyx_client._regions.shared_region import SharedRegion
     from sardonyx_client._sharing.agreement import Step
     from sardonyx_client._values import Result
 
     Steps = Generator[Step, Any, Result | None]
 
-__all__ = ["OUTPUT_REGION", "Sharing"]
+__all__ = ["OUTPUT_REGION", "Sharing", "sharing_of"]
 
 OUTPUT_REGION: Final = "sardonyx_output_region"
 
@@ -154,3 +155,13 @@ class Sharing:
         """What the large inputs take in a region."""
         sizes = [getattr(value, "nbytes", 0) for value in values]
         return sum(aligned(size) for size in sizes if size >= self._least_bytes)
+
+
+def sharing_of(
+    options: Share | None, core: Core, target: str, *, retry: Retry | None, hedge: Hedge | None
+) -> Sharing | None:
+    """What a client of this target shares; None = nothing."""
+    # A hedged call runs twice, and each server has memory of its own.
+    if options is None or hedge is not None or not (options.any_address or is_near(target)):
+        return None
+    return Sharing(options, core, retry)

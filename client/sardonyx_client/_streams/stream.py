@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -35,7 +34,6 @@ class Stream:
         self._timeout_s = timeout_s
         self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sending = True
-        self._began_s = time.perf_counter()
         self._answers = call(self._messages(), timeout=timeout_s, metadata=core.metadata())
 
     def __enter__(self) -> Self:

@@ -11,10 +11,10 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.failure import ConnectionBroken
 from sardonyx_client._lane.fields import FieldReader
 from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.load.polled_line import PolledLine
+from sardonyx_wire.http2.broken import ConnectionBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

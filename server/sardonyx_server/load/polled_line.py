@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._lane.connection import Connection
-from sardonyx_client._lane.failure import ConnectionBroken
 from sardonyx_client._lane.sockets import hand_over, tune
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import go_away
 
 if TYPE_CHECKING:

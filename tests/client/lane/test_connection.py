@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_client._lane import outflow
-from sardonyx_client._lane.failure import ConnectionBroken, LaneFailure
+from sardonyx_client._lane.failure import LaneFailure
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
 from tests.client.lane.wire import (
     OPENING,

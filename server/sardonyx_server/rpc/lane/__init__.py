@@ -38,7 +38,6 @@ What else a connection may be sent:
     compression.py   gzip and deflate
     inflow.py        how much it may send
     control.py       settings, pings, resets, windows
-    broken.py        it broke the protocol
 
 All other methods:
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from sardonyx_server.errors import MessageTooLarge, Overloaded
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.call import LaneCall
 from sardonyx_server.rpc.lane.control import Control
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
@@ -23,6 +22,7 @@ from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
 from sardonyx_server.rpc.lane.stopped import STOPPED
 from sardonyx_server.rpc.status import Status
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     LARGEST_WINDOW_BYTES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, SETTING, ErrorCode, Kind, Setting, frame, reset
 from sardonyx_wire.http2.numbers import ACK, PRIORITY_BYTES, STREAM_BITS
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
 from sardonyx_wire.http2.numbers import (
     ACK,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.message import PREFIX_BYTES, Assembly, checked_size
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import ErrorCode, window_update
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections import deque
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,

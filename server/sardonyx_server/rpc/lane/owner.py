@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sardonyx_server.rpc.lane.broken import ConnectionBroken
     from sardonyx_server.rpc.lane.outflow import Outflow
+    from sardonyx_wire.http2.broken import ConnectionBroken
 
 __all__ = ["Owner"]
 

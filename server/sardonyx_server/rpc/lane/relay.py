@@ -34,8 +34,8 @@ from sardonyx_wire.http2.numbers import ACK, END_STREAM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.broken import ConnectionBroken
     from sardonyx_server.rpc.lane.relays import Relays
+    from sardonyx_wire.http2.broken import ConnectionBroken
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["Relay"]

@@ -8,9 +8,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow
+from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import ErrorCode, Kind, frame, reset, window_update
 from sardonyx_wire.http2.numbers import END_STREAM
 

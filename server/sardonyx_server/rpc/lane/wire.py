@@ -12,9 +12,9 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.loopback import unpace
 from sardonyx_server.rpc.lane.outflow import FEW_BYTES
+from sardonyx_wire.http2.broken import ConnectionBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sardonyx_server.errors import ServerError
-from sardonyx_server.rpc.lane.broken import ConnectionBroken
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
+from sardonyx_wire.http2.broken import ConnectionBroken
 from tests.server.rpc.http2.wire import START_WINDOW, Kind, Setting, reset, settings, window_update
 
 # Of HTTP/2: nothing was done of it.

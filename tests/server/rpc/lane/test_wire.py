@@ -17,7 +17,7 @@ from sardonyx_server.rpc.lane.outflow import HeldBytes, Outflow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.broken import ConnectionBroken
+    from sardonyx_wire.http2.broken import ConnectionBroken
 
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)

@@ -15,7 +15,7 @@ class ConnectionBroken(Exception):
 
     Args:
         code: Of HTTP/2, for the peer.
-        text: For the log.
+        text: For people.
     """
 
     def __init__(self, code: ErrorCode, text: str) -> None:
