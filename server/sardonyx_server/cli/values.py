@@ -24,10 +24,11 @@ import numpy.typing as npt
 
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.setting_kinds import expanded
+from sardonyx_wire.bfloat16 import from_bfloat16, to_bfloat16
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["from_bfloat16", "parse_inputs", "split_argument", "to_bfloat16", "to_json"]
+__all__ = ["parse_inputs", "split_argument", "to_json"]
 
 Array = npt.NDArray[Any]
 _ZEROS = re.compile(r"@zeros(?:\[(?P<shape>\d{1,9}(?:,\d{1,9})*|)\])?")
@@ -84,19 +85,6 @@ def to_json(array: Array, datatype: str) -> Any:
         ]
         return np.array(texts, dtype=object).reshape(array.shape).tolist()
     return array.tolist()
-
-
-def to_bfloat16(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """float32 -> the bits of bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
-    bits = array.view(np.uint32)
-    rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    # Rounding a NaN could carry into the exponent and leave an infinity.
-    return np.where(np.isnan(array), np.uint16(0x7FC0), rounded)
-
-
-def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """The bits of bfloat16 -> float32, exactly."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _read(value: str, spec: TensorSpec) -> Array:

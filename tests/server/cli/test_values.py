@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sardonyx_server.cli.values import from_bfloat16, parse_inputs, split_argument, to_bfloat16, to_json
+from sardonyx_server.cli.values import parse_inputs, split_argument, to_json
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.tensors import TensorSpec
 
@@ -179,14 +179,6 @@ def test_a_json_file_is_read(tmp_path: Path) -> None:
     """As if its text had been typed."""
     (tmp_path / "rows.json").write_text(json.dumps([[1, 2]]))
     assert parse(f"@{tmp_path}/rows.json", spec("INT32", -1, 2)).tolist() == [[1, 2]]
-
-
-def test_bfloat16_rounds_to_nearest_even_and_keeps_nan() -> None:
-    """The halfway case goes to the even neighbour; a NaN never becomes an infinity."""
-    values = np.array([0x3F808000, 0x3F818000, 0x7FFFFFFF, 0x7F800000], np.uint32).view(np.float32)
-    bits = to_bfloat16(values)
-    assert bits.tolist() == [0x3F80, 0x3F82, 0x7FC0, 0x7F80]
-    assert from_bfloat16(bits[:2]).tolist() == [1.0, 1.015625]
 
 
 def test_answers_become_plain_json_values() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sardonyx_server.errors import InvalidRequest
+from sardonyx_wire.bfloat16 import from_bfloat16
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import encode_bytes_elements
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["TopClasses"]
 
 _UNRANKED: Final = ("BOOL", "BYTES")
-_BFLOAT16_SHIFT_BITS: Final = 16
 
 
 class TopClasses:
@@ -62,7 +62,7 @@ class TopClasses:
         """
         values: NDArray[Any] = np.frombuffer(data, self._datatype.dtype).reshape(rows, -1)
         if self._datatype.name == "BF16":
-            values = (values.astype(np.uint32) << _BFLOAT16_SHIFT_BITS).view(np.float32)
+            values = from_bfloat16(values)
         is_float = values.dtype.kind == "f"
         # ~x falls as x rises and, unlike -x, overflows for no integer.
         falling: NDArray[Any] = -values if is_float else np.invert(values)
