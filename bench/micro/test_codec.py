@@ -9,7 +9,7 @@ from bench.micro.workload import Workload
 from sardonyx_server.engine.requests.outputs import BatchOutputs
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferResponse
-from sardonyx_wire.requests import Decoded, RequestReader, decode_with_protobuf
+from sardonyx_wire.request_reader import Decoded, RequestReader, decode_with_protobuf
 
 
 def test_time_to_read_a_known_header(one: Workload, measured: Measure[Decoded]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
 from sardonyx_wire.messages import ModelInferRequest
-from sardonyx_wire.requests import Decoded, RequestReader
+from sardonyx_wire.request_reader import Decoded, RequestReader
 
 MEMO_ENTRIES = 1024
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
 from sardonyx_server.engine.requests.plan import Plan, Tensor
-from sardonyx_wire.requests import RequestReader
+from sardonyx_wire.request_reader import RequestReader
 
 Checked = tuple[Plan, Sequence[Tensor]]
 

@@ -16,7 +16,7 @@ from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
 from sardonyx_server.engine.requests.plan import Plan, Tensor
 from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_wire.framing import Message
-from sardonyx_wire.requests import RequestReader
+from sardonyx_wire.request_reader import RequestReader
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:

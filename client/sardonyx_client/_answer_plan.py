@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sardonyx_client._regions.room import Room
     from sardonyx_client._values import ParameterValue
     from sardonyx_wire.datatypes import Datatype
-    from sardonyx_wire.requests import TensorHeader
+    from sardonyx_wire.request_reader import TensorHeader
     from sardonyx_wire.response_reader import ResponseHeader
 
 __all__ = ["AnswerPlan"]

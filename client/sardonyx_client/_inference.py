@@ -19,8 +19,8 @@ from sardonyx_client._values import Result
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.framing import decode_id
 from sardonyx_wire.messages import InferParameter, ModelInferRequest
-from sardonyx_wire.request_templates import RequestTemplate
-from sardonyx_wire.requests import MalformedMessage
+from sardonyx_wire.request_reader import MalformedMessage
+from sardonyx_wire.request_template import RequestTemplate
 from sardonyx_wire.response_reader import ResponseReader
 from sardonyx_wire.tensors import WireError, encode_raw
 

@@ -1,6 +1,6 @@
 """Bytes of a ``ModelInferResponse`` -> header, id and views of the payloads. Does not judge: the client's core does.
 
-The counterpart of requests.py for callers: answers of one model repeat everything but the payloads and the id, so
+The counterpart of request_reader.py for callers: answers of one model repeat everything but the payloads and the id, so
 headers are remembered. What is unusual is parsed by protobuf: the slow twin, which property tests hold equal.
 """
 
@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 
 from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferResponse
-from sardonyx_wire.requests import MalformedMessage, TensorHeader, read_parameters
+from sardonyx_wire.request_reader import MalformedMessage, TensorHeader, read_parameters
 
 if TYPE_CHECKING:
-    from sardonyx_wire.requests import ParameterValue
+    from sardonyx_wire.request_reader import ParameterValue
 
 __all__ = ["ResponseHeader", "ResponseReader", "decode_response_with_protobuf"]
 

@@ -21,6 +21,7 @@ PACKAGES: Final = (
     *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "runtime")),
     *(path.parent for path in sorted(SERVER.glob("*/*/__init__.py"))),
     *(path.parent for path in sorted(CLIENT.glob("_*/__init__.py"))),
+    ROOT / "protos/sardonyx_wire",
     ROOT / "protos/sardonyx_wire/http2",
 )
 

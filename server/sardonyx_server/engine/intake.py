@@ -11,7 +11,7 @@ from sardonyx_server.engine.counting.tracing import TracedCall
 from sardonyx_server.engine.requests.plan import Plan
 from sardonyx_server.engine.shared_memory.region import shared_memory_is_off
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_wire.requests import MalformedMessage, RequestReader
+from sardonyx_wire.request_reader import MalformedMessage, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.engine.shared_memory.region import FindRegion
-    from sardonyx_wire.requests import Header
+    from sardonyx_wire.request_reader import Header
 
 __all__ = ["Intake"]
 

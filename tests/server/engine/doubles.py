@@ -34,7 +34,7 @@ from sardonyx_server.engine.shared_memory.region import FindRegion, shared_memor
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelConfig, ModelInferRequest, ModelInferResponse
-from sardonyx_wire.requests import Header, RequestReader
+from sardonyx_wire.request_reader import Header, RequestReader
 from sardonyx_wire.tensors import TensorSpec, decode_raw, encode_raw
 
 Array = NDArray[Any]

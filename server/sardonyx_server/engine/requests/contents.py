@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.parameters import Place
     from sardonyx_server.engine.requests.plan import Plan, Tensor
     from sardonyx_server.engine.shared_memory.region import FindRegion
-    from sardonyx_wire.requests import Header, TensorHeader
+    from sardonyx_wire.request_reader import Header, TensorHeader
 
 __all__ = ["plain_reads", "read_places", "read_tensors", "tensor_bytes"]
 

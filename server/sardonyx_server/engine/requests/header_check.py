@@ -15,7 +15,7 @@ from sardonyx_wire.datatypes import DATATYPES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_wire.requests import Header, TensorHeader
+    from sardonyx_wire.request_reader import Header, TensorHeader
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["HeaderCheck"]

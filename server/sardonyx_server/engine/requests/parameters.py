@@ -12,7 +12,7 @@ from sardonyx_server.text import quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_wire.requests import ParameterValue
+    from sardonyx_wire.request_reader import ParameterValue
 
 __all__ = ["Place", "RequestParameters", "read_class_count", "read_place", "read_request_parameters"]
 

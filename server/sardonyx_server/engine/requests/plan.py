@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.rendering import Rendering
     from sardonyx_server.engine.shared_memory.region import FindRegion, Unread
     from sardonyx_wire.framing import Message
-    from sardonyx_wire.responses import OutputHead, ResponseTemplate
+    from sardonyx_wire.response_template import OutputHead, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.plan import Plan
     from sardonyx_server.engine.shared_memory.region import FindRegion, Region
     from sardonyx_wire.framing import Message
-    from sardonyx_wire.requests import OutputHeader
-    from sardonyx_wire.responses import OutputHead
+    from sardonyx_wire.request_reader import OutputHeader
+    from sardonyx_wire.response_template import OutputHead
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["Rendering", "read_rendering"]

@@ -21,13 +21,13 @@ from sardonyx_server.engine.shared_memory.region import FindRegion, shared_memor
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
-from sardonyx_wire.responses import OutputHead, ResponseTemplate
+from sardonyx_wire.response_template import OutputHead, ResponseTemplate
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_wire.requests import Header
+    from sardonyx_wire.request_reader import Header
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["Signature"]

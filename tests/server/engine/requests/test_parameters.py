@@ -14,7 +14,7 @@ from sardonyx_server.engine.requests.parameters import (
     read_request_parameters,
 )
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_wire.requests import ParameterValue
+from sardonyx_wire.request_reader import ParameterValue
 
 
 def test_nothing_said_is_the_default() -> None:

@@ -21,7 +21,7 @@ from sardonyx_server.errors import ExecutionFailed, InvalidRequest
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
-from sardonyx_wire.requests import RequestReader
+from sardonyx_wire.request_reader import RequestReader
 from tests.server.engine.doubles import check, decode, message, one_input, rows_of, signature, spec
 from tests.server.engine.regions import some_regions
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
-from sardonyx_wire.responses import OutputHead, ResponseTemplate
+from sardonyx_wire.response_template import OutputHead, ResponseTemplate
 
 outputs = st.lists(
     st.tuples(

@@ -1,7 +1,7 @@
 """Requests -> bytes of a ``ModelInferRequest``, joined once. Checks nothing: who builds a template knows what it says.
 
-The counterpart of responses.py for callers: everything but the id and the data repeats from one request to the next.
-Tests hold it equal to protobuf's own bytes.
+The counterpart of response_template.py for callers: everything but the id and the data repeats from one request to the
+next. Tests hold it equal to protobuf's own bytes.
 """
 
 from __future__ import annotations

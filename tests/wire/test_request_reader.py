@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sardonyx_wire.framing import MOST_FIELDS
 from sardonyx_wire.messages import ModelInferRequest
-from sardonyx_wire.requests import Decoded, Header, MalformedMessage, RequestReader, decode_with_protobuf
+from sardonyx_wire.request_reader import Decoded, Header, MalformedMessage, RequestReader, decode_with_protobuf
 
 names = st.text(max_size=12)
 parameters = st.dictionaries(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_wire.messages import ModelInferRequest
-from sardonyx_wire.request_templates import RequestTemplate
+from sardonyx_wire.request_template import RequestTemplate
 
 headers = st.builds(
     ModelInferRequest,
