@@ -14,10 +14,10 @@ from sardonyx_server.engine.statistics import Histogram
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Away"]
+__all__ = ["Lag"]
 
 
-class Away:
+class Lag:
     """Times the work that keeps a thread from its events. Used by that thread only; others read at any time.
 
     Args:

@@ -40,8 +40,7 @@ class PublicApi:
 
     Args:
         server: A stock server that has not been started.
-        method: Full name of the unary method.
-        stream_method: Full name of the one that takes a stream of the same requests.
+        methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         make_intake: Makes one intake for each thread that reads requests.
         authorise: Raises where a call is not allowed; None allows all.
         max_message_bytes: Largest message that is sent.
@@ -56,15 +55,14 @@ class PublicApi:
         self,
         server: grpc.Server,
         *,
-        method: str,
-        stream_method: str,
+        methods: tuple[str, str],
         make_intake: Callable[[], Intake],
         authorise: Authorise | None,
         max_message_bytes: int,
         max_streams: int = MAX_STREAMS,
     ) -> None:
         self._server = server
-        self._method = method
+        self._method, stream_method = methods
         self._make_intake = make_intake
         self._authorise = authorise
         self._of_thread = threading.local()
@@ -82,7 +80,7 @@ class PublicApi:
         )
         streams: Any = self._streams  # the stubs do not know behaviours that send by callback
         handlers: tuple[tuple[str, grpc.RpcMethodHandler[bytes, bytes]], ...] = (
-            (method, grpc.unary_unary_rpc_method_handler(self._infer)),
+            (self._method, grpc.unary_unary_rpc_method_handler(self._infer)),
             (stream_method, grpc.stream_stream_rpc_method_handler(streams)),
         )
         for path, handler in handlers:

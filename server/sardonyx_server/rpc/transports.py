@@ -24,8 +24,7 @@ __all__ = ["Transport", "make_transport"]
 
 _LOG = logging.getLogger("sardonyx.app")
 
-_INFER: Final = METHODS["ModelInfer"].path
-_STREAM: Final = METHODS["ModelStreamInfer"].path
+_METHODS: Final = METHODS["ModelInfer"].path, METHODS["ModelStreamInfer"].path
 
 Transport: TypeAlias = Lane | PublicApi
 
@@ -59,7 +58,7 @@ def make_transport(
     if not problem:
         return Lane(
             server,
-            methods=(_INFER, _STREAM),
+            methods=_METHODS,
             intake=make_intake(Lane.name),
             authorise=authorise,
             cores=cores,
@@ -82,8 +81,7 @@ def make_transport(
     )
     return PublicApi(
         server,
-        method=_INFER,
-        stream_method=_STREAM,
+        methods=_METHODS,
         make_intake=lambda: make_intake(PublicApi.name),
         authorise=authorise,
         max_message_bytes=settings.max_message_bytes,

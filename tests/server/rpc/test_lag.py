@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
-from sardonyx_server.rpc.lag import Away
+from sardonyx_server.rpc.lag import Lag
 from tests.server.engine.doubles import HandClock
 from tests.server.rpc.transports import opened, until
 
@@ -13,26 +13,26 @@ from tests.server.rpc.transports import opened, until
 def test_each_time_away_is_counted() -> None:
     """Their sum, and how often which."""
     clock = HandClock()
-    away = Away(clock)
+    lag = Lag(clock)
 
     def work(seconds: float) -> None:
         clock.now_s += seconds
 
     for seconds in (0.25, 2.0, 0.5):
-        away.doing(lambda seconds=seconds: work(seconds))  # type: ignore[misc]  # a default binds the loop
-    lag = away.snapshot()
-    assert lag.total == 2.75
-    assert lag.bounds == SECONDS_BOUNDS
-    found = {bound: count for bound, count in zip(SECONDS_BOUNDS, lag.counts, strict=False) if count}
+        lag.doing(lambda seconds=seconds: work(seconds))  # type: ignore[misc]  # a default binds the loop
+    told = lag.snapshot()
+    assert told.total == 2.75
+    assert told.bounds == SECONDS_BOUNDS
+    found = {bound: count for bound, count in zip(SECONDS_BOUNDS, told.counts, strict=False) if count}
     assert found == {0.25: 1, 0.5: 1, 2.5: 1}
 
 
 def test_what_the_work_raises_goes_on() -> None:
     """It is the loop's to deal with."""
-    away = Away(HandClock())
+    lag = Lag(HandClock())
     with pytest.raises(ZeroDivisionError):
-        away.doing(lambda: 1 / 0)  # type: ignore[arg-type]
-    assert sum(away.snapshot().counts) == 0
+        lag.doing(lambda: 1 / 0)  # type: ignore[arg-type]
+    assert sum(lag.snapshot().counts) == 0
 
 
 def test_the_lane_tells_its_lag_and_the_public_api_has_none() -> None:

@@ -173,8 +173,7 @@ def opened(
     else:
         serving = PublicApi(
             server,
-            method=METHOD,
-            stream_method=STREAM_METHOD,
+            methods=(METHOD, STREAM_METHOD),
             make_intake=lambda: calls,
             authorise=authorise,
             max_message_bytes=max_message_bytes,

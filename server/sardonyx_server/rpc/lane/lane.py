@@ -84,7 +84,7 @@ class Lane:
     @property
     def lag(self) -> Histogram:
         """How late the thread got to its events so far."""
-        return self._loop.away.snapshot()
+        return self._loop.lag.snapshot()
 
     def listen(self, host: str, port: int) -> int:
         """Bind the address. Returns the port.

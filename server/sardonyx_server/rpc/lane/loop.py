@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.priority import take_short_turns
 from sardonyx_server.errors import ShuttingDown
-from sardonyx_server.rpc.lag import Away
+from sardonyx_server.rpc.lag import Lag
 from sardonyx_server.rpc.lane.answers import FailureBlocks
 from sardonyx_server.rpc.lane.burst import STEP, Burst
 from sardonyx_server.rpc.lane.call import LaneCall
@@ -70,7 +70,7 @@ class Loop:
         doors: Where callers come in.
         calls: That are open.
         streams: Those of them that are streams.
-        away: How late the thread gets to its events.
+        lag: How late the thread gets to its events.
         wires: The sockets that are connected.
         stopping: See Host; set by any thread.
     """
@@ -108,7 +108,7 @@ class Loop:
         self.doors = Doors(self._events.epoll, self._on_connected)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
-        self.away = Away(time.monotonic)
+        self.lag = Lag(time.monotonic)
         # Without a call in between: they are of each request.
         self.take_in = self._burst.add
         self.take_in_now = self._burst.add_now
@@ -204,7 +204,7 @@ class Loop:
         return relay
 
     def _take_events(self) -> None:
-        events_of, wires, burst, doing = self._events, self.wires, self._burst, self.away.doing
+        events_of, wires, burst, doing = self._events, self.wires, self._burst, self.lag.doing
         by_fd, touched = wires.by_fd, wires.touched
         poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
         looks = 0

@@ -18,6 +18,7 @@ from tests.server.rpc.http2.wire import (
     ADDED,
     END_HEADERS,
     END_STREAM,
+    HEADER,
     MAX_WINDOW,
     PADDED,
     PREFACE,
@@ -26,15 +27,13 @@ from tests.server.rpc.http2.wire import (
     WIDE,
     Kind,
     Setting,
-    block,
+    call,
     data,
     frame,
     headers,
     integer,
     literal,
     ping,
-    prefixed,
-    request_fields,
     reset,
     settings,
     window_update,
@@ -46,16 +45,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
-HEADER: Final = block(request_fields())
 OPEN: Final = headers(1, HEADER)
 CUT: Final = frame(Kind.HEADERS, 0, 1, HEADER[:9])
 FLOOD: Final = 10_000
 CONNECTIONS: Final = 1000
-
-
-def call(stream_id: int) -> bytes:
-    """A plain call."""
-    return headers(stream_id, HEADER) + data(stream_id, prefixed(b"x"), end=True)
 
 
 def with_block(more: bytes) -> bytes:

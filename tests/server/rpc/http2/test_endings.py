@@ -15,6 +15,7 @@ from tests.server.rpc.http2.peer import CORE, Peer
 from tests.server.rpc.http2.wire import (
     END_HEADERS,
     END_STREAM,
+    HEADER,
     WIDE,
     Kind,
     block,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
-HEADER: Final = block(request_fields())
 WHOLE: Final = headers(1, HEADER) + data(1, prefixed(b"message"), end=True)
 # Moments of a call: within the header, after it, within the prefix of the message, within the message, after it.
 MOMENTS: Final = {

@@ -9,6 +9,7 @@ import pytest
 
 from tests.server.rpc.http2.peer import CORE, UNKNOWN_METHOD, Peer
 from tests.server.rpc.http2.wire import (
+    HEADER,
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
 MIB: Final = 1 << 20
-HEADER: Final = block(request_fields())
 # Five for the prefix of the message.
 LARGE: Final = bytes(range(256)) * 800
 LARGE_BYTES: Final = len(LARGE) + 5

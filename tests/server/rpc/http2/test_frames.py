@@ -10,6 +10,7 @@ from tests.server.rpc.http2.peer import CORE, Peer
 from tests.server.rpc.http2.wire import (
     END_HEADERS,
     END_STREAM,
+    HEADER,
     PADDED,
     PREFACE,
     PRIORITY,
@@ -17,12 +18,12 @@ from tests.server.rpc.http2.wire import (
     Kind,
     Setting,
     block,
+    call,
     data,
     frame,
     headers,
     ping,
     prefixed,
-    request_fields,
     settings,
     window_update,
 )
@@ -32,15 +33,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
-HEADER: Final = block(request_fields())
 # Stream 0 as the parent, not exclusive, weight 16.
 DEPENDENCY: Final = bytes((0, 0, 0, 0, 15))
 LARGEST_FRAME_BYTES: Final = 16_384
-
-
-def call(stream_id: int, message: bytes) -> bytes:
-    """A plain call."""
-    return headers(stream_id, HEADER) + data(stream_id, prefixed(message), end=True)
 
 
 def assert_answers(peer: Peer, stream_id: int, message: bytes) -> None:

@@ -23,16 +23,15 @@ EXAMPLES: Final = 60
 LAWFUL_EXAMPLES: Final = 20
 # A cut is waited at, so that the server reads up to there by itself.
 CUTS: Final = 5
-HEADER: Final = wire.block(wire.request_fields())
 
 STREAM_IDS: Final = st.sampled_from([0, 1, 1, 1, 2, 3, 3, 5, 2**31 - 1])
 SIZES: Final = st.sampled_from([0, 1, 100, 65_535, 2**31 - 1, 2**31])
 BLOCKS: Final = st.sampled_from(
     [
-        HEADER,
-        HEADER + wire.literal("x-a", "1", wire.ADDED),
-        HEADER + b"\xbe",
-        HEADER[:20],
+        wire.HEADER,
+        wire.HEADER + wire.literal("x-a", "1", wire.ADDED),
+        wire.HEADER + b"\xbe",
+        wire.HEADER[:20],
         b"",
         wire.block(wire.request_fields(path="/test.Service/StreamInfer")),
         wire.block(wire.request_fields(("grpc-timeout", "1m"))),
@@ -87,7 +86,7 @@ def frames_of(stream_id: int, message: bytes, sizes: list[int]) -> list[bytes]:
         data.append(wire.data(stream_id, rest[:size], end=size >= len(rest)))
         rest = rest[size:]
         turn += 1
-    return [wire.headers(stream_id, HEADER), *data]
+    return [wire.headers(stream_id, wire.HEADER), *data]
 
 
 def shuffled(calls: list[list[bytes]], dice: random.Random) -> bytes:

@@ -25,6 +25,7 @@ __all__ = [
     "END_HEADERS",
     "END_STREAM",
     "HEAD",
+    "HEADER",
     "MAX_WINDOW",
     "NEVER",
     "PADDED",
@@ -37,6 +38,7 @@ __all__ = [
     "Kind",
     "Setting",
     "block",
+    "call",
     "data",
     "frame",
     "headers",
@@ -222,3 +224,12 @@ def _text(text: str, *, huffman: bool) -> bytes:
 WIDE: Final = (
     PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: MAX_WINDOW}) + window_update(0, MAX_WINDOW - START_WINDOW)
 )
+
+
+HEADER: Final = block(request_fields())
+"""Of a plain request."""
+
+
+def call(stream_id: int, message: bytes = b"x") -> bytes:
+    """A plain call."""
+    return headers(stream_id, HEADER) + data(stream_id, prefixed(message), end=True)
