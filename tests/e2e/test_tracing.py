@@ -13,7 +13,7 @@ import pytest
 
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import logs
-from sardonyx_server.observe.traces import FILE_NAME
+from sardonyx_server.observe.trace_file import FILE_NAME
 from sardonyx_wire.messages import LogSettingsRequest, TraceSettingRequest
 from tests.e2e.messages import failure_of, gate_request, infer_request
 from tests.e2e.models import repository, write

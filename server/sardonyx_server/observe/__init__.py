@@ -13,6 +13,7 @@ host.py             what the kernel says
 family.py           what a metric is
 exposition.py       metrics -> Prometheus's text
 
-traces.py           keeps traces: a file, a collector
-otel.py             traces -> OpenTelemetry spans
+traces.py           keeps traces, on a thread of its own
+trace_file.py       as lines in a file
+otel.py             as spans of OpenTelemetry
 """

@@ -33,7 +33,7 @@ _STDERR: Final = 2
 # pull request 27379); disable_telemetry_events() comes too late.
 _TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY"
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger("sardonyx.runtime")
 
 
 def load() -> ModuleType:
@@ -53,7 +53,7 @@ def load() -> ModuleType:
         with _stderr_to_log():
             import onnxruntime
     except ImportError as error:
-        _log.warning("onnxruntime does not import: %s", error)
+        _LOG.warning("onnxruntime does not import: %s", error)
         raise SettingsError(
             "onnxruntime is not installed, or its libraries do not load; "
             "install it with: pip install 'sardonyx[server]', or 'sardonyx[gpu]' for a GPU"
@@ -74,7 +74,7 @@ def preload_gpu_libraries(runtime: Any) -> None:
     with contextlib.redirect_stdout(printed):
         preload()
     for line in filter(None, map(str.strip, printed.getvalue().splitlines())):
-        _log.info("onnxruntime: %s", line)
+        _LOG.info("onnxruntime: %s", line)
 
 
 def _quiet(runtime: Any) -> None:
@@ -88,7 +88,7 @@ def _quiet(runtime: Any) -> None:
 
 def _to_log(severity: int, category: str, _session: str, location: str, message: str) -> None:
     """Runs on whatever thread onnxruntime logs from, with the GIL held; must not block."""
-    _log.log(_LEVELS[min(severity, FATAL)], "onnxruntime: %s", message.strip(), extra={"at": f"{category} {location}"})
+    _LOG.log(_LEVELS[min(severity, FATAL)], "onnxruntime: %s", message.strip(), extra={"at": f"{category} {location}"})
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def _stderr_to_log() -> Iterator[None]:
             for line in held.read().decode(errors="replace").splitlines():
                 # A warning of onnxruntime's is marked [W:; anything else was meant for someone.
                 level = logging.DEBUG if "[W:onnxruntime" in line else logging.WARNING
-                _log.log(level, "onnxruntime, at import: %s", line)
+                _LOG.log(level, "onnxruntime, at import: %s", line)
 
 
 def _scratch() -> IO[bytes]:

@@ -28,7 +28,7 @@ _SPIN_US: Final = 100
 # The first that knows session.intra_op.spin_duration_us; older ones would spin for as long as they like.
 _BOUNDS_SPINNING: Final = (1, 26)
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger("sardonyx.runtime")
 
 
 def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, from_bytes: bool) -> Any:
@@ -87,7 +87,7 @@ def open_native(runtime: Any, name: str, source: bytes | str, options: Any, prov
             source, options, providers=chosen, enable_fallback=0, read_config_from_model=0
         )
     except Exception as error:
-        _log.info("model %s does not load", name, exc_info=True)
+        _LOG.info("model %s does not load", name, exc_info=True)
         raise LoadFailed(load_failure(name, str(error), runtime.__version__)) from error
     native.disable_fallback()
     missing = [option.name for option in providers if option.name not in native.get_providers()]
@@ -113,7 +113,7 @@ def provider_nodes(native: Any) -> dict[str, int]:
         for part in info():
             counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
     except Exception:  # noqa: BLE001 - a report, never a reason not to serve
-        _log.debug("onnxruntime does not tell which provider owns which node", exc_info=True)
+        _LOG.debug("onnxruntime does not tell which provider owns which node", exc_info=True)
         return {}
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 

@@ -14,7 +14,8 @@ import pytest
 from sardonyx_server.engine.counting.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import traces
-from sardonyx_server.observe.traces import FILE_NAME, TraceFile, TraceWriter, line_of
+from sardonyx_server.observe.trace_file import FILE_NAME, TraceFile, line_of
+from sardonyx_server.observe.traces import TraceWriter
 from tests.server.engine.traces import ended
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def test_an_onnxruntime_that_does_not_import_says_what_to_install(tmp_path: Path
 
 def test_what_onnxruntime_logs_later_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Its severities become levels; the place in its sources is beside the text, not in it."""
-    with caplog.at_level(logging.ERROR, logger=library.__name__):
+    with caplog.at_level(logging.ERROR, logger="sardonyx.runtime"):
         library._to_log(3, "onnxruntime", "", "provider.cc:1 Start", "no device\n")
         library._to_log(9, "onnxruntime", "", "", "unknown severity")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -124,7 +124,7 @@ def test_gpu_libraries_that_are_missing_are_a_note_in_the_log(
         def preload_dlls() -> None:
             sys.stdout.write("Failed to load libcudnn.so.9\n")
 
-    with caplog.at_level(logging.INFO, logger=library.__name__):
+    with caplog.at_level(logging.INFO, logger="sardonyx.runtime"):
         library.preload_gpu_libraries(Runtime)
         library.preload_gpu_libraries(object())
     assert [record.getMessage() for record in caplog.records] == ["onnxruntime: Failed to load libcudnn.so.9"]

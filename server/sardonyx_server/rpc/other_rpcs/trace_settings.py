@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from sardonyx_server.engine.counting.sampling import UNLIMITED
 from sardonyx_server.errors import InvalidRequest, TryLater
-from sardonyx_server.observe.traces import FILE_NAME
+from sardonyx_server.observe.trace_file import FILE_NAME
 from sardonyx_server.rpc.other_rpcs.admin import require_admin
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import TraceSettingResponse

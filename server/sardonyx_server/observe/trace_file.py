@@ -1,0 +1,136 @@
+"""Traces as lines of JSON in a file.
+
+It lies in the folder that the operator named, under a name that nobody chooses, and is bounded: when it is full it
+becomes the one older file beside it. Where the disk is full lines are lost and counted, and serving goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sardonyx_server.engine.counting.tracing import Trace
+
+__all__ = ["FILE_NAME", "MAX_FILE_BYTES", "TraceFile", "line_of"]
+
+_LOG = logging.getLogger("sardonyx.traces")
+
+FILE_NAME: Final = "traces.jsonl"
+"""Of the file in the operator's folder; the full one before it has ``.1`` behind."""
+
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+"""Of one file: some 100,000 traces. There are two at most."""
+
+# Lines that settings may hold back, of all models together.
+_MAX_HELD_LINES: Final = 10_000
+
+
+class TraceFile:
+    """Appends traces to a file in the operator's folder. An ``Outlet`` of traces.py; used by one thread.
+
+    Args:
+        folder: Exists.
+        max_bytes: Of a file.
+
+    Raises:
+        SettingsError: No file can be written there.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
+        self._path = folder / FILE_NAME
+        self._max_bytes = max_bytes
+        self._held: dict[str, list[bytes]] = {}
+        self._held_lines = 0
+        self._lost = 0
+        try:
+            self._file = _opened(self._path)
+        except OSError as error:
+            raise SettingsError(
+                f"trace_dir: cannot write {FILE_NAME!r} in {str(folder)!r}: {error.strerror}; name a folder that "
+                "exists and is writable"
+            ) from error
+
+    def take(self, traces: Sequence[Trace]) -> None:
+        """Write traces, or hold them back until their model has as many as its settings say."""
+        is_due = False
+        for trace in traces:
+            held = self._held.setdefault(trace.model, [])
+            held.append(line_of(trace))
+            self._held_lines += 1
+            is_due = is_due or len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES
+        if is_due:
+            self._write_held()
+
+    def close(self) -> None:
+        """Write what is held back, and close the file."""
+        self._write_held()
+        os.close(self._file)
+
+    def _write_held(self) -> None:
+        lines = [line for held in self._held.values() for line in held]
+        self._held.clear()
+        self._held_lines = 0
+        if not lines:
+            return
+        try:
+            self._write(b"".join(lines))
+        except OSError as error:
+            if not self._lost:
+                _LOG.warning("traces cannot be written and are lost until they can", extra={"reason": error.strerror})
+            self._lost += len(lines)
+        else:
+            if self._lost:
+                _LOG.warning("traces are written again", extra={"lost": self._lost})
+            self._lost = 0
+
+    def _write(self, data: bytes) -> None:
+        size = os.fstat(self._file).st_size
+        if size and size + len(data) > self._max_bytes:
+            self._path.replace(self._path.with_name(f"{FILE_NAME}.1"))
+            fresh = _opened(self._path)
+            os.close(self._file)
+            self._file, size = fresh, 0
+        try:
+            # A line that is longer than the room on the disk is written in part before the error comes.
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise
+
+
+def line_of(trace: Trace) -> bytes:
+    """A trace as one line of JSON."""
+    stages = [
+        {"stage": mark.stage, "monotonic_ns": mark.at_ns}
+        | ({} if mark.batch_rows is None else {"batch_rows": mark.batch_rows})
+        for mark in trace.marks
+    ]
+    fields = {
+        "model": trace.model,
+        "version": trace.version or None,
+        "request_id": trace.request_id,
+        "rows": trace.rows or None,
+        "transport": trace.transport,
+        "outcome": trace.outcome,
+        "traceparent": trace.parent.traceparent if trace.parent else None,
+        "began_unix_ns": trace.began_unix_ns,
+        "stages": stages,
+    }
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _opened(path: Path) -> int:
+    # Whoever may write in the folder could otherwise have the server append to any file.
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
