@@ -224,6 +224,10 @@ class App:
             Whether everything that was accepted got its answer.
         """
         until_s = time.monotonic() + timeout_s
+
+        def left_s() -> float:
+            return 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
+
         self._stopping.set()
         with self._starting:
             if not self._started:
@@ -236,7 +240,7 @@ class App:
         self._transport.drain()
         if not self._hurry.is_set():
             self._transport.wait_idle(timeout_s)
-        grace_s = 0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic())
+        grace_s = left_s()
         self._published.close()
         self._transport.stop_server(grace_s).wait()
         self._published.free_threads()
@@ -244,8 +248,8 @@ class App:
         # The last answers may be on their way through the lane.
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
         if finished:
-            self._transport.stop(0.0 if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
-        self._traces.stop(_MIN_GRACE_S if self._hurry.is_set() else max(_MIN_GRACE_S, until_s - time.monotonic()))
+            self._transport.stop(left_s())
+        self._traces.stop(max(_MIN_GRACE_S, left_s()))
         self._http.stop()
         self._regions.stop()
         return finished
