@@ -10,6 +10,8 @@ import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_wire.framing import read_varint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -19,10 +21,6 @@ _VARINT: Final = 0
 _FIXED64: Final = 1
 _BYTES: Final = 2
 _FIXED32: Final = 5
-# Ten groups of 7 bits hold 64.
-_VARINT_BITS: Final = 70
-# Set in each byte of a varint but the last.
-_MORE: Final = 0x80
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +90,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """(number, value) of each field, fixed-size values as bytes. Raises IndexError where the message is damaged."""
     position = 0
     while position < len(message):
-        key, position = _varint(message, position)
+        key, position = read_varint(message, position)
         kind = key & 7
         if kind == _VARINT:
-            value, position = _varint(message, position)
+            value, position = read_varint(message, position)
             yield key >> 3, value
             continue
         if kind == _BYTES:
-            size, position = _varint(message, position)
+            size, position = read_varint(message, position)
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:
@@ -108,14 +106,3 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise IndexError(position)
         yield key >> 3, message[position : position + size]
         position += size
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, _VARINT_BITS, 7):
-        byte = message[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if not byte & _MORE:
-            return value, position
-    raise IndexError(position)

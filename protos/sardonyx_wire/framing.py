@@ -23,6 +23,7 @@ __all__ = [
     "encode_id",
     "encode_length",
     "join",
+    "read_varint",
     "split",
     "tag",
 ]
@@ -36,7 +37,8 @@ object: 256 MiB of them, which are 260 kB when they are compressed, took 25 GB a
 
 # Wire type of strings, bytes and messages (protobuf encoding).
 _LENGTH_DELIMITED: Final = 2
-# Ten varint bytes hold 64 bits; a length never needs more than five (2 GiB).
+# Ten varint bytes, of seven bits each, hold 64 bits; a length never needs more than five (2 GiB).
+_VARINT_BITS: Final = 70
 _LENGTH_BYTES: Final = 5
 
 
@@ -227,6 +229,18 @@ def encode_length(value: int) -> bytes:
         value >>= 7
     groups.append(value)
     return bytes(groups)
+
+
+def read_varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
+    """Varint of up to 64 bits -> (value, position after it). Raises IndexError where it does not end in time."""
+    value = 0
+    for shift in range(0, _VARINT_BITS, 7):
+        byte = message[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+    raise IndexError(position)
 
 
 def _long_length(message: bytes | memoryview, start: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.framing import ID_TAG, MOST_FIELDS, Pieces, encode_id, encode_length, tag
+from sardonyx_wire.framing import ID_TAG, MOST_FIELDS, Pieces, encode_id, encode_length, read_varint, tag
 from sardonyx_wire.messages import ModelInferResponse, ModelStreamInferResponse
 
 if TYPE_CHECKING:
@@ -72,31 +72,17 @@ def request_id(message: bytes | memoryview) -> str:
         for _ in range(MOST_FIELDS):
             if position >= stop:
                 break
-            field, position = _varint(message, position)
+            field, position = read_varint(message, position)
             kind = field & 7
             if kind == _DELIMITED:
-                length, position = _varint(message, position)
+                length, position = read_varint(message, position)
                 if field == ID_TAG:
                     found = bytes(message[position : position + length])
                 position += length
             elif kind == _VARINT:
-                _, position = _varint(message, position)
+                _, position = read_varint(message, position)
             else:
                 position += _FIXED_BYTES[kind]
         return found.decode() if position == stop else ""
     except (IndexError, KeyError, UnicodeDecodeError):
         return ""
-
-
-def _varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
-    """(value, position after it). Raises IndexError where it does not end in time."""
-    value = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise IndexError(position)
