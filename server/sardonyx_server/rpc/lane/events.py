@@ -28,6 +28,8 @@ _PAUSE_GAIN: Final = 0.2
 # capacity answered 285/s in place of 267 (2026-11-26).
 _NAP_S: Final = 1e-3
 _MS_PER_S: Final = 1000
+# A caller's deadline may be centuries away, and epoll counts milliseconds in 31 bits.
+_LONGEST_SLEEP_S: Final = 3600.0
 _BUSY_S: Final = 10e-3
 
 
@@ -98,7 +100,7 @@ class Events:
         if not events and not tasks:
             # First this, then the look: a task that is added in between is either seen or wakes the thread.
             self._asleep = True
-            events = poll(0 if tasks else patience_s(now_s), MOST_EVENTS)
+            events = poll(0 if tasks else min(patience_s(now_s), _LONGEST_SLEEP_S), MOST_EVENTS)
             self._asleep = False
             now_s = time.monotonic()
         self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN

@@ -30,6 +30,18 @@ def test_a_task_that_comes_too_late_wakes_nobody_else() -> None:
             os.close(other)
 
 
+def test_the_next_deadline_may_be_further_away_than_the_kernel_counts() -> None:
+    """A caller chooses it: grpc-timeout has room for 11,000 years, and epoll for 25 days."""
+    events = Events(1)
+
+    def patience_s(_now_s: float) -> float:
+        os.eventfd_write(events.waker, 1)
+        return 99_999_999 * 3600.0
+
+    assert [fd for fd, _ in events.wait(patience_s)] == [events.waker]
+    events.close()
+
+
 def test_a_task_wakes_the_thread_that_sleeps() -> None:
     """And the next wait has nothing of it."""
     events = Events(1)
