@@ -26,6 +26,7 @@ Who moves it:
     doors.py         listening
     limits.py        what callers may do
     deadlines.py     what ends at a point in time
+    stalled.py       what does not come
     wires.py         all sockets: whose each is, who has something to say
     owner.py         what a wire asks of whose it is
     open_calls.py    how many calls are open, and who waits until none is

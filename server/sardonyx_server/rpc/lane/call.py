@@ -146,6 +146,11 @@ class LaneCall:
             self.half_close()
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether its message has not come whole, and may still come."""
+        return not self._taken
+
+    @property
     def missing_bytes(self) -> int:
         """Of its message, as far as that is known."""
         room = self.room

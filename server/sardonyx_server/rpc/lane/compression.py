@@ -51,7 +51,7 @@ def decompress(packed: bytes | memoryview, encoding: bytes, most_bytes: int) -> 
         most_bytes: What is accepted of one message.
 
     Raises:
-        InvalidRequest: It is damaged.
+        InvalidRequest: It is damaged, or has something behind it.
         MessageTooLarge: It has more bytes than are accepted.
     """
     reader = zlib.decompressobj(ENCODINGS[encoding])
@@ -64,4 +64,7 @@ def decompress(packed: bytes | memoryview, encoding: bytes, most_bytes: int) -> 
         raise MessageTooLarge(f"{text}; send less at a time, or have the server's limit raised")
     if not reader.eof:
         raise InvalidRequest(f"the {encoding.decode()} of the message is cut off", reason="MALFORMED_MESSAGE")
+    if reader.unused_data:
+        text = f"{len(reader.unused_data)} bytes follow the {encoding.decode()} of the message"
+        raise InvalidRequest(text, reason="MALFORMED_MESSAGE")
     return message

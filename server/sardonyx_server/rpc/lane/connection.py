@@ -17,6 +17,7 @@ from sardonyx_server.rpc.lane.call import LaneCall
 from sardonyx_server.rpc.lane.control import Control
 from sardonyx_server.rpc.lane.frame_reader import FrameReader
 from sardonyx_server.rpc.lane.inflow import NARROW_BYTES, STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.relayed import Relayed
 from sardonyx_server.rpc.lane.relays import Relays
 from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
@@ -40,6 +41,7 @@ from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.host import Host
     from sardonyx_server.rpc.lane.request import Request
+    from sardonyx_server.rpc.lane.stream import LaneStream
 
 __all__ = ["Connection"]
 
@@ -113,6 +115,11 @@ class Connection:
         call = self._streams.get(self._frames.left_id)
         room = None if call is None else call.room
         return None if room is None else room[:left]
+
+    @property
+    def awaited(self) -> list[LaneCall | LaneStream]:
+        """Calls of the lane's own whose message has not come whole."""
+        return [call for call in self._streams.values() if not isinstance(call, Relayed) and call.is_awaited]
 
     def receive(self, data: bytes) -> None:
         """Bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`."""

@@ -105,13 +105,13 @@ class Control:
             if name == Setting.MAX_FRAME_SIZE:
                 outflow.set_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
-                widened = max((call.widened for call in self._replies.streams.values()), default=0)
+                # Of an answer on its way the window is known to outflow, and is smaller by what has been sent.
+                begun = (call.widened for call in self._replies.streams.values() if outflow.flow(call.id) is None)
+                widened = max(begun, default=0)
                 if value + widened > LARGEST_WINDOW_BYTES:
                     raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 outflow.set_initial_window(value)
                 self._relays.set_initial_window(value)
-            elif name == Setting.HEADER_TABLE_SIZE:
-                self._replies.resized = True
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
         self._replies.put(frame(Kind.SETTINGS, ACK, 0, b""))

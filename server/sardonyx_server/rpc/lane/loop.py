@@ -26,6 +26,7 @@ from sardonyx_server.rpc.lane.events import MOST_EVENTS, Events
 from sardonyx_server.rpc.lane.open_calls import OpenCalls
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
+from sardonyx_server.rpc.lane.stalled import LOOK_S, Stalled
 from sardonyx_server.rpc.lane.stream import LaneStream
 from sardonyx_server.rpc.lane.wires import Wires
 
@@ -105,6 +106,9 @@ class Loop:
         self._requests = requests
         self._burst = Burst(requests)
         self._deadlines = Deadlines()
+        self._stalled = Stalled()
+        # When to look for messages that do not come.
+        self._look_s = 0.0
         self.doors = Doors(self._events.epoll, self._on_connected)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
@@ -245,12 +249,24 @@ class Loop:
     def _patience_s(self, now_s: float) -> float:
         """How long the thread may sleep; below 0 = for ever."""
         patience_s = min(self.doors.patience_s(now_s), self._deadlines.patience_s(now_s))
+        if self._stalled.any or self.calls.count > len(self.streams):
+            patience_s = min(patience_s, max(0.0, self._look_s - now_s))
         return -1 if patience_s == math.inf else patience_s
 
     def _see_clock(self, now_s: float) -> None:
         """Do what is due."""
         self._deadlines.expire(now_s)
         self.doors.see_clock(now_s)
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
+            if self.calls.count or self._stalled.any:
+                self._end_stalled(now_s)
+
+    def _end_stalled(self, now_s: float) -> None:
+        """End calls whose message does not come."""
+        awaited = [call for connection in self._connections() for call in connection.awaited]
+        for call, error in self._stalled.late(awaited, now_s):
+            call.refuse(error)
 
     def _on_connected(self, connected: socket.socket) -> None:
         """A caller came in."""

@@ -7,9 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.rpc.lane.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.outflow import Flow
+from sardonyx_server.rpc.lane.stalled import STALLED_S, did_not_come
 from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import ErrorCode, Kind, frame, reset, window_update
 from sardonyx_wire.http2.numbers import END_STREAM
@@ -22,9 +22,6 @@ __all__ = ["Relayed"]
 
 # How much of the caller's window is used up before it gets it back.
 _RETURNED_BYTES: Final = 1 << 16
-# How long a request may be on its way without any of it coming. Each holds a thread of the stock server meanwhile, of
-# which there are few: 64 callers that were stopped in the midst of one left nobody's health checks answered.
-_STALLED_S: Final = 60.0
 # Pieces of data that wait for the stock server each for itself. One of a byte takes two hundred as an object.
 _MOST_PIECES: Final = 256
 
@@ -69,7 +66,9 @@ class Relayed:
         self.flow = Flow(stream_id, relay.outflow.initial_window, paced=True, on_sent=self._sent)
         self.deadline_s = math.inf
         if not caller_ended:
-            self.deadline_s = time.monotonic() + _STALLED_S
+            # Each holds a thread of the stock server meanwhile, of which there are few: 64 callers that were stopped in
+            # the midst of a request left nobody's health checks answered.
+            self.deadline_s = time.monotonic() + STALLED_S
             caller.watch(self)
 
     @property
@@ -84,12 +83,11 @@ class Relayed:
         now_s = time.monotonic()
         if self.held:
             # It is the stock server that does not take it.
-            self.deadline_s = now_s + _STALLED_S
+            self.deadline_s = now_s + STALLED_S
         if self.deadline_s > now_s:
             self._caller.watch(self)
         else:
-            text = f"the request did not come whole: nothing of it came for {_STALLED_S:g} s"
-            self._caller.fail(self, InvalidRequest(text, reason="NO_MESSAGE"))
+            self._caller.fail(self, did_not_come())
 
     def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last.
@@ -99,7 +97,7 @@ class Relayed:
         """
         if self.caller_ended:
             return  # It has said that nothing comes.
-        self.deadline_s = time.monotonic() + _STALLED_S
+        self.deadline_s = time.monotonic() + STALLED_S
         self.held += end - begin
         if self.held > MOST_STREAM_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")

@@ -54,11 +54,12 @@ class Replies:
         outflow: What is to be written.
         inflow: How much the caller may send.
         put: Sends frames as they are.
-        resized: The caller allows another header table than before: the next header says that we use none.
         strikes: Pings that came too soon since something was last sent.
+        untold: The caller has not heard yet that headers have no table here: the first one says it, so that it may make
+            its table smaller at any time.
     """
 
-    __slots__ = ("_host", "inflow", "outflow", "peer", "put", "resized", "streams", "strikes")
+    __slots__ = ("_host", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold")
 
     def __init__(self, host: Host, peer: str, touch: Callable[[], None]) -> None:
         self._host = host
@@ -67,8 +68,8 @@ class Replies:
         self.outflow = Outflow(host.held, touch)
         self.put = self.outflow.put
         self.inflow = Inflow(self.put)
-        self.resized = False
         self.strikes = 0
+        self.untold = True
 
     def answer(self, call: LaneCall, message: Message) -> None:
         """A call has its answer. The caller may have gone away; then it is swallowed."""
@@ -82,7 +83,7 @@ class Replies:
             size > outflow.window
             or size > outflow.initial_window + call.widened
             or size > self._host.max_message_bytes
-            or self.resized
+            or self.untold
             or call.encoding
             or not call.half_closed
         ):
@@ -245,9 +246,9 @@ class Replies:
             self.put(frame)
 
     def _opened(self, block: bytes) -> bytes:
-        """A header block, after the change of the header table that has to come first, if one has to."""
-        if self.resized:
-            self.resized = False
+        """The header block that begins an answer, after what the first of the connection has to say."""
+        if self.untold:
+            self.untold = False
             return _NO_TABLE + block
         return block
 

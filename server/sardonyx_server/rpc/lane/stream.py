@@ -147,6 +147,11 @@ class LaneStream:
         """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
         return self._incoming.room
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a large message of it has not come whole, and may still come."""
+        return self._incoming.room is not None
+
     def filled(self, size: int, *, ends: bool) -> None:
         """So many bytes were put into :attr:`room`."""
         self._incoming.filled(size)

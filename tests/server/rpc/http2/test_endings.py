@@ -345,6 +345,7 @@ def test_a_compressed_message_is_read(transport: Transport, client: Peer, encodi
         pytest.param(gzip.compress(bytes(50_000_000)), id="a bomb of 50 MB"),
         pytest.param(b"no gzip at all", id="garbage"),
         pytest.param(gzip.compress(b"message" * 100)[:-9], id="cut off"),
+        pytest.param(gzip.compress(b"message") + gzip.compress(b"another"), id="two of them"),
     ],
 )
 def test_a_compressed_message_that_cannot_be_is_refused(transport: Transport, client: Peer, packed: bytes) -> None:

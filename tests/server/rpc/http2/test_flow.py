@@ -127,6 +127,17 @@ def test_settings_give_room_to_streams_that_wait(echo: Transport, window: int) -
             assert peer.answer(one).messages == [bytes(size)]
 
 
+def test_settings_may_widen_a_stream_that_was_given_all_there_is(echo: Transport) -> None:
+    """What it has used of that is room again: its window is as large as can be said, and no larger."""
+    with Peer(echo.address, greeting(START_WINDOW)) as peer:
+        stream_id = peer.next_stream_id()
+        peer.send(headers(stream_id, HEADER), window_update(stream_id, MAX_WINDOW - START_WINDOW))
+        peer.upload(stream_id, prefixed(LARGE))
+        peer.read_until(has(peer, stream_id, START_WINDOW))
+        peer.send(settings({Setting.INITIAL_WINDOW_SIZE: 2 * START_WINDOW}), window_update(0, LARGE_BYTES))
+        assert peer.answer(stream_id).messages == [LARGE]
+
+
 def test_a_window_that_is_shrunk_under_way_may_be_negative(room: Peer) -> None:
     """1,000 bytes have come; room for 100 leaves 900 too many, which are made good before anything comes."""
     stream_id = room.start(LARGE)

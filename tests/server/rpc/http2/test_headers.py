@@ -14,7 +14,9 @@ from tests.server.rpc.http2.wire import (
     ADDED,
     NEVER,
     PLAIN,
+    PREFACE,
     Form,
+    Setting,
     block,
     data,
     headers,
@@ -22,8 +24,10 @@ from tests.server.rpc.http2.wire import (
     literal,
     prefixed,
     request_fields,
+    settings,
+    window_update,
 )
-from tests.server.rpc.transports import TRANSPORTS, Transport, opened
+from tests.server.rpc.transports import TRANSPORTS, Transport, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -159,6 +163,22 @@ def test_a_client_may_make_the_table_smaller_and_larger_again(transport: Transpo
     assert metadata(transport, client, REQUEST + indexed(NEWEST), ["x-d", "x-e"]) == [("x-e", "5")]
 
 
+def test_a_client_may_give_up_its_header_table_within_an_answer(transport: Transport) -> None:
+    """What follows on the same stream says so, or has said it before."""
+    narrow = PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    with Peer(transport.address, narrow) as client:
+        stream_id = client.start()
+        _, call = transport.calls.take()
+        call.reply(b"answer")
+        client.read_until(lambda: bool(client.of(stream_id).header))
+        acknowledged = client.settings_acknowledged
+        client.send(settings({Setting.HEADER_TABLE_SIZE: 0}))
+        client.read_until(lambda: client.settings_acknowledged > acknowledged)
+        client.decoder.max_allowed_table_size = 0
+        client.send(window_update(stream_id, 100))
+        assert client.answer(stream_id).well
+
+
 @pytest.mark.parametrize("size", [126, 127, 128, 254, 255, 256, 1000])
 @pytest.mark.parametrize("huffman", [False, True])
 def test_lengths_of_several_bytes_are_read(transport: Transport, client: Peer, size: int, huffman: bool) -> None:
@@ -264,6 +284,21 @@ def test_a_deadline_that_passes_while_the_call_runs_ends_it(transport: Transport
     answer = client.answer(stream_id)
     assert answer.reset is not None or answer.status == 4
     call.reply(b"too late")
+
+
+@pytest.mark.parametrize("size", [0, 3, 9])
+def test_a_deadline_that_passes_before_the_message_has_come_ends_the_call(
+    transport: Transport, client: Peer, size: int
+) -> None:
+    """Nothing of it, a part of its prefix, a part of it."""
+    stream_id = client.next_stream_id()
+    client.send(
+        headers(stream_id, REQUEST + literal("grpc-timeout", "50m")), data(stream_id, prefixed(b"message")[:size])
+    )
+    answer = client.answer(stream_id)
+    assert answer.reset is not None or answer.status == 4
+    assert transport.calls.none_has_come()
+    until(lambda: not transport.serving.open_calls)
 
 
 @pytest.mark.parametrize("content_type", ["application/grpc", "application/grpc+proto"])
