@@ -1,7 +1,8 @@
 """uvicorn, woken once a second in place of ten times: a server that nobody asks should sleep.
 
 Where the process has no file descriptors left it says so once a minute, not with hundreds of tracebacks a second. Who
-connects and asks nothing is shown out: uvicorn would keep the connection, and refuse probes when it has 64 of them.
+connects and asks nothing, or half a request, is shown out: uvicorn would keep the connection, and refuse probes when it
+has 64 of them.
 """
 
 from __future__ import annotations
@@ -61,21 +62,27 @@ class Complaints:
 
 
 class Silent:
-    """Connections that have not asked anything yet, and since when. Not thread-safe."""
+    """Connections on which nothing is asked, or not to the end, and since when. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._since_s: dict[Any, float] = {}
+        # With what was asked last: it is another one where something was asked between two looks.
+        self._since_s: dict[Any, tuple[Any, float]] = {}
 
     def late(self, connections: Iterable[Any], now_s: float) -> list[Any]:
         """Those that have had their time.
 
         Args:
-            connections: All there are: uvicorn's protocols for HTTP, whose ``cycle`` is None before the first request.
+            connections: All there are: uvicorn's protocols for HTTP. Their ``cycle`` is the last request, None before
+                the first.
             now_s: Seconds, monotonic.
         """
-        silent = [one for one in connections if getattr(one, "cycle", None) is None]
-        self._since_s = {one: self._since_s.get(one, now_s) for one in silent}
-        return [one for one, since_s in self._since_s.items() if now_s - since_s >= _ASKS_WITHIN_S]
+        before, self._since_s = self._since_s, {}
+        for one in connections:
+            last = getattr(one, "cycle", None)
+            if last is None or last.response_complete:
+                known, since_s = before.get(one, (last, now_s))
+                self._since_s[one] = last, since_s if known is last else now_s
+        return [one for one, (_, since_s) in self._since_s.items() if now_s - since_s >= _ASKS_WITHIN_S]
 
 
 class HttpServer(uvicorn.Server):

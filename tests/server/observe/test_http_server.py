@@ -1,4 +1,4 @@
-"""What the HTTP ports log where the process has no file descriptors left."""
+"""What the HTTP ports log where the process has no file descriptors left, and whom they show out."""
 
 from __future__ import annotations
 
@@ -38,19 +38,39 @@ def test_any_other_error_is_reported_as_asyncio_does(caplog: pytest.LogCaptureFi
     assert [(record.name, record.levelname) for record in caplog.records] == [("asyncio", "ERROR")]
 
 
-class _Connection:
+class _Request:
     """As much of one of uvicorn's as is looked at."""
 
-    cycle: object = None
+    response_complete = True
+
+
+class _Connection:
+    """Likewise."""
+
+    cycle: _Request | None = None
 
 
 def test_who_connects_and_asks_nothing_has_ten_seconds() -> None:
-    """Who has asked once may be as silent as uvicorn allows, and who is gone is forgotten."""
+    """Who asks has as many again, and who is gone is forgotten."""
     silent, asking, later, gone = (_Connection() for _ in range(4))
     connections = Silent()
     assert connections.late([silent, asking, gone], 100.0) == []
-    asking.cycle = object()
+    asking.cycle = _Request()
     assert connections.late([silent, asking, later], 105.0) == []
     assert connections.late([silent, asking, later], 110.0) == [silent]
+    asking.cycle = _Request()
     assert connections.late([asking, later, gone], 115.0) == [later]
-    assert connections.late([gone], 125.0) == [gone]
+    assert connections.late([asking, gone], 124.9) == []
+    assert connections.late([asking, gone], 125.0) == [asking, gone]
+
+
+def test_who_waits_for_an_answer_is_not_silent() -> None:
+    """However long that takes, and then the ten seconds begin."""
+    connections, waiting, request = Silent(), _Connection(), _Request()
+    waiting.cycle = request
+    request.response_complete = False
+    assert connections.late([waiting], 100.0) == []
+    assert connections.late([waiting], 200.0) == []
+    request.response_complete = True
+    assert connections.late([waiting], 201.0) == []
+    assert connections.late([waiting], 211.0) == [waiting]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchPolicy", "LevelPolicy"]
 
 _US_PER_S: Final = 1_000_000
+# A config may ask for any number of microseconds, and a thread can wait for 292 years.
+_MOST_DELAY_S: Final = 86_400.0
 _DELAY: Final = 1  # ModelQueuePolicy.TimeoutAction.DELAY
 
 
@@ -135,7 +137,7 @@ class BatchPolicy:
             piece_rows=max_rows,
             joins=config.HasField("dynamic_batching") and max_rows > 1,
             preferred_rows=preferred,
-            max_delay_s=batching.max_queue_delay_microseconds / _US_PER_S,
+            max_delay_s=min(batching.max_queue_delay_microseconds / _US_PER_S, _MOST_DELAY_S),
             preserve_ordering=batching.preserve_ordering,
             levels=levels,
             default_level=batching.default_priority_level if count else 1,

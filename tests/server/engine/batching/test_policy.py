@@ -58,6 +58,11 @@ def test_delay_preference_and_order_are_taken_over() -> None:
     assert (found.preferred_rows, found.max_delay_s, found.preserve_ordering) == ((4, 8), 0.0015, True)
 
 
+def test_a_delay_is_a_day_at_most() -> None:
+    """The runner that was to wait for 600,000 years ended, and the server with it."""
+    assert policy(f"dynamic_batching {{ max_queue_delay_microseconds: {2**64 - 1} }}").max_delay_s == 24 * 3600
+
+
 def test_levels_have_the_default_policy_where_they_have_none_of_their_own() -> None:
     """priority_levels counts them; default_priority_level is whose requests say nothing."""
     found = policy(
