@@ -242,7 +242,9 @@ class App:
             self._transport.wait_idle(timeout_s)
         grace_s = left_s()
         self._published.close()
-        self._transport.stop_server(grace_s).wait()
+        stopped = self._transport.stop_server(grace_s)
+        self._published.end_reflection()
+        stopped.wait()
         self._published.free_threads()
         finished = self._lifecycle.stop(0.0 if self._hurry.is_set() else grace_s)
         # The last answers may be on their way through the lane.

@@ -6,15 +6,18 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from sardonyx_server.errors import CannotListen, SettingsError
 from sardonyx_server.rpc.lane.stopped import STOPPED
+from sardonyx_server.rpc.other_rpcs.reflection import REFLECTION_SERVICES
 from sardonyx_wire.messages import ModelInferResponse
 from tests.e2e.messages import arrays_of, encoded, failure_of, gate_request, infer_request
 from tests.e2e.servers import INFER, TRANSPORTS, Server, eventually
@@ -115,6 +118,24 @@ def test_a_stop_with_idle_connections_does_not_wait_for_them(own: Server) -> Non
     """They have nothing in flight."""
     own.infer(gate_request())
     assert own.stop(BOUND_S)
+
+
+@pytest.mark.parametrize("service", REFLECTION_SERVICES)
+def test_a_stop_does_not_wait_for_reflection_that_stands_open(own: Server, service: str) -> None:
+    """Tools keep the stream as long as they run, and ask nothing."""
+    asked: SimpleQueue[bytes] = SimpleQueue()
+    asked.put(ServerReflectionRequest(list_services="").SerializeToString())
+    answers = own.channel.stream_stream(f"/{service}/ServerReflectionInfo")(iter(asked.get, None), timeout=BOUND_S)
+    next(answers)
+    stopper = threading.Thread(target=own.stop, args=(10 * BOUND_S,))
+    stopper.start()
+    with pytest.raises(grpc.RpcError) as caught:
+        next(answers)
+    ended: Any = caught.value
+    # It has had an answer, so it is reset.
+    assert ended.code() in {*stopped_codes(own.transport), grpc.StatusCode.CANCELLED}
+    stopper.join(BOUND_S)
+    assert not stopper.is_alive()
 
 
 def test_health_says_not_serving_when_a_stop_begins(own: Server) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest
+from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest, ShuttingDown
 from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
 from sardonyx_server.rpc.status import abort
 
@@ -170,20 +170,36 @@ class Watch:
 class Reflect:
     """A stream of requests, one response for each. Holds a thread of its own pool while the stream is open."""
 
-    __slots__ = ("_entry", "_reflection", "experimental_thread_pool")
+    __slots__ = ("_ended", "_entry", "_open", "_reflection", "experimental_thread_pool")
 
     def __init__(self, entry: Entry, reflection: Reflection, threads: ThreadPoolExecutor) -> None:
         self._entry = entry
         self._reflection = reflection
+        self._open: set[grpc.ServicerContext] = set()
+        self._ended = False
         self.experimental_thread_pool = threads  # grpc: run the behaviour there
 
     def __call__(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Runs on a thread of the stream's own pool until the stream ends."""
+        self._open.add(context)
         try:
             self._entry.authorise(context)
+            self._require_going()
             for answer in self._reflection.answers(self._entry.parse(message) for message in messages):
                 yield answer.SerializeToString()
         except grpc.RpcError:
             raise  # the caller went away while its next message was awaited
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
+        finally:
+            self._open.discard(context)
+
+    def end(self) -> None:
+        """End the streams that are open: tools keep them so, and a stop would wait for them. Does not block."""
+        self._ended = True
+        for context in tuple(self._open):
+            context.cancel()
+
+    def _require_going(self) -> None:
+        if self._ended:
+            raise ShuttingDown("the server is stopping; ask another one")

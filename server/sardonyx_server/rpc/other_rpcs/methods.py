@@ -27,7 +27,7 @@ from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings
 from sardonyx_wire.messages import METHODS, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from google.protobuf.message import Message
 
@@ -121,6 +121,7 @@ class Published:
     """
 
     health: Health
+    _reflections: Sequence[Reflect]
     _reflection_threads: ThreadPoolExecutor
     _slow_threads: Mapping[str, ThreadPoolExecutor]
 
@@ -128,6 +129,11 @@ class Published:
         """End watches, let go of threads. Blocks for some seconds at most. To be called before ``server.stop()``."""
         self.health.close()
         self._reflection_threads.shutdown(wait=False)
+
+    def end_reflection(self) -> None:
+        """End what is open of reflection. Does not block. To be called when ``server.stop()`` has begun."""
+        for reflection in self._reflections:
+            reflection.end()
 
     def free_threads(self) -> None:
         """Let go of the threads of slow RPCs. Does not block. To be called when ``server.stop()`` is over."""
@@ -167,15 +173,20 @@ def add_services(
         },
         HEALTH_SERVICE: _health_handlers(health, authorise),
     }
+    reflections = []
     for service in REFLECTION_SERVICES:
         entry = Entry(service, "ServerReflectionInfo", ServerReflectionRequest, authorise)
-        table[service] = {
-            entry.name: grpc.stream_stream_rpc_method_handler(Reflect(entry, reflection, reflection_threads))
-        }
+        reflections.append(Reflect(entry, reflection, reflection_threads))
+        table[service] = {entry.name: grpc.stream_stream_rpc_method_handler(reflections[-1])}
     server.add_generic_rpc_handlers(
         tuple(grpc.method_handlers_generic_handler(service, handlers) for service, handlers in table.items())
     )
-    return Published(health=health, _reflection_threads=reflection_threads, _slow_threads=slow_threads)
+    return Published(
+        health=health,
+        _reflections=reflections,
+        _reflection_threads=reflection_threads,
+        _slow_threads=slow_threads,
+    )
 
 
 def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
