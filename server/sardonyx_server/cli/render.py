@@ -68,6 +68,8 @@ def check_table(models: Sequence[ModelView]) -> Table:
             result, detail = Text("failed", style="bold red"), Text(view.reason)
         for warning in view.warnings:
             detail.append(f"\nwarning: {warning}", style="yellow")
+        for note in view.notes:
+            detail.append(f"\nnote: {note}", style="dim")
         table.add_row(Text(view.name, style="bold"), str(view.version or "-"), result, detail)
     return table
 
@@ -87,6 +89,7 @@ def inspection(view: ModelView) -> RenderableType:
         parts += [Text(""), _curve_table(view.curve, view.best_rows)]
     for warning in view.warnings:
         parts.append(Text(f"warning: {warning}", style="yellow"))
+    parts += [Text(f"note: {note}", style="dim") for note in view.notes]
     if view.config_text:
         parts += [Text("\nModelConfig in force", style="bold"), Text(view.config_text.rstrip())]
     return Group(*parts)

@@ -71,6 +71,7 @@ class ModelView:
     load_s: float = 0.0
     config_text: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -103,6 +104,7 @@ def view_of_model(model: Model, *, config_text: str = "") -> ModelView:
         load_s=found.load_s,
         config_text=config_text,
         warnings=tuple(found.warnings),
+        notes=tuple(found.notes),
     )
 
 
@@ -128,6 +130,8 @@ def view_to_json(view: ModelView) -> dict[str, Any]:
         document["reason"] = view.reason
     if view.warnings:
         document["warnings"] = list(view.warnings)
+    if view.notes:
+        document["notes"] = list(view.notes)
     if view.is_ready:
         document |= {
             "inputs": [_tensor_to_json(spec) for spec in view.inputs],
@@ -162,6 +166,7 @@ def view_from_json(document: Mapping[str, Any]) -> ModelView:
         state=document["state"],
         reason=document.get("reason", ""),
         warnings=tuple(document.get("warnings", ())),
+        notes=tuple(document.get("notes", ())),
         inputs=tuple(_tensor_from_json(spec) for spec in document.get("inputs", ())),
         outputs=tuple(_tensor_from_json(spec) for spec in document.get("outputs", ())),
         provider=document.get("provider", ""),

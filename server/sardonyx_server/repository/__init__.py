@@ -15,6 +15,8 @@ Reasons and error messages go out to callers, so they name files relative to the
     still.py         opens files that must not change meanwhile
     graph.py         what its graph declares
     onnx_format.py   the parts of the file that say so
+    nested.py        what lies in them at any depth
+    zipmap.py        outputs that are maps, as tensors
     config.py        reads config.pbtxt
     effective.py     holds it against the graph, and completes it
     shapes.py        the dims and reshapes in it

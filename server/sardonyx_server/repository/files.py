@@ -23,8 +23,9 @@ from sardonyx_server.repository.config import inside, shown_path
 from sardonyx_server.repository.disk import os_problem
 from sardonyx_server.repository.folder import version_problem
 from sardonyx_server.repository.graph import Graph, GraphsByContent
-from sardonyx_server.repository.pages import let_go, read_whole
+from sardonyx_server.repository.pages import join, let_go, read_whole
 from sardonyx_server.repository.still import READ, held_still, open_without_links
+from sardonyx_server.repository.zipmap import edited
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class ModelFiles:
     """One version's files, ours alone. Usable as a context manager.
 
     Attributes:
-        model_bytes: The model, read-only; None where it must be loaded from ``path``.
+        model_bytes: The model, read-only, with the edits of ``graph``; None where it must be loaded from ``path``.
         path: The model in a private folder, its external data beside it; None where ``model_bytes`` is set.
         graph: What the model declares.
-        model_digest: SHA-256 of the model, without external data.
+        model_digest: SHA-256 of the model as it lay on disk, without external data.
     """
 
     model_bytes: bytes | memoryview | None
@@ -147,6 +148,9 @@ def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsB
             data = read_whole(opened, size)
             digest = hashlib.sha256(data).digest()
             graph = graphs.read(data, digest, subject)
+            if graph.edits:
+                whole, data = data, join(tuple(edited(data, graph.edits)))
+                let_go(whole)
             files = ModelFiles(model_bytes=data, path=None, graph=graph, model_digest=digest)
             if graph.locations:
                 places = sorted({_checked_location(location, file, subject) for location in graph.locations})

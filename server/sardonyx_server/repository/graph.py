@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.nested import every_node, locations
 from sardonyx_server.repository.onnx_format import MalformedModelError, parse_model
+from sardonyx_server.repository.zipmap import unzip
 from sardonyx_server.text import quoted
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from sardonyx_server.repository.zipmap import Edit, Unzipped
 
 __all__ = ["Graph", "GraphsByContent", "Value", "read_graph"]
 
@@ -51,7 +53,6 @@ _UNSERVED: Final = {
 }
 # ONNX's own, and those of onnxruntime that generate text. A scan goes as often as its input is long.
 _LOOPS: Final = frozenset({b"Loop", b"BeamSearch", b"GreedySearch", b"Sampling", b"WhisperBeamSearch"})
-_EXTERNAL: Final = 1
 # Before this version every weight had to be listed as an input, and onnxruntime takes no value for it.
 _FIRST_IR_WITH_DEFAULTS: Final = 4
 _LFS_POINTER: Final = b"version https://git-lfs"
@@ -78,6 +79,7 @@ class Value:
         shape: As ``TensorSpec.shape``.
         dim_names: As ``TensorSpec.dim_names``.
         optional: The graph has a default for it.
+        labels: As ``TensorSpec.labels``.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Value:
     shape: tuple[int, ...] | None
     dim_names: tuple[str, ...]
     optional: bool
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +98,11 @@ class Graph:
     Attributes:
         subject: What messages call it: ``version 1 of model 'iris'``.
         inputs: In the graph's order, without weights that cannot be overridden.
-        outputs: In the graph's order.
+        outputs: In the graph's order. Those that are maps in the file are the tensors that the maps are made of.
         locations: Files outside of the model that tensors name, without repetition.
         loops: It has a loop, so values that a caller sends may decide how long a run takes.
+        edits: What makes of the file the model that is declared here; mostly nothing.
+        notes: What the operator may like to know: what is served otherwise than the file has it.
     """
 
     subject: str
@@ -105,6 +110,8 @@ class Graph:
     outputs: tuple[Value, ...]
     locations: tuple[str, ...]
     loops: bool
+    edits: tuple[Edit, ...]
+    notes: tuple[str, ...]
 
     def signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         """(inputs, outputs) as the protocol speaks of them.
@@ -122,7 +129,8 @@ class Graph:
         if value.kind != "tensor":
             if not value.kind:
                 raise LoadFailed(f"{subject} declares no type; run onnx.shape_inference over the model")
-            advice = "export with zipmap=False" if "map" in value.kind else "export the model with tensors only"
+            is_zipped = (what, value.kind) == ("output", "sequence of maps")
+            advice = "export with zipmap=False" if is_zipped else "export the model with tensors only"
             article = "an" if value.kind[0] == "o" else "a"
             raise LoadFailed(f"{subject} is {article} {value.kind}, expected a tensor; {advice}")
         if value.element not in _DATATYPES:
@@ -134,6 +142,7 @@ class Graph:
             shape=value.shape,
             dim_names=value.dim_names,
             optional=value.optional,
+            labels=value.labels,
         )
 
 
@@ -172,17 +181,18 @@ def read_graph(data: bytes | memoryview, subject: str) -> Graph:
         raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
     try:
         model = parse_model(data)
+        unzipped = unzip(model, data)
     except MalformedModelError as error:
         raise LoadFailed(f"{subject} is no ONNX model, or cut off ({len(data):,} bytes)") from error
     if not model.HasField("graph") or not model.graph.output:
         raise LoadFailed(f"{subject} is no ONNX model: it has no graph with outputs ({len(data):,} bytes)")
     try:
-        return _graph(model, subject)
+        return _graph(model, unzipped, subject)
     except UnicodeDecodeError as error:
         raise LoadFailed(f"{subject} has a name that is not UTF-8") from error
 
 
-def _graph(model: Any, subject: str) -> Graph:
+def _graph(model: Any, unzipped: Unzipped, subject: str) -> Graph:
     graph = model.graph
     defaults = {tensor.name for tensor in graph.initializer}
     defaults |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -190,13 +200,19 @@ def _graph(model: Any, subject: str) -> Graph:
     return Graph(
         subject=subject,
         inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
-        outputs=tuple(_value(each, optional=False) for each in graph.output),
-        locations=tuple(dict.fromkeys(_locations(model))),
-        loops=any(node.op_type in _LOOPS for node in _nodes(model)),
+        outputs=tuple(_value(each, labels=unzipped.labels.get(each.name, ())) for each in graph.output),
+        locations=tuple(dict.fromkeys(locations(model))),
+        loops=any(node.op_type in _LOOPS for node in every_node(model)),
+        edits=unzipped.edits,
+        notes=tuple(
+            f"output {quoted(name.decode())} is a sequence of maps in the file (ZipMap); "
+            "it is served as the tensor that they are made of"
+            for name in unzipped.labels
+        ),
     )
 
 
-def _value(info: Any, *, optional: bool) -> Value:
+def _value(info: Any, *, optional: bool = False, labels: tuple[str, ...] = ()) -> Value:
     kind = next((text for field, text in _KINDS.items() if info.type.HasField(field)), "")
     if kind in {"sequence", "optional"}:
         holder = info.type.sequence_type if kind == "sequence" else info.type.optional_type
@@ -216,46 +232,5 @@ def _value(info: Any, *, optional: bool) -> Value:
         shape=shape,
         dim_names=names,
         optional=optional,
+        labels=labels,
     )
-
-
-def _nodes(model: Any) -> Iterator[Any]:
-    """Every node, those of subgraphs and functions too."""
-    waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                waiting += graph.node
-
-
-def _locations(model: Any) -> Iterator[str]:
-    """Location of each tensor whose data lie outside: weights, attributes, subgraphs, functions, at any depth."""
-    graphs = [model.graph]
-    attributes: list[Any] = []
-    for function in model.functions:
-        attributes += function.attribute_proto
-        attributes += [each for node in function.node for each in node.attribute]
-    while graphs or attributes:
-        tensors: list[Any] = []
-        sparse: list[Any] = []
-        if graphs:
-            graph = graphs.pop()
-            tensors += graph.initializer
-            sparse += graph.sparse_initializer
-            attributes += [each for node in graph.node for each in node.attribute]
-        else:
-            attribute = attributes.pop()
-            tensors += [attribute.t] if attribute.HasField("t") else []
-            tensors += attribute.tensors
-            graphs += [attribute.g] if attribute.HasField("g") else []
-            graphs += attribute.graphs
-            sparse += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
-            sparse += attribute.sparse_tensors
-        for each in sparse:
-            tensors += [each.values, each.indices]
-        for tensor in tensors:
-            if tensor.data_location == _EXTERNAL:
-                # None at all is judged like an empty one; several are all judged.
-                yield from [entry.value.decode() for entry in tensor.external_data if entry.key == b"location"] or [""]

@@ -33,5 +33,8 @@ def served_signature(spec: ModelSpec, version: int) -> tuple[tuple[TensorSpec, .
     served = {each.name for each in served_inputs(spec.config, graph[0])}
     return (
         tuple(each.caller for each in inputs if each.graph.name in served),
-        tuple(replace(each.caller, labels=spec.labels.get(each.caller.name, ())) for each in outputs),
+        tuple(
+            replace(each, labels=spec.labels.get(each.name, each.labels))
+            for each in (tensor.caller for tensor in outputs)
+        ),
     )

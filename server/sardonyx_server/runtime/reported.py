@@ -56,11 +56,8 @@ def reported_signature(native: Any, name: str) -> tuple[tuple[TensorSpec, ...], 
 def _spec(argument: Any, what: str) -> TensorSpec:
     match = _TENSOR.fullmatch(argument.type)
     if match is None:
-        way_out = "export the model with tensors only"
-        if "map(" in argument.type:
-            way_out = "export the model with zipmap=False"
-        elif argument.type.startswith("seq("):
-            way_out = "export the model with zipmap=False, or with tensors only"
+        is_zipped = argument.type.startswith("seq(map(")
+        way_out = "export the model with zipmap=False" if is_zipped else "export the model with tensors only"
         raise LoadFailed(f"{what} is {_article(argument.type)}, and only tensors can be served; {way_out}")
     datatype = _DATATYPES.get(match[2])
     if datatype is None:

@@ -184,6 +184,7 @@ class Loader:
                 remembered=known is not None,
                 load_s=time.monotonic() - began_s,
                 warnings=(*opening.warnings, *self._no_cache(config)),
+                notes=opening.notes,
             ),
             lane=self._lane,
             kept=self._kept if config.response_cache.enable else None,

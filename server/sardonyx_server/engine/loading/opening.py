@@ -80,6 +80,7 @@ class Opening:
         loops: Values that a caller sends may decide how long a run takes.
         placement: Where it runs, and why.
         warnings: For the operator.
+        notes: As ``Graph.notes``.
 
     Raises:
         LoadFailed: Config and graph contradict each other, or what the config names cannot be had.
@@ -87,7 +88,7 @@ class Opening:
 
     def __init__(self, runtime: Runtime, spec: ModelSpec, files: ModelFiles, normal_priority: Executor) -> None:
         self.spec = spec
-        self.loops = files.graph.loops
+        self.loops, self.notes = files.graph.loops, files.graph.notes
         graph = files.graph.signature()
         check_against_graph(spec.config, *graph, source=spec.config_source)
         inputs, self.outputs = tensors(spec.config, *graph)
@@ -145,13 +146,13 @@ class Opening:
         return config.max_batch_size or None
 
     def outputs_served(self, *, has_batch_axis: bool) -> tuple[TensorSpec, ...]:
-        """Outputs as callers see them, with the labels of their label files.
+        """Outputs as callers see them, with the labels of their label files, or else of the graph.
 
         Args:
             has_batch_axis: The first axis counts rows, also where the graph declares it as 1.
         """
         labels = self.spec.labels
-        specs = [replace(each.caller, labels=labels.get(each.caller.name, ())) for each in self.outputs]
+        specs = [replace(each.caller, labels=labels.get(each.caller.name, each.caller.labels)) for each in self.outputs]
         if not has_batch_axis:
             return tuple(specs)
         return tuple(

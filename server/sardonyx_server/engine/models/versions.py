@@ -180,6 +180,8 @@ class Versions:
             return self._too_late(old, model)
         for warning in model.facts.warnings:
             _LOG.warning("model config", extra={"model": name, "version": version, "warning": warning})
+        for note in model.facts.notes:
+            _LOG.info("model graph", extra={"model": name, "version": version, "note": note})
         self._registry.set_version(name, VersionStatus(number=version, state=State.READY, model=model))
         _LOG.info(
             "model ready",

@@ -28,6 +28,7 @@ class ModelFacts:
         remembered: Whether verdict and runners follow from what an earlier load of the same content has measured.
         load_s: Time from reading the file to ready.
         warnings: What the operator should know: fields without effect, names that were ignored.
+        notes: What the operator may like to know: outputs that are served otherwise than the file has them.
     """
 
     config: ModelConfig
@@ -41,3 +42,4 @@ class ModelFacts:
     remembered: bool
     load_s: float
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,154 @@
+"""Takes ZipMap out of a model where it gives an output of the graph. Opens no file and runs nothing.
+
+Converters of classifiers end the graph in it: of scores [rows, classes] it makes a sequence of maps, class -> score,
+and no protocol of tensors carries maps. So the scores are served themselves, under the output's name; the keys of the
+maps are the labels of the classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf.message import DecodeError
+
+from sardonyx_server.repository.nested import every_node
+from sardonyx_server.repository.onnx_format import MESSAGES, Field, MalformedModelError, as_varint, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+__all__ = ["Edit", "Unzipped", "edited", "unzip"]
+
+_OPERATOR: Final = (b"ZipMap", b"ai.onnx.ml")
+_FLOAT: Final = 1
+# Names of the domain that has Identity. CatBoost's files do not import it, and any version would do.
+_ONNX: Final = frozenset({b"", b"ai.onnx"})
+_ONNX_OPSET: Final = 13
+# ModelProto.graph and opset_import, GraphProto.node and output: the keys of these fields.
+_GRAPH, _OPSET, _NODE, _OUTPUT = (number << 3 | 2 for number in (7, 8, 1, 12))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What stands in a file from ``start`` to ``stop`` becomes ``new``."""
+
+    start: int
+    stop: int
+    new: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unzipped:
+    """A model without the ZipMaps that give outputs.
+
+    Attributes:
+        labels: Output that one gave -> its keys, in the order of the columns.
+        edits: What that changes in the file, in its order.
+    """
+
+    labels: Mapping[bytes, tuple[str, ...]]
+    edits: tuple[Edit, ...]
+
+
+def unzip(model: Any, data: bytes | memoryview) -> Unzipped:
+    """Replace each ZipMap that gives an output by an Identity. One whose maps a node reads is left as it is.
+
+    Args:
+        model: ModelProto of the subset. Changed: its outputs are declared as what they become.
+        data: The file that it was read from.
+
+    Raises:
+        MalformedModelError: The keys of one are no protobuf message.
+    """
+    outputs = {value.name: place for place, value in enumerate(model.graph.output)}
+    zipmaps = {
+        node.output[0]: place
+        for place, node in enumerate(model.graph.node)
+        if (node.op_type, node.domain) == _OPERATOR and len(node.input) == len(node.output) == 1
+        if node.output[0] in outputs
+    }
+    for name in {name for node in every_node(model) for name in node.input} if zipmaps else ():
+        zipmaps.pop(name, None)
+    if not zipmaps:
+        return Unzipped(labels={}, edits=())
+    graphs, nodes, values = _layout(data)
+    labels: dict[bytes, tuple[str, ...]] = {}
+    edits = []
+    for name, place in zipmaps.items():
+        labels[name] = _keys(data, nodes[place])
+        value = model.graph.output[outputs[name]]
+        value.CopyFrom(_declared(name, len(labels[name])))
+        identity = MESSAGES["NodeProto"](input=model.graph.node[place].input, output=[name], op_type=b"Identity")
+        edits += [_replaced(nodes[place], identity), _replaced(values[outputs[name]], value)]
+    edits += [_resized(graph, edits) for graph in graphs]
+    if _ONNX.isdisjoint(opset.domain for opset in model.opset_import):
+        end = len(data)
+        edits.append(_replaced((_OPSET, end, end, end), MESSAGES["OperatorSetIdProto"](version=_ONNX_OPSET)))
+    return Unzipped(labels=labels, edits=tuple(sorted(edits, key=lambda edit: edit.start)))
+
+
+def edited(data: bytes | memoryview, edits: Sequence[Edit]) -> Iterator[bytes | memoryview]:
+    """The file with the edits, in parts. Those that are not new are views."""
+    view, position = memoryview(data), 0
+    for edit in edits:
+        yield view[position : edit.start]
+        yield edit.new
+        position = edit.stop
+    yield view[position:]
+
+
+def _layout(data: bytes | memoryview) -> tuple[list[Field], list[Field], list[Field]]:
+    """Where the graph lies, which may come in pieces, and its nodes and outputs, as protobuf counts them."""
+    graphs: list[Field] = []
+    nodes: list[Field] = []
+    outputs: list[Field] = []
+    for graph in walk(data, 0, len(data)):
+        if graph[0] == _GRAPH:
+            graphs.append(graph)
+            for field in walk(data, *graph[2:]):
+                if field[0] == _NODE:
+                    nodes.append(field)
+                elif field[0] == _OUTPUT:
+                    outputs.append(field)
+    return graphs, nodes, outputs
+
+
+def _keys(data: bytes | memoryview, node: Field) -> tuple[str, ...]:
+    """The keys of a ZipMap's maps as text, by columns; () where it has none, as of forests with several answers."""
+    _, _, start, stop = node
+    try:
+        attributes = MESSAGES["ZipMapProto"].FromString(bytes(data[start:stop])).attribute
+    except DecodeError as error:
+        raise MalformedModelError(str(error)) from error
+    for attribute in attributes:
+        if attribute.name == b"classlabels_strings" and attribute.strings:
+            # A label is shown and never asked for, so it need not be UTF-8.
+            return tuple(key.decode(errors="backslashreplace") for key in attribute.strings)
+        if attribute.name == b"classlabels_int64s" and attribute.ints:
+            return tuple(map(str, attribute.ints))
+    return ()
+
+
+def _declared(name: bytes, columns: int) -> Any:
+    """FP32 [any, columns] as ONNX declares an output; of any shape where there are no columns."""
+    value = MESSAGES["ValueInfoProto"](name=name)
+    value.type.tensor_type.elem_type = _FLOAT
+    if columns:
+        value.type.tensor_type.shape.dim.add()
+        value.type.tensor_type.shape.dim.add(dim_value=columns)
+    return value
+
+
+def _replaced(field: Field, message: Any) -> Edit:
+    """The field with another message in it."""
+    key, begin, _, stop = field
+    contents = message.SerializeToString()
+    return Edit(start=begin, stop=stop, new=as_varint(key) + as_varint(len(contents)) + contents)
+
+
+def _resized(field: Field, edits: Iterable[Edit]) -> Edit:
+    """The head of the field, which says how long it is, with those of the edits that lie in it."""
+    key, begin, start, stop = field
+    grown = sum(len(edit.new) - (edit.stop - edit.start) for edit in edits if start <= edit.start < stop)
+    return Edit(start=begin, stop=start, new=as_varint(key) + as_varint(stop - start + grown))
