@@ -129,7 +129,7 @@ def _sparse() -> onnx.ValueInfoProto:
     ("output", "problem"),
     [
         (_sequence_of_maps(), "is a sequence of maps, expected a tensor; export with zipmap=False"),
-        (_map(), "is a map, expected a tensor; export with zipmap=False"),
+        (_map(), "is a map, expected a tensor; export the model with tensors only"),
         (
             helper.make_tensor_sequence_value_info("y", FLOAT, ["N"]),
             "is a sequence of tensors, expected a tensor; export the model with tensors only",
@@ -143,7 +143,7 @@ def _sparse() -> onnx.ValueInfoProto:
     ],
 )
 def test_what_is_no_tensor_is_refused_with_advice(output: onnx.ValueInfoProto, problem: str) -> None:
-    """scikit-learn's classifiers give sequences of maps unless told otherwise."""
+    """A sequence of maps that no ZipMap gives to the graph itself is one of them."""
     graph = _read(_identity(tensor_info("x", FLOAT, ["N"]), output))
     with pytest.raises(LoadFailed) as caught:
         graph.signature()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sardonyx_server.repository import onnx_format
-from sardonyx_server.repository.onnx_format import MalformedModelError, parse_model, prune
+from sardonyx_server.repository.onnx_format import MESSAGES, MalformedModelError, as_varint, parse_model, prune
 from tests.server.repository.onnx_models import linear
 
 # Messages that the subset names otherwise than ONNX, because there they are nested or alike.
@@ -20,6 +20,8 @@ _ONNX_NAMES = {
     "TensorTypeProto": "TypeProto.Tensor",
     "DimensionProto": "TensorShapeProto.Dimension",
     "HolderProto": "TypeProto.Sequence",
+    "ZipMapProto": "NodeProto",
+    "KeysProto": "AttributeProto",
 }
 
 
@@ -82,9 +84,9 @@ def test_pruning_keeps_all_that_the_subset_knows(graph: onnx.GraphProto, small_b
     model = onnx.ModelProto(ir_version=8, graph=graph, doc_string="x" * 600)
     model.functions.add(name="f").node.add(op_type="Constant").attribute.add(name="v", t=onnx.TensorProto(name="t"))
     data = model.SerializeToString()
-    whole = onnx_format._MODEL.FromString(data)
+    whole = MESSAGES["ModelProto"].FromString(data)
     whole.DiscardUnknownFields()
-    pruned = onnx_format._MODEL.FromString(prune(data, small_bytes=small_bytes))
+    pruned = MESSAGES["ModelProto"].FromString(prune(data, small_bytes=small_bytes))
     pruned.DiscardUnknownFields()
     assert pruned == whole
 
@@ -133,6 +135,6 @@ def test_deep_nesting_is_refused() -> None:
     data = b"x" * 600
     for _ in range(3_000):
         for key in (0x32, 0x2A, 0x0A):  # AttributeProto.g, NodeProto.attribute, GraphProto.node
-            data = bytes([key]) + onnx_format._as_varint(len(data)) + data
+            data = bytes([key]) + as_varint(len(data)) + data
     with pytest.raises(MalformedModelError, match="nested too deeply"):
-        parse_model(b"\x3a" + onnx_format._as_varint(len(data)) + data)
+        parse_model(b"\x3a" + as_varint(len(data)) + data)
