@@ -151,13 +151,14 @@ def test_trap_8_a_model_file_that_is_overwritten_while_it_serves_does_no_harm(tr
 
 
 def test_trap_9_outputs_that_are_no_tensors_are_refused_with_advice(trapped: Server) -> None:
-    """skl2onnx's default; the model is known, not ready, and says why."""
-    assert not trapped.call("ModelReady", ModelReadyRequest(name="zipmap")).ready
-    failure = trapped.refusal(infer_request("zipmap", x=np.ones((1, 2), np.float32)))
+    """The model is known, not ready, and says why. Maps that a ZipMap gives are served: see test_zipmap.py."""
+    assert not trapped.call("ModelReady", ModelReadyRequest(name="sequence")).ready
+    failure = trapped.refusal(infer_request("sequence", x=np.ones((1, 2), np.float32)))
     assert failure.code is grpc.StatusCode.UNAVAILABLE
     assert failure.reason == "MODEL_FAILED"
     assert (
-        "output 'probabilities' is a sequence of maps, expected a tensor; export with zipmap=False" in failure.message
+        "output 'probabilities' is a sequence of tensors, expected a tensor; export the model with tensors only"
+        in failure.message
     )
     assert_safe(failure)
     trapped.assert_well()

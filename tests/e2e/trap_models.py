@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXTERNAL_WEIGHTS", "FORMULA", "ODD_INPUT", "ODD_OUTPUT", "write_traps"]
 
-FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
+FLOAT, STRING = TensorProto.FLOAT, TensorProto.STRING
 
 ODD_INPUT: Final = "serving_default_input/x:0"
 ODD_OUTPUT: Final = "StatefulPartitionedCall:0"
@@ -32,7 +32,7 @@ def write_traps(path: Path) -> Path:
     traps = [
         Folder(name="external", data=_external("weights.bin")),
         Folder(name="external_outside", data=_external("../../weights.bin")),
-        Folder(name="zipmap", data=_zipmap()),
+        Folder(name="sequence", data=_sequence()),
         Folder(name="locale", data=_locale()),
         Folder(name="0123", data=_odd_names()),
     ]
@@ -62,11 +62,10 @@ def _external(location: str) -> bytes:
     )
 
 
-def _zipmap() -> bytes:
-    """What skl2onnx exports by default: a sequence of maps."""
-    maps = helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, None))
-    output = helper.make_value_info("probabilities", helper.make_sequence_type_proto(maps))
-    node = helper.make_node("ZipMap", ["x"], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+def _sequence() -> bytes:
+    """What skl2onnx exports where each row has several answers: a tensor for each."""
+    output = helper.make_tensor_sequence_value_info("probabilities", FLOAT, None)
+    node = helper.make_node("SequenceConstruct", ["x", "x"], ["probabilities"])
     return _bytes(helper.make_graph([node], "graph", [helper.make_tensor_value_info("x", FLOAT, ["N", 2])], [output]))
 
 

@@ -49,6 +49,7 @@ MAGIKA = ModelView(
     best_rows=1,
     curve=(CostPoint(rows=1, ms=5.3), CostPoint(rows=16, ms=107.0)),
     load_s=0.3,
+    notes=("output 'y' is served as a tensor",),
 )
 
 BROKEN = ModelView(name="bad", version=1, state="FAILED", reason="model.onnx is no ONNX file [bold]")

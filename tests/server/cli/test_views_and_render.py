@@ -96,13 +96,15 @@ def test_an_inspection_shows_the_cost_curve_and_the_configuration() -> None:
     assert "warning: rate_limiter has no effect here" in text
     assert 'name: "iris"\nmax_batch_size: 64' in text
     assert "2, each with 1 thread" in shown(inspection(MAGIKA))
+    assert "note: output 'y' is served as a tensor" in shown(inspection(MAGIKA))
 
 
 def test_a_check_says_ok_or_failed_for_each_model() -> None:
-    """With the reason, and with warnings."""
+    """With the reason, with warnings and notes."""
     lines = shown(check_table([IRIS, BROKEN])).splitlines()
     assert lines[1].split()[:3] == ["iris", "1", "ok"]
     assert "warning: rate_limiter has no effect here" in lines[2]
+    assert "note: output 'y' is served as a tensor" in shown(check_table([MAGIKA]))
     assert lines[3].split(maxsplit=3) == ["bad", "1", "failed", "model.onnx is no ONNX file [bold]"]
 
 

@@ -20,6 +20,7 @@ from sardonyx_server.repository.still import STILL_BEING_WRITTEN
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import external, linear, put_model, weights
+from tests.server.repository.zipmap_models import maps, zipmap, zipped
 
 SUBJECT = "version 1 of model 'm'"
 DATA = numpy_helper.to_array(weights(3)).tobytes()
@@ -110,6 +111,41 @@ def test_equal_files_have_equal_digests(repository: Path) -> None:
         assert files.digest() == hashlib.sha256(linear()).digest()
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
+
+
+@pytest.mark.parametrize("spare", [0, 2**20])
+def test_a_model_is_taken_without_its_zipmap(repository: Path, spare: int) -> None:
+    """Small or in pages of its own; its digest is that of the file, so that a known one is known again."""
+    model = zipped([zipmap("p", "y")], [maps("y")])
+    model.doc_string = "c" * spare
+    data = model.SerializeToString()
+    put_model(repository, "m", data=data)
+    with take_private_copy(spec_of(repository, "m"), 1) as files:
+        assert files.model_bytes is not None
+        assert memoryview(files.model_bytes).readonly
+        taken = onnx.ModelProto.FromString(bytes(files.model_bytes))
+        assert [node.op_type for node in taken.graph.node] == ["Scaler", "Identity"]
+        assert taken.doc_string == model.doc_string
+        assert files.digest() == hashlib.sha256(data).digest()
+        assert files.size_bytes() == len(bytes(files.model_bytes))
+
+
+def test_external_data_are_found_from_a_model_without_its_zipmap(repository: Path) -> None:
+    """However large they are, they are copied and not read; the file beside them is the edited one."""
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["q"])
+    weight = external("w.bin")
+    weight.dims[0] = 3
+    data = zipped([node, zipmap("q", "y")], [maps("y")], initializers=[weight]).SerializeToString()
+    folder = put_model(repository, "m", data=data).parent
+    matrix = np.arange(9, dtype=np.float32).reshape(3, 3)
+    (folder / "w.bin").write_bytes(matrix.tobytes())
+    with take_private_copy(spec_of(repository, "m"), 1, private_parent=repository.parent) as files:
+        assert files.path is not None
+        assert files.path.read_bytes() != data
+        session = onnxruntime.InferenceSession(files.path, providers=["CPUExecutionProvider"])
+        (scores,) = session.run(None, {"x": np.eye(3, dtype=np.float32)})
+        assert scores.tolist() == matrix.tolist()
+        assert (folder / "model.onnx").read_bytes() == data
 
 
 def test_onnxruntime_looks_for_data_of_bytes_in_the_current_directory(

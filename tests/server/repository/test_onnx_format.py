@@ -59,6 +59,16 @@ _TENSORS = st.builds(
 )
 
 
+# What a forest has in its attributes, on both sides of what is passed over at once.
+_LISTS = st.fixed_dictionaries(
+    {
+        "floats": st.lists(st.floats(width=32, allow_nan=False), max_size=200),
+        "ints": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=200),
+        "strings": st.lists(st.binary(max_size=40), max_size=40),
+    }
+)
+
+
 @st.composite
 def _graphs(draw: st.DrawFn, depth: int = 2) -> onnx.GraphProto:
     graph = onnx.GraphProto(name=draw(st.text(max_size=5)), initializer=draw(st.lists(_TENSORS, max_size=2)))
@@ -71,7 +81,7 @@ def _graphs(draw: st.DrawFn, depth: int = 2) -> onnx.GraphProto:
         value.type.tensor_type.shape.dim.add(dim_param=draw(st.text(max_size=700)))
     for _ in range(draw(st.integers(0, 2))):
         node = graph.node.add(op_type="If", doc_string=draw(st.text(max_size=300)))
-        attribute = node.attribute.add(name="a", t=draw(_TENSORS), floats=[1.0, 2.0])
+        attribute = node.attribute.add(name="a", t=draw(_TENSORS), **draw(_LISTS))
         if depth:
             attribute.g.CopyFrom(draw(_graphs(depth=depth - 1)))
     return graph
@@ -97,6 +107,24 @@ def test_fields_that_come_in_pieces_are_joined() -> None:
     second = onnx.ModelProto(graph=onnx.GraphProto(initializer=[onnx.TensorProto(name="b", raw_data=b"x" * 999)]))
     parsed = parse_model(first.SerializeToString() + second.SerializeToString())
     assert [tensor.name for tensor in parsed.graph.initializer] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("size", [1, 3_276, 3_277, 50_000])
+def test_the_branches_of_a_forest_are_left_out(size: int) -> None:
+    """However many there are; what lies between and behind them is found."""
+    tensor = onnx.TensorProto(name="t", data_location=onnx.TensorProto.EXTERNAL)
+    node = onnx.NodeProto(op_type="TreeEnsembleClassifier")
+    node.attribute.add(name="values", floats=[0.5] * size, ints=[-size] * size, strings=[b"BRANCH_LEQ"] * size)
+    node.attribute[0].tensors.append(tensor)
+    node.attribute.add(name="last", t=tensor)
+    data = onnx.ModelProto(graph=onnx.GraphProto(node=[node])).SerializeToString()
+    (parsed,) = parse_model(data).graph.node
+    assert [each.name for attribute in parsed.attribute for each in (*attribute.tensors, attribute.t)] == [
+        b"t",
+        b"",
+        b"t",
+    ]
+    assert size == 1 or len(prune(data)) < 120
 
 
 def test_weights_are_left_out() -> None:

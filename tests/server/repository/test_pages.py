@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sardonyx_server.repository.pages import PIECE_BYTES, let_go, read_whole
+from sardonyx_server.repository.pages import PIECE_BYTES, join, let_go, read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +53,19 @@ def test_pages_that_were_let_go_are_closed(tmp_path: Path) -> None:
     assert pages.closed
     with pytest.raises(ValueError, match="released"):
         len(data)
+
+
+@pytest.mark.parametrize("size", [0, 5, PIECE_BYTES, PIECE_BYTES + 1, _LARGE])
+def test_parts_become_one_that_can_be_let_go(tmp_path: Path, size: int) -> None:
+    """Of any size, read-only; what they were taken from can be let go before."""
+    file = tmp_path / "model"
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    file.write_bytes(content)
+    whole = _read(file, size)
+    view = memoryview(whole)
+    data = join((view[: size // 3], b"new", view[size // 3 :], b""))
+    view.release()
+    let_go(whole)
+    assert data == content[: size // 3] + b"new" + content[size // 3 :]
+    assert memoryview(data).readonly
+    let_go(data)
