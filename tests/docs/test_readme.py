@@ -7,16 +7,19 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from sardonyx_server.app import App
 from sardonyx_server.cli import main
 from sardonyx_server.cli.commands import app
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import parse_config
+from sardonyx_server.settings import Settings
 from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code_spans, links, section
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
@@ -48,6 +51,7 @@ _FLAGS_OF_OTHERS = {
 # Messages that are put together, or are grpc's own; test_each_message_of_the_troubleshooting_table covers the rest.
 _MADE_OF_PARTS = {
     "is a sequence of maps",
+    "is a sequence of tensors",
     "ModelConfig has no field",
     "expected FP32 [-1,4], got FP64 [1,4]",
     "larger than max",
@@ -78,6 +82,24 @@ def test_the_client_runs_and_prints_what_the_readme_says(address: str) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == (blocks(README, "text")[0].text, "")
+
+
+def test_a_model_as_skl2onnx_exports_it_is_served(tmp_path: Path) -> None:
+    """Three blocks of the README: what trains and exports, what serves, and what asks; only the port is another."""
+    _, train, ask = blocks(README, "python")
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    trained = run([sys.executable, "-c", train.text])
+    assert (trained.returncode, trained.stdout) == (0, ""), trained.stderr
+    (serve,) = (block.text.split() for block in blocks(README, "sh") if "flowers" in block.text)
+    assert serve == ["sardonyx", "serve", "flowers.onnx"]
+    settings = {"model_repository": (tmp_path / serve[-1],), "grpc_port": 0, "metrics_port": None}
+    app = App(Settings.model_validate(settings))
+    app.start()
+    try:
+        asked = run([sys.executable, "-W", "error", "-c", ask.text.replace(_DEFAULT_ADDRESS, app.address)])
+    finally:
+        assert app.drain_and_stop(5.0)
+    assert (asked.stdout, asked.stderr) == (blocks(README, "text")[1].text, "")
 
 
 def test_the_client_has_ten_lines() -> None:
