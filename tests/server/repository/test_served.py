@@ -11,6 +11,8 @@ from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.served import served_signature
 from sardonyx_server.repository.spec import ModelSpec
 from tests.e2e.models import repository, write
+from tests.server.repository.onnx_models import put_model
+from tests.server.repository.zipmap_models import maps, zipmap, zipped
 
 
 def spec_of(name: str, path: Path, config: str | None = None) -> ModelSpec:
@@ -54,3 +56,16 @@ def test_a_config_that_contradicts_the_graph_is_refused(tmp_path: Path) -> None:
     spec = spec_of("add_sub", tmp_path, 'input { name: "c" }')
     with pytest.raises(LoadFailed, match="input 'c' is not in the graph"):
         served_signature(spec, 1)
+
+
+def test_the_keys_of_a_zipmap_are_labels(tmp_path: Path) -> None:
+    """Unless a label file names the classes."""
+    put_model(tmp_path, "m", data=zipped([zipmap("p", "y", ["a", "b", "c"])], [maps("y", 8)]).SerializeToString())
+    spec = scan([tmp_path])["m"]
+    assert isinstance(spec, ModelSpec)
+    assert [each.labels for each in served_signature(spec, 1)[1]] == [("a", "b", "c")]
+    (tmp_path / "m" / "labels.txt").write_text("one\ntwo\n")
+    (tmp_path / "m" / "config.pbtxt").write_text('output { name: "y" dims: [ -1, 3 ] label_filename: "labels.txt" }')
+    spec = scan([tmp_path])["m"]
+    assert isinstance(spec, ModelSpec)
+    assert [each.labels for each in served_signature(spec, 1)[1]] == [("one", "two")]
