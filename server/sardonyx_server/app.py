@@ -48,6 +48,8 @@ __all__ = ["App"]
 
 # What was accepted before the stop gets at least this long, so that an answer that is ready is not cut off.
 _MIN_GRACE_S: Final = 0.5
+# Longest wait at the end for traces to be written or sent: a collector that is silent holds nobody up.
+_TRACES_GRACE_S: Final = 3.0
 
 
 class App:
@@ -251,7 +253,7 @@ class App:
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
         if finished:
             self._transport.stop(left_s())
-        self._traces.stop(max(_MIN_GRACE_S, left_s()))
+        self._traces.stop(min(_TRACES_GRACE_S, max(_MIN_GRACE_S, left_s())))
         self._http.stop()
         self._regions.stop()
         return finished

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
+import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -357,3 +360,15 @@ def test_a_collector_that_is_not_there_costs_no_request(two_models: Path) -> Non
             server.infer(infer_request("affine", x=X))
         server.assert_well()
         assert server.stop(1.0)
+
+
+def test_a_collector_that_is_silent_does_not_hold_up_the_end(two_models: Path) -> None:
+    """The server goes without the spans that wait, before its own time and the 10 s of the exporter are up."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http.trace_exporter", reason="the extra otel is missing")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with Server(two_models, "lane", trace_otlp_endpoint=endpoint, trace_rate=1) as server:
+            server.infer(infer_request("affine", x=X))
+            ended: SimpleQueue[bool] = SimpleQueue()
+            threading.Thread(target=lambda: ended.put(server.stop(100 * PATIENCE_S)), daemon=True).start()
+            assert ended.get(timeout=9.0)
