@@ -73,27 +73,39 @@ class AsyncCoalescer:
             group = self._groups[asks.form] = Group()
         group.waiting.append(call)
         if group.in_flight < self._options.in_flight:
-            group.in_flight += 1
-            task = loop.create_task(self._work(asks.form, group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(loop, asks.form, group)
         self._patience.begin(call)
         try:
             return await call.answer
         finally:
             self._patience.end(call)
 
+    def _begin(self, loop: asyncio.AbstractEventLoop, form: Form, group: Group[_Call]) -> None:
+        """Have a task send what waits."""
+        group.in_flight += 1
+        task = loop.create_task(self._work(form, group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _work(self, form: Form, group: Group[_Call]) -> None:
         """Send what waits until nothing does."""
-        # All that the loop has ready in this turn comes along.
-        await asyncio.sleep(0)
-        while group.waiting:
-            calls = [call for call in group.take(self._options.max_rows) if not call.answer.done()]
-            if calls:
-                await self._send_joined(calls)
-        group.in_flight -= 1
-        if not group.in_flight:
-            self._groups.pop(form, None)
+        loop = asyncio.get_running_loop()
+        calls: list[_Call] = []
+        try:
+            # All that the loop has ready in this turn comes along.
+            await asyncio.sleep(0)
+            while group.waiting:
+                calls = [call for call in group.take(self._options.max_rows) if not call.answer.done()]
+                if calls:
+                    await self._send_joined(calls)
+        finally:
+            # Some are left only where this task is ended, such as by a keyboard interrupt in it: another goes on.
+            group.waiting.extendleft(call for call in reversed(calls) if not call.answer.done())
+            group.in_flight -= 1
+            if any(not call.answer.done() for call in group.waiting) and not loop.is_closed():
+                self._begin(loop, form, group)
+            elif not group.in_flight:
+                self._groups.pop(form, None)
 
     async def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]

@@ -1,7 +1,7 @@
 """Joins concurrent calls of threads. See rules.py for what joins, async_coalescer.py for the twin of event loops.
 
 No thread of its own: of the callers that wait, one leads. It sends the joined request and hands out the parts; then
-one of those that came meanwhile leads.
+one of those that came meanwhile leads. Where the leader is interrupted (Ctrl-C), another sends the rest once more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sardonyx_client._coalescing.rules import BLAMED_ON_ONE, Forms, Group, cut, join
-from sardonyx_client._errors import Cancelled, ClientError, DeadlineExceeded, copy_of
+from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ class _Call:
     """One caller, which sleeps until it is answered or told to lead.
 
     Attributes:
-        leads: The calls that it shall send together, itself the first; None where it does not lead.
-        gone: It gave up.
+        leads: The calls that it shall send together, itself among them; None where it does not lead.
+        gone: It gave up, or was interrupted.
     """
 
     __slots__ = ("answer", "asks", "gives_up_s", "gone", "leads", "woken")
@@ -80,24 +80,37 @@ class Coalescer:
             ClientError: The request failed, and failed for this caller alone too where a member may be to blame.
         """
         call = _Call(asks, None if timeout_s is None else time.monotonic() + timeout_s)
+        try:
+            group = self._join(call)
+            while call.answer is None:
+                if not call.woken.wait(_left_s(call)) and self._leave(group, call):
+                    break
+                if call.leads is not None:
+                    self._lead(group, call, call.leads)
+        except BaseException:
+            # Such as a keyboard interrupt, which may have come at any moment: nobody may wait for this thread.
+            self._abandon(call)
+            raise
+        if call.answer is None:
+            raise DeadlineExceeded(
+                f"ModelInfer of model {asks.form.request.model!r} gave no answer within {timeout_s:g} s"
+            )
+        if isinstance(call.answer, Exception):
+            raise call.answer
+        return call.answer
+
+    def _join(self, call: _Call) -> Group[_Call]:
+        """Have it wait, or lead where nothing is under way."""
+        form = call.asks.form
         with self._lock:
-            group = self._groups.get(asks.form)
+            group = self._groups.get(form)
             if group is None:
-                group = self._groups[asks.form] = Group()
+                group = self._groups[form] = Group()
             group.waiting.append(call)
             if group.in_flight < self._options.in_flight:
                 group.in_flight += 1
                 self._appoint(group)
-        while call.answer is None:
-            if not call.woken.wait(_left_s(call)) and self._leave(group, call):
-                raise DeadlineExceeded(
-                    f"ModelInfer of model {asks.form.request.model!r} gave no answer within {timeout_s:g} s"
-                )
-            if call.leads is not None:
-                self._lead(group, call, call.leads)
-        if isinstance(call.answer, Exception):
-            raise call.answer
-        return call.answer
+        return group
 
     def _leave(self, group: Group[_Call], call: _Call) -> bool:
         """Give up waiting; False where the answer, or the lead, has come at the last moment."""
@@ -119,24 +132,34 @@ class Coalescer:
 
     def _lead(self, group: Group[_Call], leader: _Call, calls: list[_Call]) -> None:
         """Send one joined request, the leader's among it; then the next in line leads."""
-        leader.leads = None
         leader.woken.clear()
-        try:
-            self._send_joined([call for call in calls if not call.gone])
-        except BaseException:
-            # Such as a keyboard interrupt of the thread that leads: nothing the others did.
-            for call in calls:
-                if call is not leader and call.answer is None:
-                    call.finish(Cancelled("the thread that sent this request for several callers was interrupted"))
-            raise
-        finally:
-            with self._lock:
-                if group.waiting:
-                    self._appoint(group)
-                else:
-                    group.in_flight -= 1
-                    if not group.in_flight:
-                        self._groups.pop(leader.asks.form, None)
+        self._send_joined([call for call in calls if not call.gone])
+        with self._lock:
+            leader.leads = None
+            self._next(group, leader.asks.form)
+
+    def _abandon(self, call: _Call) -> None:
+        """Leave, whatever this call was at; those it led and that have no answer are the first of the next request."""
+        with self._lock:
+            call.gone = True
+            group = self._groups.get(call.asks.form)
+            if group is None:
+                return
+            if call in group.waiting:
+                group.waiting.remove(call)
+            led, call.leads = call.leads, None
+            if led is not None:
+                group.waiting.extendleft(each for each in reversed(led) if each.answer is None and not each.gone)
+                self._next(group, call.asks.form)
+
+    def _next(self, group: Group[_Call], form: Form) -> None:
+        """A request has ended: have one of those that wait lead the next. Has the lock."""
+        if group.waiting:
+            self._appoint(group)
+            return
+        group.in_flight -= 1
+        if not group.in_flight:
+            self._groups.pop(form, None)
 
     def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]
