@@ -36,7 +36,7 @@ class Retry:
     Attributes:
         attempts: At most, the first included: 2 to 5.
         first_pause_s: Before the second attempt, on average; each further one waits longer. The server's own advice
-            comes first.
+            comes first; advice of more than a minute ends a call that has no ``timeout_s``.
         longest_pause_s: Between two attempts.
         factor: By which pauses grow.
         budget: Failures in a row that stop retries altogether; successes give it back, ``tokens_per_success`` each.

@@ -10,7 +10,15 @@ from typing import Final
 
 from sardonyx_client._errors import InvalidArgument
 
-__all__ = ["CLIENT_DEFAULT", "Deadline", "Timeout", "TimeoutDefault", "check_default", "seconds_of"]
+__all__ = [
+    "CLIENT_DEFAULT",
+    "LONGEST_ADVICE_S",
+    "Deadline",
+    "Timeout",
+    "TimeoutDefault",
+    "check_default",
+    "seconds_of",
+]
 
 
 class TimeoutDefault(Enum):
@@ -23,6 +31,11 @@ class TimeoutDefault(Enum):
 
 
 CLIENT_DEFAULT: Final = TimeoutDefault.CLIENT_DEFAULT
+LONGEST_ADVICE_S: Final = 60.0
+"""The longest a call without a limit waits because the server says when to try again; it fails instead.
+
+As long as the default limit of a call. Otherwise one answer of a server could hold a caller for days.
+"""
 Timeout = float | None | TimeoutDefault
 """Seconds from now until the call is given up, all attempts included; None = no limit."""
 

@@ -10,8 +10,9 @@ import grpc
 import numpy as np
 import pytest
 
-from sardonyx_client import Client, DeadlineExceeded, InvalidArgument, Share, Unavailable
+from sardonyx_client import Client, DeadlineExceeded, InvalidArgument, Retry, Share, Unavailable
 from sardonyx_client._core import Core
+from sardonyx_client._details import Details
 from sardonyx_client._regions.region_pool import RegionPool, Use
 from sardonyx_client._regions.shared_region import SharedRegion, remove_leftovers
 from sardonyx_client._sharing.agreement import EXTENSION, patience_s
@@ -159,7 +160,7 @@ class TestPatience:
         sharing = Sharing(Share(), core, retry=None, clock=lambda: now_s[0])
         inputs = {"x": LARGE}
         asks = core.request("m", version="", outputs=None, parameters=None)
-        steps = sharing.infer(asks, inputs, {}, "")
+        steps = sharing.infer(asks, inputs, {}, "", endless=False)
         next(steps)
         now_s[0] += waited_s
         with pytest.raises(StopIteration) as stopped:
@@ -167,6 +168,26 @@ class TestPatience:
         assert stopped.value.value is None
         now_s[0] += later_s
         assert sharing.wants("m", inputs, {}) == asks_again
+
+    @pytest.mark.parametrize(
+        ("endless", "advice_s", "waits"), [(False, 3600, True), (True, 60, True), (True, 61, False)]
+    )
+    def test_a_call_without_a_limit_does_not_wait_for_hours(self, endless: bool, advice_s: float, waits: bool) -> None:
+        """A minute, where the server says so; one with a limit waits until that."""
+        core = Core(address="", timeout_s=None, metadata={}, token=None, on_call=None)
+        sharing = Sharing(Share(), core, retry=Retry())
+        asks = core.request("m", version="", outputs=None, parameters=None)
+        steps = sharing.infer(asks, {"x": LARGE}, {}, "", endless=endless)
+        next(steps)
+        steps.send(ServerMetadataResponse(extensions=[EXTENSION]).SerializeToString())
+        steps.send(b"")
+        busy = Unavailable("busy", details=Details(retry_after_s=advice_s))
+        if waits:
+            assert steps.throw(busy) == advice_s
+        else:
+            with pytest.raises(Unavailable, match="busy"):
+                steps.throw(busy)
+        sharing.close()
 
 
 def descriptors() -> list[str]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from sardonyx_client._timeout import LONGEST_ADVICE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -50,9 +52,9 @@ class Budget:
         self._tokens = max(0.0, self._tokens - 1)
         return self._tokens > self._enough
 
-    def attempts(self) -> Attempts:
-        """For one call, of which the first attempt failed."""
-        return Attempts(self, self._retry)
+    def attempts(self, *, endless: bool) -> Attempts:
+        """For one call, of which the first attempt failed. ``endless``: it has no limit of time."""
+        return Attempts(self, self._retry, endless=endless)
 
 
 class Attempts:
@@ -61,15 +63,24 @@ class Attempts:
     Args:
         budget: Shared by all calls.
         retry: None = there is one attempt.
+        endless: The call has no limit of time: then the server's advice to come back much later ends it.
         jitter: Gives a number from 0 to below 1.
 
     Attributes:
         failed: Attempts that the server may have seen.
     """
 
-    def __init__(self, budget: Budget, retry: Retry | None, *, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        retry: Retry | None,
+        *,
+        endless: bool = False,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._budget = budget
         self._retry = retry
+        self._endless = endless
         self._jitter = jitter
         self._pause_s = 0.0 if retry is None else retry.first_pause_s
         self._refused = False
@@ -93,7 +104,8 @@ class Attempts:
             return None
         if pushback_ms is not None:
             self._pause_s = retry.first_pause_s
-            return pushback_ms / _MS_PER_S
+            advice_s = pushback_ms / _MS_PER_S
+            return None if self._endless and advice_s > LONGEST_ADVICE_S else advice_s
         pause_s = self._pause_s * (1 - _JITTER + 2 * _JITTER * self._jitter())
         self._pause_s = min(self._pause_s * retry.factor, retry.longest_pause_s)
         return pause_s

@@ -32,7 +32,6 @@ _MOST_LINES: Final = 64
 _IDLE_S: Final = 60.0
 # A connection that was used just now is not asked whether it is still one: if it is not, the call will find out.
 _FRESH_S: Final = 0.05
-_LONGEST_PAUSE_S: Final = 3600.0
 
 
 class BlockingLane:
@@ -92,7 +91,7 @@ class BlockingLane:
                     return None
                 answer = line.call(block, message, timeout_s, deadline_s)
             except LaneFailure as failure:
-                attempts = attempts or self._budget.attempts()
+                attempts = attempts or self._budget.attempts(endless=deadline_s is None)
                 pause_s = None if self._closed.is_set() else attempts.pause_s(failure)
                 if pause_s is None:
                     raise
@@ -107,7 +106,7 @@ class BlockingLane:
 
     def _pause(self, pause_s: float, deadline_s: float | None) -> tuple[float, float | None]:
         """Before a further attempt: (the time then, what is left of the call's)."""
-        left_s = _LONGEST_PAUSE_S if deadline_s is None else deadline_s - time.monotonic()
+        left_s = pause_s if deadline_s is None else deadline_s - time.monotonic()
         self._closed.wait(max(0.0, min(pause_s, left_s)))
         now_s = time.monotonic()
         return now_s, None if deadline_s is None else deadline_s - now_s

@@ -72,7 +72,7 @@ class TaskLane:
                     return None  # more than one server, or as many calls on this one as it allows
                 answer = await line.call(block, message, deadline_s)
             except LaneFailure as failure:
-                attempts = attempts or self._budget.attempts()
+                attempts = attempts or self._budget.attempts(endless=deadline_s is None)
                 pause_s = None if self._closed.is_set() else attempts.pause_s(failure)
                 if pause_s is None:
                     raise

@@ -16,6 +16,7 @@ from sardonyx_client._operations import Operation
 from sardonyx_client._regions.room import Room, aligned
 from sardonyx_client._sharing.agreement import Agreement
 from sardonyx_client._sharing.nearness import is_near
+from sardonyx_client._timeout import LONGEST_ADVICE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -93,8 +94,12 @@ class Sharing:
         inputs: Mapping[str, ArrayLike] | None,
         named_inputs: Mapping[str, ArrayLike],
         request_id: str,
+        *,
+        endless: bool,
     ) -> Steps:
         """The steps of one call; their result is that of the call, or None where it is to be sent in the usual way.
+
+        ``endless``: it has no limit of time.
 
         Raises:
             ClientError: The call failed, and sending it in the usual way would not help.
@@ -129,9 +134,9 @@ class Sharing:
                 agreement.refused(error)
                 return None
             except Unavailable as error:
-                if self._retry is None:
-                    raise
                 advice_s = error.retry_after_s
+                if self._retry is None or (endless and (advice_s or 0.0) > LONGEST_ADVICE_S):
+                    raise
                 yield random.uniform(0, 2 * self._retry.first_pause_s) if advice_s is None else advice_s  # noqa: S311
                 return None
             try:

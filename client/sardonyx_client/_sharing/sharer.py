@@ -61,7 +61,7 @@ class Sharer:
             if self._sender is None:
                 self._sender = self._connect()
             sender = self._sender
-        steps = self.sharing.infer(asks, inputs, named_inputs, request_id)
+        steps = self.sharing.infer(asks, inputs, named_inputs, request_id, endless=deadline.left_s is None)
         try:
             step = next(steps)
             while True:
@@ -112,7 +112,7 @@ class AsyncSharer:
         if self._sender is None:
             self._sender = self._connect()
         sender = self._sender
-        steps = self.sharing.infer(asks, inputs, named_inputs, request_id)
+        steps = self.sharing.infer(asks, inputs, named_inputs, request_id, endless=deadline.left_s is None)
         try:
             step = next(steps)
             while True:

@@ -45,6 +45,13 @@ def test_the_servers_advice_comes_first() -> None:
     assert begin().pause_s(busy(pushback_ms=-1)) is None
 
 
+def test_advice_of_hours_ends_a_call_that_has_no_limit() -> None:
+    """It would wait for them; one that has a limit waits until that. A minute is waited for."""
+    for endless, pushback_ms, expected in ((True, 60_000, 60.0), (True, 60_001, None), (False, 3_600_000, 3600.0)):
+        attempts = Budget(POLICY).attempts(endless=endless)
+        assert attempts.pause_s(busy(pushback_ms=pushback_ms)) == expected
+
+
 @pytest.mark.parametrize(
     ("retry", "failure"),
     [
@@ -72,11 +79,11 @@ def test_many_failures_end_all_retries_until_calls_succeed_again() -> None:
     """Half of the budget is left for that."""
     retry = Retry(budget=4, tokens_per_success=0.5)
     budget = Budget(retry)
-    assert [budget.attempts().pause_s(busy()) is None for _ in range(4)] == [False, True, True, True]
+    assert [budget.attempts(endless=False).pause_s(busy()) is None for _ in range(4)] == [False, True, True, True]
     for _ in range(4):
         budget.succeeded()
-    assert budget.attempts().pause_s(busy()) is None
+    assert budget.attempts(endless=False).pause_s(busy()) is None
     for _ in range(100):
         budget.succeeded()
-    assert [budget.attempts().pause_s(busy()) is None for _ in range(2)] == [False, True]
+    assert [budget.attempts(endless=False).pause_s(busy()) is None for _ in range(2)] == [False, True]
     Budget(None).succeeded()

@@ -360,6 +360,12 @@ class TestCalls:
         with Peer(busy) as peer, make_lane(peer.address) as client, pytest.raises(DeadlineExceeded):
             infer(client, timeout_s=0.05)
 
+    def test_a_call_without_a_limit_does_not_wait_for_days(self, make_lane: Make) -> None:
+        """It fails with the server's refusal, at once."""
+        busy = failing(("grpc-status", "14"), ("grpc-message", "busy"), ("grpc-retry-pushback-ms", "999999999"))
+        with Peer(busy) as peer, make_lane(peer.address) as client, pytest.raises(Unavailable, match="busy"):
+            infer(client, timeout_s=None)
+
     @pytest.mark.parametrize(
         ("script", "expected"),
         [
