@@ -133,12 +133,17 @@ BAD_CONFIGS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "label-file-above",
         '{"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [4], "label_filename": "../gate/config.pbtxt"}]}',
-        r"expected a file inside the model's folder, without '\.\.'$",
+        r"label_filename is '\.\./gate/config\.pbtxt', which config\.pbtxt of model 'affine' does not name; ",
     ),
     (
         "label-file-absolute",
         '{"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [4], "label_filename": "/etc/passwd"}]}',
-        r"expected a file inside the model's folder, without '\.\.'$",
+        r"label_filename is '/\.\.\./passwd', which config\.pbtxt of model 'affine' does not name; ",
+    ),
+    (
+        "label-file-beside",
+        '{"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [4], "label_filename": "config.pbtxt"}]}',
+        r"label_filename is 'config\.pbtxt', which config\.pbtxt of model 'affine' does not name; ",
     ),
     (
         "warm-up-file-above",
@@ -156,7 +161,7 @@ BAD_CONFIGS: Final[tuple[tuple[str, str, str], ...]] = (
                 ],
             }
         ),
-        r"must be the name of a file in the model's warmup folder; what was loaded before is still served$",
+        r"input_data_file is '\.\./\.\./gate/config\.pbtxt', which config\.pbtxt of model 'affine' does not name; ",
     ),
 )
 

@@ -9,6 +9,7 @@ Reasons and error messages go out to callers, so they name files relative to the
     watch.py         tells when that changes
     mounts.py        which disks report changes by themselves
     given.py         a model that comes with a load
+    named_files.py   which files its config may name
 
     files.py         a private copy of one version to load from
     pages.py         memory for a large one

@@ -17,6 +17,7 @@ from sardonyx_server.repository.config import (
     shown_path,
     unused_fields,
 )
+from sardonyx_server.repository.named_files import check_named_files
 from sardonyx_server.repository.spec import GivenConfig, ModelSpec
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import ModelConfig
@@ -58,12 +59,11 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     if given is not None:
         source = given.source
         config, declines = given.message, given.declines_batching
+        check_named_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
         shared.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
     else:
         source = _CONFIG
-        text = _read_config(folder)
-        config = ModelConfig(name=name) if text is None else parse_config(text, name)
-        declines = text is not None and declines_batching(text, config)
+        config, declines = _config_on_disk(folder)
     filename = config.default_model_filename or DEFAULT_MODEL_FILENAME
     numbers, warnings = _version_folders(folder)
     if not numbers:
@@ -161,10 +161,14 @@ def _no_model_file(folder: Path, filename: str) -> str:
     return text
 
 
-def _read_config(folder: Path) -> str | None:
+def _config_on_disk(folder: Path) -> tuple[ModelConfig, bool]:
+    """(what config.pbtxt says, whether it declines batching); nothing but the name where there is none."""
+    name = folder.name
     if not os.path.lexists(folder / _CONFIG):
-        return None
-    return _read_text(folder / _CONFIG, f"{_CONFIG} of model {quoted(folder.name)}", may_be_empty=True)
+        return ModelConfig(name=name), False
+    text = _read_text(folder / _CONFIG, f"{_CONFIG} of model {quoted(name)}", may_be_empty=True)
+    config = parse_config(text, name)
+    return config, declines_batching(text, config)
 
 
 def _read_labels(folder: Path, config: ModelConfig) -> dict[str, tuple[str, ...]]:

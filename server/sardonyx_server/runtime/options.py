@@ -152,7 +152,7 @@ def _cuda_value(key: str, value: str, model_name: str) -> str:
             expected = ", ".join(f"{number} ({word})" for number, word in words.items())
             raise LoadFailed(f"model {quoted(model_name)}: {key}: expected {expected}, got {quoted(value)}")
         return words[value]
-    if key == "gpu_mem_limit" and not (value.isascii() and value.isdigit() and int(value) > 0):
+    if key == "gpu_mem_limit" and not (value.isascii() and value.isdigit() and value.strip("0")):
         raise LoadFailed(f"model {quoted(model_name)}: {key}: expected a number of bytes, got {quoted(value)}")
     return value
 

@@ -31,6 +31,8 @@ _SESSION_KEYS: Final = frozenset(
     }
 )
 _MAX_THREADS: Final = 1024
+# Python reads no number of thousands of digits.
+_MAX_DIGITS: Final = 9
 
 PARAMETERS: Final = frozenset(
     {
@@ -79,6 +81,9 @@ def read_tuning(config: ModelConfig) -> SessionTuning:
     """
     values = {key: value.string_value for key, value in config.parameters.items() if key in PARAMETERS}
 
+    # Each group has a session, and each session threads of its own.
+    most_threads = _MAX_THREADS // max(1, len(config.instance_group))
+
     def flag(key: str, default: str) -> bool:
         value = values.get(key, default)
         if value not in ("0", "1"):
@@ -87,8 +92,8 @@ def read_tuning(config: ModelConfig) -> SessionTuning:
 
     def threads(key: str) -> int | None:
         value = values.get(key, "0")
-        if not (value.isascii() and value.isdigit() and int(value) <= _MAX_THREADS):
-            raise _wrong(config, key, f"a whole number from 0 (found by the server) to {_MAX_THREADS}", value)
+        if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS and int(value) <= most_threads):
+            raise _wrong(config, key, f"a whole number from 0 (found by the server) to {most_threads}", value)
         return int(value) or None
 
     level = config.optimization.graph.level

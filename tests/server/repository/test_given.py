@@ -140,7 +140,10 @@ def test_labels_are_no_files_of_a_version(tmp_path: Path) -> None:
     """They cannot come along; a config that names some is refused."""
     config = parse_given('{"output": [{"name": "y", "label_filename": "labels.txt"}]}', "m")
     message = refusal("m", config, {(1, "model.onnx"): linear()}, tmp_path)
-    assert message == "model 'm': label file 'labels.txt' is not there"
+    assert message == (
+        "the given config of model 'm': label_filename is 'labels.txt', which config.pbtxt of model 'm' does not name; "
+        "which files are read the operator of the server says, there"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

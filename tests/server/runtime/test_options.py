@@ -186,6 +186,7 @@ class TestProfiles:
             "model 'm': option 'speed' of provider 'xnnpack' is unknown; expected one of intra_op_num_threads",
         ),
         ("cuda", "gpu_mem_limit", "-1", "model 'm': gpu_mem_limit: expected a number of bytes, got '-1'"),
+        ("cuda", "gpu_mem_limit", "00", "model 'm': gpu_mem_limit: expected a number of bytes, got '00'"),
         (
             "cuda",
             "arena_extend_strategy",

@@ -136,6 +136,22 @@ class TestTuning:
             read_tuning(parameters({key: value}))
         assert caught.value.message == f"model 'm': {key}: expected {expected}, got '{value}'"
 
+    def test_a_number_that_python_does_not_read_is_a_load_error(self) -> None:
+        """It raises at 4,301 digits; here one more that is wrong."""
+        with pytest.raises(LoadFailed, match=r"^model 'm': intra_op_thread_count: expected a whole number from 0"):
+            read_tuning(parameters({"intra_op_thread_count": "1" * 5000}))
+
+    def test_the_sessions_of_all_groups_share_the_most_threads(self) -> None:
+        """Each group has a session, and each session threads of its own: 1,024 of either would be a million."""
+        groups = config("instance_group [ { kind: KIND_CPU }, { kind: KIND_CPU } ]")
+        groups.parameters["intra_op_thread_count"].string_value = "512"
+        assert read_tuning(groups).intra_op_threads == 512
+        groups.parameters["intra_op_thread_count"].string_value = "513"
+        with pytest.raises(
+            LoadFailed, match=r"expected a whole number from 0 \(found by the server\) to 512, got '513'"
+        ):
+            read_tuning(groups)
+
     def test_an_unknown_graph_level_is_a_load_error(self) -> None:
         """Triton takes any number."""
         with pytest.raises(LoadFailed, match=r"model 'm': optimization\.graph\.level: expected -1, 0, 1 or 2, got '7'"):

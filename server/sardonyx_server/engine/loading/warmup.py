@@ -37,6 +37,10 @@ __all__ = ["Sample", "read_samples", "warm_up"]
 _FOLDER: Final = "warmup"
 # One input of one run. A mistyped dimension asks for far more; real inputs stay far below.
 _MAX_ELEMENTS: Final = 2**28
+# All samples of a config are in memory at once, and a config may come from a caller.
+_MAX_BYTES: Final = 1024 * 1024 * 1024
+# What a text, or its place, takes at least.
+_TEXT_BYTES: Final = 8
 # BYTES elements differ in length, so their file has no size of its own to be checked against.
 _MAX_BYTES_FILE: Final = 256 * 1024 * 1024
 
@@ -73,8 +77,9 @@ def read_samples(
     Raises:
         LoadFailed: A sample does not suit the model, or its file cannot be used. Names sample and input.
     """
+    room = _Room()
     return tuple(
-        _sample(warmup, warmup.name or f"#{number}", inputs, folder=folder, batched=batched)
+        _sample(warmup, warmup.name or f"#{number}", inputs, room, folder=folder, batched=batched)
         for number, warmup in enumerate(config.model_warmup, start=1)
     )
 
@@ -98,6 +103,7 @@ def _sample(
     warmup: ModelWarmup,
     name: str,
     inputs: Sequence[Tensor],
+    room: _Room,
     *,
     folder: Path | None,
     batched: bool,
@@ -120,10 +126,11 @@ def _sample(
             continue
         where = f"{title}: input {quoted(spec.name)}"
         try:
-            data = _data(warmup.inputs[spec.name], spec, folder)
+            data = _data(warmup.inputs[spec.name], spec, folder, room)
+            batch = _batch(data, spec, rows, room, batched=batched)
         except (WireError, _Unusable) as error:
             raise LoadFailed(f"{where}: {error}") from error
-        feeds[spec.name] = _for_graph(_batch(data, spec, rows, where, batched=batched), tensor, batched=batched)
+        feeds[spec.name] = _for_graph(batch, tensor, batched=batched)
     return Sample(name=name, runs=max(1, warmup.count), feeds=feeds)
 
 
@@ -131,7 +138,20 @@ class _Unusable(Exception):
     """The data of one input cannot be made; the text says why."""
 
 
-def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None) -> NDArray[Any]:
+class _Room:
+    """What is left of the memory that samples may take."""
+
+    def __init__(self) -> None:
+        self._left_bytes = _MAX_BYTES
+
+    def take(self, count_bytes: int) -> None:
+        """Raises _Unusable where there is not as much."""
+        self._left_bytes -= count_bytes
+        if self._left_bytes < 0:
+            raise _Unusable(f"the samples of this model have more than {_MAX_BYTES:,} bytes together; give fewer")
+
+
+def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None, room: _Room) -> NDArray[Any]:
     """The tensor of one input in the dims of the config, without regard to batching."""
     known = given.data_type in DataType.values()
     type_name = DataType.Name(given.data_type) if known else str(given.data_type)
@@ -140,14 +160,14 @@ def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None) -> ND
         got = type_name if datatype is None else datatype.name
         raise _Unusable(f"expected data_type of {spec.datatype}, got {got}")
     dims = tuple(given.dims)
-    element_count(dims, limit=_MAX_ELEMENTS)
+    room.take(element_count(dims, limit=_MAX_ELEMENTS) * (datatype.itemsize or _TEXT_BYTES))
     source = given.WhichOneof("input_data_type")
     if source == "zero_data":
         return np.zeros(dims, datatype.dtype) if datatype.itemsize else np.full(dims, "", object)
     if source == "random_data":
         return fill(spec.datatype, dims, rng=np.random.default_rng(0))
     if source == "input_data_file":
-        return _read(given.input_data_file, datatype, dims, folder)
+        return _read(given.input_data_file, datatype, dims, folder, room)
     raise _Unusable("no data; give one of zero_data, random_data and input_data_file")
 
 
@@ -162,7 +182,7 @@ def _for_graph(data: NDArray[Any], tensor: Tensor, *, batched: bool) -> NDArray[
     return data.reshape((*data.shape[:skip], *dims))
 
 
-def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, where: str, *, batched: bool) -> NDArray[Any]:
+def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, room: _Room, *, batched: bool) -> NDArray[Any]:
     """Add the batch axis where the dims leave it out, and repeat the data along it."""
     if spec.shape is None:
         return data
@@ -171,21 +191,24 @@ def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, where: str, *, batch
     if data.ndim != len(spec.shape) or any(
         want not in (-1, got) for want, got in zip(spec.shape, data.shape, strict=True)
     ):
-        raise LoadFailed(f"{where}: expected {describe_shape(spec.shape)}, got {describe_shape(data.shape)}")
+        raise _Unusable(f"expected {describe_shape(spec.shape)}, got {describe_shape(data.shape)}")
     if rows == 1:
         return data
     if data.size * rows > _MAX_ELEMENTS:
-        raise LoadFailed(f"{where}: batch_size {rows} makes more than {_MAX_ELEMENTS:,} elements; lower it")
+        raise _Unusable(f"batch_size {rows} makes more than {_MAX_ELEMENTS:,} elements; lower it")
+    room.take(data.nbytes * (rows - 1))
     return np.concatenate([data] * rows)
 
 
-def _read(name: str, datatype: Datatype, dims: tuple[int, ...], folder: Path | None) -> NDArray[Any]:
+def _read(name: str, datatype: Datatype, dims: tuple[int, ...], folder: Path | None, room: _Room) -> NDArray[Any]:
     """The tensor in a file of the warmup folder: raw, as it travels in a request."""
     expected = element_count(dims) * datatype.itemsize if datatype.itemsize else _MAX_BYTES_FILE
     data = _file_bytes(name, folder, limit=expected + 1)
     if datatype.itemsize and len(data) != expected:
         size = f"{expected} bytes for {datatype.name} {describe_shape(dims)}"
         raise _Unusable(f"file {quoted(name)}: expected {size}, got {'more' if len(data) > expected else len(data)}")
+    if not datatype.itemsize:
+        room.take(len(data))
     array = decode_raw(datatype, dims, data)
     if datatype.itemsize:
         return array

@@ -345,6 +345,17 @@ def test_a_sample_that_does_not_suit_the_model_is_refused(text: str, message: st
     assert refused(text) == message
 
 
+def test_samples_take_a_gibibyte_together_at_most() -> None:
+    """They are in memory at once, and a few bytes of a config say how large they are. Zeros take no memory here."""
+    half = sample_text("zero_data: true", dims=f"[{2**25},4]")
+    said = "the samples of this model have more than 1,073,741,824 bytes together; give fewer"
+    message = f"warm-up sample 's': input 'x': {said}"
+    assert len(read(half + half)) == 2
+    assert refused(half + half + sample_text("zero_data: true")) == message
+    text = sample_text("zero_data: true", datatype="TYPE_STRING", dims=f"[{2**26},4]")
+    assert refused(text, (spec("x", "BYTES", (-1, 4)),)) == message
+
+
 @pytest.mark.parametrize("dims", ["[-1]", "[4611686018427387904,4]", "[100000,100000]"])
 def test_impossible_dims_are_refused_before_anything_is_made(dims: str) -> None:
     """No overflow, no allocation."""

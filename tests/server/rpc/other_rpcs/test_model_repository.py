@@ -135,7 +135,9 @@ def test_a_config_that_makes_no_model_does_not_reach_the_loader(tmp_path: Path) 
     """The registry must not hear of a caller's mistake."""
     put_model(tmp_path, "m", data=linear())
     asked = Asked(tmp_path)
-    with pytest.raises(InvalidRequest, match=r"^model 'm' failed to load: model 'm': label file '\.\./x': ") as caught:
+    with pytest.raises(
+        InvalidRequest, match=r"^model 'm' failed to load: the given config .* label_filename is '\.\./x', "
+    ) as caught:
         asked.load("m", '{"output": [{"name": "y", "label_filename": "../x"}]}')
     assert caught.value.field == "parameters"
     assert not asked.loads.specs
