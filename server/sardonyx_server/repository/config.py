@@ -40,6 +40,8 @@ _LINE_LIMIT_BYTES: Final = 200
 # Each instance is a thread, each priority a queue: more is a mistake, or meant to harm.
 _MAX_INSTANCES: Final = 1_024
 _MAX_PRIORITIES: Final = 1_024
+# Each that is named and not there is a version that failed, with a line in the log and in the index.
+_MAX_NAMED_VERSIONS: Final = 1_024
 
 # What has an effect, by path; True: with all that is below it. `format` tells callers something and asks nothing of us.
 _USED: Final[Mapping[str, Any]] = {
@@ -147,7 +149,7 @@ def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subjec
     """Versions to serve, ascending. A version named by ``specific`` is among them whether or not it is available.
 
     Raises:
-        LoadFailed: ``specific`` names no version, or one that can be no version.
+        LoadFailed: ``specific`` names no version, too many, or one that can be no version.
     """
     numbers = sorted(available)
     choice = policy.WhichOneof("policy_choice")
@@ -158,6 +160,11 @@ def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subjec
         if not wanted or wanted[0] < 1:
             got = wanted[0] if wanted else "none"
             raise LoadFailed(f"{subject}: version_policy.specific.versions: expected numbers from 1, got {got}")
+        if len(wanted) > _MAX_NAMED_VERSIONS:
+            raise LoadFailed(
+                f"{subject}: version_policy.specific.versions: expected at most {_MAX_NAMED_VERSIONS:,} numbers, got "
+                f"{len(wanted):,}"
+            )
         return tuple(wanted)
     return tuple(numbers[-max(1, policy.latest.num_versions) :])
 

@@ -100,6 +100,10 @@ def test_a_broken_version_leaves_the_others(tmp_path: Path) -> None:
             "config.pbtxt of model 'a': version_policy.specific.versions: expected numbers from 1, got 0",
         ),
         (
+            f"version_policy {{ specific {{ versions: {list(range(1, 1026))} }} }}",
+            "config.pbtxt of model 'a': version_policy.specific.versions: expected at most 1,024 numbers, got 1,025",
+        ),
+        (
             'default_model_filename: "../../secret.onnx"',
             (
                 "config.pbtxt of model 'a': default_model_filename is '../../secret.onnx', expected a file inside the "
