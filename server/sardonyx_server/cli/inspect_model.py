@@ -59,10 +59,10 @@ def settings_for(providers: list[str] | None) -> Settings:
 
 
 def _find(model: str, paths: Sequence[Path]) -> ModelSpec:
-    from sardonyx_server.repository.spec import BrokenModel
+    from sardonyx_server.repository.spec import BrokenModel, is_onnx_name
 
     as_file = Path(model)
-    if not paths and as_file.suffix == ".onnx":
+    if not paths and is_onnx_name(as_file.name):
         found = scan_paths([as_file])
         model = next(iter(found))
     else:

@@ -28,9 +28,11 @@ def existing(paths: Sequence[Path]) -> None:
     Raises:
         ExitWith: A path is neither a folder nor a file that ends in .onnx.
     """
+    from sardonyx_server.repository.spec import is_onnx_name
+
     for path in paths:
         try:
-            if path.is_dir() or (path.is_file() and path.suffix == ".onnx"):
+            if path.is_dir() or (path.is_file() and is_onnx_name(path.name)):
                 continue
             is_other = path.exists()
         except OSError as error:  # a folder above it that may not be entered, a name that is too long

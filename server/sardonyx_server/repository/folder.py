@@ -18,7 +18,7 @@ from sardonyx_server.repository.config import (
     unused_fields,
 )
 from sardonyx_server.repository.named_files import check_named_files
-from sardonyx_server.repository.spec import GivenConfig, ModelSpec
+from sardonyx_server.repository.spec import GivenConfig, ModelSpec, is_onnx_name
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import ModelConfig
 
@@ -141,7 +141,7 @@ def _model_file(path: Path) -> Path:
 
 def _no_versions(folder: Path, filename: str) -> str:
     name = folder.name
-    lone = next((each for each in disk.names_in(folder) if each.endswith(".onnx")), None)
+    lone = next((each for each in disk.names_in(folder) if is_onnx_name(each)), None)
     if lone is not None and not disk.is_folder(folder / lone):
         return f"model {quoted(name)} has no version folder; move {quoted(lone)} to {quoted(f'{name}/1/{filename}')}"
     return f"model {quoted(name)} has no version folder; expected {quoted(f'{name}/1/{filename}')}"
@@ -153,7 +153,7 @@ def _no_model_file(folder: Path, filename: str) -> str:
         names = disk.names_in(folder)
     except OSError as error:
         return f"version folder '{folder.name}' cannot be read: {error.strerror}"
-    others = [name for name in names if name.endswith(".onnx")]
+    others = [name for name in names if is_onnx_name(name)]
     if others:
         text += f"; rename {quoted(others[0])}, or name it as default_model_filename in config.pbtxt"
     elif names:

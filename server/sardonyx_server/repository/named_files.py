@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import shown_path
+from sardonyx_server.repository.spec import is_onnx_name
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_named_files(config: ModelConfig, subject: str, on_disk: Callable[[], M
 def _named(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """(field, file) of each file that is more than a model beside the model."""
     model = config.default_model_filename
-    if model and ("/" in model or not model.endswith(".onnx")):
+    if model and ("/" in model or not is_onnx_name(model)):
         yield "default_model_filename", model
     for output in config.output:
         if output.label_filename:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository import disk
 from sardonyx_server.repository.folder import is_version, read_folder
-from sardonyx_server.repository.spec import BrokenModel, GivenConfig, ModelSpec, name_problem
+from sardonyx_server.repository.spec import ONNX_SUFFIX, BrokenModel, GivenConfig, ModelSpec, is_onnx_name, name_problem
 from sardonyx_server.text import one_line, quoted
 from sardonyx_wire.messages import ModelConfig
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "is_one_model", "is_stray", "scan"]
 
-_SUFFIX: Final = ".onnx"
 _NAME_LIMIT_BYTES: Final = 255
 
 
@@ -64,7 +63,7 @@ def is_stray(model: BrokenModel) -> bool:
     names = _names_in(model.folder)
     return (
         disk.is_folder(model.folder)
-        and not any(name == "config.pbtxt" or name.endswith(_SUFFIX) for name in names)
+        and not any(name == "config.pbtxt" or is_onnx_name(name) for name in names)
         and not _has_versions(model.folder, names)
     )
 
@@ -109,7 +108,7 @@ def _models_at(path: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | 
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             yield from _models_in(path, wanted)
-        elif path.suffix == _SUFFIX:
+        elif is_onnx_name(path.name):
             yield path, _lone_file(path, wanted.given)
         else:
             yield path, _broken(path, f"{_shown(path)} is a {disk.kind_of(mode)}, expected a folder or an .onnx file")
@@ -126,7 +125,7 @@ def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec 
         problem = "is the folder of one model; give the folder above it as the repository"
         yield folder, _broken(folder, f"{_shown(folder)} {problem}")
         return
-    has_files = any(name.endswith(_SUFFIX) and not disk.is_folder(folder / name) for name in names)
+    has_files = any(is_onnx_name(name) and not disk.is_folder(folder / name) for name in names)
     for name in names:
         path = folder / name
         if not wanted.takes(name) and not wanted.takes(path.stem):
@@ -141,7 +140,7 @@ def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec 
             # Beside .onnx files a folder may be anything.
             if not has_files or is_one_model(path):
                 yield path, _model_folder(path, wanted.given)
-        elif name.endswith(_SUFFIX):
+        elif is_onnx_name(name):
             yield path, _lone_file(path, wanted.given)
 
 
@@ -150,7 +149,7 @@ def _has_versions(folder: Path, names: Sequence[str]) -> bool:
     versions = [name for name in names if is_version(name) and disk.is_folder(folder / name)]
     if versions and "config.pbtxt" in names:
         return True
-    return any(each.endswith(_SUFFIX) for name in versions for each in _names_in(folder / name))
+    return any(is_onnx_name(each) for name in versions for each in _names_in(folder / name))
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -222,7 +221,10 @@ def _broken(path: Path, reason: str) -> BrokenModel:
     is_folder = disk.is_folder(path)
     items = disk.items_below(path) if is_folder else _file_items(path)
     return BrokenModel(
-        name=one_line(_name(path) if is_folder else _name(path).removesuffix(_SUFFIX), _NAME_LIMIT_BYTES),
+        name=one_line(
+            _name(path) if is_folder or not is_onnx_name(path.name) else _name(path)[: -len(ONNX_SUFFIX)],
+            _NAME_LIMIT_BYTES,
+        ),
         folder=path,
         reason=reason,
         # The reason tells apart what has no facts on disk: a missing file, a link that leads nowhere.

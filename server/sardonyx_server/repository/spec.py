@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.messages import ModelConfig
 
-__all__ = ["BrokenModel", "GivenConfig", "ModelSpec", "name_problem"]
+__all__ = ["ONNX_SUFFIX", "BrokenModel", "GivenConfig", "ModelSpec", "is_onnx_name", "name_problem"]
+
+ONNX_SUFFIX: Final = ".onnx"
+"""Of files that are models, in either case: some systems write it in capitals."""
 
 # The longest name a file system takes; a name that is longer can be no folder.
 _NAME_LIMIT_BYTES: Final = 255
@@ -82,6 +85,11 @@ class BrokenModel:
     folder: Path
     reason: str
     fingerprint: str
+
+
+def is_onnx_name(name: str) -> bool:
+    """Whether a file is called as an ONNX model is."""
+    return name.lower().endswith(ONNX_SUFFIX)
 
 
 def name_problem(name: str) -> str | None:

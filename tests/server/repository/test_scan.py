@@ -58,6 +58,27 @@ def test_one_file_is_a_repository(tmp_path: Path) -> None:
     assert spec_of(file, "a").files == {1: file}
 
 
+def test_a_file_in_capitals_is_served_as_any_other(tmp_path: Path) -> None:
+    """Beside others, and alone. It was passed over without a word."""
+    for name in ("a.onnx", "B.ONNX", "c.Onnx"):
+        (tmp_path / name).write_bytes(linear())
+    (tmp_path / "a.ONNX").write_bytes(linear())
+    found = scan([tmp_path])
+    assert list(found) == ["B", "a", "c"]
+    assert {name for name, model in found.items() if isinstance(model, ModelSpec)} == {"B", "c"}
+    assert reason_of(tmp_path, "a").startswith("model 'a' is there 2 times: ")
+    assert spec_of(tmp_path / "B.ONNX", "B").files == {1: tmp_path / "B.ONNX"}
+    (tmp_path / "d.ONNX").touch()
+    assert reason_of(tmp_path, "d") == "'d.ONNX' is empty"
+
+
+def test_a_model_in_capitals_in_a_version_folder_is_to_be_renamed(tmp_path: Path) -> None:
+    """A config says how a version's model is called, and what it says is taken to the letter."""
+    put_model(tmp_path, "m")
+    (tmp_path / "m/1/model.onnx").rename(tmp_path / "m/1/model.ONNX")
+    assert reason_of(tmp_path, "m").startswith("model 'm': version folder '1' has no 'model.onnx'; rename 'model.ONNX'")
+
+
 def test_an_empty_repository_has_no_models(tmp_path: Path) -> None:
     """Nothing is wrong with it."""
     assert scan([tmp_path]) == {}
