@@ -162,16 +162,22 @@ def batching_text(view: ModelView) -> Text:
     measured = [f"{_ms(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
     if measured:
         text.append("\n" + ", ".join(measured), style="dim")
-    # Where batching pays, the two numbers are the reason.
+    # Where batching pays, the two numbers are the reason. Why it cannot be is what people look for.
     if view.batching_reason and (view.best_rows <= 1 or not measured):
-        text.append(f"\n{view.batching_reason}", style="dim")
+        text.append(f"\n{view.batching_reason}{_way_out(view)}", style="dim" if view.batchable else "")
     return text
 
 
 def batching_line(view: ModelView) -> str:
     """The verdict on one line, with its reason."""
     verdict = f"up to {_rows(view.max_batch_size)}" if view.max_batch_size > 1 else "no"
-    return f"{verdict}; {view.batching_reason}" if view.batching_reason else verdict
+    return f"{verdict}; {view.batching_reason}{_way_out(view)}" if view.batching_reason else verdict
+
+
+def _way_out(view: ModelView) -> str:
+    """What makes a model batch that was exported for one row, as exporters do when they are not told otherwise."""
+    fixed = any(spec.shape is not None and spec.shape[:1] == (1,) for spec in view.inputs)
+    return "" if view.batchable or not fixed else "; export it with a dynamic first axis, and requests share its runs"
 
 
 def _tensors_table(view: ModelView) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +84,19 @@ def test_a_model_that_is_not_to_be_loaded_is_not_shown_at_the_start() -> None:
 def test_a_model_where_batching_does_not_pay_says_no_and_why() -> None:
     """The measured time of one row stands between."""
     assert batching_text(MAGIKA).plain == "no\n5.3 ms at 1\ndoes not pay: 5.3 ms a row alone, 6.7 ms in 16"
+
+
+def test_a_model_that_was_exported_for_one_row_is_told_the_way_out() -> None:
+    """In the table of the start, in check and in inspect; the signature alone would leave people wondering."""
+    reason = "input 'bytes' has a first axis fixed to 1"
+    fixed = (TensorSpec(name="bytes", datatype="INT32", shape=(1, 2048)),)
+    view = replace(MAGIKA, inputs=fixed, batchable=False, batching_reason=reason)
+    said = f"{reason}; export it with a dynamic first axis, and requests share its runs"
+    assert batching_text(view).plain == f"no\n5.3 ms at 1\n{said}"
+    assert f"no; {said}" in shown(inspection(view))
+    assert said in shown(check_table([view]))
+    open_axis = replace(view, inputs=MAGIKA.inputs)
+    assert batching_text(open_axis).plain == f"no\n5.3 ms at 1\n{reason}"
 
 
 def test_an_inspection_shows_the_cost_curve_and_the_configuration() -> None:

@@ -181,7 +181,11 @@ class _Probe:
         if not self._affords(3 * single_s):
             took, had = duration_text(single_s), duration_text(self._budget_s)
             raise Refusal(f"not tried: one run takes {took} of the {had} for a probe; set max_batch_size to batch it")
-        trial.check(_FORWARD, compared=range(len(_FORWARD)))
+        try:
+            trial.check(_FORWARD, compared=range(len(_FORWARD)))
+        except RunFailed as failed:
+            # One row has just run: it is the second that the graph has no place for.
+            raise Refusal(f"its first axis is declared open, but {failed.reason}") from failed
         # What follows is worth less than the cost of two rows, which takes two more.
         if self._limit >= len(_BACKWARD) and self._affords((4 + 2) * single_s):
             trial.check(_BACKWARD, compared=range(len(_BACKWARD)))

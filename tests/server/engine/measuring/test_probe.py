@@ -241,8 +241,9 @@ def test_a_model_that_takes_only_one_row_is_found() -> None:
         return x
 
     verdict = run_probe(session(answer))
-    assert verdict.reason == "could not be probed: 2 rows together fail: cannot reshape"
+    assert verdict.reason == "its first axis is declared open, but 2 rows together fail: cannot reshape"
     assert not verdict.batchable
+    assert [point.rows for point in verdict.curve] == [1]
 
 
 def test_a_row_too_large_to_make_up_is_not_made() -> None:
