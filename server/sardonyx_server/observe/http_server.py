@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
+
+from sardonyx_server.rarely import Rarely
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -27,7 +28,6 @@ _LOG = logging.getLogger("sardonyx.http")
 
 # As often as uvicorn renews the header Date, which is all that it wakes up for.
 _TICK_S: Final = 1.0
-_SAID_AGAIN_S: Final = 60.0
 # What asks does so at once; between two requests uvicorn waits for 5 s.
 _ASKS_WITHIN_S: Final = 10.0
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -43,8 +43,7 @@ class Complaints:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._say_from_s = -math.inf
+        self._rarely = Rarely(clock)
 
     def __call__(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
         """Logs it. Called on the loop's thread."""
@@ -52,13 +51,11 @@ class Complaints:
         if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTORS:
             loop.default_exception_handler(context)
             return
-        now_s = self._clock()
-        if now_s >= self._say_from_s:
+        if self._rarely.due():
             _LOG.warning(
                 "cannot take more connections for now; raise the limit of open files (ulimit -n)",
                 extra={"reason": str(error)},
             )
-            self._say_from_s = now_s + _SAID_AGAIN_S
 
 
 class Silent:

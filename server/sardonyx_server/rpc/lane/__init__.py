@@ -39,6 +39,7 @@ What else a connection may be sent:
     compression.py   gzip and deflate
     inflow.py        how much it may send
     control.py       settings, pings, resets, windows
+    stranger.py      it speaks no HTTP/2
 
 All other methods:
 

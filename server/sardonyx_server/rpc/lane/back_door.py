@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import socket
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from sardonyx_server.rarely import Rarely
 
 if TYPE_CHECKING:
     import grpc
@@ -16,16 +16,14 @@ __all__ = ["BackDoor"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
-# It is said once in so long: where the process has no descriptors left each call of a caller would be a line.
-_SAID_AGAIN_S: Final = 60.0
-
 
 class BackDoor:
     """Linux's abstract Unix socket. Whoever is on this machine can see its name, as the port."""
 
     def __init__(self) -> None:
         self._name = f"sardonyx-{secrets.token_hex(16)}"
-        self._say_from_s = -math.inf
+        # Where the process has no descriptors left each call of a caller would be a line.
+        self._complains = Rarely()
 
     def open(self, server: grpc.Server) -> None:
         """Have the stock server listen there. Requires: it has not been started."""
@@ -40,9 +38,7 @@ class BackDoor:
         except OSError as error:
             if connected is not None:
                 connected.close()
-            now_s = time.monotonic()
-            if now_s >= self._say_from_s:
+            if self._complains.due():
                 _LOG.warning("the stock server behind the lane takes no connection", extra={"reason": str(error)})
-                self._say_from_s = now_s + _SAID_AGAIN_S
             return None
         return connected

@@ -22,6 +22,7 @@ from sardonyx_server.rpc.lane.relays import Relays
 from sardonyx_server.rpc.lane.replies import Replies
 from sardonyx_server.rpc.lane.request import MAX_FIELDS_BYTES, RequestReader
 from sardonyx_server.rpc.lane.stopped import STOPPED
+from sardonyx_server.rpc.lane.stranger import Stranger
 from sardonyx_server.rpc.status import Status
 from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import (
@@ -75,12 +76,13 @@ class Connection:
     """
 
     __slots__ = (
-        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_last_id", "_relays", "_replies",
-        "_requests", "_streams", "_used", "outflow",
+        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_last_id", "_peer", "_relays", "_replies",
+        "_requests", "_silent", "_streams", "_used", "outflow",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str) -> None:
         self._host = host
+        self._peer = peer
         self._replies = Replies(host, peer, partial(host.touch, self))
         self.outflow = self._replies.outflow
         self._streams = self._replies.streams
@@ -94,7 +96,8 @@ class Connection:
         # It takes no more calls; it broke the protocol.
         self._going = self._broken = False
         self._used = 0
-        self._replies.put(_GREETING)
+        # Nothing was said yet: to who speaks HTTP/1.1 our greeting would be rubbish in front of its answer.
+        self._silent = True
 
     @property
     def greeted(self) -> bool:
@@ -143,6 +146,12 @@ class Connection:
         Each call gets the reason as its status: not all clients have an ear for that of the connection.
         """
         self._broken = True
+        if isinstance(error, Stranger):
+            self._host.strangers.came(self._peer, error)
+            if error.answer and self._silent:
+                self._replies.put(error.answer)
+                return
+        self.greet()
         text = f"the server ended the connection: {error}"
         # Without details: there may be many calls, and this must not be much.
         self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), relayed=True)
@@ -153,6 +162,7 @@ class Connection:
     def say_goodbye(self) -> None:
         """Take no more calls: those that come are for another server."""
         if not self._going:
+            self.greet()
             self._going = True
             self._goodbye_id = self._last_id
             self._replies.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
@@ -169,6 +179,12 @@ class Connection:
         self._relays.give_up()
 
     # What the caller sends: see frame_reader.py.
+
+    def greet(self) -> None:
+        """The caller has said that it speaks HTTP/2: say so, too. Once; before all else that is said."""
+        if self._silent:
+            self._silent = False
+            self._replies.put(_GREETING)
 
     def used(self, size: int) -> None:
         """So much of the connection's window is used up."""

@@ -10,6 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sardonyx_server.rarely import Rarely
 from sardonyx_server.rpc.listening import cannot_listen
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ _BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 # Where the process has no file descriptors left: how long to wait for some.
 _PAUSE_S: Final = 0.1
-# It is said once in so long: the trouble may last for hours, and ten lines a second fill the disk, too.
-_SAID_AGAIN_S: Final = 60.0
 _NOT_OURS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -42,7 +41,7 @@ class Doors:
         self._on_connected = on_connected
         self._listeners: dict[int, socket.socket] = {}
         self._again_s: float | None = None
-        self._say_from_s = -math.inf
+        self._complains = Rarely()
 
     def open(self, host: str, port: int) -> int:
         """Listen on all addresses of a host, on one port.
@@ -137,14 +136,12 @@ class Doors:
             if error.errno not in _NO_DESCRIPTORS:
                 return True  # The caller has gone away already.
             if self._again_s is None:
-                now_s = time.monotonic()
-                if now_s >= self._say_from_s:
+                if self._complains.due():
                     _LOG.warning(
                         "cannot take more connections for now; raise the limit of open files (ulimit -n)",
                         extra={"reason": str(error)},
                     )
-                    self._say_from_s = now_s + _SAID_AGAIN_S
-                self._again_s = now_s + _PAUSE_S
+                self._again_s = time.monotonic() + _PAUSE_S
                 for fd in self._listeners:
                     self._epoll.unregister(fd)
             return False

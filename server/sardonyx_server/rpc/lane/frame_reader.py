@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from sardonyx_server.rpc.lane.stranger import Stranger
 from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
 from sardonyx_wire.http2.numbers import (
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     class Sink(Protocol):
         """Is told what came."""
+
+        def greet(self) -> None:
+            """The caller has said that it speaks HTTP/2."""
 
         def used(self, size: int) -> None:
             """What was not told by ``data`` took so much of the connection's window."""
@@ -95,11 +99,12 @@ class FrameReader:
         position, stop = 0, len(data)
         if not self.greeted:
             if data[: len(PREFACE)] != PREFACE[:stop]:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "this server speaks HTTP/2 without TLS")
+                raise Stranger(data)
             if stop < len(PREFACE):
                 self._rest = data
                 return
             self.greeted = True
+            self._sink.greet()
             position = len(PREFACE)
         if self.left:
             position = self._rest_of_data(data, stop)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.relays import Relays
+    from sardonyx_server.rpc.lane.stranger import Strangers
     from sardonyx_server.rpc.lane.stream import LaneStream
     from sardonyx_server.rpc.stream import StreamCall
 
@@ -34,6 +35,7 @@ class Host(Protocol):
         unfinished: Bounds the bytes of all messages that are not whole yet.
         held: What all connections hold back.
         failures: What callers are told of errors.
+        strangers: Who speaks something else than HTTP/2.
         thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
     """
 
@@ -45,6 +47,7 @@ class Host(Protocol):
     unfinished: ByteBudget
     held: HeldBytes
     failures: FailureBlocks
+    strangers: Strangers
     thread_id: int
 
     def later(self, task: Callable[[], None], /) -> None:

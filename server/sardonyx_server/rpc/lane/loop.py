@@ -27,6 +27,7 @@ from sardonyx_server.rpc.lane.open_calls import OpenCalls
 from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
 from sardonyx_server.rpc.lane.stalled import LOOK_S, Stalled
+from sardonyx_server.rpc.lane.stranger import Strangers
 from sardonyx_server.rpc.lane.stream import LaneStream
 from sardonyx_server.rpc.lane.wires import Wires
 
@@ -98,6 +99,7 @@ class Loop:
         self.unfinished = ByteBudget(limits.unfinished_bytes)
         self.held = HeldBytes()
         self.failures = FailureBlocks()
+        self.strangers = Strangers()
         self.stopping = False
         self._authorise = authorise
         self._back_door = back_door
