@@ -75,7 +75,7 @@ class Attempts:
         budget: Budget,
         retry: Retry | None,
         *,
-        endless: bool = False,
+        endless: bool,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._budget = budget

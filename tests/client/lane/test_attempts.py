@@ -15,7 +15,7 @@ POLICY = Retry(attempts=4, first_pause_s=0.1, longest_pause_s=0.3, factor=2.0)
 
 def begin(retry: Retry | None = POLICY) -> Attempts:
     """Of one call; no pause is longer or shorter than on average."""
-    return Attempts(Budget(retry), retry, jitter=lambda: 0.5)
+    return Attempts(Budget(retry), retry, endless=False, jitter=lambda: 0.5)
 
 
 def busy(*, pushback_ms: int | None = None, unprocessed: bool = False, committed: bool = False) -> LaneFailure:
@@ -33,8 +33,8 @@ def test_pauses_grow_until_the_attempts_are_used_up() -> None:
 def test_pauses_jitter_by_a_fifth() -> None:
     """So that clients that failed together do not come back together."""
     budget = Budget(POLICY)
-    assert Attempts(budget, POLICY, jitter=lambda: 0.0).pause_s(busy()) == pytest.approx(0.08)
-    assert Attempts(budget, POLICY, jitter=lambda: 1.0).pause_s(busy()) == pytest.approx(0.12)
+    assert Attempts(budget, POLICY, endless=False, jitter=lambda: 0.0).pause_s(busy()) == pytest.approx(0.08)
+    assert Attempts(budget, POLICY, endless=False, jitter=lambda: 1.0).pause_s(busy()) == pytest.approx(0.12)
 
 
 def test_the_servers_advice_comes_first() -> None:

@@ -40,7 +40,7 @@ class BatchOutputs:
     __slots__ = ("_columns", "_has_strings", "_is_small", "began_s", "ran_s", "tails")
 
     def __init__(
-        self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool, began_s: float = 0.0, ran_s: float = 0.0
+        self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool, began_s: float, ran_s: float
     ) -> None:
         self.began_s = began_s
         self.ran_s = ran_s

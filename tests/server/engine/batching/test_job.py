@@ -51,7 +51,7 @@ def inputs(part: Job) -> list[Array]:
 
 def outputs(*arrays: Array) -> BatchOutputs:
     """Of a run with a batch axis."""
-    return BatchOutputs(arrays, has_batch_axis=True)
+    return BatchOutputs(arrays, has_batch_axis=True, began_s=0.0, ran_s=0.0)
 
 
 def test_a_job_takes_over_the_deadline_of_its_call() -> None:

@@ -19,7 +19,7 @@ NUMBERS = [name for name, datatype in DATATYPES.items() if datatype.itemsize]
 def test_rows_of_numbers_are_their_bytes(name: str) -> None:
     """Of every datatype: row-major, little-endian, as numpy holds them."""
     array = np.random.default_rng(0).integers(0, 2, (5, 3, 2)).astype(DATATYPES[name].dtype)
-    outputs = BatchOutputs([array], has_batch_axis=True)
+    outputs = BatchOutputs([array], has_batch_axis=True, began_s=0.0, ran_s=0.0)
     assert outputs.tails == ((3, 2),)
     assert bytes(outputs.rows(1, 4)[0]) == array[1:4].tobytes()
 
@@ -27,7 +27,7 @@ def test_rows_of_numbers_are_their_bytes(name: str) -> None:
 def test_rows_of_large_outputs_are_views() -> None:
     """Nothing is copied before the answer is joined."""
     array = np.zeros((4, 20_000), np.float32)
-    (view,) = BatchOutputs([array], has_batch_axis=True).rows(1, 2)
+    (view,) = BatchOutputs([array], has_batch_axis=True, began_s=0.0, ran_s=0.0).rows(1, 2)
     assert isinstance(view, memoryview)
     array[1] = 7
     assert bytes(view) == array[1].tobytes()
@@ -36,7 +36,7 @@ def test_rows_of_large_outputs_are_views() -> None:
 def test_a_small_share_of_large_outputs_is_copied() -> None:
     """A caller that is slow to take one row must not keep all others in memory."""
     array = np.arange(9 * 20_000, dtype=np.float32).reshape(9, 20_000)
-    outputs = BatchOutputs([array], has_batch_axis=True)
+    outputs = BatchOutputs([array], has_batch_axis=True, began_s=0.0, ran_s=0.0)
     (one,), (two,) = outputs.rows(1, 2), outputs.rows(1, 3)
     assert isinstance(one, bytes)
     assert isinstance(two, memoryview)
@@ -58,13 +58,16 @@ def test_any_cut_of_any_layout_is_that_of_numpy(rows: int, tail: list[int], layo
         array = np.repeat(array, 2, axis=0)[::2]
     start = data.draw(st.integers(0, rows))
     stop = data.draw(st.integers(start, rows))
-    assert bytes(BatchOutputs([array], has_batch_axis=True).rows(start, stop)[0]) == array[start:stop].tobytes()
+    assert (
+        bytes(BatchOutputs([array], has_batch_axis=True, began_s=0.0, ran_s=0.0).rows(start, stop)[0])
+        == array[start:stop].tobytes()
+    )
 
 
 def test_strings_are_cut_by_elements() -> None:
     """UTF-8 with a length before each; a NUL is kept."""
     array = np.array([["a", "é"], ["", "x\0y"], ["z", "z"]], object)
-    outputs = BatchOutputs([np.arange(3), array], has_batch_axis=True)
+    outputs = BatchOutputs([np.arange(3), array], has_batch_axis=True, began_s=0.0, ran_s=0.0)
     numbers, texts = outputs.rows(1, 2)
     assert bytes(numbers) == np.array([1]).tobytes()
     assert texts == encode_bytes_elements(["", "x\0y"])
@@ -74,7 +77,7 @@ def test_strings_are_cut_by_elements() -> None:
 def test_without_a_batch_axis_one_request_gets_all() -> None:
     """Whatever the shapes: scalars, empty tensors and strings."""
     arrays: list[Array] = [np.array(1.5, np.float32), np.empty((0, 3), np.int64), np.array(["a", "b"], object)]
-    outputs = BatchOutputs(arrays, has_batch_axis=False)
+    outputs = BatchOutputs(arrays, has_batch_axis=False, began_s=0.0, ran_s=0.0)
     assert outputs.tails == ((), (0, 3), (2,))
     assert [bytes(data) for data in outputs.rows(0, 1)] == [
         np.float32(1.5).tobytes(),

@@ -50,7 +50,7 @@ def request(rows: int = 1, **of_outputs: Any) -> ModelInferRequest:
 
 def outputs(*arrays: Array) -> BatchOutputs:
     """Of a run with a batch axis."""
-    return BatchOutputs(arrays, has_batch_axis=True)
+    return BatchOutputs(arrays, has_batch_axis=True, began_s=0.0, ran_s=0.0)
 
 
 def test_classes_of_one_output_and_values_of_another() -> None:
@@ -70,7 +70,11 @@ def test_classes_without_a_batch_axis_have_no_batch_dimension() -> None:
     """As Triton answers for max_batch_size 0."""
     of = signature(outputs=(spec("y", shape=(-1, 2)),), has_batch_axis=False)
     one = job(of, request(1, y=3))
-    one.finish(BatchOutputs([np.array([[1, 3], [2, 0]], np.float32)], has_batch_axis=False), 0, new_counters())
+    one.finish(
+        BatchOutputs([np.array([[1, 3], [2, 0]], np.float32)], has_batch_axis=False, began_s=0.0, ran_s=0.0),
+        0,
+        new_counters(),
+    )
     (output,) = call_of(one).response.outputs
     assert list(output.shape) == [3]
     assert call_of(one).arrays[0].tolist() == [b"3.000000:1", b"2.000000:2", b"1.000000:0"]
