@@ -32,30 +32,38 @@ __all__ = [
 ]
 
 
+# More models than this are not read, but looked through: each of them has one line.
+_DETAILED_MODELS = 24
+
+
 def models_table(models: Sequence[ModelView]) -> RenderableType:
     """What ``serve`` prints at start: one row for each version of each model, and below them those that are not ready.
 
-    A reason is a sentence, and would be folded to a few letters a line in a column of the first table.
+    A reason is a sentence, and would be folded to a few letters a line in a column of the first table. Of many models a
+    row is one line, without signatures.
     """
-    ready = _table("model", "version", "inputs", "outputs", "runs on", "batching")
+    detailed = sum(view.is_ready for view in models) <= _DETAILED_MODELS
+    columns = ("inputs", "outputs", "runs on", "batching") if detailed else ("runs on", "batching")
+    ready = _table("model", "version", *columns)
     missing = _table("model", "version", "state")
     for view in models:
         name = Text(view.name, style="bold")
         if view.is_ready:
-            ready.add_row(
-                name,
-                str(view.version),
-                signature_text(view.inputs),
-                signature_text(view.outputs),
-                provider_text(view),
-                batching_text(view),
-            )
+            cells = [provider_text(view), batching_text(view)]
+            if detailed:
+                cells = [signature_text(view.inputs), signature_text(view.outputs), *cells]
+            else:
+                cells = [text.split("\n")[0] for text in cells]
+            ready.add_row(name, str(view.version), *cells)
         else:
             state = Text(f"{view.state}: {view.reason}", style="red" if view.state == FAILED else "yellow")
             missing.add_row(name, str(view.version or "-"), state)
-    if not missing.row_count:
-        return ready
-    return Group(ready, Text(""), missing) if ready.row_count else missing
+    parts: list[RenderableType] = [ready] if ready.row_count or not missing.row_count else []
+    if not detailed:
+        parts.append(Text("sardonyx inspect MODEL says more of each", style="dim"))
+    if missing.row_count:
+        parts += [Text(""), missing] if parts else [missing]
+    return Group(*parts)
 
 
 def check_table(models: Sequence[ModelView]) -> Table:

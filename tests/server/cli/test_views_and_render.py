@@ -65,6 +65,18 @@ def test_a_broken_model_can_be_read_in_a_narrow_terminal() -> None:
     assert shown(models_table([BROKEN])).splitlines()[0].split() == ["model", "version", "state"]
 
 
+def test_many_models_have_a_line_each() -> None:
+    """Two hundred of five lines nobody reads. Those that failed stand below, where one looks first."""
+    few, many = ([replace(IRIS, name=f"m{number:03}") for number in range(count)] for count in (24, 200))
+    assert "X FP32 [-1,4]" in shown(models_table(few))
+    lines = shown(models_table([*many, BROKEN])).splitlines()
+    assert len(lines) == 1 + 200 + 1 + 1 + 2
+    assert lines[0].split() == ["model", "version", "runs", "on", "batching"]
+    assert lines[1].split() == ["m000", "1", "CPU,", "inline", "up", "to", "64", "rows"]
+    assert lines[201] == "sardonyx inspect MODEL says more of each"
+    assert lines[-1].endswith("FAILED: model.onnx is no ONNX file [bold]")
+
+
 def test_the_greeting_says_what_the_probes_say() -> None:
     """A server with a broken model is not ready, unless it is told not to be strict."""
     assert readiness([IRIS, MAGIKA], ready_s=1.25, strict=True) == "ready in 1.2 s"
