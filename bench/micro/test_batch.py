@@ -40,7 +40,7 @@ def test_time_to_scatter(requests: int, one: Workload, measured: Measure[None]) 
     counters = Counters(Failures())
 
     def scatter() -> None:
-        outputs = BatchOutputs(arrays, has_batch_axis=True)
+        outputs = BatchOutputs(arrays, has_batch_axis=True, began_s=0.0, ran_s=0.0)
         for index, job in enumerate(jobs):
             job.finish(outputs, index, counters)
 

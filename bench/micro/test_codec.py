@@ -32,7 +32,7 @@ def test_time_to_read_with_protobuf_alone(one: Workload, measured: Measure[Decod
 def test_time_to_write_an_answer(one: Workload, measured: Measure[Message]) -> None:
     """How long does it take to write an answer of shapes that have come before?"""
     plan, _ = one.checked()
-    outputs = BatchOutputs(one.outputs(1), has_batch_axis=True)
+    outputs = BatchOutputs(one.outputs(1), has_batch_axis=True, began_s=0.0, ran_s=0.0)
     data = outputs.rows(0, 1)
     plan.response(b"", outputs.tails, data)
     _holds_the_outputs(one, measured(lambda: plan.response(b"", outputs.tails, data)))
@@ -41,7 +41,7 @@ def test_time_to_write_an_answer(one: Workload, measured: Measure[Message]) -> N
 def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[Message]) -> None:
     """How long does it take to write an answer of shapes that have not come before?"""
     plan, _ = one.checked()
-    outputs = BatchOutputs(one.outputs(1), has_batch_axis=True)
+    outputs = BatchOutputs(one.outputs(1), has_batch_axis=True, began_s=0.0, ran_s=0.0)
     data = outputs.rows(0, 1)
     signature = one.signature
 
