@@ -5,6 +5,7 @@ queue.py           the lock: who puts and takes, whose turn it is, whom to wake
 waiting.py         what waits, by priority and bucket
 admission.py       which requests are let in, and what the others hear
 cutting.py         which jobs are the next batch, and when it is due
+idle.py            runners that have nothing to do, and which of them is woken
 policy.py          the numbers that all of them go by
 budget.py          bytes that all queues share
 batch.py           jobs that run together, and why no more of them

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.engine.batching.admission import Admission
 from sardonyx_server.engine.batching.cutting import Cutting
+from sardonyx_server.engine.batching.idle import IdleRunners
 from sardonyx_server.engine.batching.pace import Pace
 from sardonyx_server.engine.batching.run_times import RunTimes
 from sardonyx_server.engine.batching.under_way import UnderWay
@@ -62,7 +63,7 @@ class BatchQueue:
         self._failures = failures
         self._clock = clock
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._runners = IdleRunners(self._lock)
         self._waiting = Waiting(policy, budget)
         self._pace = Pace()
         self._run_times = RunTimes()
@@ -161,7 +162,7 @@ class BatchQueue:
         with self._lock:
             self._waiting.append(level, jobs, first.arrived_s, first.arrived_s + level.policy.wait_s(plan.timeout_s))
             self._under_way.hand_over()
-            self._changed.notify(len(jobs))
+            self._runners.wake(len(jobs))
 
     def wake(self) -> None:
         """Wake runners for what was put; needed after each ``put``, soon.
@@ -213,7 +214,7 @@ class BatchQueue:
                         return None
                     self._pace.idle()
                     self._idle += 1
-                    self._changed.wait(wait_s)
+                    self._runners.wait(wait_s)
                     self._idle -= 1
             for job, error in dropped:
                 job.fail(error, self._failures)
@@ -237,13 +238,13 @@ class BatchQueue:
         """Admit nothing more; what waits is still given out, without delay."""
         with self._lock:
             self._waiting.closed = True
-            self._changed.notify_all()
+            self._runners.wake_all()
 
     def refuse_waiting(self, error: ServerError) -> None:
         """Answer all that waits with an error: when the time for draining is over."""
         with self._lock:
             jobs = self._waiting.clear()
-            self._changed.notify_all()
+            self._runners.wake_all()
         for job in jobs:
             job.fail(error, self._failures)
 
@@ -264,13 +265,13 @@ class BatchQueue:
         if self._waiting.rows:
             self._under_way.hand_over()
             if self._idle and not self._under_way.is_wide:
-                self._changed.notify(self._waiting.rows)
+                self._runners.wake(self._waiting.rows)
 
     def _over(self, now: float) -> None:
         """A batch is over, where some have all cores. Has the lock."""
         if self._under_way.over(now):
             if self._waiting.closed:
-                self._changed.notify_all()
+                self._runners.wake_all()
             elif self._waiting.rows > 1:
                 # Who has run this one takes the next, too.
-                self._changed.notify(self._waiting.rows - 1)
+                self._runners.wake(self._waiting.rows - 1)
