@@ -46,6 +46,7 @@ class Point:
         histogram: All latencies in ns, in HdrHistogram's encoded form.
         batch_rows_mean: Rows of a run of the model.
         batch_sizes: Rows -> runs of so many.
+        batch_run_us: Rows -> mean time of a run of so many.
         cpu_s_per_1000: CPU seconds of the server's processes for 1,000 answers.
         generator_cpu_s_per_1000: CPU seconds of the generator for 1,000 answers.
         peak_memory_bytes: Resident memory of the server's processes during this load.
@@ -54,6 +55,7 @@ class Point:
         allowance_per_s: What the cores permit at most; see bench/README.md.
         floor_p99_ms: p99 of a bare echo and, on the cores it leaves, a simulated greedy queue at the same rate.
         floor_queue_p99_ms: p99 of the simulated queue on all cores, without any transport.
+        own_runs_p99_ms: The same with as many runners as the server has, and with the times that its runs took.
         rehearsed_p99_ms: p99 of a real greedy queue in-process, with those arrivals, beside a bare echo under the load.
         seed: Of arrivals.
     """
@@ -74,6 +76,7 @@ class Point:
     histogram: str = ""
     batch_rows_mean: float | None = None
     batch_sizes: Mapping[str, int] | None = None
+    batch_run_us: Mapping[str, float] | None = None
     cpu_s_per_1000: float | None = None
     generator_cpu_s_per_1000: float | None = None
     peak_memory_bytes: int | None = None
@@ -82,6 +85,7 @@ class Point:
     allowance_per_s: float | None = None
     floor_p99_ms: float | None = None
     floor_queue_p99_ms: float | None = None
+    own_runs_p99_ms: float | None = None
     rehearsed_p99_ms: float | None = None
     seed: int = 0
 

@@ -198,6 +198,8 @@ def with_latencies(point: Point, latencies: Latencies, grown: Figures, *, genera
         histogram=latencies.encode(),
         batch_rows_mean=grown.mean_rows,
         batch_sizes={str(rows): runs for rows, runs in sorted(grown.runs.items())} or None,
+        batch_run_us={str(rows): ns / grown.runs[rows] / _NS_PER_US for rows, ns in sorted(grown.run_ns.items())}
+        or None,
         cpu_s_per_1000=grown.cpu_s * 1000 / answered if answered else None,
         generator_cpu_s_per_1000=generator_cpu_s * 1000 / answered if answered else None,
         stages_us=stages_us or None,

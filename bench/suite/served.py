@@ -19,6 +19,7 @@ from bench.limits.rehearsal import rehearse
 from bench.limits.rows import Rows
 from bench.store import Load, Point
 from bench.suite.measuring import Target, aimed, measure
+from bench.suite.own_runs import due_s
 from bench.suite.plan import Plan
 from bench.suite.serving import Server, serving
 from sardonyx_server.load.arrivals import Arrivals, arrivals_s
@@ -28,8 +29,6 @@ from sardonyx_server.runtime.cores import available_cores
 __all__ = ["CAPACITY_CALLERS", "Floor", "Served", "bare_echo", "capacity_per_s", "served"]
 
 CAPACITY_CALLERS: Final = 64
-# A simulated percentile of fewer requests would be noise of its own, and more take no time.
-_SIMULATED: Final = 20_000
 # Where the echo alone takes the cores, the floor is no longer one of the model.
 _LEAST_LEFT: Final = 0.05
 # Of a trial, which is short: one request late of a hundred must not decide.
@@ -99,10 +98,8 @@ class Served:
         echo = measure(self.echo_target, load, seconds, seed)
         echo_cpu_s = ((echo.cpu_s_per_1000 or 0.0) + (echo.generator_cpu_s_per_1000 or 0.0)) / 1000
         left = max(_LEAST_LEFT, 1 - rate * echo_cpu_s / available_cores())
-        arrivals = Arrivals(load.arrivals or "poisson")
-        due_s = list(arrivals_s(arrivals, rate=rate, duration_s=_SIMULATED / rate, seed=seed))
-
-        shared, alone = (self._queue_s(due_s, share) if self._bears(rate, share) else None for share in (left, 1.0))
+        arrived_s = due_s(load, seed)
+        shared, alone = (self._queue_s(arrived_s, share) if self._bears(rate, share) else None for share in (left, 1.0))
         whole = None
         if shared is not None and echo.answered and _keeps_up(echo, rate):
             whole = with_transport_s(shared, Latencies.decoded(echo.histogram), seed=seed)
@@ -138,10 +135,10 @@ class Served:
     def _bears(self, rate: float, share: float) -> bool:
         return rate < self.in_process.rate * share
 
-    def _queue_s(self, due_s: Sequence[float], share: float) -> Times:
+    def _queue_s(self, arrived_s: Sequence[float], share: float) -> Times:
         """Times in the best simulated queue that has this share of the cores."""
         queues = [
-            sojourns_s(due_s, partial(_seconds, way, share), runners=way.runners, max_rows=most)
+            sojourns_s(arrived_s, partial(_seconds, way, share), runners=way.runners, max_rows=most)
             for way in self.ways
             for most in {way.best_rows, max(way.run_s)}
         ]

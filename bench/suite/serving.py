@@ -34,12 +34,14 @@ class Figures:
         cpu_s: CPU seconds of its processes.
         requests: Answered with outputs.
         runs: Rows -> runs of the model of so many rows; empty where the server does not tell.
+        run_ns: Rows -> time of all those runs; empty likewise.
         stages_ns: Stage -> time of all requests; empty likewise.
     """
 
     cpu_s: float
     requests: int = 0
     runs: Mapping[int, int] = field(default_factory=dict)
+    run_ns: Mapping[int, int] = field(default_factory=dict)
     stages_ns: Mapping[str, int] = field(default_factory=dict)
 
     def since(self, before: Figures) -> Figures:
@@ -49,6 +51,7 @@ class Figures:
             cpu_s=self.cpu_s - before.cpu_s,
             requests=self.requests - before.requests,
             runs={rows: count for rows, count in runs.items() if count},
+            run_ns={rows: self.run_ns[rows] - before.run_ns.get(rows, 0) for rows in self.run_ns if runs.get(rows)},
             stages_ns={name: ns - before.stages_ns.get(name, 0) for name, ns in self.stages_ns.items()},
         )
 
@@ -124,7 +127,8 @@ def _with_statistics(address: str, model: str, used_s: float) -> Figures:
             answer = ModelStatisticsResponse.FromString(call(request, timeout=_TIMEOUT_S))
         except grpc.RpcError:
             return Figures(cpu_s=used_s)  # An echo, or a server without the extension.
-    requests, runs, stages_ns = 0, defaultdict[int, int](int), defaultdict[str, int](int)
+    requests, stages_ns = 0, defaultdict[str, int](int)
+    runs, run_ns = defaultdict[int, int](int), defaultdict[int, int](int)
     for one in answer.model_stats:
         stats = one.inference_stats
         requests += stats.success.count
@@ -140,4 +144,5 @@ def _with_statistics(address: str, model: str, used_s: float) -> Figures:
             stages_ns[name] += ns
         for batch in one.batch_stats:
             runs[batch.batch_size] += batch.compute_infer.count
-    return Figures(cpu_s=used_s, requests=requests, runs=dict(runs), stages_ns=dict(stages_ns))
+            run_ns[batch.batch_size] += batch.compute_infer.ns
+    return Figures(cpu_s=used_s, requests=requests, runs=dict(runs), run_ns=dict(run_ns), stages_ns=dict(stages_ns))

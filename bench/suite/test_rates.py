@@ -10,6 +10,7 @@ from bench.limits.allowance import allowance
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.measuring import measure
+from bench.suite.own_runs import own_runs_p99_s
 from bench.suite.plan import Plan
 from bench.suite.served import Served
 from sardonyx_server.load.arrivals import BURST_S
@@ -106,15 +107,20 @@ def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
 
 
 def _rehearsed(serve: Served, point: Point, plan: Plan) -> Point:
-    """With what such a queue comes to when it shares the cores as the server does."""
+    """With what such a queue comes to when it shares the cores as the server does, and with the server's own runs."""
     p99_s = serve.rehearsed_p99_s(point.load, plan.rate_s, plan.seed)
-    return replace(point, rehearsed_p99_ms=p99_s * 1e3)
+    own_s = own_runs_p99_s(point, serve.server.facts.get(serve.case.name, {}))
+    return replace(point, rehearsed_p99_ms=p99_s * 1e3, own_runs_p99_ms=None if own_s is None else own_s * 1e3)
 
 
 def _words(point: Point) -> str:
     shown = "unknown" if point.floor_p99_ms is None else f"{point.floor_p99_ms:.2f} ms"
     if point.rehearsed_p99_ms is not None:
         shown += f", rehearsed {point.rehearsed_p99_ms:.2f} ms"
+    if point.own_runs_p99_ms is not None and point.floor_queue_p99_ms is not None:
+        shown += (
+            f"; a queue alone {point.floor_queue_p99_ms:.2f}, with the server's runs {point.own_runs_p99_ms:.2f} ms"
+        )
     late = "" if point.valid else f"; discarded: {point.slip_share:.1%} of requests were sent late"
     return (
         f"{point.load.share_of_capacity:.0%}: {point.rate_reached_per_s:,.0f}/s, p50 {point.p50_ms:.2f}, "

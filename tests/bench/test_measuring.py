@@ -69,14 +69,21 @@ def test_a_burst_counts_where_it_was_sent_in_a_tenth_of_its_time(arrivals: str, 
 
 def test_figures_are_what_came_between_two_readings() -> None:
     """Runs, stages and CPU, all of them sums."""
-    before = Figures(cpu_s=1.0, requests=10, runs={1: 10, 2: 1}, stages_ns={"queue": 1000})
-    after = Figures(cpu_s=1.5, requests=30, runs={1: 10, 2: 4, 4: 2}, stages_ns={"queue": 21_000, "run": 40_000})
+    before = Figures(cpu_s=1.0, requests=10, runs={1: 10, 2: 1}, run_ns={1: 900, 2: 500}, stages_ns={"queue": 1000})
+    after = Figures(
+        cpu_s=1.5,
+        requests=30,
+        runs={1: 10, 2: 4, 4: 2},
+        run_ns={1: 900, 2: 6500, 4: 8000},
+        stages_ns={"queue": 21_000, "run": 40_000},
+    )
     grown = after.since(before)
     assert grown.runs == {2: 3, 4: 2}
     assert grown.mean_rows == pytest.approx(14 / 5)
     found = point_of(report({0.0001: 20}), OPEN, grown, seed=0)
     assert found.cpu_s_per_1000 == pytest.approx(25)
     assert found.batch_sizes == {"2": 3, "4": 2}
+    assert found.batch_run_us == {"2": 2.0, "4": 4.0}
     # 20 requests: 1 us in the queue, 2 us in the run, and what is left of the 100 us that a caller saw.
     assert found.stages_us == pytest.approx({"queue": 1.0, "run": 2.0, "transport": 97.0})
 
