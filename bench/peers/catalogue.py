@@ -72,6 +72,8 @@ def peers(cores: int) -> Mapping[str, Peer]:
     alone: dict[str, object] = {"instances": 1, "threads": 1}
     each: dict[str, object] = {"instances": cores, "threads": 1}
     one = f"1 instance of {cores} threads"
+    joined: dict[str, object] = {"max_batch_size": 32, "max_batch_time_s": 0.001}
+    within = "batches of 32 within 1 ms"
     found = (
         Peer(
             name="triton",
@@ -81,6 +83,7 @@ def peers(cores: int) -> Mapping[str, Peer]:
                 Setting(name="1 instance, dynamic batching", values=alone),
                 Setting(name=f"{cores} instances, dynamic batching", values=each),
                 Setting(name="1 instance, dynamic batching within 200 us", values={**alone, "max_delay_us": 200}),
+                Setting(name=f"{one}, dynamic batching", values={"instances": 1, "threads": cores}),
                 Setting(name=f"{cores} instances, no batching", values={**each, "max_batch_size": 1}),
             ),
         ),
@@ -90,10 +93,7 @@ def peers(cores: int) -> Mapping[str, Peer]:
             protocol=Protocol.OIP,
             settings=(
                 Setting(name="in its own process", values=alone),
-                Setting(
-                    name="in its own process, batches of 32 within 1 ms",
-                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
-                ),
+                Setting(name=f"in its own process, {within}", values={**alone, **joined}),
                 Setting(name=f"{cores} parallel workers", values={**alone, "workers": cores}),
             ),
             least={"iris": 15.0},
@@ -124,11 +124,12 @@ def peers(cores: int) -> Mapping[str, Peer]:
             protocol=Protocol.HTTP,
             settings=(
                 Setting(name="1 worker", values=alone),
+                Setting(name=f"1 worker, {within}", values={**alone, **joined}),
                 Setting(
-                    name="1 worker, batches of 32 within 1 ms",
-                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
+                    name=f"1 worker, {within}, {cores} API servers", values={**alone, **joined, "api_servers": cores}
                 ),
                 Setting(name=f"{cores} workers", values=each),
+                Setting(name=f"{cores} workers, {cores} API servers", values={**each, "api_servers": cores}),
             ),
         ),
         Peer(
@@ -138,11 +139,12 @@ def peers(cores: int) -> Mapping[str, Peer]:
             path="/inference",
             settings=(
                 Setting(name="1 worker", values=alone),
+                Setting(name=f"1 worker, {within}", values={**alone, **joined}),
                 Setting(
-                    name="1 worker, batches of 32 within 1 ms",
-                    values={**alone, "max_batch_size": 32, "max_batch_time_ms": 1},
+                    name=f"1 worker of {cores} threads, {within}", values={**joined, "instances": 1, "threads": cores}
                 ),
                 Setting(name=f"{cores} workers", values=each),
+                Setting(name=f"{cores} workers, {within}", values={**each, **joined}),
             ),
         ),
         Peer(
@@ -151,10 +153,7 @@ def peers(cores: int) -> Mapping[str, Peer]:
             protocol=Protocol.HTTP,
             settings=(
                 Setting(name="1 replica", values=alone),
-                Setting(
-                    name="1 replica, batches of 32 within 1 ms",
-                    values={**alone, "max_batch_size": 32, "max_batch_time_s": 0.001},
-                ),
+                Setting(name=f"1 replica, {within}", values={**alone, **joined}),
                 Setting(name=f"{cores} replicas", values=each),
             ),
         ),

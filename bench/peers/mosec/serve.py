@@ -49,7 +49,7 @@ def main() -> None:
         OnnxWorker,
         num=arguments.instances,
         max_batch_size=arguments.settings.get("max_batch_size", 1),
-        max_wait_time=arguments.settings.get("max_batch_time_ms", 1),
+        max_wait_time=round(1000 * arguments.settings.get("max_batch_time_s", 0.001)),
         timeout=10,
     )
     server.run()

@@ -7,16 +7,18 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import ray
-from ray import serve
-from starlette.responses import Response
-
 from bench.peers.session import Arguments, Bodies
+
+_ARGUMENTS = Arguments.parse()
+# Ray reads them when it is imported, and hands them to its processes. With them it answers 15 times as often.
+os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = os.environ["RAY_SERVE_THROUGHPUT_OPTIMIZED"] = "1"
+
+import ray  # noqa: E402
+from ray import serve  # noqa: E402
+from starlette.responses import Response  # noqa: E402
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-_ARGUMENTS = Arguments.parse()
 
 
 class Onnx:
