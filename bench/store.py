@@ -116,6 +116,7 @@ class Benchmark:
         points: What was measured under load.
         figures: What was measured otherwise, and what holds for all points; units are in the names.
         remarks: Sentences for people.
+        commit: That was measured; "" = the run's.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Benchmark:
     points: Sequence[Point] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    commit: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,9 +24,9 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
         verdicts: All of this run.
         fields: Of the run, as :func:`bench.surroundings.run_fields` gives them.
     """
-    found = [one for verdict in verdicts for one in _benchmarks(verdict, str(fields["command"]))]
-    earlier = Run.read(file).benchmarks if file.exists() else ()
-    benchmarks = [*kept(earlier, found), *found]
+    command, commit = str(fields["command"]), str(fields.get("commit", ""))
+    found = [replace(one, commit=commit) for verdict in verdicts for one in _benchmarks(verdict, command)]
+    benchmarks = [*kept(_earlier(file), found), *found]
     pieces = len({one.command for one in benchmarks})
     run = dict(fields)
     if pieces > 1:
@@ -33,6 +34,14 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
     file.parent.mkdir(parents=True, exist_ok=True)
     stored = {"sardonyx": run, "benchmarks": [one.as_json() for one in benchmarks]}
     file.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _earlier(file: Path) -> list[Benchmark]:
+    """Benchmarks of a file that may not be there, each with the commit that was measured."""
+    if not file.exists():
+        return []
+    run = Run.read(file)
+    return [replace(one, commit=one.commit or run.commit) for one in run.benchmarks]
 
 
 def kept(earlier: Sequence[Benchmark], found: Sequence[Benchmark]) -> list[Benchmark]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, Final
 
 from bench.bars import Bar, Outcome
+from bench.report.points import OURS
 from bench.store import Benchmark, Load, Point, Run
 
 __all__ = ["Bars", "NotAResult", "kept", "name_of", "small"]
@@ -38,6 +39,11 @@ _LEFT_OUT: Final = frozenset(
         *("cpu_s_per_1000", "generator_cpu_s_per_1000", "peak_memory_bytes"),
     }
 )
+# There are more points beside peers than in all else. The command of the run says how all of them were measured.
+_LEFT_OUT_BESIDE: Final = _LEFT_OUT | {
+    *("p90_ms", "p99_9_ms", "goodput_per_s", "batch_rows_mean", "arrivals", "label", "slip_share", "seed"),
+    "command",
+}
 
 
 class NotAResult(ValueError):
@@ -124,29 +130,51 @@ def small(result: Bars | Run) -> str:
             for one in result.outcomes
         ]
         return json.dumps({**result.around, "outcomes": outcomes}, indent=1) + "\n"
-    own = result.as_json()
+    beside = name_of(result) == "peers"
+    left_out = _LEFT_OUT_BESIDE if beside else _LEFT_OUT
     benchmarks = [
-        {"name": one.name, "extra_info": {**_told(one), "points": [_point(point) for point in one.points]}}
-        for one in result.benchmarks
+        {
+            "name": one.name,
+            "extra_info": {**_told(one, left_out), "points": [_point(point, left_out) for point in one.points]},
+        }
+        for one in (_said_once(result.benchmarks) if beside else result.benchmarks)
     ]
+    own = result.as_json()
     return json.dumps({"sardonyx": own["sardonyx"], "benchmarks": benchmarks}, indent=0, separators=(",", ":")) + "\n"
 
 
-def _told(benchmark: Benchmark) -> dict[str, Any]:
-    return {name: value for name, value in _changed(benchmark).items() if name not in {"name", "points"}}
+def _said_once(benchmarks: Sequence[Benchmark]) -> Iterator[Benchmark]:
+    """Without the remarks of an earlier one; where nothing was measured they are the reason, and stay.
+
+    Our own points beside a peer's have the question of the peer's.
+    """
+    said = set[tuple[str, ...]]()
+    asked = set[str]()
+    for one in benchmarks:
+        remarks, question = tuple(one.remarks), one.question
+        if one.figures:
+            yield replace(one, remarks=() if remarks in said else remarks)
+        else:
+            yield replace(one, question="" if one.server == OURS and question in asked else question)
+        said.add(remarks)
+        asked.add(question)
 
 
-def _point(point: Point) -> dict[str, Any]:
-    return {**_changed(point), "load": _changed(point.load)}
+def _told(benchmark: Benchmark, left_out: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in _changed(benchmark, left_out).items() if name not in {"name", "points"}}
 
 
-def _changed(record: Benchmark | Point | Load) -> dict[str, Any]:
+def _point(point: Point, left_out: frozenset[str]) -> dict[str, Any]:
+    return {**_changed(point, left_out), "load": _changed(point.load, left_out)}
+
+
+def _changed(record: Benchmark | Point | Load, left_out: frozenset[str]) -> dict[str, Any]:
     """Fields that differ from their defaults, without those left out."""
     found: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
-        if value != default and one.name not in _LEFT_OUT:
+        if value != default and one.name not in left_out:
             found[one.name] = _rounded(value)
     return found
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from textwrap import fill
 from types import MappingProxyType
 from typing import Final
 
 from bench.bars import Bar, Outcome
+from bench.report.beside import beside, commits, each_model
 from bench.report.kept import Bars, name_of
+from bench.report.markdown import cell, item, paragraph, strong, table
 from bench.report.points import OURS, Served, by_model
 from bench.report.verdicts import State, Verdict, verdicts
 from bench.report.wording import milliseconds, rate, significant
@@ -23,8 +24,6 @@ _COMMIT_LETTERS: Final = 10
 _RANKS: Final[Mapping[str, int]] = MappingProxyType({"miss": 0, "none": 1, "pass": 2})
 _LOADS: Final = (0.5, 0.7)
 _NEAR: Final = 1e-6
-# As long as lines of the README are.
-_WIDTH: Final = 124
 
 
 def prose(result: Bars | Run) -> str:
@@ -37,7 +36,7 @@ def _of_bars(bars: Bars) -> Iterator[str]:
     around = bars.around
     changed = around.get("changed_files") or 0
     generator = around.get("generator")
-    yield _paragraph(
+    yield paragraph(
         f"`make bench-{name_of(bars)}`, {around['date'][:_DATE_LETTERS]},",
         f"commit `{around['commit'][:_COMMIT_LETTERS]}`",
         f"with {changed} changed files:" if changed else "on",
@@ -48,12 +47,12 @@ def _of_bars(bars: Bars) -> Iterator[str]:
         "median (lowest .. highest) of the turns. What misses its bar comes first.",
     )
     ordered = sorted(bars.outcomes, key=lambda one: (_RANKS[one.verdict], _distance(one)))
-    rows = [(_cell(one.bar.name), _wording(one.bar), _reached(one)) for one in ordered]
-    yield _table(("compared, in one run", "bar", "reached"), rows)
+    rows = [(cell(one.bar.name), _wording(one.bar), _reached(one)) for one in ordered]
+    yield table(("compared, in one run", "bar", "reached"), rows)
     missed = [one for one in ordered if one.verdict != "pass"]
     if missed:
         yield "Behind what is missed:"
-        yield "\n".join(_item(f"{_cell(one.bar.name)}: {_cell(one.remark)}") for one in missed)
+        yield "\n".join(item(f"{cell(one.bar.name)}: {cell(one.remark)}") for one in missed)
 
 
 def _distance(outcome: Outcome) -> float:
@@ -76,12 +75,12 @@ def _reached(outcome: Outcome) -> str:
     unit = f" {outcome.bar.unit}" if outcome.bar.unit else ""
     middle = f"{significant(median(outcome.values))}{unit}"
     spread = f" ({significant(min(outcome.values))} .. {significant(max(outcome.values))})"
-    return f"{_strong(middle, missed=outcome.verdict == 'miss')}{spread if len(outcome.values) > 1 else ''}"
+    return f"{strong(middle, missed=outcome.verdict == 'miss')}{spread if len(outcome.values) > 1 else ''}"
 
 
 def _of_run(run: Run) -> Iterator[str]:
-    yield _paragraph(
-        f"`{run.command or 'make bench'}`, {run.started[:_DATE_LETTERS]}, commit `{run.commit[:_COMMIT_LETTERS]}` on",
+    yield paragraph(
+        f"`{run.command or 'make bench'}`, {run.started[:_DATE_LETTERS]}, {commits(run)} on",
         f"{run.cpu or 'an unknown processor'}, {run.cores} cores shared by servers and callers;",
         f"{_versions(run.versions)}; seed {run.seed}.",
         "Requests arrive as a Poisson process; latency counts from when each was due.",
@@ -89,46 +88,29 @@ def _of_run(run: Run) -> Iterator[str]:
     )
     yield _latencies(run)
     judged = verdicts(run)
-    yield _beside([one for one in judged if one.benchmark.server != OURS])
+    others = [one for one in judged if one.benchmark.server != OURS]
+    yield beside(others)
     lost = [one for one in judged if one.state != State.MET]
     if lost:
         yield f"{len(lost)} of {len(judged)} bars are missed, or the run does not prove that they are met:"
         yield _judged(lost)
+    yield each_model(others, run)
     met = [one for one in judged if one.state == State.MET and one.benchmark.server == OURS]
     if met:
         yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met)}\n\n</details>"
 
 
-def _beside(judged: Sequence[Verdict]) -> str:
-    """One line for each server that was compared with: how far apart both are, over all models."""
-    rows = []
-    for server in dict.fromkeys(one.benchmark.server for one in judged):
-        own = [one for one in judged if one.benchmark.server == server]
-        met = sum(one.state == State.MET for one in own)
-        ratios = [_range(one.reached for one in own if one.at_least is at_least) for at_least in (True, False)]
-        rows.append((_cell(server), *ratios, f"{met} of {len(own)}"))
-    return _table(("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met"), rows) if rows else ""
-
-
-def _range(values: Iterable[float | None]) -> str:
-    """From the lowest to the highest of those that are known."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
-        return "not measured"
-    return significant(known[0]) if len(known) == 1 else f"{significant(known[0])} .. {significant(known[-1])}"
-
-
 def _latencies(run: Run) -> str:
     """Latency of our own server at some loads, with that of the simulated floor."""
     rows = [
-        (_cell(model), *_row(one))
+        (cell(model), *_row(one))
         for model, found in by_model(run, "ladder").items()
         for one in found
         if one.server == OURS and one.figure("capacity_per_s")
     ]
     loads = [f"{share * 100:g} %" for share in _LOADS]
     head = ("model", "capacity", *(f"p50 / p99 at {load}" for load in loads), f"floor of p99 at {loads[-1]}")
-    return _table(head, rows) if rows else ""
+    return table(head, rows) if rows else ""
 
 
 def _row(served: Served) -> Sequence[str]:
@@ -155,15 +137,15 @@ def _both(point: Point | None) -> str:
 def _judged(found: Sequence[Verdict]) -> str:
     rows = [
         (
-            _cell(one.what),
-            _cell(one.benchmark.model),
-            _cell(one.benchmark.server),
+            cell(one.what),
+            cell(one.benchmark.model),
+            cell(one.benchmark.server),
             one.wording,
-            _strong(one.reading, missed=one.state == State.MISSED) + _doubt(one.state),
+            strong(one.reading, missed=one.state == State.MISSED) + _doubt(one.state),
         )
         for one in found
     ]
-    return _table(("compared, in one run", "model", "server", "bar", "reached"), rows)
+    return table(("compared, in one run", "model", "server", "bar", "reached"), rows)
 
 
 def _doubt(state: State) -> str:
@@ -173,31 +155,3 @@ def _doubt(state: State) -> str:
 def _versions(versions: Mapping[str, str]) -> str:
     names = ((name, "Python" if name == "python" else name) for name in _VERSIONS)
     return ", ".join(f"{words} {versions[name]}" for name, words in names if versions.get(name))
-
-
-def _paragraph(*parts: str) -> str:
-    """Parts with a space between them, but none before a semicolon."""
-    text = " ".join(part for part in parts if part).replace(" ;", ";")
-    return fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _item(text: str) -> str:
-    return fill(
-        text, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---" for _ in head], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _strong(text: str, *, missed: bool) -> str:
-    """A miss stands out; its spread does not."""
-    middle, space, spread = text.partition(" (")
-    return f"**{middle}**{space}{spread}" if missed else text
-
-
-def _cell(text: str) -> str:
-    """Text of others in a cell of a table: what would end the cell, or begin HTML, does not."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

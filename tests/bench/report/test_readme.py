@@ -100,6 +100,32 @@ def test_peers_are_one_line_each() -> None:
     ]
 
 
+def test_each_model_beside_each_peer_says_its_commit() -> None:
+    """That of its own piece, else the run's; ratios with their intervals, the lower rate first."""
+    pieces = [replace(one, commit="fedcba9876543210" * (one.server == "triton")) for one in RUN.benchmarks]
+    text = prose(replace(RUN, benchmarks=pieces))
+    begin = text.index("<summary>Each of them on each model</summary>")
+    assert [line for line in text[begin:].splitlines() if line.startswith("|")][2:5] == [
+        "| kserve | iris | not measured | not measured | `0123456789` |",
+        "| mlserver | iris | 15.4 (14.2 .. 16.1) | not measured | `0123456789` |",
+        "| triton | iris | not measured | 0.610 (0.550 .. 0.700) | `fedcba9876` |",
+    ]
+    assert "2 commits, the last `0123456789`, on A processor" in " ".join(text.split())
+    assert "commit `0123456789` on A processor" in " ".join(prose(RUN).split())
+
+
+def test_a_remark_is_kept_once() -> None:
+    """Settings are the same for all loads of a peer; the reason why nothing was measured stays with each of them."""
+    duel = [
+        replace(one, remarks=("at its best",)) for one in RUN.benchmarks if one.figures and one.server != "sardonyx"
+    ]
+    missing = [replace(one, name=f"{one.name}{n}") for one in RUN.benchmarks if one.server == "kserve" for n in (1, 2)]
+    again = kept(json.loads(small(replace(RUN, command="make bench-peers", benchmarks=[*duel, *missing]))))
+    assert isinstance(again, Run)
+    reason = ("PeerMissing: kserve cannot be installed here",)
+    assert [tuple(one.remarks) for one in again.benchmarks] == [("at its best",), (), reason, reason]
+
+
 def test_the_small_form_of_a_run_is_small() -> None:
     """No histograms."""
     assert len(small(RUN)) < len(json.dumps(RUN.as_json())) / 3

@@ -1,0 +1,76 @@
+"""Other servers in the README: one line for each, and one for each of its models, with the commit that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bench.report.markdown import cell, strong, table
+from bench.report.verdicts import State, Verdict
+from bench.report.wording import significant
+from bench.store import Run
+
+__all__ = ["beside", "commits", "each_model"]
+
+_LETTERS: Final = 10
+
+
+def beside(judged: Sequence[Verdict]) -> str:
+    """How far apart both are, over all models; "" where there are none.
+
+    Args:
+        judged: Of other servers alone.
+    """
+    rows = []
+    for server in dict.fromkeys(one.benchmark.server for one in judged):
+        own = [one for one in judged if one.benchmark.server == server]
+        met = sum(one.state == State.MET for one in own)
+        ratios = [_range(one.reached for one in own if one.at_least is at_least) for at_least in (True, False)]
+        rows.append((cell(server), *ratios, f"{met} of {len(own)}"))
+    return table(("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met"), rows) if rows else ""
+
+
+def each_model(judged: Sequence[Verdict], run: Run) -> str:
+    """All comparisons, folded; "" where there are none.
+
+    Args:
+        judged: Of other servers alone.
+        run: That they are of.
+    """
+    pairs = dict.fromkeys((one.benchmark.server, one.benchmark.model) for one in _by_name(judged))
+    rows = []
+    for server, model in pairs:
+        own = [one for one in _by_name(judged) if (one.benchmark.server, one.benchmark.model) == (server, model)]
+        ratios = [
+            ", ".join(strong(one.reading, missed=one.state == State.MISSED) for one in own if one.at_least is at_least)
+            for at_least in (True, False)
+        ]
+        measured = ", ".join(dict.fromkeys(_short(one.benchmark.commit or run.commit) for one in own))
+        rows.append((cell(server), cell(model), *(text or "not measured" for text in ratios), measured))
+    if not rows:
+        return ""
+    head = ("beside", "model", "rate: Sardonyx / it", "p99: Sardonyx / it, at the lower and the higher rate", "commit")
+    return f"<details><summary>Each of them on each model</summary>\n\n{table(head, rows)}\n\n</details>"
+
+
+def commits(run: Run) -> str:
+    """That a run measured, for people."""
+    found = sorted({one.commit or run.commit for one in run.benchmarks} or {run.commit})
+    return f"commit {_short(found[0])}" if len(found) == 1 else f"{len(found)} commits, the last {_short(run.commit)},"
+
+
+def _short(commit: str) -> str:
+    return f"`{commit[:_LETTERS]}`"
+
+
+def _by_name(judged: Sequence[Verdict]) -> Sequence[Verdict]:
+    """By server and model, and the lower rate first: its share is in the name of the benchmark."""
+    return sorted(judged, key=lambda one: (one.benchmark.server, one.benchmark.model, one.benchmark.name))
+
+
+def _range(values: Iterable[float | None]) -> str:
+    """From the lowest to the highest of those that are known."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "not measured"
+    return significant(known[0]) if len(known) == 1 else f"{significant(known[0])} .. {significant(known[-1])}"

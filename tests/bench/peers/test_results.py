@@ -1,0 +1,52 @@
+"""A run that is taken in pieces: what each piece adds, what it replaces, and which commit each figure is of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.peers.duel import Pair
+from bench.peers.results import write
+from bench.peers.verdict import Measure, Verdict
+from bench.store import Load, Point, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _verdict(peer: str, ours: float) -> Verdict:
+    pair = Pair(ours=Point(load=Load(), rate_reached_per_s=ours), theirs=Point(load=Load(), rate_reached_per_s=100.0))
+    return Verdict(
+        peer=peer, model="iris", question="test_it", wording="it", measure=Measure.THROUGHPUT, pairs=[pair, pair]
+    )
+
+
+def _fields(commit: str) -> dict[str, Any]:
+    return {"command": f"python -m bench.peers --at {commit}", "commit": commit}
+
+
+def test_a_piece_keeps_what_it_does_not_measure_anew(tmp_path: Path) -> None:
+    """And every figure names the commit that it was measured at."""
+    file = tmp_path / "run.json"
+    write(file, [_verdict("triton", 200.0), _verdict("mosec", 300.0)], _fields("older"))
+    write(file, [_verdict("mosec", 400.0)], _fields("newer"))
+    run = Run.read(file)
+    assert run.commit == "newer"
+    theirs = {one.server: one for one in run.benchmarks if one.server != "sardonyx"}
+    assert {name: one.commit for name, one in theirs.items()} == {"triton": "older", "mosec": "newer"}
+    assert theirs["triton"].figures["ratio"] == pytest.approx(2.0)
+    assert theirs["mosec"].figures["ratio"] == pytest.approx(4.0)
+    assert run.command == "python -m bench.peers, in 2 pieces, the last: python -m bench.peers --at newer"
+
+
+def test_figures_without_a_commit_are_of_their_file_s(tmp_path: Path) -> None:
+    """As files have them that were written before figures named one."""
+    file = tmp_path / "run.json"
+    write(file, [_verdict("triton", 200.0)], _fields("older"))
+    file.write_text(file.read_text().replace('"commit": "older"', '"commit": ""').replace('""', '"first"', 1))
+    write(file, [_verdict("mosec", 300.0)], _fields("newer"))
+    assert {one.server: one.commit for one in Run.read(file).benchmarks if one.server != "sardonyx"} == {
+        "triton": "first",
+        "mosec": "newer",
+    }
