@@ -15,5 +15,6 @@ Each imports only those below it; each package lists its own files.
     settings.py        what an operator can set
     setting_kinds.py   what a value of a setting may be
     text.py            words for messages
+    rarely.py          what is said once a minute, however often it happens
     errors.py          what can go wrong, by who can act on it
 """
