@@ -12,7 +12,7 @@ Reasons and error messages go out to callers, so they name files relative to the
     named_files.py   which files its config may name
 
     files.py         a private copy of one version to load from
-    pages.py         memory for a large one
+    content.py       the bytes of a file, in memory
     still.py         opens files that must not change meanwhile
     graph.py         what its graph declares
     onnx_format.py   the parts of the file that say so

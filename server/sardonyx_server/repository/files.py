@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import inside, shown_path
+from sardonyx_server.repository.content import join, take
 from sardonyx_server.repository.disk import os_problem
 from sardonyx_server.repository.folder import version_problem
 from sardonyx_server.repository.graph import Graph, GraphsByContent
-from sardonyx_server.repository.pages import join, let_go, read_whole
 from sardonyx_server.repository.still import READ, held_still, open_without_links
 from sardonyx_server.repository.zipmap import edited
 from sardonyx_server.text import quoted
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
+    from sardonyx_server.repository.content import Content
     from sardonyx_server.repository.spec import ModelSpec
 
 __all__ = ["ModelFiles", "take_private_copy"]
@@ -49,16 +50,19 @@ class ModelFiles:
     """One version's files, ours alone. Usable as a context manager.
 
     Attributes:
-        model_bytes: The model, read-only, with the edits of ``graph``; None where it must be loaded from ``path``.
-        path: The model in a private folder, its external data beside it; None where ``model_bytes`` is set.
+        model_bytes: The model with the edits of ``graph``; None where it must be loaded from ``path``.
+        path: The model as a file: in memory, or in a private folder. None where ``model_bytes`` is set.
+        data_beside: Whether external data lie beside ``path``.
         graph: What the model declares.
         model_digest: SHA-256 of the model as it lay on disk, without external data.
     """
 
-    model_bytes: bytes | memoryview | None
+    model_bytes: bytes | None
     path: Path | None
+    data_beside: bool = False
     graph: Graph
     model_digest: bytes
+    _content: Content | None = field(default=None, repr=False)
     _private: Path | None = field(default=None, repr=False)
 
     def digest(self) -> bytes:
@@ -80,7 +84,7 @@ class ModelFiles:
     def size_bytes(self) -> int:
         """Of all that was taken: the model, and its external data. Requires: not closed."""
         if self._private is None:
-            return len(self.model_bytes or b"")
+            return 0 if self._content is None else self._content.size_bytes
         return sum(file.stat().st_size for file in self._private.rglob("*") if file.is_file())
 
     def close(self) -> None:
@@ -88,9 +92,10 @@ class ModelFiles:
 
         Sessions that were opened before are not disturbed: what they have mapped stays until they unmap it.
         """
-        data, self.model_bytes, self.path = self.model_bytes, None, None
-        if data is not None:
-            let_go(data)
+        self.model_bytes = self.path = None
+        content, self._content = self._content, None
+        if content is not None:
+            content.close()
         private, self._private = self._private, None
         if private is not None:
             shutil.rmtree(private, ignore_errors=True)
@@ -145,17 +150,21 @@ def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsB
                     f"{subject}: {quoted(file.name)} has {size:,} bytes, expected at most {_MODEL_LIMIT_BYTES:,}; "
                     "save the weights as external data"
                 )
-            data = read_whole(opened, size)
-            digest = hashlib.sha256(data).digest()
-            graph = graphs.read(data, digest, subject)
+            content = take(opened, size)
+            undo.callback(content.close)
+            graph, digest = graphs.read(content, subject), content.digest
             if graph.edits:
-                whole, data = data, join(tuple(edited(data, graph.edits)))
-                let_go(whole)
-            files = ModelFiles(model_bytes=data, path=None, graph=graph, model_digest=digest)
+                with content.view() as data:
+                    whole, content = content, join(tuple(edited(data, graph.edits)))
+                whole.close()
+                undo.callback(content.close)
+            files = ModelFiles(
+                model_bytes=content.data, path=content.path, graph=graph, model_digest=digest, _content=content
+            )
             if graph.locations:
                 places = sorted({_checked_location(location, file, subject) for location in graph.locations})
-                files = _in_private_folder(file, data, files, places, private_parent)
-            undo.callback(files.close)
+                files = _in_private_folder(file, content, files, places, private_parent)
+                undo.callback(files.close)
         undo.pop_all()
         return files
 
@@ -177,7 +186,7 @@ def _checked_location(location: str, file: Path, subject: str) -> str:
 
 
 def _in_private_folder(
-    file: Path, data: bytes | memoryview, files: ModelFiles, places: list[str], private_parent: Path | None
+    file: Path, content: Content, files: ModelFiles, places: list[str], private_parent: Path | None
 ) -> ModelFiles:
     """Copy external data and model to a folder that only this user can enter (mkdtemp: 0700)."""
     private = Path(tempfile.mkdtemp(prefix="sardonyx-", dir=private_parent))
@@ -188,11 +197,13 @@ def _in_private_folder(
             with _open_external(file.parent, place, files.graph.subject) as source, target.open("xb") as copy:
                 shutil.copyfileobj(source, copy, _MIB)
         path = private / file.name
-        path.write_bytes(data)
+        with content.view() as data:
+            path.write_bytes(data)
+        content.close()
     except BaseException:
         shutil.rmtree(private, ignore_errors=True)
         raise
-    return replace(files, model_bytes=None, path=path, _private=private)
+    return replace(files, model_bytes=None, path=path, data_beside=True, _content=None, _private=private)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from sardonyx_server.text import quoted
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from sardonyx_server.repository.content import Content
     from sardonyx_server.repository.zipmap import Edit, Unzipped
 
 __all__ = ["Graph", "GraphsByContent", "Value", "read_graph"]
@@ -157,9 +158,13 @@ class GraphsByContent:
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Graph] = OrderedDict()
 
-    def read(self, data: bytes | memoryview, digest: bytes, subject: str) -> Graph:
-        """See :func:`read_graph`; ``digest`` is a cryptographic one of the data."""
-        graph = self._kept.get(digest) or read_graph(data, subject)
+    def read(self, content: Content, subject: str) -> Graph:
+        """See :func:`read_graph`."""
+        digest = content.digest
+        graph = self._kept.get(digest)
+        if graph is None:
+            with content.view() as data:
+                graph = read_graph(data, subject)
         self._kept[digest] = graph
         self._kept.move_to_end(digest)
         if len(self._kept) > _MOST_KEPT:

@@ -21,7 +21,6 @@ How it runs:
 
     session.py        opens a model
     opening.py        onnxruntime's two steps to that
-    memory_file.py    bytes as a file in memory
     tuning.py         threads, arena, graph level
     reported.py       inputs and outputs as onnxruntime reports them
     running.py        one opened model

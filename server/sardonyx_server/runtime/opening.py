@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_native", "provider_nodes", "run_options", "session_options"]
 
-# Models that come as bytes would look for external data in the current directory (onnxruntime 1.32).
+# Models that come as bytes would look for external data in the current directory, and those in memory among the
+# descriptors of this process (onnxruntime 1.32).
 _NO_FOLDER: Final = "/nonexistent/external-data-needs-a-path"
 
 # How long onnxruntime's own threads look for work before they sleep, in microseconds. Its default takes the core that
@@ -31,7 +32,7 @@ _BOUNDS_SPINNING: Final = (1, 26)
 _LOG = logging.getLogger("sardonyx.runtime")
 
 
-def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, from_bytes: bool) -> Any:
+def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, data_beside: bool) -> Any:
     """Onnxruntime's SessionOptions; see ``session.open_session`` for the arguments."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -54,7 +55,7 @@ def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, from_b
         "session.inter_op.allow_spinning": "0",
         "session.record_ep_graph_assignment_info": "1",
         **({"session.intra_op.spin_duration_us": str(_SPIN_US)} if spins else {}),
-        **({"session.model_external_initializers_file_folder_path": _NO_FOLDER} if from_bytes else {}),
+        **({} if data_beside else {"session.model_external_initializers_file_folder_path": _NO_FOLDER}),
         **tuning.entries,
     }
     for key, value in entries.items():

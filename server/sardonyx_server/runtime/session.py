@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.runtime import library
 from sardonyx_server.runtime.catalogue import CPU, PROVIDERS
 from sardonyx_server.runtime.feeding import choose_call
-from sardonyx_server.runtime.memory_file import memory_file
 from sardonyx_server.runtime.opening import open_native, provider_nodes, run_options, session_options
 from sardonyx_server.runtime.placement import ProviderOption
 from sardonyx_server.runtime.reported import reported_signature
@@ -19,16 +17,11 @@ from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["open_session"]
-
-# onnxruntime copies bytes while it holds the interpreter's lock: 49 ms for 105 MB, in which nobody is served. A file it
-# reads without the lock (2026-11-26). Below this size the copy takes less than the file.
-_BETTER_AS_FILE_BYTES: Final = 256 * 1024
 
 _CPU_ONLY: Final = (ProviderOption(name=CPU.name),)
 _CUDA_LIBRARIES: Final = frozenset({PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name})
@@ -37,8 +30,9 @@ _CUDA_LIBRARIES: Final = frozenset({PROVIDERS["cuda"].name, PROVIDERS["tensorrt"
 def open_session(
     *,
     name: str,
-    model_bytes: bytes | memoryview | None = None,
+    model_bytes: bytes | None = None,
     path: Path | None = None,
+    data_beside: bool = True,
     signature: tuple[Sequence[TensorSpec], Sequence[TensorSpec]] | None = None,
     providers: Sequence[ProviderOption] = _CPU_ONLY,
     threads: int = 1,
@@ -49,7 +43,8 @@ def open_session(
     Args:
         name: Of the model, for messages.
         model_bytes: The model, without external data. Not kept.
-        path: Of the model, where external data lie beside it. Exactly one of the two is given.
+        path: Of the model. Exactly one of the two is given.
+        data_beside: Whether external data may be read beside ``path``; a model in bytes has none.
         signature: Inputs and outputs as the graph declares them, in its order. None = what onnxruntime reports, which
             cannot tell a scalar from an undeclared shape: both become ``shape=None``.
         providers: In order of preference. All of them must start, or the model does not load.
@@ -69,11 +64,8 @@ def open_session(
     runtime = library.load()
     if not _CUDA_LIBRARIES.isdisjoint(names):
         library.preload_gpu_libraries(runtime)
-    options = session_options(runtime, tuning, threads=threads, from_bytes=path is None)
-    with _as_file(model_bytes) as file:
-        # It takes no view.
-        given_as = file or (bytes(source) if isinstance(source, memoryview) else source)
-        native = open_native(runtime, name, given_as, options, providers)
+    options = session_options(runtime, tuning, threads=threads, data_beside=data_beside and path is not None)
+    native = open_native(runtime, name, source, options, providers)
     found = reported_signature(native, name)
     if signature is not None:
         given = tuple(signature[0]), tuple(signature[1])
@@ -92,9 +84,3 @@ def open_session(
         provider_nodes=nodes,
         threads=0 if on_gpu else threads,
     )
-
-
-def _as_file(model_bytes: bytes | memoryview | None) -> AbstractContextManager[str | None]:
-    if model_bytes is None or len(model_bytes) < _BETTER_AS_FILE_BYTES:
-        return nullcontext()
-    return memory_file(model_bytes)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path, PosixPath
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 from onnx import numpy_helper
 
 from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.content import PIECE_BYTES
 from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.still import STILL_BEING_WRITTEN
+from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import external, linear, put_model, weights
@@ -61,19 +64,40 @@ def test_a_model_is_taken_as_bytes(repository: Path) -> None:
     assert files.model_bytes is None
 
 
-@pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 700_001])
+@pytest.mark.parametrize("size", [PIECE_BYTES, PIECE_BYTES + 1, 700_001])
 def test_a_large_model_is_taken_whole(repository: Path, size: int) -> None:
-    """It is read in pieces; the bytes are those of the file, and nobody can write to them."""
+    """As bytes or, where the system has such files, as one in memory that is gone afterwards."""
     spare = size - len(linear()) - 4
     data = linear() + onnx.ModelProto(doc_string="c" * spare).SerializeToString()
     assert len(data) == size
     put_model(repository, "m", data=data)
     with take_private_copy(spec_of(repository, "m"), 1) as files:
-        assert files.model_bytes is not None
-        assert bytes(files.model_bytes) == data
-        assert memoryview(files.model_bytes).readonly
+        in_memory = sys.platform == "linux" and size > PIECE_BYTES
+        assert (files.path is not None, files.model_bytes is None) == (in_memory, in_memory)
+        path = files.path
+        assert (files.model_bytes if path is None else path.read_bytes()) == data
+        assert not files.data_beside
         assert files.digest() == hashlib.sha256(data).digest()
         assert files.size_bytes() == size
+    assert (files.model_bytes, files.path, path is not None and path.exists()) == (None, None, False)
+
+
+def test_a_large_model_has_no_data_beside_it(repository: Path) -> None:
+    """Where it lies as a file in memory, the descriptors of this process lie: onnxruntime does not look there."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has files in memory")
+    with (repository.parent / "secret").open("w+b") as secret:
+        secret.write(DATA)
+        secret.flush()
+        spare = onnx.ModelProto(doc_string="c" * PIECE_BYTES).SerializeToString()
+        put_model(repository, "m", data=linear(weight=external(str(secret.fileno()))) + spare)
+        assert _refusal(repository).message == f"{SUBJECT}: external data '{secret.fileno()}' is not there"
+        put_model(repository, "n", data=linear() + spare)
+        with take_private_copy(spec_of(repository, "n"), 1) as files:
+            assert files.path is not None
+            files.path.write_bytes(linear(weight=external(str(secret.fileno()))))
+            with pytest.raises(LoadFailed):
+                open_session(name="n", path=files.path, data_beside=files.data_beside)
 
 
 def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:
@@ -115,19 +139,20 @@ def test_equal_files_have_equal_digests(repository: Path) -> None:
 
 @pytest.mark.parametrize("spare", [0, 2**20])
 def test_a_model_is_taken_without_its_zipmap(repository: Path, spare: int) -> None:
-    """Small or in pages of its own; its digest is that of the file, so that a known one is known again."""
+    """Small or as a file in memory; its digest is that of the file, so that a known one is known again."""
     model = zipped([zipmap("p", "y")], [maps("y")])
     model.doc_string = "c" * spare
     data = model.SerializeToString()
     put_model(repository, "m", data=data)
     with take_private_copy(spec_of(repository, "m"), 1) as files:
-        assert files.model_bytes is not None
-        assert memoryview(files.model_bytes).readonly
-        taken = onnx.ModelProto.FromString(bytes(files.model_bytes))
+        assert (files.path is not None) == (sys.platform == "linux" and spare > 0)
+        data_taken = files.path.read_bytes() if files.path is not None else files.model_bytes
+        assert data_taken is not None
+        taken = onnx.ModelProto.FromString(data_taken)
         assert [node.op_type for node in taken.graph.node] == ["Scaler", "Identity"]
         assert taken.doc_string == model.doc_string
         assert files.digest() == hashlib.sha256(data).digest()
-        assert files.size_bytes() == len(bytes(files.model_bytes))
+        assert files.size_bytes() == len(data_taken)
 
 
 def test_external_data_are_found_from_a_model_without_its_zipmap(repository: Path) -> None:

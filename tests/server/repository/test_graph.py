@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
+from sardonyx_server.repository.content import Content
 from sardonyx_server.repository.graph import Graph, GraphsByContent, read_graph
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.onnx_models import external, linear, model_of, tensor_info, weights
@@ -266,27 +268,31 @@ def test_the_sample_models_agree_with_onnxruntime() -> None:
                 assert list(spec.shape or ()) == [size if isinstance(size, int) else -1 for size in each.shape]
 
 
+def _content(data: bytes, digest: bytes | None = None) -> Content:
+    return Content(digest or hashlib.sha256(data).digest(), data, len(data))
+
+
 def test_the_same_bytes_are_read_once() -> None:
     """Whatever the model is called; what is remembered equals what is read."""
     graphs, data = GraphsByContent(), linear()
-    first = graphs.read(data, b"digest", SUBJECT)
-    again = graphs.read(data, b"digest", "version 2 of model 'n'")
+    first = graphs.read(_content(data), SUBJECT)
+    again = graphs.read(_content(data), "version 2 of model 'n'")
     assert first == _read(data)
     assert again.inputs is first.inputs
     assert (first.subject, again.subject) == (SUBJECT, "version 2 of model 'n'")
-    assert graphs.read(linear(columns=5), b"other", SUBJECT).outputs != first.outputs
+    assert graphs.read(_content(linear(columns=5)), SUBJECT).outputs != first.outputs
 
 
 def test_graphs_are_forgotten_in_the_end() -> None:
     """Callers may load ever new ones; 256 are kept."""
     graphs, data = GraphsByContent(), linear()
-    first = graphs.read(data, b"first", SUBJECT)
+    first = graphs.read(_content(data, b"first"), SUBJECT)
     for number in range(255):
-        graphs.read(data, b"%d" % number, SUBJECT)
-    assert graphs.read(data, b"first", SUBJECT).inputs is first.inputs
+        graphs.read(_content(data, b"%d" % number), SUBJECT)
+    assert graphs.read(_content(data, b"first"), SUBJECT).inputs is first.inputs
     for number in range(256):
-        graphs.read(data, b"%d" % number, SUBJECT)
-    assert graphs.read(data, b"first", SUBJECT).inputs is not first.inputs
+        graphs.read(_content(data, b"%d" % number), SUBJECT)
+    assert graphs.read(_content(data, b"first"), SUBJECT).inputs is not first.inputs
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])

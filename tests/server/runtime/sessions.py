@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def opened(model_bytes: bytes | memoryview, **arguments: Any) -> OrtSession:
+def opened(model_bytes: bytes, **arguments: Any) -> OrtSession:
     """A session for model 'm'."""
     return open_session(name="m", model_bytes=model_bytes, **arguments)
 

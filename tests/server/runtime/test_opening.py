@@ -210,7 +210,7 @@ class TestSessionOptions:
             ExecutionMode=real.ExecutionMode,
             GraphOptimizationLevel=real.GraphOptimizationLevel,
         )
-        options = session_options(runtime, SessionTuning(), threads=threads, from_bytes=True)
+        options = session_options(runtime, SessionTuning(), threads=threads, data_beside=False)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == want[0]
         assert options.get_session_config_entry("session.inter_op.allow_spinning") == "0"
         if want[1] is not None:

@@ -61,11 +61,6 @@ class TestOptions:
         rows = np.arange(1024, dtype=np.float32).reshape(2, 512)
         np.testing.assert_array_equal(run(opened(large), x=rows), rows)
 
-    def test_a_view_of_a_model_opens_too(self) -> None:
-        """That is what a large file comes as; also where it is not handed over as a file."""
-        rows = np.ones(2, np.float32)
-        np.testing.assert_array_equal(run(opened(memoryview(models.identity(models.FLOAT))), x=rows), rows)
-
     def test_close_frees_the_native_session(self) -> None:
         """Its weights and its arena."""
         session = opened(models.identity(models.BFLOAT16))
