@@ -132,5 +132,13 @@ class _NoLane:
         """At once."""
         task()
 
+    def between(self, task: Callable[[], None], /) -> None:
+        """At once."""
+        task()
+
+    def withdraw(self, _task: Callable[[], None], /) -> bool:
+        """It is done."""
+        return False
+
     def offer(self, model: Model, /) -> None:
         """Nobody asks anything of the model."""

@@ -416,6 +416,23 @@ class HandLane:
     def __init__(self) -> None:
         self._tasks: deque[Callable[[], None]] = deque()
         self.offered: deque[Model] = deque()
+        self._spare: list[Callable[[], None]] = []
+
+    def between(self, task: Callable[[], None], /) -> None:
+        """Keep it."""
+        self._spare.append(task)
+
+    def withdraw(self, task: Callable[[], None], /) -> bool:
+        """Give it back."""
+        if task not in self._spare:
+            return False
+        self._spare.remove(task)
+        return True
+
+    def answered(self) -> None:
+        """Do what was to be done when somebody has been answered."""
+        while self._spare:
+            self._spare.pop()()
 
     def later(self, task: Callable[[], None], /) -> None:
         """Keep it."""

@@ -140,7 +140,7 @@ class Lifecycle:
         # All at once: each refuses new work first, so that the slowest does not hold up the others' start.
         for model in models:
             model.queue.close()
-        finished = [model.drain(max(0.0, until_s - time.monotonic())) for model in models]
+        finished = [model.drain(max(0.0, until_s - time.monotonic()), beside=False) for model in models]
         return self._drains.join(max(0.0, until_s - time.monotonic())) and all(finished)
 
     def _run(self) -> None:

@@ -7,4 +7,5 @@ How many threads there are is decided at load, in loading/runners.py.
     facts.py           what is known of it since it was loaded
     execution.py       one batch: gather the inputs, run, scatter the outputs
     ordering.py        answers in the order of the requests
+    ending.py          when a session that serves no more is freed
 """

@@ -14,6 +14,7 @@ from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.response_cache.single_flight import SharedJob, VersionCache
+from sardonyx_server.engine.running.ending import end_session
 from sardonyx_server.engine.running.execution import HandBack, run_batch
 from sardonyx_server.engine.running.ordering import Order
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable
@@ -227,8 +228,12 @@ class Model:
     def _next_here(self) -> Batch | None:
         return self.queue.take(wait=False) if self.inline else self.queue.lend()
 
-    def drain(self, timeout_s: float) -> bool:
-        """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on any thread but a runner's.
+    def drain(self, timeout_s: float, *, beside: bool = True) -> bool:
+        """Admit nothing more, finish what was admitted, free the session. Blocks. Once, on a thread of its own.
+
+        Args:
+            timeout_s: How long what was admitted may take.
+            beside: Whether other models are served meanwhile.
 
         Returns:
             Whether all that was admitted got its answer from the model. What did not in time was refused, and runs that
@@ -257,7 +262,7 @@ class Model:
                 session.terminate(for_good=True)
         else:
             for session in self._every_session:
-                session.close()
+                end_session(session.close, self._lane if beside else None)
         if self._cache is not None:
             self._cache.close()
         return finished

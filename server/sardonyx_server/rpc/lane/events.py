@@ -34,7 +34,7 @@ _BUSY_S: Final = 10e-3
 
 
 class Events:
-    """What one thread waits for. All of it on that thread, but for :meth:`later`.
+    """What one thread waits for. All of it on that thread, but for what says "any thread".
 
     Args:
         cores: That this process may use.
@@ -42,12 +42,15 @@ class Events:
     Attributes:
         epoll: Where sockets are watched.
         tasks: What other threads have it do.
+        spare: What they have it do when it has answered somebody.
         waker: The descriptor in ``epoll`` that only wakes the thread: see :meth:`woken`.
     """
 
     def __init__(self, cores: int) -> None:
         self.epoll = select.epoll()
         self.tasks: deque[Callable[[], None]] = deque()
+        # A dict, for each of its steps is one: a task is taken by the thread or back, and never by both.
+        self.spare: dict[Callable[[], None], None] = {}
         self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll.register(self.waker, select.EPOLLIN)
         self._asleep = False
@@ -72,6 +75,22 @@ class Events:
             with self._waking:
                 if not self._closed:
                     os.eventfd_write(self.waker, 1)
+
+    def between(self, task: Callable[[], None]) -> None:
+        """Have the thread do a task when it has answered somebody, whenever that is. Any thread; never blocks."""
+        self.spare[task] = None
+
+    def withdraw(self, task: Callable[[], None]) -> bool:
+        """Take back such a task. Returns whether it has not begun. Any thread; never blocks."""
+        return self.spare.pop(task, task) is None
+
+    def do_spare(self) -> None:
+        """Do one of those tasks, if there still is one."""
+        try:
+            task, _ = self.spare.popitem()
+        except KeyError:
+            return  # It was taken back.
+        task()
 
     def woken(self) -> None:
         """The waker had its event."""

@@ -122,7 +122,7 @@ class Loop:
         self.overloaded = self._events.refused
         self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
         self.ended = self.calls.ended
-        self.later = self._events.later
+        self.later, self.between, self.withdraw = self._events.later, self._events.between, self._events.withdraw
         self.wires = Wires(self._events.epoll, self._deadlines.add)
         self.touch: Callable[[Owner], None] = self.wires.touched.append
         self._draining = False
@@ -235,7 +235,7 @@ class Loop:
                 looks = 0
                 self._see_clock(time.monotonic())
             if touched or wires.closing:
-                wires.flush()
+                self._finish_turn()
 
     def _dispatch(self) -> None:
         """Set the models to work on what has come."""
@@ -243,6 +243,13 @@ class Loop:
         if self.wires.touched:
             self.wires.flush()  # What is answered must not wait for what runs now.
         self._burst.dispatch()
+
+    def _finish_turn(self) -> None:
+        """Write the answers; then there is time for what else is to be done."""
+        self.wires.flush()
+        # One at a time: what comes meanwhile is answered first.
+        if self._events.spare and not self._burst.waiting and not self._burst.accepted:
+            self.lag.doing(self._events.do_spare)
 
     def _is_whole(self) -> bool:
         """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""

@@ -51,3 +51,18 @@ def test_a_task_wakes_the_thread_that_sleeps() -> None:
     events.woken()
     assert events.epoll.poll(0) == []
     events.close()
+
+
+def test_a_spare_task_is_done_once_or_taken_back() -> None:
+    """Never both."""
+    events, done = Events(1), []
+    events.do_spare()
+    events.between(kept := lambda: done.append("kept"))
+    events.between(taken := lambda: done.append("taken"))
+    assert events.withdraw(taken)
+    assert not events.withdraw(taken)
+    events.do_spare()
+    events.do_spare()
+    assert done == ["kept"]
+    assert not events.withdraw(kept)
+    events.close()

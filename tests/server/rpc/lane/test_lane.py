@@ -204,6 +204,26 @@ def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
         assert ran == ["lane"]
 
 
+def test_a_spare_task_runs_when_somebody_was_answered() -> None:
+    """On the lane's thread, and not while nobody is."""
+    with opened("lane", react=lambda message, call: call.reply(message)) as transport:
+        lane: Lane = transport.serving
+        ran: list[str] = []
+        done, idle = threading.Event(), threading.Event()
+
+        def spare() -> None:
+            ran.append(threading.current_thread().name)
+            done.set()
+
+        lane.thread.between(spare)
+        lane.thread.later(idle.set)
+        assert idle.wait(BOUND_S)
+        assert ran == []
+        assert transport.send(b"x").result() == b"x"
+        assert done.wait(BOUND_S)
+        assert ran == ["lane"]
+
+
 def test_idle_streams_hold_no_threads() -> None:
     """A thousand of them, from a caller that holds none either; a unary call and one of the streams are served."""
 
