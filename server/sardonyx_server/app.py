@@ -103,7 +103,7 @@ class App:
         )
         cuda = CudaRuntime()
         self._regions = Regions(allowed=settings.allow_client_shm, open_system=posix_memory.open_memory, cuda=cuda)
-        machine = Machine(requested=settings.providers, cores=settings.cores)
+        machine = Machine(requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir)
         self._transport = make_transport(
             self._server,
             settings,

@@ -102,6 +102,10 @@ class Settings(BaseModel):
         description="Execution providers in order of preference, such as cuda,cpu. auto takes the best that is there; "
         "one that is named and missing is an error, never a silent fall to CPU.",
     )
+    provider_cache_dir: OptionalPath = Field(
+        default=None,
+        description="Existing folder where TensorRT and OpenVINO keep what they compile; later loads are short.",
+    )
     transport: Annotated[Literal["auto", "lane", "grpcio"], AnyCase] = Field(
         default="auto",
         description="lane is the fast path, grpcio its slower twin on public API; auto takes the lane if its "

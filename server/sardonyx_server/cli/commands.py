@@ -72,6 +72,7 @@ def serve(
     exit_on_error: Annotated[Flag, flag("exit_on_error")] = None,
     exit_timeout_secs: Annotated[Flag, flag("exit_timeout_secs")] = None,
     providers: Providers = None,
+    provider_cache_dir: Annotated[Flag, flag("provider_cache_dir")] = None,
     transport: Annotated[Flag, flag("transport")] = None,
     cores: Annotated[Flag, flag("cores")] = None,
     max_message_bytes: Annotated[Flag, flag("max_message_bytes")] = None,

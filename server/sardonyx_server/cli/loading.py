@@ -108,7 +108,7 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
     from sardonyx_server.runtime.machine import Machine
 
     loader = Loader(
-        Machine(requested=settings.providers, cores=settings.cores),
+        Machine(requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir),
         queue_rows=settings.max_queue_rows_per_model,
         queue_bytes=settings.max_queue_bytes_per_model,
         total_queue_bytes=settings.max_queue_bytes,

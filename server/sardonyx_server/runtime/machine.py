@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from sardonyx_server.errors import SettingsError
 from sardonyx_server.runtime.environment import describe
 from sardonyx_server.runtime.placement import read_placement
 from sardonyx_server.runtime.providers import choose
@@ -28,11 +30,20 @@ class Machine:
     Args:
         requested: Execution providers in order of preference, short names, or ``("auto",)``.
         cores: Cores to divide among the runners of a model; 0 = those this process may use.
+        cache_folder: Where TensorRT and OpenVINO may keep what they compiled; None = nowhere.
+
+    Raises:
+        SettingsError: Nothing can be kept in that folder.
     """
 
-    __slots__ = ("_environment", "_requested", "cores")
+    __slots__ = ("_cache_folder", "_environment", "_requested", "cores")
 
-    def __init__(self, *, requested: Sequence[str], cores: int) -> None:
+    def __init__(self, *, requested: Sequence[str], cores: int, cache_folder: Path | None = None) -> None:
+        if cache_folder is not None and not os.access(cache_folder, os.W_OK | os.X_OK):
+            raise SettingsError(
+                f"provider_cache_dir: cannot write in {str(cache_folder)!r}; name a folder that exists and is writable"
+            )
+        self._cache_folder = "" if cache_folder is None else str(cache_folder)
         self._environment = describe()
         self._requested = tuple(requested)
         self.cores = cores or self._environment.cores
@@ -48,7 +59,7 @@ class Machine:
         Raises:
             LoadFailed: Something that was named cannot be had; says what to do.
         """
-        wish, warnings = read_placement(config, inputs=inputs)
+        wish, warnings = read_placement(config, inputs=inputs, cache_folder=self._cache_folder)
         return choose(self._requested, self._environment.available, self._environment.gpu_count, wish), warnings
 
     def threads_asked(self, config: ModelConfig) -> int | None:

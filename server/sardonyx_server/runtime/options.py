@@ -199,7 +199,8 @@ def _tensorrt_option(key: str, value: str, model: ModelPlacement) -> dict[str, s
             raise LoadFailed(f"{where}: expected 1 or 0, got {quoted(value)}")
         if value.lower() in _TRUE and not model.cache_folder:
             raise LoadFailed(
-                f"{where}: this server keeps no cache, since it was started without a cache folder; remove it"
+                f"{where}: this server keeps no cache, since it was started without --provider-cache-dir; give it that "
+                "folder, or remove the option"
             )
         return {key: "1" if value.lower() in _TRUE else "0"}
     renamed = {

@@ -205,9 +205,8 @@ class TestProfiles:
             "trt_engine_cache_enable",
             "1",
             (
-                "model 'm': trt_engine_cache_enable: this server keeps no cache, since it was started without a cache "
-                "folder; "
-                "remove it"
+                "model 'm': trt_engine_cache_enable: this server keeps no cache, since it was started without "
+                "--provider-cache-dir; give it that folder, or remove the option"
             ),
         ),
     ],
