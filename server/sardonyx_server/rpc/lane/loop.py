@@ -258,7 +258,7 @@ class Loop:
     def _patience_s(self, now_s: float) -> float:
         """How long the thread may sleep; below 0 = for ever."""
         patience_s = min(self.doors.patience_s(now_s), self._deadlines.patience_s(now_s))
-        if self._stalled.any or self.calls.count > len(self.streams):
+        if self._may_be_stalled():
             patience_s = min(patience_s, max(0.0, self._look_s - now_s))
         return -1 if patience_s == math.inf else patience_s
 
@@ -268,8 +268,12 @@ class Loop:
         self.doors.see_clock(now_s)
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_S
-            if self.calls.count or self._stalled.any:
+            if self._may_be_stalled():
                 self._end_stalled(now_s)
+
+    def _may_be_stalled(self) -> bool:
+        unary = self.calls.count - len(self.streams)
+        return self._stalled.may_be(unary=unary, unfinished_bytes=self.unfinished.used_bytes)
 
     def _end_stalled(self, now_s: float) -> None:
         """End calls whose message does not come."""

@@ -36,10 +36,15 @@ class Stalled:
         # Bytes that were missing at the last look, as far as that is known, and since when it is as many.
         self._seen: dict[LaneCall | LaneStream, tuple[int, float]] = {}
 
-    @property
-    def any(self) -> bool:
-        """Whether a message was awaited at the last look."""
-        return bool(self._seen)
+    def may_be(self, *, unary: int, unfinished_bytes: int) -> bool:
+        """Whether there is something to look for.
+
+        Args:
+            unary: Calls of one message that are open.
+            unfinished_bytes: Room of messages that have begun. Those of streams are known by it, also where they began
+                since the last look and nothing more comes that would wake the thread.
+        """
+        return unary > 0 or unfinished_bytes > 0 or bool(self._seen)
 
     def late(
         self, awaited: Iterable[LaneCall | LaneStream], now_s: float

@@ -59,5 +59,15 @@ def test_what_has_come_is_forgotten() -> None:
     """Nobody has to look again."""
     stalled, call = Stalled(), AwaitedCall()
     stalled.late([call], 0.0)  # type: ignore[list-item]  # a double
-    assert (stalled.any, ended(stalled, [], 1.0), stalled.any) == (True, [], False)
+    assert stalled.may_be(unary=0, unfinished_bytes=0)
+    assert ended(stalled, [], 1.0) == []
+    assert not stalled.may_be(unary=0, unfinished_bytes=0)
     assert ended(stalled, [call], 1.0 + STALLED_S) == []
+
+
+def test_a_message_of_a_stream_that_began_since_the_last_look_is_looked_for() -> None:
+    """Nothing else may ever come, and streams that are idle need no look."""
+    stalled = Stalled()
+    assert not stalled.may_be(unary=0, unfinished_bytes=0)
+    assert stalled.may_be(unary=0, unfinished_bytes=1)
+    assert stalled.may_be(unary=1, unfinished_bytes=0)
