@@ -42,12 +42,13 @@ def is_version(name: str) -> bool:
     return _VERSION.fullmatch(name) is not None and int(name) <= _MAX_VERSION
 
 
-def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
+def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_given: bool = False) -> ModelSpec:
     """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
 
     Args:
         folder: Its name is the model's.
-        given: What to take in place of config.pbtxt, which then is not read.
+        given: What to take in place of config.pbtxt, which then is read only for the files that it names.
+        files_are_given: The whole folder came with ``given``, so that it may name any of its files.
 
     Raises:
         LoadFailed: No version of it can be tried; the message is safe for callers.
@@ -59,7 +60,8 @@ def read_folder(folder: Path, given: GivenConfig | None = None) -> ModelSpec:
     if given is not None:
         source = given.source
         config, declines = given.message, given.declines_batching
-        check_named_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
+        if not files_are_given:
+            check_named_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
         shared.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
     else:
         source = _CONFIG

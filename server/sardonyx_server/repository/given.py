@@ -98,7 +98,7 @@ def given_files(
             private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
             folder = Path(undo.enter_context(private)) / name
             _write(folder, files)
-            spec = read_folder(folder, given)
+            spec = read_folder(folder, given, files_are_given=True)
         except OSError as error:
             problem = "no space left for them" if error.errno == errno.ENOSPC else f"a file {os_problem(error)}"
             raise LoadFailed(f"the given files of model {quoted(name)}: {problem}") from error

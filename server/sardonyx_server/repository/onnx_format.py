@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from sardonyx_wire.framing import encode_length, read_varint
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MESSAGES", "Field", "MalformedModelError", "as_varint", "parse_model", "prune", "walk"]
+__all__ = ["MESSAGES", "Field", "MalformedModelError", "parse_model", "prune", "walk"]
 
 Field: TypeAlias = tuple[int, int, int, int]
 """(key, where the field begins, where its contents begin, where it ends); the key is ``number << 3 | wire type``."""
@@ -93,7 +95,6 @@ _RUNS: Final[Mapping[str, re.Pattern[bytes]]] = {
 _RUN_BYTES: Final = 16 * 1024
 
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
-_VARINT_LIMIT_BYTES: Final = 10
 # protobuf's own limit on nesting.
 _MAX_DEPTH: Final = 100
 # Below that many bytes a message is left to protobuf, unknown fields and all: it is faster than a loop here.
@@ -172,7 +173,7 @@ def _prune(data: bytes | memoryview, position: int, end: int, message: str, smal
             kept.append(data[begin:stop])
         else:
             part = _prune(data, start, stop, child, small_bytes, depth + 1)
-            kept += [as_varint(key), as_varint(len(part)), part]
+            kept += [encode_length(key), encode_length(len(part)), part]
     return b"".join(kept)
 
 
@@ -197,42 +198,24 @@ def walk(
                 position = run.end()
                 continue
         begin = position
-        key, position = _varint(data, position, end)
-        wire = key & 7
-        if wire == _DELIMITED:
-            length, position = _varint(data, position, end)
-            stop = position + length
-        elif wire == _VARINT:
-            _, stop = _varint(data, position, end)
-        elif wire == _FIXED64:
-            stop = position + 8
-        elif wire == _FIXED32:
-            stop = position + 4
-        else:
-            # Groups: no exporter writes them.
-            raise MalformedModelError(f"field of wire type {wire}")
+        try:
+            key, position = read_varint(data, position)
+            wire = key & 7
+            if wire == _DELIMITED:
+                length, position = read_varint(data, position)
+                stop = position + length
+            elif wire == _VARINT:
+                _, stop = read_varint(data, position)
+            elif wire == _FIXED64:
+                stop = position + 8
+            elif wire == _FIXED32:
+                stop = position + 4
+            else:
+                # Groups: no exporter writes them.
+                raise MalformedModelError(f"field of wire type {wire}")
+        except IndexError as error:
+            raise MalformedModelError("number beyond the end") from error
         if stop > end or key >> 3 == 0:
             raise MalformedModelError("field beyond the end" if key >> 3 else "field number 0")
         yield key, begin, position, stop
         position = stop
-
-
-def _varint(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
-    """(value, position behind it)."""
-    value = 0
-    for index in range(position, min(end, position + _VARINT_LIMIT_BYTES)):
-        byte = data[index]
-        value |= (byte & 0x7F) << (7 * (index - position))
-        if byte < 0x80:  # noqa: PLR2004 -- the bit that says more follows
-            return value, index + 1
-    raise MalformedModelError("number beyond the end")
-
-
-def as_varint(value: int) -> bytes:
-    """The shortest form of a number that is not negative."""
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 -- as above
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

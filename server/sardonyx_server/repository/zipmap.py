@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 
 from sardonyx_server.repository.nested import every_node
-from sardonyx_server.repository.onnx_format import MESSAGES, Field, MalformedModelError, as_varint, walk
+from sardonyx_server.repository.onnx_format import MESSAGES, Field, MalformedModelError, walk
+from sardonyx_wire.framing import encode_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,11 +145,11 @@ def _replaced(field: Field, message: Any) -> Edit:
     """The field with another message in it."""
     key, begin, _, stop = field
     contents = message.SerializeToString()
-    return Edit(start=begin, stop=stop, new=as_varint(key) + as_varint(len(contents)) + contents)
+    return Edit(start=begin, stop=stop, new=encode_length(key) + encode_length(len(contents)) + contents)
 
 
 def _resized(field: Field, edits: Iterable[Edit]) -> Edit:
     """The head of the field, which says how long it is, with those of the edits that lie in it."""
     key, begin, start, stop = field
     grown = sum(len(edit.new) - (edit.stop - edit.start) for edit in edits if start <= edit.start < stop)
-    return Edit(start=begin, stop=start, new=as_varint(key) + as_varint(stop - start + grown))
+    return Edit(start=begin, stop=start, new=encode_length(key) + encode_length(stop - start + grown))

@@ -53,6 +53,13 @@ def test_a_stated_zero_is_told_from_silence(config: dict[str, Any], declines: bo
     assert parse_given(json.dumps(config), "m").declines_batching is declines
 
 
+def test_the_model_is_called_as_the_config_says(tmp_path: Path) -> None:
+    """Whatever its name ends in: the file is the caller's, and so is the config that names it."""
+    config = parse_given('{"default_model_filename": "net.bin"}', "m")
+    with given_files("m", config, {(1, "net.bin"): linear()}, private_parent=tmp_path) as spec:
+        assert (spec.versions, spec.files[1].name) == ((1,), "net.bin")
+
+
 def test_fingerprints_differ_where_the_text_does() -> None:
     """The same config again is the same."""
     assert parse_given("{}", "m").fingerprint == EMPTY.fingerprint
@@ -140,10 +147,7 @@ def test_labels_are_no_files_of_a_version(tmp_path: Path) -> None:
     """They cannot come along; a config that names some is refused."""
     config = parse_given('{"output": [{"name": "y", "label_filename": "labels.txt"}]}', "m")
     message = refusal("m", config, {(1, "model.onnx"): linear()}, tmp_path)
-    assert message == (
-        "the given config of model 'm': label_filename is 'labels.txt', which config.pbtxt of model 'm' does not name; "
-        "which files are read the operator of the server says, there"
-    )
+    assert message == "model 'm': label file 'labels.txt' is not there"
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

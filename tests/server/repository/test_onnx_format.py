@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sardonyx_server.repository import onnx_format
-from sardonyx_server.repository.onnx_format import MESSAGES, MalformedModelError, as_varint, parse_model, prune
+from sardonyx_server.repository.onnx_format import MESSAGES, MalformedModelError, parse_model, prune
+from sardonyx_wire.framing import encode_length
 from tests.server.repository.onnx_models import linear
 
 # Messages that the subset names otherwise than ONNX, because there they are nested or alike.
@@ -158,11 +159,19 @@ def test_malformed_fields_are_refused(data: bytes) -> None:
         prune(data)
 
 
+@pytest.mark.parametrize("inner", [b"\x80", b"\x08\x80", b"\x0a\x80", b"\x0d\x00"])
+def test_a_field_ends_within_its_message(inner: bytes) -> None:
+    """What stands behind the message is no part of its last field: a key, a number, a length, half of four bytes."""
+    data = b"\x3a" + encode_length(len(inner)) + inner + bytes.fromhex("010808080808")
+    with pytest.raises(MalformedModelError, match="beyond the end"):
+        prune(data, small_bytes=0)
+
+
 def test_deep_nesting_is_refused() -> None:
     """Subgraphs in subgraphs end where protobuf's own limit is, not at the end of the stack."""
     data = b"x" * 600
     for _ in range(3_000):
         for key in (0x32, 0x2A, 0x0A):  # AttributeProto.g, NodeProto.attribute, GraphProto.node
-            data = bytes([key]) + as_varint(len(data)) + data
+            data = bytes([key]) + encode_length(len(data)) + data
     with pytest.raises(MalformedModelError, match="nested too deeply"):
-        parse_model(b"\x3a" + as_varint(len(data)) + data)
+        parse_model(b"\x3a" + encode_length(len(data)) + data)

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.graph import Graph, read_graph
-from sardonyx_server.repository.onnx_format import as_varint, walk
+from sardonyx_server.repository.onnx_format import walk
 from sardonyx_server.repository.zipmap import edited
+from sardonyx_wire.framing import encode_length
 from tests.server.repository.onnx_models import tensor_info
 from tests.server.repository.zipmap_models import maps, zipmap, zipped
 
@@ -119,7 +120,7 @@ def test_all_else_stays_as_it_is(
     fields = [graph[begin:stop] for _, begin, _, stop in walk(graph, 0, len(graph))]
     cut = data.draw(st.integers(0, len(fields)))
     pieces = [b"".join(fields[:cut]), b"".join(fields[cut:])]
-    cut_up = b"".join(b"\x3a" + as_varint(len(piece)) + piece for piece in pieces)
+    cut_up = b"".join(b"\x3a" + encode_length(len(piece)) + piece for piece in pieces)
     assert onnx.ModelProto.FromString(_read(cut_up + rest.SerializeToString())[1]) == want
 
 
@@ -222,12 +223,12 @@ def test_without_keys_nothing_is_said_of_the_shape() -> None:
 )
 def test_packed_keys_are_read_if_they_are_numbers(keys: bytes, labels: tuple[str, ...] | None) -> None:
     """ONNX has them one by one; every reader takes both forms. No package would write the other bytes."""
-    attribute = b"\x0a\x12classlabels_int64s\x42" + as_varint(len(keys)) + keys
-    node = zipmap("p", "y", None).SerializeToString() + b"\x2a" + as_varint(len(attribute)) + attribute
+    attribute = b"\x0a\x12classlabels_int64s\x42" + encode_length(len(keys)) + keys
+    node = zipmap("p", "y", None).SerializeToString() + b"\x2a" + encode_length(len(attribute)) + attribute
     model = zipped([], [maps("y")])
-    graph = model.graph.SerializeToString() + b"\x0a" + as_varint(len(node)) + node
+    graph = model.graph.SerializeToString() + b"\x0a" + encode_length(len(node)) + node
     model.ClearField("graph")
-    data = model.SerializeToString() + b"\x3a" + as_varint(len(graph)) + graph
+    data = model.SerializeToString() + b"\x3a" + encode_length(len(graph)) + graph
     if labels:
         assert _read(data)[0].signature()[1][0].labels == labels
     else:
