@@ -60,7 +60,7 @@ def models_table(models: Sequence[ModelView]) -> RenderableType:
             missing.add_row(name, str(view.version or "-"), state)
     parts: list[RenderableType] = [ready] if ready.row_count or not missing.row_count else []
     if not detailed:
-        parts.append(Text("sardonyx inspect MODEL says more of each", style="dim"))
+        parts.append(Text("sardonyx inspect MODEL PATH says more of each", style="dim"))
     if missing.row_count:
         parts += [Text(""), missing] if parts else [missing]
     return Group(*parts)

@@ -73,7 +73,7 @@ def test_many_models_have_a_line_each() -> None:
     assert len(lines) == 1 + 200 + 1 + 1 + 2
     assert lines[0].split() == ["model", "version", "runs", "on", "batching"]
     assert lines[1].split() == ["m000", "1", "CPU,", "inline", "up", "to", "64", "rows"]
-    assert lines[201] == "sardonyx inspect MODEL says more of each"
+    assert lines[201] == "sardonyx inspect MODEL PATH says more of each"
     assert lines[-1].endswith("FAILED: model.onnx is no ONNX file [bold]")
 
 
