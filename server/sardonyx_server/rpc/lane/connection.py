@@ -223,7 +223,8 @@ class Connection:
             self._trailers(stream_id, ends=ends)
             return
         self._last_id = stream_id
-        if self._replies.inflow.window == NARROW_BYTES:
+        inflow = self._replies.inflow
+        if inflow.window == NARROW_BYTES and inflow.narrow_until_s <= time.monotonic():
             self._widen()
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))

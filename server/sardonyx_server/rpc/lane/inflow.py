@@ -39,20 +39,21 @@ class Inflow:
 
     Attributes:
         window: What a stream that begins now may be sent at first, in bytes.
+        narrow_until_s: Until when windows that are narrow stay so, on the clock of :meth:`narrow`.
     """
 
-    __slots__ = ("_put", "_roomy", "_until_s", "window")
+    __slots__ = ("_put", "_roomy", "narrow_until_s", "window")
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self._put = put
         self.window = STREAM_WINDOW_BYTES
-        self._until_s = 0.0
+        self.narrow_until_s = 0.0
         # Streams that were open when windows became wide: they have what narrow windows take from them.
         self._roomy: set[int] = set()
 
     def narrow(self, streams: Iterable[int], now_s: float) -> None:
         """A large message was refused: let new streams send less. Those that are open keep what they have."""
-        self._until_s = now_s + _NARROW_S
+        self.narrow_until_s = now_s + _NARROW_S
         if self.window == NARROW_BYTES:
             return
         self.window = NARROW_BYTES
@@ -63,7 +64,7 @@ class Inflow:
 
     def widen(self, streams: Iterable[int], now_s: float) -> None:
         """Let streams send as much as at first, if nothing was refused for a while. Requires: windows are narrow."""
-        if now_s >= self._until_s:
+        if now_s >= self.narrow_until_s:
             self.window = STREAM_WINDOW_BYTES
             self._roomy.update(streams)
             self._put(settings({Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES}))

@@ -235,8 +235,8 @@ class Replies:
         del self.streams[stream_id]
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        self._put_status(call.id, self._host.failures.of(error), first=True)
-        self._put_last(call)
+        # In one piece: while a server is overloaded, most of what it says is this.
+        self.put(header_frames(call.id, self._opened(self._host.failures.of(error)), end=True) + _last(call))
 
     def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:
         self.put(header_frames(stream_id, self._opened(block) if first else block, end=True))
