@@ -24,10 +24,9 @@ _SPIN_S: Final = 150e-6
 _LONG_PAUSE_S: Final = 1e-3
 _PAUSE_GAIN: Final = 0.2
 # Where requests are refused because too much waits, nothing is gained by a look at each as it comes: those of a nap are
-# dealt with together, and what that saves is the runners'. For so long after the last refusal. magika at five times its
-# capacity answered 285/s in place of 267 (2026-11-26).
+# dealt with together, and so are the answers of runners. What that saves is the runners'. For so long after the last
+# refusal. magika at five times its capacity answered 285/s in place of 267 (2026-11-26).
 _NAP_S: Final = 1e-3
-_MS_PER_S: Final = 1000
 # A caller's deadline may be centuries away, and epoll counts milliseconds in 31 bits.
 _LONGEST_SLEEP_S: Final = 3600.0
 _BUSY_S: Final = 10e-3
@@ -61,11 +60,9 @@ class Events:
         self._spin_s = _SPIN_S if cores > 1 else 0.0
         self._pause_s = _LONG_PAUSE_S
         self._busy_until_s = 0.0
-        self._tasks_alone = select.poll()
-        self._tasks_alone.register(self.waker, select.POLLIN)
 
     def refused(self) -> None:
-        """A request was refused because too much waits: sockets are looked at less often for a while."""
+        """A request was refused because too much waits: sockets and tasks are looked at less often for a while."""
         self._busy_until_s = time.monotonic() + _BUSY_S
 
     def later(self, task: Callable[[], None]) -> None:
@@ -126,11 +123,9 @@ class Events:
         return events
 
     def _nap(self, patience_s: float) -> list[tuple[int, int]]:
-        """Sleep for a while, unless there is a task. What has come by then."""
-        self._asleep = True
+        """Sleep for a while, whatever comes, unless there is a task already. The events of that time."""
         if not self.tasks and patience_s:
-            self._tasks_alone.poll(_MS_PER_S * (_NAP_S if patience_s < 0 else patience_s))
-        self._asleep = False
+            time.sleep(_NAP_S if patience_s < 0 else patience_s)
         return self.epoll.poll(0, MOST_EVENTS)
 
     def close(self) -> None:

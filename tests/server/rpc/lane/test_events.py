@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import threading
+from functools import partial
 
 import pytest
 
@@ -65,4 +68,44 @@ def test_a_spare_task_is_done_once_or_taken_back() -> None:
     events.do_spare()
     assert done == ["kept"]
     assert not events.withdraw(kept)
+    events.close()
+
+
+def test_while_requests_are_refused_a_task_wakes_nobody() -> None:
+    """What comes during a nap is dealt with after it; a nap is short, also where nothing else is due for ever."""
+    events = Events(1)
+    events._busy_until_s = math.inf
+
+    def patience_s(_now_s: float) -> float:
+        asking.release()
+        return -1.0
+
+    asking = threading.Semaphore(0)
+    done: list[str] = []
+
+    def come() -> None:
+        asking.acquire()
+        events.later(partial(done.append, "come"))
+
+    other = threading.Thread(target=come)
+    other.start()
+    assert events.wait(patience_s) == []
+    other.join()
+    assert events.epoll.poll(0) == []
+    events.tasks.popleft()()
+    assert done == ["come"]
+    events.close()
+
+
+def test_a_nap_does_not_begin_while_there_is_a_task() -> None:
+    """Nor does any wait: the patience is not even asked for."""
+    events = Events(1)
+    events.refused()
+    events.later(lambda: None)
+
+    def patience_s(_now_s: float) -> float:
+        raise AssertionError
+
+    assert events.wait(patience_s) == []
+    assert len(events.tasks) == 1
     events.close()
