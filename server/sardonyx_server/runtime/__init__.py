@@ -16,6 +16,7 @@ Where a model runs:
     providers.py      the choice, with its reason
     options.py        options of each provider
     splits.py         runners and threads, by measurement
+    rates.py          how often sessions run; two of them in turn
 
 How it runs:
 

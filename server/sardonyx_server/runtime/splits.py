@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sardonyx_server.runtime.rates import Contender, compare, measure_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from sardonyx_wire.tensors import TensorSpec
+    from sardonyx_server.runtime.rates import MeasureRate, Runnable
 
-__all__ = [
-    "MeasureRate",
-    "MeasuredSplit",
-    "Runnable",
-    "Split",
-    "candidate_splits",
-    "fastest",
-    "measure_rate",
-    "measure_split",
-]
-
-Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
+__all__ = ["MeasuredSplit", "Split", "candidate_splits", "fastest", "measure_split"]
 
 # Within this a measurement of some tenths of a second cannot tell two splits apart.
 _TIE: Final = 0.05
-
-
-class Runnable(Protocol):
-    """What of a session is needed to measure it."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """In graph order."""
-
-    def run(self, output_names: Sequence[str], feeds: Feeds) -> list[NDArray[np.generic]]:
-        """From any thread."""
-
-    def close(self) -> None:
-        """No run is in progress."""
-
-
-MeasureRate: TypeAlias = Callable[[Runnable, Feeds, int, float], float]
-"""(session, feeds, runners, seconds) -> runs per second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +62,14 @@ def fastest(splits: Sequence[Split]) -> Split:
 
 def measure_split(
     open_with_threads: Callable[[int], Runnable],
-    feeds: Feeds,
+    feeds: Mapping[str, NDArray[Any]],
     *,
     cores: int,
+    run_s: float,
     budget_s: float,
     measure: MeasureRate | None = None,
 ) -> MeasuredSplit:
-    """Run every candidate at full load for its share of a time budget and keep the fastest.
+    """Run the candidates at full load, each in turn with the fastest so far, until it is clear which one that is.
 
     On the CPU several runners with one thread each mostly win: threads inside a run wait for each other.
 
@@ -107,76 +77,41 @@ def measure_split(
         open_with_threads: Intra-op threads -> session. What it raises goes on to the caller, with no session left open.
         feeds: One typical batch; read by several threads at once.
         cores: To divide; 1 needs no measurement.
+        run_s: What one run of it takes with one thread, about.
         budget_s: For all candidates together, loads not counted. Each runs at least once on each runner.
         measure: None = :func:`measure_rate`.
 
     Returns:
-        The winner with its session open; all others are closed. At most two are open at a time.
+        The winner with its session open; all others are closed. At most two are open at a time. A rate is that of the
+        fastest before, times what the two were to each other: these are what was measured side by side.
     """
     candidates = candidate_splits(cores)
-    if len(candidates) == 1:
-        return MeasuredSplit(split=candidates[0], session=open_with_threads(candidates[0].threads), table=())
-    rate_of = measure or measure_rate
+    best, session = candidates[0], open_with_threads(candidates[0].threads)
     table: list[Split] = []
-    best: tuple[Split, Runnable] | None = None
-    try:
-        for candidate in candidates:
-            session = open_with_threads(candidate.threads)
-            try:
-                rate = rate_of(session, feeds, candidate.runners, budget_s / len(candidates))
-            except BaseException:
-                session.close()
-                raise
-            measured = Split(runners=candidate.runners, threads=candidate.threads, runs_per_s=rate)
-            table.append(measured)
-            if best is None or fastest((best[0], measured)) is measured:
-                if best is not None:
-                    best[1].close()
-                best = measured, session
-            else:
-                session.close()
-    except BaseException:
-        if best is not None:
-            best[1].close()
-        raise
-    if best is None:
-        raise AssertionError("bug: no split was measured")
-    return MeasuredSplit(split=best[0], session=best[1], table=tuple(table))
-
-
-def measure_rate(
-    session: Runnable, feeds: Feeds, runners: int, seconds: float, clock: Callable[[], float] = time.monotonic
-) -> float:
-    """Runs per second of ``runners`` threads on one session. Blocks for about ``seconds``, and at least one run.
-
-    Raises:
-        Exception: Whatever a run raised first, once all threads have ended.
-    """
-    names = [spec.name for spec in session.outputs]
-    # The first run of a shape allocates its memory, which later ones find.
-    session.run(names, feeds)
-    counts = [0] * runners
-    failures: list[BaseException] = []
-    begin = clock()
-    deadline = begin + seconds
-
-    def work(index: int) -> None:
+    for candidate in candidates[1:]:
+        other: Runnable | None = None
         try:
-            while not failures:
-                session.run(names, feeds)
-                counts[index] += 1
-                if clock() >= deadline:
-                    return
-        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
-            failures.append(error)
-
-    threads = [
-        threading.Thread(target=work, args=(index,), name=f"measure-{index}", daemon=True) for index in range(runners)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return sum(counts) / max(clock() - begin, 1e-9)
+            other = open_with_threads(candidate.threads)
+            found = compare(
+                Contender(session=session, runners=best.runners),
+                Contender(session=other, runners=candidate.runners),
+                feeds,
+                enough=1 + _TIE,
+                run_s=run_s,
+                budget_s=budget_s / (len(candidates) - 1),
+                measure=measure or measure_rate,
+            )
+        except BaseException:
+            session.close()
+            if other is not None:
+                other.close()
+            raise
+        if not table:
+            best = replace(best, runs_per_s=found.runs_per_s)
+            table.append(best)
+        measured = replace(candidate, runs_per_s=best.runs_per_s * found.ratio)
+        table.append(measured)
+        if fastest((best, measured)) is measured:
+            best, session, other = measured, other, session
+        other.close()
+    return MeasuredSplit(split=best, session=session, table=tuple(table))

@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from sardonyx_server.runtime.session import open_session
-from sardonyx_server.runtime.splits import Split, candidate_splits, fastest, measure_rate, measure_split
-from sardonyx_wire.tensors import TensorSpec
+from sardonyx_server.runtime.splits import Split, candidate_splits, fastest, measure_split
 from tests.server.runtime import models
+from tests.server.runtime.rated import FEEDS, StubSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-FEEDS = {"x": np.zeros(1, np.float32)}
-
-
-class StubSession:
-    """Counts its runs; each moves the clock, some raise."""
-
-    def __init__(self, threads: int = 1, on_run: Callable[[], None] = lambda: None) -> None:
-        self.outputs = (TensorSpec(name="y", datatype="FP32", shape=(-1,)),)
-        self.threads = threads
-        self.runs = 0
-        self.closed = 0
-        self._on_run = on_run
-        self._lock = threading.Lock()
-
-    def run(self, output_names: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
-        """Nothing comes out."""
-        assert list(output_names) == ["y"]
-        assert feeds is FEEDS
-        with self._lock:
-            self.runs += 1
-            self._on_run()
-        return []
-
-    def close(self) -> None:
-        """Counted."""
-        self.closed += 1
+    from collections.abc import Mapping
 
 
 class Machine:
@@ -50,7 +22,7 @@ class Machine:
     def __init__(self, rates: Mapping[tuple[int, int], float]) -> None:
         self.rates = rates
         self.opened: list[StubSession] = []
-        self.budgets: list[float] = []
+        self.measured: list[tuple[int, float]] = []
         self.most_open = 0
 
     def open(self, threads: int) -> StubSession:
@@ -61,7 +33,7 @@ class Machine:
 
     def measure(self, session: Any, feeds: Any, runners: int, seconds: float) -> float:
         """Look the rate up."""
-        self.budgets.append(seconds)
+        self.measured.append((runners, seconds))
         return self.rates[runners, session.threads]
 
 
@@ -88,7 +60,7 @@ def test_candidates(cores: int, splits: list[tuple[int, int]]) -> None:
         ({(4, 1): 100, (2, 2): 120, (1, 4): 110}, (2, 2)),
         ({(4, 1): 100, (2, 2): 104, (1, 4): 104}, (4, 1)),
         ({(4, 1): 100, (2, 2): 104, (1, 4): 106}, (1, 4)),
-        ({(4, 1): 0, (2, 2): 1, (1, 4): 2}, (1, 4)),
+        ({(4, 1): 1, (2, 2): 2, (1, 4): 3}, (1, 4)),
     ],
 )
 def test_the_fastest_wins_and_more_threads_must_win_clearly(
@@ -96,10 +68,10 @@ def test_the_fastest_wins_and_more_threads_must_win_clearly(
 ) -> None:
     """Within 5 % it is a tie, and fewer threads per run are kept."""
     machine = Machine(rates)
-    measured = measure_split(machine.open, FEEDS, cores=4, budget_s=3, measure=machine.measure)
+    measured = measure_split(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
     assert (measured.split.runners, measured.split.threads) == winner
-    assert {(split.runners, split.threads): split.runs_per_s for split in measured.table} == rates
-    assert machine.budgets == [1, 1, 1]
+    table = {(split.runners, split.threads): split.runs_per_s for split in measured.table}
+    assert table == pytest.approx(rates)
     assert measured.session.threads == winner[1]
     assert [session.closed for session in machine.opened] == [
         int(one is not measured.session) for one in machine.opened
@@ -116,10 +88,33 @@ def test_more_threads_must_win_clearly(rates: tuple[int, int, int], threads: int
     assert fastest(splits).threads == threads
 
 
+def test_each_is_measured_in_turn_with_the_fastest_so_far() -> None:
+    """Five times 10 ms of both, the one and the other first, are enough where they always say the same."""
+    machine = Machine({(4, 1): 100, (2, 2): 120, (1, 4): 110})
+    measure_split(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
+    runners = [runners for runners, _ in machine.measured]
+    assert runners == [4, 2, 2, 4, 4, 2, 2, 4, 4, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1]
+    assert {seconds for _, seconds in machine.measured} == {0.010}
+
+
+def test_what_disturbs_the_machine_for_a_while_decides_nothing() -> None:
+    """All runs of the first 60 ms take three times as long: those of both ways."""
+    machine = Machine({(2, 1): 115, (1, 2): 100})
+    spent = [0.0]
+
+    def measure(session: Any, feeds: Any, runners: int, seconds: float) -> float:
+        spent[0] += seconds
+        return machine.measure(session, feeds, runners, seconds) / (3 if spent[0] < 0.060 else 1)
+
+    measured = measure_split(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=measure)
+    assert measured.split.runners == 2
+    assert [split.runs_per_s for split in measured.table] == pytest.approx([115, 100])
+
+
 def test_one_core_is_not_measured() -> None:
     """There is nothing to choose."""
     machine = Machine({})
-    measured = measure_split(machine.open, FEEDS, cores=1, budget_s=3, measure=machine.measure)
+    measured = measure_split(machine.open, FEEDS, cores=1, run_s=0.001, budget_s=3, measure=machine.measure)
     assert (measured.split, measured.table) == (Split(runners=1, threads=1), ())
     assert not measured.session.closed
 
@@ -128,47 +123,8 @@ def test_a_failure_leaves_no_session_open() -> None:
     """The model raises in the second split."""
     machine = Machine({(2, 1): 1})
     with pytest.raises(KeyError):
-        measure_split(machine.open, FEEDS, cores=2, budget_s=1, measure=machine.measure)
+        measure_split(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=machine.measure)
     assert [session.closed for session in machine.opened] == [1, 1]
-
-
-def test_a_rate_is_runs_by_time() -> None:
-    """Each run takes a quarter of a second on the test's clock; the first one warms up and is not counted."""
-    now = [0.0]
-
-    def tick() -> None:
-        now[0] += 0.25
-
-    session = StubSession(on_run=tick)
-    assert measure_rate(session, FEEDS, 1, 2.0, lambda: now[0]) == 4.0
-    assert session.runs == 9
-
-
-def test_every_runner_runs_at_least_once() -> None:
-    """Even where one run outlasts the budget."""
-    now = [0.0]
-
-    def tick() -> None:
-        now[0] += 10
-
-    session = StubSession(on_run=tick)
-    assert measure_rate(session, FEEDS, 3, 1.0, lambda: now[0]) == pytest.approx(3 / 30)
-    assert session.runs == 4
-
-
-def test_what_a_run_raises_reaches_the_caller() -> None:
-    """After all threads have ended."""
-    calls = [0]
-
-    def fail_later() -> None:
-        calls[0] += 1
-        if calls[0] > 1:
-            raise ZeroDivisionError
-
-    before = threading.active_count()
-    with pytest.raises(ZeroDivisionError):
-        measure_rate(StubSession(on_run=fail_later), FEEDS, 2, 1.0)
-    assert threading.active_count() == before
 
 
 def test_a_real_model_is_measured() -> None:
@@ -178,6 +134,7 @@ def test_a_real_model_is_measured() -> None:
         lambda threads: open_session(name="m", model_bytes=model_bytes, threads=threads),
         {"x": np.ones((1, 3, 16, 16), np.float32)},
         cores=2,
+        run_s=0.0001,
         budget_s=0.02,
     )
     assert all(split.runs_per_s > 0 for split in measured.table)

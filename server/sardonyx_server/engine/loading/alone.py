@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.measuring.verdict import duration_text
 from sardonyx_server.errors import ServerError
-from sardonyx_server.runtime.splits import measure_rate
+from sardonyx_server.runtime.rates import Contender, compare, measure_rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.loading.opening import Opening
     from sardonyx_server.engine.measuring.verdict import Verdict
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.runtime.splits import MeasureRate
+    from sardonyx_server.runtime.rates import MeasureRate
 
 __all__ = ["LEAST_S", "MOST_BYTES", "session_for_one"]
 
@@ -33,7 +33,7 @@ LEAST_S: Final = 0.0005
 # comes while such a run has all cores waits until it is over, so it must be a good deal shorter.
 _WORTH_IT: Final = 0.75
 # Of the time for measuring the split of the cores, which takes far longer runs.
-_SHARE: Final = 0.1
+_SHARE: Final = 0.2
 
 
 def session_for_one(
@@ -74,9 +74,18 @@ def session_for_one(
         feeds = opening.made_up(verdict, 1)
         names = [spec.name for spec in shared.outputs]
         if _same(wide.run(names, feeds), shared.run(names, feeds)):
-            wide_s, shared_s = (1 / measure(session, feeds, 1, budget_s * _SHARE) for session in (wide, shared))
-            if wide_s <= shared_s * _WORTH_IT:
-                took, before = duration_text(wide_s), duration_text(shared_s)
+            found = compare(
+                Contender(session=shared, runners=1),
+                Contender(session=wide, runners=1),
+                feeds,
+                enough=1 / _WORTH_IT,
+                run_s=run_s,
+                budget_s=budget_s * _SHARE,
+                measure=measure,
+            )
+            if found.ratio >= 1 / _WORTH_IT:
+                before_s = 1 / found.runs_per_s
+                took, before = duration_text(before_s / found.ratio), duration_text(before_s)
                 return wide, f"; a caller that is alone has {cores} threads: {took} in place of {before}"
     except ServerError:
         pass  # It ran before, on the other session: that one serves.

@@ -105,10 +105,13 @@ class Opening:
     def content(self) -> ContentKey:
         """What the outcome of measuring follows from, on this machine: files and config. Blocks: reads all bytes.
 
-        Providers, threads and cores follow from the config and from what stays the same while the process lives.
+        Providers, threads and cores follow from the config and from what stays the same while the process lives. The
+        name does not count: the same files under several names are measured once.
         """
-        config = self.spec.config.SerializeToString(deterministic=True)
-        return self._files.digest(), config, self.fixed_max_batch
+        config = type(self.spec.config)()
+        config.CopyFrom(self.spec.config)
+        config.ClearField("name")
+        return self._files.digest(), config.SerializeToString(deterministic=True), self.fixed_max_batch
 
     def confirmed(self, verdict: Verdict) -> Verdict:
         """The verdict of the graph, held against what is served and against the config.

@@ -166,6 +166,7 @@ class RunnerChoice:
                 lambda threads: first if threads == 1 else self._opening.open(providers, threads=threads, serves=False),
                 self._opening.made_up(verdict, rows if policy.has_batch_axis else 1),
                 cores=self._cores,
+                run_s=verdict.seconds(rows) or 0.0,
                 budget_s=self._budget_s,
             )
             splits, session = measured.table, measured.session

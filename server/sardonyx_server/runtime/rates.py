@@ -1,0 +1,160 @@
+"""Measures how often a session runs, and which of two ways to run a model is the faster. Opens no sessions itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import comb
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sardonyx_wire.tensors import TensorSpec
+
+__all__ = ["Comparison", "Contender", "MeasureRate", "Runnable", "compare", "measure_rate"]
+
+Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
+
+# One look at a way: long enough for some runs, short enough that what disturbs the machine for a while disturbs both.
+_LOOK_S: Final = 0.010
+_RUNS_A_LOOK: Final = 4
+# A sign test: of ways that are equally fast, one would win so clearly by chance in one of 32 tests. Five looks that all
+# say the same are enough.
+_CHANCE: Final = 1 / 32
+
+
+class Runnable(Protocol):
+    """What of a session is needed to measure it."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """In graph order."""
+
+    def run(self, output_names: Sequence[str], feeds: Feeds) -> list[NDArray[np.generic]]:
+        """From any thread."""
+
+    def close(self) -> None:
+        """No run is in progress."""
+
+
+MeasureRate: TypeAlias = Callable[[Runnable, Feeds, int, float], float]
+"""(session, feeds, runners, seconds) -> runs per second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A way to run a model: so many threads that share a session."""
+
+    session: Runnable
+    runners: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was measured of two ways.
+
+    Attributes:
+        runs_per_s: Of the first; the median of all looks.
+        ratio: Runs of the second for each of the first; likewise, each look by itself.
+        looks: At each of them.
+    """
+
+    runs_per_s: float
+    ratio: float
+    looks: int
+
+
+def compare(
+    first: Contender,
+    second: Contender,
+    feeds: Feeds,
+    *,
+    enough: float,
+    run_s: float,
+    budget_s: float,
+    measure: MeasureRate,
+) -> Comparison:
+    """Look at both in turn until it is clear whether the second is ``enough`` times as fast, or the time is over.
+
+    In turn, because machines are shared: measured one after the other, the one that was disturbed lost. With magika,
+    the slower of two ways was taken so, although the other answers 1.15 times as much (2026-11-26).
+
+    Args:
+        first: One way.
+        second: The other.
+        feeds: One typical batch; read by several threads at once.
+        enough: A ratio.
+        run_s: What one run of the first takes, about.
+        budget_s: For all looks. There is one at each at least.
+        measure: Mostly :func:`measure_rate`.
+
+    Raises:
+        Exception: Whatever a run raised.
+    """
+    look_s = min(max(_LOOK_S, _RUNS_A_LOOK * run_s), budget_s / 2)
+    # One run warms up, and the last ends late: together about one more.
+    most = max(1, int(budget_s / (2 * (look_s + run_s))))
+    rates: list[float] = []
+    ratios: list[float] = []
+    above = 0
+    while len(ratios) < most and not _is_clear(above, len(ratios)):
+        # Each comes first as often as the other: something that grows or ends meanwhile favours none.
+        order = -1 if len(ratios) % 2 else 1
+        one, other = [measure(each.session, feeds, each.runners, look_s) for each in (first, second)[::order]][::order]
+        rates.append(one)
+        ratios.append(other / one)
+        above += other > one * enough
+    return Comparison(runs_per_s=median(rates), ratio=median(ratios), looks=len(ratios))
+
+
+def measure_rate(
+    session: Runnable, feeds: Feeds, runners: int, seconds: float, clock: Callable[[], float] = time.monotonic
+) -> float:
+    """Runs per second of ``runners`` threads on one session. Blocks for about ``seconds``, and at least one run each.
+
+    Raises:
+        Exception: Whatever a run raised first, once all threads have ended.
+    """
+    names = [spec.name for spec in session.outputs]
+    # The first run of a shape allocates its memory, which later ones find.
+    session.run(names, feeds)
+    # By each thread's own time: one that waits for the last run of another is not slower for that.
+    rates = [0.0] * runners
+    failures: list[BaseException] = []
+
+    def work(index: int) -> None:
+        count, begin_s = 0, clock()
+        try:
+            while not failures:
+                session.run(names, feeds)
+                count += 1
+                took_s = clock() - begin_s
+                if took_s >= seconds:
+                    rates[index] = count / max(took_s, 1e-9)
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=work, args=(index,), name=f"measure-{index}", daemon=True) for index in range(runners)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return sum(rates)
+
+
+def _is_clear(above: int, looks: int) -> bool:
+    """Whether so many looks of all that were above, or not, are more than chance."""
+    fewer = min(above, looks - above)
+    return sum(comb(looks, count) for count in range(fewer + 1)) / 2**looks <= _CHANCE

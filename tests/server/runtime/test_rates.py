@@ -1,0 +1,118 @@
+"""How often a session runs, and which of two is the faster: with stubs and clocks that tests move."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sardonyx_server.runtime.rates import Comparison, Contender, compare, measure_rate
+from tests.server.runtime.rated import FEEDS, StubSession, ThreadClock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MS = 1e-3
+
+
+def compared(
+    second: Sequence[float] | float, *, first: float = 100.0, run_s: float = 1 * MS, budget_s: float = 1.0
+) -> tuple[Comparison, list[float]]:
+    """Compare two ways, of which the second has these rates, one for each look; and how long each look was."""
+    one, other = StubSession(), StubSession()
+    rates = iter(second if not isinstance(second, float) else [second] * 1000)
+    looks_s: list[float] = []
+
+    def measure(session: Any, _feeds: Any, runners: int, seconds: float) -> float:
+        assert runners == (2 if session is one else 1)
+        looks_s.append(seconds)
+        return first if session is one else next(rates)
+
+    found = compare(
+        Contender(session=one, runners=2),
+        Contender(session=other, runners=1),
+        FEEDS,
+        enough=1.05,
+        run_s=run_s,
+        budget_s=budget_s,
+        measure=measure,
+    )
+    return found, looks_s
+
+
+@pytest.mark.parametrize("rate", [50.0, 104.0, 106.0, 200.0])
+def test_five_looks_that_say_the_same_are_enough(rate: float) -> None:
+    """By chance they would do so once in 32 times, and only where the two are equally good."""
+    found, _ = compared(rate)
+    assert found == Comparison(runs_per_s=100.0, ratio=rate / 100, looks=5)
+
+
+@pytest.mark.parametrize(
+    ("rates", "looks"),
+    [
+        ([80, 80, 120, 80, 80, 80, 80, 80, 80], 9),
+        ([80, 120, 80, 120, 80, 80, 80, 80, 80, 80, 80, 80], 12),
+        ([80, 80, 80, 80, 120, 80, 80, 80, 80], 9),
+    ],
+)
+def test_looks_that_contradict_each_other_need_more(rates: list[float], looks: int) -> None:
+    """One in nine, or two in twelve, may have been disturbed."""
+    found, _ = compared(rates)
+    assert (found.looks, found.ratio) == (looks, 0.8)
+
+
+def test_what_stays_unclear_ends_with_the_time() -> None:
+    """Then the median decides: of looks of 10 ms, each with a run more, 45 pairs fit into a second."""
+    found, looks_s = compared([104, 106] * 50)
+    assert found.looks == 45
+    assert found.ratio == 1.04
+    assert sum(looks_s) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("run_ms", "look_ms", "looks"), [(0.1, 10, 5), (2, 10, 5), (5, 20, 5), (20, 80, 5), (50, 200, 2), (300, 500, 1)]
+)
+def test_long_runs_get_longer_looks_and_fewer(run_ms: float, look_ms: float, looks: int) -> None:
+    """Four runs in each, as long as there is time; one look at each there always is."""
+    found, looks_s = compared(50.0, run_s=run_ms * MS)
+    assert looks_s == pytest.approx([look_ms * MS] * 2 * looks)
+    assert found.looks == looks
+
+
+def test_a_rate_is_runs_by_time() -> None:
+    """Each run takes a quarter of a second on the test's clock; the first one warms up and is not counted."""
+    clock = ThreadClock(0.25)
+    session = StubSession(on_run=clock.tick)
+    assert measure_rate(session, FEEDS, 1, 2.0, clock) == 4.0
+    assert session.runs == 9
+
+
+def test_every_runner_runs_at_least_once() -> None:
+    """Even where one run outlasts the budget."""
+    clock = ThreadClock(10)
+    session = StubSession(on_run=clock.tick)
+    assert measure_rate(session, FEEDS, 3, 1.0, clock) == pytest.approx(3 / 10)
+    assert session.runs == 4
+
+
+def test_a_runner_that_is_done_is_not_charged_for_the_others() -> None:
+    """Two runs of 2 s and two of 3 s within 4 s: short looks would else favour ways with a single runner."""
+    clock = ThreadClock(1, 2, 3)  # the first thread is the one that warms up
+    session = StubSession(on_run=clock.tick)
+    assert measure_rate(session, FEEDS, 2, 4.0, clock) == pytest.approx(2 / 4 + 2 / 6)
+
+
+def test_what_a_run_raises_reaches_the_caller() -> None:
+    """After all threads have ended."""
+    calls = [0]
+
+    def fail_later() -> None:
+        calls[0] += 1
+        if calls[0] > 1:
+            raise ZeroDivisionError
+
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        measure_rate(StubSession(on_run=fail_later), FEEDS, 2, 1.0)
+    assert threading.active_count() == before
