@@ -167,6 +167,7 @@ def signature(
     name: str = "m",
     version: int = 1,
     unread_apart: bool = False,
+    max_rows: int = 0,
 ) -> Signature:
     """The signature of model 'm': x FP32 [-1,2] -> y FP32 [-1,2] where nothing else is said."""
     return Signature(
@@ -176,6 +177,7 @@ def signature(
         outputs=tuple(outputs) or (spec("y"),),
         has_batch_axis=has_batch_axis,
         unread_apart=unread_apart,
+        max_rows=max_rows,
     )
 
 

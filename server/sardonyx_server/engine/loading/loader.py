@@ -167,6 +167,7 @@ class Loader:
                 input_reshapes=_reshapes(opening.inputs),
                 output_reshapes=_reshapes(opening.outputs),
                 unread_apart=policy.unread_rows > 0,
+                max_rows=policy.max_rows,
             ),
             sessions=runners.sessions,
             wide=runners.wide,

@@ -7,6 +7,7 @@ What it asks for:
     parameters.py      parameters of requests and tensors
     plan.py            what follows from a header, concluded once
     contents.py        what is not plain numbers in the message -> tensors: typed contents, strings, shared memory
+    strings.py         many strings, decoded when the model runs
 
 How its answer looks:
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.requests.parameters import read_place
+from sardonyx_server.engine.requests.strings import LANE_STRING_BYTES, LANE_STRINGS, Undecoded, Whole
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import WireError, decode_bytes_elements, decode_raw, decode_typed, decode_utf8
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from sardonyx_wire.request_reader import Header, TensorHeader
 
 __all__ = ["plain_reads", "read_places", "read_tensors", "tensor_bytes"]
+
+# Before each string.
+_LENGTH_BYTES: Final = 4
 
 
 def tensor_bytes(tensor: TensorHeader) -> int:
@@ -131,16 +136,36 @@ def _read_region(tensor: TensorHeader, place: Place, find_region: FindRegion, in
 
 
 def _read_raw(tensor: TensorHeader, payload: memoryview, field: str, model_name: str) -> Tensor:
+    if tensor.datatype == "BYTES":
+        return _read_strings(tensor, payload, field, model_name)
     try:
-        if tensor.datatype == "BYTES":
-            return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
         array = decode_raw(DATATYPES[tensor.datatype], tensor.shape, payload)
     except WireError as error:
         wanted = tensor_bytes(tensor)
-        sizes = (wanted, len(payload)) if wanted != len(payload) and tensor.datatype != "BYTES" else None
+        sizes = (wanted, len(payload)) if wanted != len(payload) else None
         raise _bad_data(tensor, str(error), field, model_name, sizes) from error
     # A BOOL that was neither 0 nor 1 was made one of them; everything else is still the bytes that came.
     return array.tobytes() if tensor.datatype == "BOOL" else payload
+
+
+def _read_strings(tensor: TensorHeader, payload: memoryview, field: str, model_name: str) -> Tensor:
+    """Few are decoded now, many by who runs the model: other callers wait for this thread."""
+    count = math.prod(tensor.shape)
+    many = count > LANE_STRINGS or len(payload) > LANE_STRING_BYTES
+    # Where there are not even the lengths of so many, decoding is over at once. Else nobody makes room for more strings
+    # than a message has bytes.
+    if not many or len(payload) < _LENGTH_BYTES * count:
+        return _decode_strings(payload, tensor, field, model_name)
+    decode = partial(_decode_strings, tensor=tensor, field=field, model_name=model_name)
+    return Undecoded(Whole(payload, decode), 0, count)
+
+
+def _decode_strings(payload: memoryview, tensor: TensorHeader, field: str, model_name: str) -> list[str]:
+    """Raises InvalidRequest."""
+    try:
+        return decode_utf8(decode_bytes_elements(payload, math.prod(tensor.shape)))
+    except WireError as error:
+        raise _bad_data(tensor, str(error), field, model_name) from error
 
 
 def _read_typed(tensor: TensorHeader, index: int, model_name: str, *, has_raw: bool) -> Tensor:

@@ -24,6 +24,9 @@ __all__ = ["HeaderCheck"]
 _MAX_ELEMENTS: Final = 2**31 - 1
 _MAX_RANK: Final = 32
 _MAX_MESSAGE_DIMS: Final = 40
+# Batches that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the
+# size of a message bounds nothing: [2147483647,0] is a valid shape.
+_MAX_PARTS: Final = 16_384
 
 
 class HeaderCheck:
@@ -34,9 +37,10 @@ class HeaderCheck:
         inputs: By name, in graph order.
         outputs: Likewise.
         has_batch_axis: Whether the first axis of every tensor counts rows.
+        max_rows: Most rows of one batch, of which a request may bring many; 0 = it may bring any number of rows.
     """
 
-    __slots__ = ("_has_batch_axis", "_inputs", "_model_name", "_outputs")
+    __slots__ = ("_has_batch_axis", "_inputs", "_max_rows", "_model_name", "_outputs")
 
     def __init__(
         self,
@@ -45,8 +49,10 @@ class HeaderCheck:
         inputs: Mapping[str, TensorSpec],
         outputs: Mapping[str, TensorSpec],
         has_batch_axis: bool,
+        max_rows: int = 0,
     ) -> None:
         self._model_name = model_name
+        self._max_rows = max_rows
         self._inputs = inputs
         self._outputs = outputs
         self._has_batch_axis = has_batch_axis
@@ -166,7 +172,17 @@ class HeaderCheck:
                     expected=f"{rows} rows",
                     got=f"{tensor.shape[0]} rows",
                 )
+        if self._max_rows and rows > self._max_rows * _MAX_PARTS:
+            raise self._too_many(rows)
         return rows
+
+    def _too_many(self, rows: int) -> InvalidRequest:
+        most = self._max_rows * _MAX_PARTS
+        return InvalidRequest(
+            f"request to model '{self._model_name}': expected at most {most} rows at a time ({_MAX_PARTS} batches of "
+            f"{self._max_rows}), got {rows}; send fewer in each request, or raise max_batch_size in its config.pbtxt",
+            field="inputs[0].shape",
+        )
 
     def _names(self) -> str:
         return ", ".join(f"'{spec.name}' {spec.describe()}" for spec in self._inputs.values())

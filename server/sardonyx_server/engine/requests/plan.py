@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.requests.parameters import Place, RequestParameters
     from sardonyx_server.engine.requests.rendering import Rendering
+    from sardonyx_server.engine.requests.strings import Undecoded
     from sardonyx_server.engine.shared_memory.region import FindRegion, Unread
     from sardonyx_wire.framing import Message
     from sardonyx_wire.response_template import OutputHead, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 
-# A tensor as it waits in a queue: little-endian numbers as bytes, or where those are; strings as a list of `str`.
-Tensor: TypeAlias = "bytes | memoryview | Unread | list[str]"
+# A tensor as it waits in a queue: little-endian numbers as bytes, or where those are; strings as a list
+# of `str`, or where there are many as they came.
+Tensor: TypeAlias = "bytes | memoryview | Unread | list[str] | Undecoded"
 
 _MAX_TEMPLATES: Final = 8
 

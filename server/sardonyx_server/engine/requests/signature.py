@@ -48,6 +48,7 @@ class Signature:
             are.
         output_reshapes: Output -> what callers get in place of the dims that the graph gives.
         unread_apart: Whether requests whose inputs are read from shared memory by their run share none with others.
+        max_rows: Most rows of one batch, of which a request may bring many; 0 = it may bring any number of rows.
     """
 
     __slots__ = (
@@ -64,7 +65,7 @@ class Signature:
         "version",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what a version takes and gives
         self,
         *,
         model_name: str,
@@ -75,6 +76,7 @@ class Signature:
         input_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
         output_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
         unread_apart: bool = False,
+        max_rows: int = 0,
     ) -> None:
         self.model_name = model_name
         self.version = version
@@ -90,6 +92,7 @@ class Signature:
             inputs={spec.name: spec for spec in inputs},
             outputs=self._outputs,
             has_batch_axis=has_batch_axis,
+            max_rows=max_rows,
         )
         # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
         self._buckets: WeakValueDictionary[tuple[object, ...], Bucket] = WeakValueDictionary()

@@ -18,6 +18,7 @@ from sardonyx_server.engine.batching.job import Job
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.tracing import Stage
 from sardonyx_server.engine.requests.outputs import WholeOutputs
+from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, QueueTimeout, ServerError
 from sardonyx_wire.tensors import encode_bytes_elements
@@ -242,6 +243,8 @@ def _key(job: Job) -> bytes | None:
     job.tensors = tensors = [tensor.copy() if isinstance(tensor, Unread) else tensor for tensor in job.tensors]
     for tensor in tensors:
         data = encode_bytes_elements(tensor) if isinstance(tensor, list) else tensor
+        if isinstance(data, Undecoded):
+            data = data.raw  # What it would be encoded to again.
         # Each with its length, so that no two lists of inputs are the same bytes.
         digest.update(len(data).to_bytes(8))
         digest.update(data)

@@ -12,6 +12,7 @@ import numpy as np
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.tracing import Stage, mark_all
 from sardonyx_server.engine.requests.outputs import BatchOutputs
+from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import ExecutionFailed, ServerError
 
@@ -102,8 +103,9 @@ def gather(feed: Feed, tensors: Sequence[Tensor], rows: int, *, has_batch_axis: 
         array = np.empty(rows * feed.row_elements, dtype=object)
         start = 0
         for strings in tensors:
-            array[start : start + len(strings)] = strings
-            start += len(strings)
+            stop = start + len(strings)
+            array[start:stop] = strings.texts() if isinstance(strings, Undecoded) else strings
+            start = stop
         return array.reshape(shape)
     try:
         data = _aligned(tensors[0]) if len(tensors) == 1 else b"".join(tensors)  # type: ignore[arg-type]  # no strings

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job, split
@@ -17,7 +17,7 @@ from sardonyx_server.engine.response_cache.single_flight import SharedJob, Versi
 from sardonyx_server.engine.running.ending import end_session
 from sardonyx_server.engine.running.execution import HandBack, run_batch
 from sardonyx_server.engine.running.ordering import Order
-from sardonyx_server.errors import InvalidRequest, ModelUnavailable
+from sardonyx_server.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 _LOG = logging.getLogger("sardonyx.engine")
-
-# Runs that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the size
-# of a message bounds nothing: [2147483647,0] is a valid shape.
-_MAX_PARTS: Final = 16_384
 
 
 class Model:
@@ -200,18 +196,7 @@ class Model:
         most = max(policy.max_rows, policy.shared_rows(unread=job.plan.bucket.unread))
         if job.rows <= most or not policy.has_batch_axis:
             return (job,)
-        self._check_parts(job.rows)
         return split(job, most)
-
-    def _check_parts(self, rows: int) -> None:
-        most = self._policy.max_rows * _MAX_PARTS
-        if rows > most:
-            raise InvalidRequest(
-                f"request to model '{self.name}': expected at most {most} rows at a time ({_MAX_PARTS} batches of "
-                f"{self._policy.max_rows}), got {rows}; send fewer in each request, or raise max_batch_size in its "
-                "config.pbtxt",
-                field="inputs[0].shape",
-            )
 
     def run_waiting(self) -> None:
         """Run what waits on the calling thread: all of an inline model, else what is the lane's. Blocks meanwhile."""

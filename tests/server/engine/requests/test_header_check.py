@@ -209,3 +209,24 @@ def test_any_shape_is_refused_or_can_be_made_an_array(shape: list[int]) -> None:
     except InvalidRequest:
         return
     assert gather(plan.bucket.feeds[0], tensors, plan.rows, has_batch_axis=False).shape == tuple(shape)
+
+
+def test_more_rows_than_could_ever_be_split_are_refused() -> None:
+    """Rows without elements take no bytes: a tiny message could ask for two thousand million parts."""
+    of = signature(spec("x", shape=(-1, -1)), max_rows=4)
+    header, _, payloads = decode(one_input((2**31 - 1, 0)))
+    with pytest.raises(InvalidRequest) as refused:
+        of.check(header, payloads)
+    assert refused.value.message == (
+        "request to model 'm': expected at most 65536 rows at a time (16384 batches of 4), got 2147483647; send "
+        "fewer in each request, or raise max_batch_size in its config.pbtxt"
+    )
+    assert refused.value.field == "inputs[0].shape"
+
+
+def test_as_many_rows_as_can_be_split_pass() -> None:
+    """The bound itself, and any number where there is none."""
+    header, _, payloads = decode(one_input((65536, 0)))
+    assert signature(spec("x", shape=(-1, -1)), max_rows=4).check(header, payloads)[0].rows == 65536
+    header, _, payloads = decode(one_input((2**31 - 1, 0)))
+    assert signature(spec("x", shape=(-1, -1))).check(header, payloads)[0].rows == 2**31 - 1

@@ -14,7 +14,7 @@ from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.engine.batching.under_way import ONE_BY_ONE
 from sardonyx_server.engine.running.model import Model
-from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ModelUnavailable, Overloaded
+from sardonyx_server.errors import ExecutionFailed, ModelUnavailable, Overloaded
 from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest
 from tests.e2e.servers import eventually
@@ -90,18 +90,6 @@ class TestRequests:
         assert large.arrays[0].tolist() == (rows_of(0, 10) * 2).tolist()
         assert small.arrays[0].tolist() == (rows_of(50, 2) * 2).tolist()
         assert budget.used_bytes == 0
-
-    def test_more_rows_than_could_ever_be_split_are_refused(self) -> None:
-        """Rows without elements take no bytes: a tiny message could ask for two thousand million parts."""
-        model = model_of(doubling(), of=signature(spec("x", shape=(-1, -1))), batching=policy(max_rows=4))
-        request = ModelInferRequest(model_name="m", raw_input_contents=[b""])
-        request.inputs.add(name="x", datatype="FP32", shape=(2**31 - 1, 0))
-        with pytest.raises(InvalidRequest) as refusal:
-            submit(model, request)
-        assert refusal.value.message == (
-            "request to model 'm': expected at most 65536 rows at a time (16384 batches of 4), got 2147483647; send "
-            "fewer in each request, or raise max_batch_size in its config.pbtxt"
-        )
 
     def test_one_bad_part_fails_its_request_once_and_no_other(self) -> None:
         """The parts behind it do not run any more."""

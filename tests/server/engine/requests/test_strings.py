@@ -1,0 +1,137 @@
+"""Many strings in one request are decoded by the run that takes them, and not where requests are taken in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from sardonyx_server.engine.batching.job import split
+from sardonyx_server.engine.requests.strings import LANE_STRING_BYTES, LANE_STRINGS, Undecoded, Whole
+from sardonyx_server.engine.running.execution import gather
+from sardonyx_server.errors import InvalidRequest
+from tests.server.engine.doubles import check, job, message, one_input, signature, spec
+
+if TYPE_CHECKING:
+    from sardonyx_wire.messages import ModelInferRequest
+
+WIDE = signature(spec("x", "BYTES", (-1, -1)), max_rows=4)
+
+
+def texts(count: int) -> list[str]:
+    """Short ones, no two alike."""
+    return [f"é{number}" for number in range(count)]
+
+
+def strings(*shape: int, values: list[str]) -> ModelInferRequest:
+    """A request of one input of strings."""
+    return message({"x": np.array(values, object).reshape(shape)})
+
+
+def empty(count: int, rows: int = 1) -> ModelInferRequest:
+    """A request of so many empty strings, which take four bytes each."""
+    return one_input((rows, count // rows), bytes(4 * count), datatype="BYTES")
+
+
+class Decoder:
+    """Counts how often it is asked."""
+
+    def __init__(self, *answers: list[str] | InvalidRequest) -> None:
+        self.calls = 0
+        self._answers = list(answers)
+
+    def __call__(self, _raw: memoryview) -> list[str]:
+        """The next answer."""
+        self.calls += 1
+        answer = self._answers.pop(0)
+        if isinstance(answer, InvalidRequest):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "waits"),
+    [(LANE_STRINGS, 1, False), (LANE_STRINGS + 1, 1, True), (1, LANE_STRING_BYTES, True), (1, 1000, False)],
+)
+def test_many_strings_and_long_ones_are_left_to_the_run(count: int, length: int, *, waits: bool) -> None:
+    """Few are decoded at once, as those of nearly all requests."""
+    values = ["x" * length] * count
+    plan, (tensor,) = check(WIDE, strings(1, count, values=values))
+    assert isinstance(tensor, Undecoded) is waits
+    array = gather(plan.bucket.feeds[0], (tensor,), 1, has_batch_axis=True)
+    assert array.tolist() == [values]
+
+
+def test_more_rows_than_a_request_may_bring_are_refused_undecoded() -> None:
+    """By its shape alone: what follows it is no string at all."""
+    request = one_input((65537, 1), b"\xff" * 4 * 65537, datatype="BYTES")
+    with pytest.raises(InvalidRequest) as refused:
+        check(WIDE, request)
+    assert refused.value.field == "inputs[0].shape"
+
+
+def test_strings_that_cannot_be_there_are_refused_at_once() -> None:
+    """A few bytes make nobody prepare for two thousand million strings."""
+    with pytest.raises(InvalidRequest) as refused:
+        check(WIDE, one_input((1, 2**31 - 1), bytes(8), datatype="BYTES"))
+    assert refused.value.message == (
+        "data of input 'x' of model 'm': expected 2147483647 BYTES elements, which take 8589934588 bytes or more, got "
+        "8 bytes"
+    )
+
+
+def test_what_the_run_cannot_decode_is_refused_in_the_same_words() -> None:
+    """As few strings would have been when they came."""
+    for count in (3, LANE_STRINGS + 1):
+        request = one_input((1, count), bytes(4 * count - 4) + b"\x01\0\0\0\xff", datatype="BYTES")
+        with pytest.raises(InvalidRequest) as refused:  # noqa: PT012  # the one here, the other there
+            plan, tensors = check(WIDE, request)
+            gather(plan.bucket.feeds[0], tensors, 1, has_batch_axis=True)
+        assert refused.value.message == (
+            f"data of input 'x' of model 'm': element {count - 1} is not UTF-8: byte 0xff at offset 0"
+        )
+        assert refused.value.field == "raw_input_contents[0]"
+
+
+def test_parts_of_a_request_get_their_own_strings() -> None:
+    """Each run those of its rows."""
+    values = texts(3 * LANE_STRINGS)
+    whole = job(WIDE, strings(6, LANE_STRINGS // 2, values=values))
+    parts = split(whole, 4)
+    arrays = [
+        gather(part.plan.bucket.feeds[0], part.tensors, part.rows, has_batch_axis=True)  # type: ignore[arg-type]
+        for part in parts
+    ]
+    assert [array.shape for array in arrays] == [(4, LANE_STRINGS // 2), (2, LANE_STRINGS // 2)]
+    assert np.concatenate(arrays).ravel().tolist() == values
+
+
+def test_they_join_others_in_one_run() -> None:
+    """Those that were decoded when they came."""
+    plan, (many,) = check(WIDE, empty(2 * LANE_STRINGS, rows=2))
+    _, (few,) = check(WIDE, empty(LANE_STRINGS))
+    array = gather(plan.bucket.feeds[0], (many, few), 3, has_batch_axis=True)
+    assert array.shape == (3, LANE_STRINGS)
+    assert not any(array.ravel())
+
+
+def test_all_parts_are_decoded_once() -> None:
+    """By the first that runs; then the message's bytes are let go."""
+    decoder = Decoder(["a", "b", "c"])
+    strings_of = Undecoded(Whole(memoryview(b"raw"), decoder), 0, 3)
+    assert bytes(strings_of.raw) == b"raw"
+    assert decoder.calls == 0
+    assert (strings_of[0:2].texts(), strings_of[1:3][1:2].texts(), len(strings_of[2:9])) == (["a", "b"], ["c"], 1)
+    assert decoder.calls == 1
+    with pytest.raises(AssertionError, match="bug: strings that were decoded"):
+        _ = strings_of.raw
+
+
+def test_each_part_hears_what_is_wrong() -> None:
+    """So that none is taken for decoded."""
+    wrong = InvalidRequest("not UTF-8", field="raw_input_contents[0]")
+    strings_of = Undecoded(Whole(memoryview(b"raw"), Decoder(wrong, wrong)), 0, 2)
+    for part in (strings_of[0:1], strings_of[1:2]):
+        with pytest.raises(InvalidRequest):
+            part.texts()
