@@ -106,6 +106,15 @@ class TestTheSameContent:
         server.load()
         assert server.machine.opened == [model.facts.threads]
 
+    def test_its_name_makes_no_difference(self, server: Server) -> None:
+        """A repository may have the same model many times, for as many customers."""
+        for name in ("m", "n"):
+            put_model(server.folder, name)
+        assert not server.load("m").facts.remembered
+        model = server.load("n")
+        assert model.facts.remembered
+        assert model.config.name == "n"
+
     def test_so_it_is_where_external_data_are_the_same(self, server: Server) -> None:
         """They are part of the content."""
         data = put_model(server.folder, "m", data=linear(weight=external("w.bin"))).parent / "w.bin"

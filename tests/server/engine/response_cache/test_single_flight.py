@@ -14,6 +14,7 @@ import pytest
 from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.policy import LevelPolicy
+from sardonyx_server.engine.requests.strings import LANE_STRINGS
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.execution import run_batch
 from sardonyx_server.engine.running.model import Model
@@ -201,6 +202,19 @@ class TestKey:
         request.raw_input_contents[2] = b"\x07\xff"
         asked(model, request)
         assert len(session.runs) == 1
+
+    def test_many_strings_are_known_by_the_bytes_that_came(self) -> None:
+        """They are decoded when the model runs, if it does."""
+        texts = signature(spec("t", "BYTES", (-1, -1)), outputs=(spec("u", "BYTES"),))
+        session = FakeSession(lambda feeds: [feeds["t"][:, -2:]])
+        model = cached(session, of=texts)
+        values = np.array([["é"] * LANE_STRINGS + ["z"]], object)
+        for _ in range(2):
+            assert asked(model, message({"t": values})).arrays[0].tolist() == [[b"\xc3\xa9", b"z"]]
+        assert len(session.runs) == 1
+        values[0, 0] = "e"
+        asked(model, message({"t": values}))
+        assert len(session.runs) == 2
 
     def test_a_request_beyond_the_bound_is_not_looked_at(self) -> None:
         """Hashing holds up the lane. It counts as a miss."""
