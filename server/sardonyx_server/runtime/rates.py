@@ -157,4 +157,4 @@ def measure_rate(
 def _is_clear(above: int, looks: int) -> bool:
     """Whether so many looks of all that were above, or not, are more than chance."""
     fewer = min(above, looks - above)
-    return sum(comb(looks, count) for count in range(fewer + 1)) / 2**looks <= _CHANCE
+    return sum(comb(looks, count) for count in range(fewer + 1)) / (1 << looks) <= _CHANCE

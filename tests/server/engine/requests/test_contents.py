@@ -10,6 +10,7 @@ import pytest
 from sardonyx_server.engine.requests.contents import plain_reads, read_places, read_tensors
 from sardonyx_server.engine.requests.parameters import Place
 from sardonyx_server.engine.requests.plan import Tensor
+from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import Forbidden, InvalidRequest, NotFound
 from sardonyx_wire.messages import ModelInferRequest
@@ -45,7 +46,7 @@ def placed(byte_size: int = 8, offset: int | None = None, region: str = "r") -> 
 
 def read(tensor: Tensor) -> bytes:
     """Its bytes as they are now."""
-    assert not isinstance(tensor, list)
+    assert not isinstance(tensor, list | Undecoded)
     return bytes(tensor.copy() if isinstance(tensor, Unread) else tensor)
 
 

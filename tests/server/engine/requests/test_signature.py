@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sardonyx_server.engine.requests.contents import read_tensors
 from sardonyx_server.engine.requests.plan import Plan
 from sardonyx_server.engine.requests.signature import Signature
+from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.running.execution import gather
 from sardonyx_server.engine.shared_memory.region import Unread, shared_memory_is_off
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest
@@ -174,8 +175,8 @@ class TestRight:
         typed_plan, typed = check(MIXED, request)
         raw_plan, raw = check(MIXED, mixed())
         assert typed_plan.bucket is raw_plan.bucket
-        assert [one if isinstance(one, list | Unread) else bytes(one) for one in typed] == [
-            one if isinstance(one, list | Unread) else bytes(one) for one in raw
+        assert [one if isinstance(one, list | Unread | Undecoded) else bytes(one) for one in typed] == [
+            one if isinstance(one, list | Unread | Undecoded) else bytes(one) for one in raw
         ]
 
     def test_the_response_has_the_rows_of_the_request(self) -> None:

@@ -99,10 +99,7 @@ def test_parts_of_a_request_get_their_own_strings() -> None:
     values = texts(3 * LANE_STRINGS)
     whole = job(WIDE, strings(6, LANE_STRINGS // 2, values=values))
     parts = split(whole, 4)
-    arrays = [
-        gather(part.plan.bucket.feeds[0], part.tensors, part.rows, has_batch_axis=True)  # type: ignore[arg-type]
-        for part in parts
-    ]
+    arrays = [gather(part.plan.bucket.feeds[0], part.tensors, part.rows, has_batch_axis=True) for part in parts]
     assert [array.shape for array in arrays] == [(4, LANE_STRINGS // 2), (2, LANE_STRINGS // 2)]
     assert np.concatenate(arrays).ravel().tolist() == values
 
