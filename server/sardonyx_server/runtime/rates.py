@@ -24,7 +24,7 @@ Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
 
 # One look at a way: long enough for some runs, short enough that what disturbs the machine for a while disturbs both.
 _LOOK_S: Final = 0.010
-_RUNS_A_LOOK: Final = 4
+_RUNS_A_LOOK: Final = 8
 # A sign test: of ways that are equally fast, one would win so clearly by chance in one of 32 tests. Five looks that all
 # say the same are enough.
 _CHANCE: Final = 1 / 32
@@ -123,15 +123,16 @@ def measure_rate(
         Exception: Whatever a run raised first, once all threads have ended.
     """
     names = [spec.name for spec in session.outputs]
-    # The first run of a shape allocates its memory, which later ones find.
-    session.run(names, feeds)
     # By each thread's own time: one that waits for the last run of another is not slower for that.
     rates = [0.0] * runners
     failures: list[BaseException] = []
 
     def work(index: int) -> None:
-        count, begin_s = 0, clock()
+        count = 0
         try:
+            # The first run of a shape allocates its memory, and the first run of a thread has its own to allocate.
+            session.run(names, feeds)
+            begin_s = clock()
             while not failures:
                 session.run(names, feeds)
                 count += 1
