@@ -131,7 +131,7 @@ def test_a_request_waits_for_a_free_connection_and_its_latency_counts_from_when_
     """Two that are due at once on one connection: the second one waits for the first one's answer as well."""
 
     def slowly(_number: int, _handler: BaseHTTPRequestHandler) -> tuple[int, bytes]:
-        time.sleep(0.1)
+        time.sleep(0.1)  # What each answer takes: the second one's latency holds it twice.
         return 200, b""
 
     with serving(slowly) as (address, _), sending(address) as sender:

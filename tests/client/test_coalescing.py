@@ -14,13 +14,12 @@ import pytest
 from sardonyx_client import AsyncClient, Client, ClientError, Coalesce, DeadlineExceeded, InvalidArgument, Result
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from tests.client.servers import TinyServer, echo
+from tests.client.waiting import BOUND_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Outcome = Result | ClientError
-
-BOUND_S = 20.0
 
 
 class Gate:
@@ -79,16 +78,6 @@ def by_tasks(address: str, gate: Gate, calls: Sequence[dict[str, Any]], options:
             return list(await asyncio.gather(first, *others))
 
     return asyncio.run(run())
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait, with a bound."""
-    pause = threading.Event()
-    for _ in range(int(BOUND_S * 1000)):
-        if holds():
-            return
-        pause.wait(0.001)
-    raise AssertionError("it never came to hold")
 
 
 FRONTS = pytest.mark.parametrize("run", [by_threads, by_tasks], ids=["sync", "async"])

@@ -15,14 +15,13 @@ import pytest
 from sardonyx_client import Coalesce, Result
 from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
 from sardonyx_client._coalescing.coalescer import Coalescer
+from tests.client.waiting import BOUND_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from sardonyx_client._coalescing.rules import Forms, Joinable
-
-BOUND_S = 20.0
 
 
 def ask(forms: Forms, number: int) -> Joinable:
@@ -79,16 +78,6 @@ class Threads:
     def idle(self) -> bool:
         """Whether nothing is left behind."""
         return not self._coalescer._groups
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait, with a bound."""
-    pause = threading.Event()
-    for _ in range(int(BOUND_S * 1000)):
-        if holds():
-            return
-        pause.wait(0.001)
-    raise AssertionError("it never came to hold")
 
 
 def interrupt(_inputs: Mapping[str, Any]) -> Result:
