@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -153,7 +154,7 @@ class Peer:
         except ConnectionError:
             self.closed = True
 
-    def pour(self, payload: bytes, meanwhile: Callable[[], object]) -> bool:
+    def pour(self, payload: bytes | memoryview, meanwhile: Callable[[], object]) -> memoryview:
         """Send without reading.
 
         Args:
@@ -161,7 +162,7 @@ class Peer:
             meanwhile: A round trip on another connection: done whenever the server takes nothing.
 
         Returns:
-            Whether the server took all of it: it may stop reading, or end the connection.
+            What the server did not take: it may stop reading, or end the connection.
         """
         self.raw.setblocking(False)
         rest, patience = memoryview(payload), _PATIENCE
@@ -177,7 +178,14 @@ class Peer:
             self.closed = True
         finally:
             self.raw.settimeout(BOUND_S)
-        return not rest
+        return rest
+
+    def pour_all(self, payload: bytes, meanwhile: Callable[[], object]) -> None:
+        """:meth:`pour` to a server that reads on, however slowly, unless it ends the connection."""
+        rest, end_s = memoryview(payload), time.monotonic() + BOUND_S
+        while rest and not self.closed:
+            assert time.monotonic() < end_s, "the server has stopped reading"
+            rest = self.pour(rest, meanwhile)
 
     def next_stream_id(self) -> int:
         """A new one."""

@@ -203,7 +203,7 @@ def test_who_speaks_no_http2_is_shown_out(echo: Transport, bystander: Peer, said
 def test_what_cannot_be_made_good_ends_the_connection(echo: Transport, bystander: Peer, said: bytes) -> None:
     """What each side believes of the other may no longer be the same."""
     with Peer(echo.address, PREFACE + settings()) as peer:
-        peer.pour(said, bystander.settle)
+        peer.pour_all(said, bystander.settle)
         peer.settle()
         assert echo.name in CORE or ended(peer)
     assert_nobody_noticed(echo, bystander)
@@ -213,7 +213,7 @@ def test_what_cannot_be_made_good_ends_the_connection(echo: Transport, bystander
 def test_what_concerns_a_stream_ends_it(echo: Transport, bystander: Peer, said: bytes) -> None:
     """Or the connection."""
     with Peer(echo.address, PREFACE + settings()) as peer:
-        peer.pour(said, bystander.settle)
+        peer.pour_all(said, bystander.settle)
         peer.settle()
         assert echo.name in CORE or ended(peer) or peer.of(1).failed or peer.of(1).header.get(":status") == "431"
         assert not peer.of(1).well
@@ -224,7 +224,7 @@ def test_what_concerns_a_stream_ends_it(echo: Transport, bystander: Peer, said: 
 def test_what_a_server_may_bear_harms_nobody_else(echo: Transport, bystander: Peer, said: bytes) -> None:
     """It may also end the connection, or stop reading from it."""
     with Peer(echo.address, PREFACE + settings()) as peer:
-        if peer.pour(said, bystander.settle):
+        if not peer.pour(said, bystander.settle):
             peer.settle()
     assert_nobody_noticed(echo, bystander)
 
