@@ -26,6 +26,5 @@ A load, in this order:
     models/            which models are served, in which state, and when that changes
     loading/           one version, from its files to a model that is warm: sessions, runners, warm-up
     measuring/         may rows share a run, and what does a run cost
-    giving_way.py      the thread that loads is asked again and again whether somebody else wants its core
     priority.py        loading takes only the time that serving leaves; the lane's turns
 """

@@ -20,9 +20,9 @@ __all__ = ["SHORT_TURN_S", "is_lowered", "lower_priority", "normal_priority", "t
 SHORT_TURN_S: Final = 100e-6
 """The shortest turn on a core that Linux grants; it takes 1 to 3 ms where nobody asks (sched(7), ``sched_runtime``)."""
 
-# Where SCHED_IDLE is not allowed. It is far worse: a thread at nice 10 still gets a tenth of what one at nice 0 gets,
-# in turns of some milliseconds, and p99 beside a model that was being measured was 169 ms in place of 4.6 (2026-11-26).
-_NICE: Final = 10
+# Added to the nice value of a thread that gives way: beside one that does not it gets a thirtieth of a core.
+# SCHED_IDLE is no better for those who are served, and beside cores that are always busy such a thread gets nowhere.
+_NICE: Final = 15
 
 _OWN: Final = threading.local()
 
@@ -35,12 +35,10 @@ def lower_priority() -> None:
     """Lower the calling thread's priority, for good; threads it starts afterwards inherit it."""
     _OWN.lowered = True
     if sys.platform == "linux":
-        # A sandbox may forbid either; then loading competes with serving.
-        try:
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
-        except OSError:
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread_id = threading.get_native_id()
+        # A sandbox may forbid it; then loading competes with serving. Above 19 the kernel takes 19.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread_id, os.getpriority(os.PRIO_PROCESS, thread_id) + _NICE)
 
 
 def take_short_turns() -> None:

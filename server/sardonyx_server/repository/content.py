@@ -27,8 +27,7 @@ interpreter's lock, 49 ms for 105 MB, and reads files without it (2026-11-26).
 
 It is copied in such pieces, through one buffer. A step in the kernel keeps its core, whoever waits for it (Linux 6.18
 without full preemption), and into fresh memory it takes a page fault for each 4 KiB besides: of the calls to another
-model that came while 102 MB were read that way, 44 in 1,000 took over 1 ms, and 10 while they were hashed. A thread
-that is interrupted to give way (``engine/giving_way.py``) does so when its step is over.
+model that came while 102 MB were read that way, 44 in 1,000 took over 1 ms, and 10 while they were hashed.
 """
 
 _DESCRIPTORS: Final = Path("/proc/self/fd")

@@ -6,8 +6,10 @@ import ctypes
 import os
 import platform
 import struct
+import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -41,6 +43,31 @@ def test_a_thread_that_was_lowered_says_so_and_no_other_does() -> None:
     thread.join()
     assert told == [False, True, False]
     assert not is_lowered()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_thread_that_was_lowered_gets_on_where_others_always_want_its_core() -> None:
+    """It has its small share: a server with more requests than it can answer must be able to take a new model."""
+    core = {min(os.sched_getaffinity(0))}
+    ran_s: list[float] = []
+
+    def load() -> None:
+        os.sched_setaffinity(threading.get_native_id(), core)
+        lower_priority()
+        end_s = time.monotonic() + 60
+        while time.thread_time() < 0.01 and time.monotonic() < end_s:
+            pass
+        ran_s.append(time.thread_time())
+
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            os.sched_setaffinity(busy.pid, core)
+            thread = threading.Thread(target=load)
+            thread.start()
+            thread.join()
+        finally:
+            busy.kill()
+    assert ran_s[0] >= 0.01
 
 
 def _turn_ns_after(task: str, told: list[tuple[int, int, int]]) -> None:

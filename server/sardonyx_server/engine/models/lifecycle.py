@@ -15,7 +15,6 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.giving_way import giving_way
 from sardonyx_server.engine.models.drains import Drains
 from sardonyx_server.engine.models.versions import Versions
 from sardonyx_server.engine.priority import lower_priority
@@ -152,8 +151,7 @@ class Lifecycle:
             if task is None:
                 return
             try:
-                with giving_way():
-                    task()
+                task()
             except Exception:  # noqa: BLE001  # the thread goes on: the next change on disk may find it able to
                 _LOG.exception("bug: the loader failed; models stay as they are")
             del task  # While the thread waits it would keep in memory what came with a load.
