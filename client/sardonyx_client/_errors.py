@@ -53,6 +53,13 @@ __all__ = [
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 # grpc's own text where the time is over on this side: it names neither the call nor the time.
 _LOCAL_TIMEOUT: Final = "Deadline Exceeded"
+# How grpc's core tells that there is no connection: it begins with one of these, and somewhere behind stands the cause.
+# The words in their place are those of the lane.
+_NO_CONNECTION: Final = ("connections to all backends failing", "failed to connect to all addresses")
+_CAUSES: Final = {
+    "Connection refused": "Connection refused",
+    "Trying to connect an http1.x server": "the server does not speak HTTP/2 without TLS: is this its gRPC port?",
+}
 
 
 class ClientError(Exception):
@@ -186,4 +193,7 @@ def translate(error: BaseException, *, call: str, timeout_s: float | None) -> Cl
     message = call_state.details() or f"{call} ended with {code.name} and no text"
     if message == _LOCAL_TIMEOUT and timeout_s is not None:
         message = f"{call} gave no answer within {timeout_s:g} s"
+    elif message.startswith(_NO_CONNECTION):
+        cause = next((words for mark, words in _CAUSES.items() if mark in message), None)
+        message = message if cause is None else f"no connection for {call}: {cause}"
     return ERRORS.get(code, ServerFault)(message, code=code, details=details)

@@ -101,6 +101,30 @@ class TestTranslate:
             "ModelInfer on h:1 gave no answer within 0.5 s"
         )
 
+    @pytest.mark.parametrize(
+        ("cause", "expected"),
+        [
+            ("Failed to connect to remote host: Connection refused", "Connection refused"),
+            (
+                "Trying to connect an http1.x server (HTTP status 404)",
+                "the server does not speak HTTP/2 without TLS: is this its gRPC port?",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("core", ["connections to all backends failing", "failed to connect to all addresses"])
+    def test_what_core_says_of_no_connection_is_said_as_the_lane_does(
+        self, core: str, cause: str, expected: str
+    ) -> None:
+        """The two causes that people meet: nobody listens there, or something else does."""
+        failed = FailedCall(grpc.StatusCode.UNAVAILABLE, f"{core}; last error: UNKNOWN: ipv4:127.0.0.1:1: {cause}")
+        error = translate(failed, call="ModelReady on h:1", timeout_s=1)
+        assert str(error) == f"no connection for ModelReady on h:1: {expected}"
+
+    @pytest.mark.parametrize("text", ["failed to connect to all addresses; last error: x", "says Connection refused"])
+    def test_other_words_of_core_and_of_servers_stay(self, text: str) -> None:
+        """A cause that is not known is better in core's words than not at all."""
+        assert str(translate(FailedCall(grpc.StatusCode.UNAVAILABLE, text), call="c", timeout_s=1)) == text
+
     def test_a_status_without_text_gets_one(self) -> None:
         """An empty message helps nobody."""
         error = translate(FailedCall(grpc.StatusCode.UNKNOWN), call="ModelInfer on h:1", timeout_s=1)
