@@ -49,11 +49,11 @@ serve: $(VENV)/.serve-stamp ## serve the sample models on 127.0.0.1:8001 (ARGS="
 # not in a dry run, where the plus would run it; what the others print comes when each has ended.
 IN-SIGHT := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,+)
 .PHONY: test
-test: ## run all tests, those that touch grpcio on its oldest and newest version too
+test: ## run all tests, and those that touch grpcio on its oldest and newest version
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-locked test-oldest test-newest
 
 .PHONY: test-locked
-test-locked: $(VENV)/.dev-stamp ## run all tests on the locked versions only (ARGS="-k name" for pytest's flags)
+test-locked: $(VENV)/.dev-stamp ## run all tests on the locked versions only (ARGS="-k name")
 	$(IN-SIGHT)$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-matrix
@@ -64,7 +64,7 @@ test-oldest test-newest: test-%: $(VENV)-%/.stamp
 	$(VENV)-$*/bin/python -m pytest -p no:cacheprovider $(ARGS) --ignore=tests/server/rpc/http2 --ignore=tests/e2e/test_zipmap.py $(MATRIX-$*)
 
 .PHONY: check
-check: check-format check-lint check-types check-layers check-generated ## format, lint, strict types, layer contracts, and whether generated files are up to date
+check: check-format check-lint check-types check-layers check-generated ## format, lint, strict types, layers, and whether generated files are current
 
 .PHONY: check-format check-lint check-types check-layers check-generated
 check-format: $(VENV)/.dev-stamp
@@ -93,11 +93,11 @@ protos: $(VENV)/.dev-stamp ## generate the Python side of protos/ anew
 	$(BIN)/python protos/generate.py
 
 .PHONY: conformance
-conformance: $(VENV)/.dev-stamp ## try every client there is, and ONNX's node tests; one table (ARGS="--only kserve")
+conformance: $(VENV)/.dev-stamp ## try other clients and ONNX's node tests; one table (ARGS="--only kserve")
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 .PHONY: bench bench-quick bench-soak bench-generators
-bench: $(VENV)/.dev-stamp ## measure the server under all loads of bench/README.md, up to 15 minutes (ARGS="--only iris")
+bench: $(VENV)/.dev-stamp ## measure the server under every load, up to 15 minutes (ARGS="--only iris")
 	$(BIN)/python -m bench.suite $(ARGS)
 bench-quick: $(VENV)/.dev-stamp ## the same with fewer points, under 2 minutes
 	$(BIN)/python -m bench.suite --quick $(ARGS)
@@ -107,11 +107,11 @@ bench-generators: $(VENV)/.dev-stamp ## check the load generator with h2load and
 	$(BIN)/python -m bench.suite --generators $(ARGS)
 
 .PHONY: bench-gate
-bench-gate: $(VENV)/.dev-stamp ## has the p99 grown? compares with the commit before (ARGS="--against COMMIT|RUN.json", ARGS=--self-test)
+bench-gate: $(VENV)/.dev-stamp ## has the p99 grown since the commit before? (ARGS="--against COMMIT")
 	$(BIN)/python -m bench.gate $(ARGS)
 
 .PHONY: bench-micro
-bench-micro: $(VENV)/.dev-stamp ## measure single steps of the hot path, and their memory, half a minute (ARGS="-k queue")
+bench-micro: $(VENV)/.dev-stamp ## measure single steps of the hot path, half a minute (ARGS="-k queue")
 	$(BIN)/python -m bench.micro $(ARGS)
 
 .PHONY: bench-core
@@ -119,27 +119,27 @@ bench-core: $(VENV)/.dev-stamp ## measure the core against its bars, each a rati
 	$(BIN)/python -m bench.core $(ARGS)
 
 .PHONY: bench-features
-bench-features: $(VENV)/.dev-stamp ## measure what the features for Triton's clients cost (ARGS="--before COMMIT" compares with one)
+bench-features: $(VENV)/.dev-stamp ## measure what streams, loads, metrics and shared memory cost and gain
 	$(BIN)/python -m bench.features $(ARGS)
 
 .PHONY: bench-client
-bench-client: $(VENV)/.dev-stamp ## measure the Python client against tritonclient and the bare stub
+bench-client: $(VENV)/.dev-stamp ## measure the client beside tritonclient and the bare stub
 	$(BIN)/python -m bench.client $(ARGS)
 
 .PHONY: bench-report
-bench-report: $(VENV)/.dev-stamp ## make a page of what make bench and make bench-peers have stored (RUN="FILE FILE")
+bench-report: $(VENV)/.dev-stamp ## make a page of HTML from stored runs (RUN="FILE FILE")
 	$(BIN)/python -m bench.report $(RUN) $(ARGS)
 
 .PHONY: bench-readme
-bench-readme: $(VENV)/.dev-stamp ## write the README's section on performance from stored runs (RUN=FILE replaces the last of its kind)
+bench-readme: $(VENV)/.dev-stamp ## write the README's figures from stored runs (RUN=FILE replaces one)
 	$(BIN)/python -m bench.report.readme $(RUN)
 
 .PHONY: peers
-peers: $(VENV)/.dev-stamp ## install the servers that bench-peers compares with, each in an environment of its own (ARGS="triton")
+peers: $(VENV)/.dev-stamp ## install the servers that bench-peers compares with (ARGS="triton" for one)
 	$(BIN)/python -m bench.peers.install $(ARGS)
 
 .PHONY: bench-peers
-bench-peers: $(VENV)/.dev-stamp ## measure beside other servers (ARGS="--only triton --models iris" for some)
+bench-peers: $(VENV)/.dev-stamp ## measure beside other servers (ARGS="--only triton --models iris")
 	$(BIN)/python -m bench.peers $(ARGS)
 
 # The index is whatever the machine's uv is set up for; its address stays out of the files. Versions already locked are

@@ -117,7 +117,7 @@ def serve(
 
 @app.command(short_help="Ask a running server for one prediction.", epilog=_POINTER)
 def infer(
-    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -148,7 +148,7 @@ def infer(
 
 @app.command(name="inspect", short_help="Show all about one model.", epilog=_POINTER)
 def inspect_(
-    model: Annotated[str, typer.Argument(help="Name of the model, or the path of an .onnx file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model, or the path of an .onnx file.")],
     path: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="Where to look for it; models/ unless given.")
     ] = None,
@@ -193,9 +193,11 @@ def bench(
         float | None, typer.Option(metavar="MS", min=0.001, help="99 % of all requests must be answered within this.")
     ] = None,
     arrivals: Annotated[
-        str, typer.Option(metavar="KIND", help="Of an open loop: poisson, constant or burst.")
+        str, typer.Option(metavar="KIND", help="When requests of an open loop are due: poisson, constant or burst.")
     ] = "poisson",
-    duration_s: Annotated[float, typer.Option("--duration", metavar="SECONDS", min=0.1, help="How long.")] = 10.0,
+    duration_s: Annotated[
+        float, typer.Option("--duration", metavar="SECONDS", min=0.1, help="How long to measure.")
+    ] = 10.0,
     warmup_s: Annotated[
         float, typer.Option("--warmup", metavar="SECONDS", min=0, help="The same load before, not counted.")
     ] = 1.0,
@@ -203,12 +205,16 @@ def bench(
     processes: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="That send; 0: one for each 10,000/s of --rate; at most half of the cores and 4."
+            metavar="N",
+            min=0,
+            help="Processes that send, at most half of the cores and 4; 0: one for each 10,000/s of --rate.",
         ),
     ] = 0,
     rows: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of each request.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the random data and the arrivals.")] = 0,
-    timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Of each request.")] = 10.0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random data and the arrivals.")] = 0,
+    timeout_s: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.001, help="Longest wait for each answer.")
+    ] = 10.0,
     compare: Annotated[
         str | None, typer.Option(metavar="HOST2:PORT2", help="A second server, measured in turns: A B B A.")
     ] = None,

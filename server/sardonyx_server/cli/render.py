@@ -161,13 +161,13 @@ def provider_text(view: ModelView) -> Text:
 
 
 def batching_text(view: ModelView) -> Text:
-    """The batching verdict with the measured milliseconds at one row and at the best batch."""
+    """The batching verdict with the measured duration of a run at one row and at the best batch."""
     first, best = _at(view, 1), _at(view, view.best_rows)
     if view.max_batch_size > 1:
         text = Text(f"up to {_rows(view.max_batch_size)}", style="green")
     else:
         text = Text("no", style="yellow")
-    measured = [f"{_ms(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
+    measured = [f"{_duration(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
     if measured:
         text.append("\n" + ", ".join(measured), style="dim")
     # Where batching pays, the two numbers are the reason. Why it cannot be is what people look for.
@@ -235,8 +235,9 @@ def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 
 
-def _ms(value: float) -> str:
-    return f"{value:.3g} ms"
+def _duration(ms: float) -> str:
+    """As the reasons beside it have it: microseconds where a millisecond would begin with zeros."""
+    return f"{ms * 1e3:.3g} us" if ms < 0.1 else f"{ms:.3g} ms"  # noqa: PLR2004  # from here on a digit is lost
 
 
 def _table(*columns: str, numbers_from: int | None = None) -> Table:

@@ -45,7 +45,7 @@ def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None
         "probabilities FP32 [-1,3]",
         "auto: the only one installed",
         "up to 64 rows",
-        "0.006 ms at 1, 0.0072 ms at 64",
+        "6 us at 1, 7.2 us at 64",
         "bytes INT32 [-1,2048]",
         "does not pay: 5.3 ms a row alone, 6.7 ms in 16",
     ):
