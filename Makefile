@@ -131,7 +131,7 @@ bench-report: $(VENV)/.dev-stamp ## make a page of HTML from stored runs (RUN="F
 	$(BIN)/python -m bench.report $(RUN) $(ARGS)
 
 .PHONY: bench-readme
-bench-readme: $(VENV)/.dev-stamp ## write the README's figures from stored runs (RUN=FILE replaces one)
+bench-readme: $(VENV)/.dev-stamp ## write README's figures and docs/performance.md (RUN=FILE replaces one)
 	$(BIN)/python -m bench.report.readme $(RUN)
 
 .PHONY: peers

@@ -16,7 +16,7 @@ from bench.report.verdicts import State, Verdict, verdicts
 from bench.report.wording import milliseconds, rate, significant
 from bench.store import Point, Run
 
-__all__ = ["prose"]
+__all__ = ["latencies", "prose"]
 
 _VERSIONS: Final = ("python", "grpcio", "onnxruntime")
 _DATE_LETTERS: Final = 10
@@ -86,7 +86,7 @@ def _of_run(run: Run) -> Iterator[str]:
         "Requests arrive as a Poisson process; latency counts from when each was due.",
         "It was a quick run: few points and short ones." if run.quick else "",
     )
-    yield _latencies(run)
+    yield latencies(run)
     judged = verdicts(run)
     others = [one for one in judged if one.benchmark.server != OURS]
     yield beside(others)
@@ -100,8 +100,8 @@ def _of_run(run: Run) -> Iterator[str]:
         yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met)}\n\n</details>"
 
 
-def _latencies(run: Run) -> str:
-    """Latency of our own server at some loads, with that of the simulated floor."""
+def latencies(run: Run) -> str:
+    """Latency of our own server at some loads, with that of the simulated floor; "" where no load has a rate."""
     rows = [
         (cell(model), *_row(one))
         for model, found in by_model(run, "ladder").items()

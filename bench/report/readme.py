@@ -1,4 +1,4 @@
-"""Writes the README's section on performance from the runs that bench/runs/ keeps.
+"""Writes the README's figures, and docs/performance.md behind them, from the runs that bench/runs/ keeps.
 
 python -m bench.report.readme [RUN.json]...
 """
@@ -13,24 +13,31 @@ from pathlib import Path
 from typing import Final
 
 from bench.control import ROOT
-from bench.report.kept import NotAResult, kept, name_of, small
+from bench.report.headline import headline
+from bench.report.kept import Bars, NotAResult, kept, name_of, small
 from bench.report.prose import prose
+from bench.store import Run
 
-__all__ = ["BEGIN", "END", "RUNS", "main", "put", "section"]
+__all__ = ["BEGIN", "END", "RUNS", "figures", "main", "put", "section"]
 
 RUNS: Final = ROOT / "bench" / "runs"
 BEGIN: Final = "<!-- Written by make bench-readme; change nothing by hand up to the next mark. -->\n"
 END: Final = "<!-- The end of what make bench-readme writes. -->\n"
 
 _README: Final = ROOT / "README.md"
+_PAGE: Final = ROOT / "docs" / "performance.md"
 # The server first; what is not named here comes behind.
 _ORDER: Final = ("suite", "peers", "core", "features", "client")
 
 
+def figures(runs: Path = RUNS) -> str:
+    """What stands between the marks of the README."""
+    return headline(_in_order(runs))
+
+
 def section(runs: Path = RUNS) -> str:
-    """What stands between the marks: each run that is kept, in turn."""
-    files = sorted(runs.glob("*.json"), key=lambda file: (_place(file.stem), file.stem))
-    return "\n".join(prose(kept(json.loads(file.read_text("utf-8")))) for file in files)
+    """What stands between the marks of the page: each run that is kept, in turn."""
+    return "\n".join(prose(result) for result in _in_order(runs))
 
 
 def put(document: str, text: str) -> str:
@@ -42,16 +49,17 @@ def put(document: str, text: str) -> str:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise NotAResult(f"expected the marks {BEGIN.strip()!r} and {END.strip()!r} in the README, and found them not")
+        raise NotAResult(f"expected the marks {BEGIN.strip()!r} and {END.strip()!r} and found them not")
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def main(words: Sequence[str] | None = None, *, readme: Path = _README, runs: Path = RUNS) -> int:
-    """Keep the runs that are given, and write the section.
+def main(words: Sequence[str] | None = None, *, readme: Path = _README, page: Path = _PAGE, runs: Path = RUNS) -> int:
+    """Keep the runs that are given, and write both documents.
 
     Args:
         words: Of the command line; None = those of this process.
-        readme: To write into.
+        readme: To write the figures into.
+        page: To write the section into.
         runs: Where runs are kept.
 
     Returns:
@@ -67,12 +75,18 @@ def main(words: Sequence[str] | None = None, *, readme: Path = _README, runs: Pa
             place = runs / f"{name_of(result)}.json"
             place.write_text(small(result), "utf-8")
             print(f"kept: {place}")
-        readme.write_text(put(readme.read_text("utf-8"), section(runs)), "utf-8")
+        for document, text in ((readme, figures(runs)), (page, section(runs))):
+            document.write_text(put(document.read_text("utf-8"), text), "utf-8")
+            print(f"written: {document}")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"written: {readme}")
     return 0
+
+
+def _in_order(runs: Path) -> Sequence[Bars | Run]:
+    files = sorted(runs.glob("*.json"), key=lambda file: (_place(file.stem), file.stem))
+    return [kept(json.loads(file.read_text("utf-8"))) for file in files]
 
 
 def _place(name: str) -> int:

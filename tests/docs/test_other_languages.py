@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.documents import README, ROOT, blocks
+from tests.docs.documents import ROOT
 
 DOCUMENT = ROOT / "docs/other-languages.md"
 NODE = ROOT / "docs/examples/node"
@@ -62,11 +62,6 @@ def test_node_stubs_infer(address: str, tmp_path: Path) -> None:
     out = (f"--plugin={plugin}", f"--es_out={tmp_path / 'gen'}", "--es_opt=target=js,import_extension=js")
     run(sys.executable, "-m", "grpc_tools.protoc", "-I", ROOT / "protos", *out, *FILES)
     assert run("node", tmp_path / "client.js", address) == documented("Node", "text")
-
-
-def test_the_commands_of_readme_and_document_are_the_same() -> None:
-    """The README repeats how to run the Node example."""
-    assert documented("Node", "sh") in [block.text for block in blocks(README, "sh")]
 
 
 def test_the_commands_are_those_that_are_tested() -> None:

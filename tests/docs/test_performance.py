@@ -1,4 +1,4 @@
-"""The README's section on performance: generated from the runs that are kept, and from nothing else."""
+"""The README's figures and docs/performance.md: generated from the runs that are kept, and from nothing else."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from bench.report.readme import BEGIN, END, RUNS, put, section
+from bench.report.readme import BEGIN, END, RUNS, figures, put, section
 from tests.docs.documents import README, ROOT
 from tests.docs.documents import section as section_of
 
+PAGE = ROOT / "docs/performance.md"
 KEPT = sorted(RUNS.glob("*.json"))
 _MOST_BYTES = 200_000
 
 
-def test_the_section_is_what_the_kept_runs_say() -> None:
+def test_both_documents_are_what_the_kept_runs_say() -> None:
     """Made anew with: make bench-readme."""
-    text = README.read_text("utf-8")
-    assert put(text, section()) == text
+    for document, generated in ((README, figures()), (PAGE, section())):
+        text = document.read_text("utf-8")
+        assert put(text, generated) == text
 
 
 def test_no_number_is_typed_by_hand() -> None:
-    """Outside the marks the section has no digit."""
-    text = section_of(README, "Performance")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    assert re.findall(r"\S*\d\S*", before + after) == []
+    """Outside the marks neither has a digit."""
+    for text in (section_of(README, "Performance"), PAGE.read_text("utf-8")):
+        before, _, rest = text.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        assert re.findall(r"\S*\d\S*", before + after) == []
 
 
 def test_a_run_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""The README's section: what is kept of a run, and what is written of it."""
+"""The README's figures and the page behind them: what is kept of a run, and what is written of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bench.bars import Bar, Outcome
+from bench.report.headline import headline
 from bench.report.kept import Bars, NotAResult, kept, name_of, small
 from bench.report.prose import prose
 from bench.report.readme import BEGIN, END, main, put
+from bench.report.verdicts import State, verdicts
 from bench.store import Run
 from tests.bench.report.synthetic import HOSTILE, run
 
@@ -179,16 +181,38 @@ def test_other_files_are_refused(data: dict[str, Any], told: str) -> None:
 
 def test_the_section_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     """Twice gives the same; a run takes the place of the last of its kind."""
-    readme, runs, file = tmp_path / "README.md", tmp_path / "runs", tmp_path / "result.json"
-    readme.write_text(f"before\n{BEGIN}old{END}after\n")
+    readme, page, runs, file = (tmp_path / name for name in ("README.md", "page.md", "runs", "result.json"))
+    for document in (readme, page):
+        document.write_text(f"before\n{BEGIN}old{END}after\n")
+    bars = Bars.from_json({**BARS, "cores": 64})
     for data in (BARS, {**BARS, "cores": 64}, RUN.as_json()):
         file.write_text(json.dumps(data))
-        assert main([str(file)], readme=readme, runs=runs) == 0
-    text = readme.read_text()
-    assert text == f"before\n{BEGIN}\n{prose(RUN)}\n{prose(Bars.from_json({**BARS, 'cores': 64}))}\n{END}after\n"
+        assert main([str(file)], readme=readme, page=page, runs=runs) == 0
+    written = readme.read_text(), page.read_text()
+    assert written == (
+        f"before\n{BEGIN}\n{headline([RUN, bars])}\n{END}after\n",
+        f"before\n{BEGIN}\n{prose(RUN)}\n{prose(bars)}\n{END}after\n",
+    )
     assert sorted(one.name for one in runs.iterdir()) == ["core.json", "suite.json"]
-    assert main([], readme=readme, runs=runs) == 0
-    assert readme.read_text() == text
+    assert main([], readme=readme, page=page, runs=runs) == 0
+    assert (readme.read_text(), page.read_text()) == written
+
+
+def test_the_figures_have_no_verdict_but_count_what_is_not_met() -> None:
+    """Latencies and other servers as on the page; of each kind of run how many bars are missed or not proven."""
+    text = " ".join(headline([RUN, Bars.from_json(BARS)]).split())
+    tables = [line for line in headline([RUN]).splitlines() if line.startswith("|")]
+    assert set(tables) <= set(prose(RUN).splitlines())
+    assert any(line.startswith("| iris | 20,000/s") for line in tables)
+    judged = verdicts(RUN)
+    lost = sum(one.state != State.MET for one in judged)
+    assert lost > 0
+    counted = (
+        f"{lost} of the {len(judged)} bars of `make bench` and 3 of the 4 bars of `make bench-core` are missed, or"
+    )
+    assert counted in text
+    assert text.endswith("[Performance](docs/performance.md) has all of them, those that are missed first.")
+    assert headline([]) == ""
 
 
 def test_a_document_without_marks_is_refused() -> None:
