@@ -40,16 +40,20 @@ def models_table(models: Sequence[ModelView]) -> RenderableType:
     """What ``serve`` prints at start: one row for each version of each model, and below them those that are not ready.
 
     A reason is a sentence, and would be folded to a few letters a line in a column of the first table. Of many models a
-    row is one line, without signatures.
+    row is one line, without signatures. Why a provider was taken is said once where it is the same for all.
     """
     detailed = sum(view.is_ready for view in models) <= _DETAILED_MODELS
     columns = ("inputs", "outputs", "runs on", "batching") if detailed else ("runs on", "batching")
     ready = _table("model", "version", *columns)
     missing = _table("model", "version", "state")
+    reasons = {view.provider_reason for view in models if view.is_ready}
+    said_once = detailed and len(reasons) == 1 and sum(view.is_ready for view in models) > 1
     for view in models:
         name = Text(view.name, style="bold")
         if view.is_ready:
             cells = [provider_text(view), batching_text(view)]
+            if said_once:
+                cells[0] = cells[0].split("\n")[0]
             if detailed:
                 cells = [signature_text(view.inputs), signature_text(view.outputs), *cells]
             else:
@@ -59,6 +63,8 @@ def models_table(models: Sequence[ModelView]) -> RenderableType:
             state = Text(f"{view.state}: {view.reason}", style="red" if view.state == FAILED else "yellow")
             missing.add_row(name, str(view.version or "-"), state)
     parts: list[RenderableType] = [ready] if ready.row_count or not missing.row_count else []
+    if said_once:
+        parts.append(Text(f"\nruns on: {reasons.pop()}", style="dim"))
     if not detailed:
         parts.append(Text("sardonyx inspect MODEL PATH says more of each", style="dim"))
     if missing.row_count:

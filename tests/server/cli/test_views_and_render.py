@@ -52,6 +52,16 @@ def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None
         assert expected in text
 
 
+def test_why_a_provider_was_taken_is_said_once_where_it_is_the_same() -> None:
+    """Below the table; a model that runs elsewhere has the reason in its row, and so has a model that is alone."""
+    lines = shown(models_table([IRIS, MAGIKA])).splitlines()
+    assert [line for line in lines if IRIS.provider_reason in line] == [f"runs on: {IRIS.provider_reason}"]
+    other = replace(MAGIKA, provider_reason="config.pbtxt asks for it")
+    for models in ([IRIS, other], [IRIS]):
+        (line,) = (line for line in shown(models_table(models)).splitlines() if IRIS.provider_reason in line)
+        assert not line.startswith("runs on:")
+
+
 def test_a_broken_model_shows_its_reason_in_the_table_as_plain_text() -> None:
     """What a file says is never read as markup."""
     assert "FAILED: model.onnx is no ONNX file [bold]" in shown(models_table([BROKEN]))
