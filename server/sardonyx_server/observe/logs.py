@@ -12,14 +12,21 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 import structlog
+
+from sardonyx_server.rarely import Rarely
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "LogFormat",
     "LogLevels",
+    "Strangers",
     "configure",
     "format_in_force",
     "levels",
@@ -80,6 +87,32 @@ _BY_LEVEL = {
 _QUIET = ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "grpc", "urllib3")
 
 
+# What uvicorn logs for each request that is none, and what it means to an operator.
+_NOT_HTTP: Final = ("uvicorn.error", "Invalid HTTP request received.")
+_GRPC_IS_ELSEWHERE: Final = (
+    "a caller does not speak HTTP/1.1 where metrics and probes are; models are served on the port of --grpc-port"
+)
+
+
+class Strangers(logging.Filter):
+    """Of callers that speak gRPC, say, to an HTTP port: once a minute, in words of ours. They try again all the time.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._rarely = Rarely(clock)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether an event is printed."""
+        if (record.name, record.msg) != _NOT_HTTP:
+            return True
+        record.name, record.msg = "sardonyx.http", _GRPC_IS_ELSEWHERE
+        return self._rarely.due()
+
+
 class _CurrentStdout(logging.StreamHandler[TextIO]):
     """Writes to whatever ``sys.stdout`` is at that moment, so that a progress display can print lines above itself."""
 
@@ -110,6 +143,7 @@ def configure(*, log_format: LogFormat, level: str, stream: TextIO | None = None
     handler: logging.Handler = _CurrentStdout() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(_formatter(log_format, colours=colours))
     handler.addFilter(_IN_FORCE)
+    handler.addFilter(Strangers())
     _IN_FORCE.log_format = log_format
     logging.getLogger().handlers[:] = [handler]
     set_level(level)

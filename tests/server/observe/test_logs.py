@@ -150,3 +150,21 @@ def test_libraries_are_not_louder_than_the_operator_asked_for() -> None:
     logging.getLogger("library").info("chatter")
     logging.getLogger("library").warning("trouble")
     assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["trouble"]
+
+
+def test_who_speaks_something_else_to_an_http_port_is_said_once_a_minute() -> None:
+    """A client of gRPC that was given the port of the metrics tries it several times a second."""
+    out, now_s = io.StringIO(), [0.0]
+    logs.configure(log_format="json", level="info", stream=out)
+    (handler,) = logging.getLogger().handlers
+    handler.filters[-1:] = [logs.Strangers(clock=lambda: now_s[0])]
+    for moment_s in (0.0, 0.5, 59.9, 60.0):
+        now_s[0] = moment_s
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("uvicorn.error").warning("something else")
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    told = [event for event in events if event["event"] != "something else"]
+    assert [(event["logger"], "models are served on the port of --grpc-port" in event["event"]) for event in told] == [
+        ("sardonyx.http", True)
+    ] * 2
+    assert len(events) == len(told) + 4
