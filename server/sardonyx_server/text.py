@@ -1,13 +1,16 @@
-"""Puts what a caller, a file or the operator chose (a name, an address) into a message. Does not build messages.
+"""Puts what a caller, a file or the operator chose (a name, an address) into a message, and the way to an extra.
 
-Names may be a megabyte long or hold newlines and terminal escape sequences; a message stays one short, printable line.
+Does not build messages. Names may be a megabyte long or hold newlines and terminal escape sequences; a message stays
+one short, printable line.
 """
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import Final
 
-__all__ = ["host_and_port", "one_line", "quoted"]
+__all__ = ["host_and_port", "one_line", "pip_install", "quoted"]
 
 _QUOTE_LIMIT_CHARACTERS: Final = 80
 
@@ -42,6 +45,11 @@ def one_line(text: str, limit_bytes: int) -> str:
 def host_and_port(host: str, port: int) -> str:
     """``host:port``, with an address of IPv6 in brackets."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def pip_install(extra: str) -> str:
+    """A command to paste that adds an extra where this program is installed, whichever pip the shell would find."""
+    return shlex.join([sys.executable, "-m", "pip", "install", f"sardonyx[{extra}]"])
 
 
 def _escaped(text: str) -> str:

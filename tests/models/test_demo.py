@@ -244,7 +244,8 @@ def test_missing_package_is_answered_with_what_to_install(tmp_path: Path) -> Non
     with pytest.raises(SettingsError) as raised:
         installed.find_model([str(tmp_path)])
     assert str(raised.value) == (
-        "the demo serves the model of the package 'magika', which is not installed: pip install 'sardonyx[demo]'"
+        "the demo serves the model of the package 'magika', which is not installed: "
+        f"{sys.executable} -m pip install 'sardonyx[demo]'"
     )
 
 
@@ -256,7 +257,7 @@ def test_package_without_the_model_is_answered_with_what_to_install(tmp_path: Pa
         installed.find_model([str(tmp_path)])
     assert str(raised.value) == (
         "the demo expects models/standard_v3_3/model.onnx in the package 'magika'; "
-        "the installed one has none: pip install 'sardonyx[demo]'"
+        f"the installed one has none: {sys.executable} -m pip install 'sardonyx[demo]'"
     )
 
 
@@ -264,7 +265,7 @@ def test_package_without_the_model_is_answered_with_what_to_install(tmp_path: Pa
     ("change", "pattern"),
     [
         ({"mid_size": 512}, r"^the demo expects a model that sees the beginning and the end of a file; the installed"),
-        ({"use_inputs_at_offsets": True}, r"has one that sees other parts too: pip install 'sardonyx\[demo\]'$"),
+        ({"use_inputs_at_offsets": True}, r"has one that sees other parts too: \S+ -m pip install 'sardonyx\[demo\]'$"),
         ({"target_labels_space": None}, r"^the demo cannot read the rules of the model .* \(TypeError: "),
         (None, r"^the demo cannot read the rules of the model in the installed 'magika' \(JSONDecodeError: "),
     ],

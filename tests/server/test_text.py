@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from sardonyx_server.text import host_and_port, one_line, quoted
+from sardonyx_server.text import host_and_port, one_line, pip_install, quoted
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,8 @@ def test_a_text_is_cut_between_characters(text: str, limit_bytes: int, expected:
 def test_an_address_can_be_told_from_its_port(host: str, expected: str) -> None:
     """Of IPv6 too, with and without the brackets."""
     assert host_and_port(host, 80) == expected
+
+
+def test_an_extra_is_installed_where_the_program_is() -> None:
+    """Another pip would put it elsewhere, or know no sardonyx at all."""
+    assert pip_install("bench") == f"{sys.executable} -m pip install 'sardonyx[bench]'"

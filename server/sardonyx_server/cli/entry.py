@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sardonyx_server.cli.exits import Exit, ExitWith
 from sardonyx_server.errors import CannotListen, LoadFailed, ServerError
+from sardonyx_server.text import pip_install
 
 __all__ = ["TRACEBACK_VARIABLE", "main", "run"]
 
@@ -56,7 +57,8 @@ def run(arguments: Sequence[str]) -> int:
         return int(Exit.OK)
     except ModuleNotFoundError as error:
         if error.name in _EXTRAS:
-            return _fail(Exit.USAGE, f"this needs {error.name}: pip install 'sardonyx[{_EXTRAS[error.name]}]'")
+            extra = _EXTRAS[error.name]
+            return _fail(Exit.USAGE, f"{error.name} is missing, which the extra {extra!r} brings: {pip_install(extra)}")
         return _unexpected(error)
     except Exception as error:  # noqa: BLE001  # the last resort: a bug is one line too
         return _unexpected(error)

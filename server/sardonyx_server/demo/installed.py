@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import SettingsError
+from sardonyx_server.text import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ OUTPUT: Final = "target_label"
 _PACKAGE: Final = "magika"
 # The model that magika 1.0 uses itself.
 _FOLDER: Final = Path("models") / "standard_v3_3"
-_INSTALL: Final = "pip install 'sardonyx[demo]'"
+_INSTALL: Final = pip_install("demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
