@@ -84,6 +84,9 @@ def to_json(array: Array, datatype: str) -> Any:
             item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item) for item in array.flat
         ]
         return np.array(texts, dtype=object).reshape(array.shape).tolist()
+    if array.dtype in (np.float16, np.float32):
+        # The shortest digits that read as the same number: 0.9733749, not 0.9733749032020569, its value as a double.
+        array = array.astype(str).astype(np.float64)
     return array.tolist()
 
 

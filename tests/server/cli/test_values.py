@@ -187,3 +187,13 @@ def test_answers_become_plain_json_values() -> None:
     assert to_json(np.array([b"\xff"], dtype=object), "BYTES") == ["\\xff"]
     assert to_json(np.array([0x3FC0], np.uint16), "BF16") == [1.5]
     assert to_json(np.array([[1, 2]]), "INT64") == [[1, 2]]
+
+
+def test_fractions_are_shown_in_as_many_digits_as_they_have() -> None:
+    """What is read back as FP32 is the same number; as doubles they would have seventeen digits."""
+    values = np.array([[0.1, 1 / 3], [1e-45, -3.4028235e38]], np.float32)
+    shown = to_json(values, "FP32")
+    assert str(shown) == "[[0.1, 0.33333334], [1e-45, -3.4028235e+38]]"
+    assert np.array_equal(np.array(shown, np.float32), values)
+    assert str(to_json(np.array([0.1, np.inf, np.nan], np.float16), "FP16")) == "[0.1, inf, nan]"
+    assert to_json(np.array([1 / 3]), "FP64") == [1 / 3]
