@@ -161,7 +161,8 @@ def shape_line(spec: TensorSpec) -> str:
 
 def provider_text(view: ModelView) -> Text:
     """The execution provider that owns the graph and who runs it, and why this provider was chosen."""
-    runners = "inline" if view.inline else f"{view.runners} x {view.threads} threads" if view.threads else ""
+    of = f"{_count(view.runners, 'runner')} of {_count(view.threads, 'thread')}" if view.threads else ""
+    runners = "inline" if view.inline else of
     provider = view.provider.removesuffix("ExecutionProvider")
     return Text.assemble(provider, f", {runners}" if runners else "", (f"\n{view.provider_reason}", "dim"))
 
@@ -170,7 +171,7 @@ def batching_text(view: ModelView) -> Text:
     """The batching verdict with the measured duration of a run at one row and at the best batch."""
     first, best = _at(view, 1), _at(view, view.best_rows)
     if view.max_batch_size > 1:
-        text = Text(f"up to {_rows(view.max_batch_size)}", style="green")
+        text = Text(f"up to {_count(view.max_batch_size, 'row')}", style="green")
     else:
         text = Text("no", style="yellow")
     measured = [f"{_duration(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
@@ -184,7 +185,7 @@ def batching_text(view: ModelView) -> Text:
 
 def batching_line(view: ModelView) -> str:
     """The verdict on one line, with its reason."""
-    verdict = f"up to {_rows(view.max_batch_size)}" if view.max_batch_size > 1 else "no"
+    verdict = f"up to {_count(view.max_batch_size, 'row')}" if view.max_batch_size > 1 else "no"
     return f"{verdict}; {view.batching_reason}{_way_out(view)}" if view.batching_reason else verdict
 
 
@@ -217,9 +218,7 @@ def _curve_table(curve: Sequence[CostPoint], best_rows: int) -> Table:
 
 
 def _provider_line(view: ModelView) -> str:
-    nodes = ", ".join(
-        f"{count} {'node' if count == 1 else 'nodes'} on {name}" for name, count in view.provider_nodes.items()
-    )
+    nodes = ", ".join(f"{_count(count, 'node')} on {name}" for name, count in view.provider_nodes.items())
     return f"{view.provider}: {view.provider_reason}" + (f" ({nodes})" if nodes else "")
 
 
@@ -227,7 +226,7 @@ def _runners_line(view: ModelView) -> str:
     if view.inline:
         line = "none: it runs on the thread that reads the requests"
     else:
-        line = f"{view.runners}, each with {view.threads} {'thread' if view.threads == 1 else 'threads'}"
+        line = f"{view.runners}, each with {_count(view.threads, 'thread')}"
         line = line if view.threads else f"{view.runners}"
     return f"{line}; {view.runners_reason}" if view.runners_reason else line
 
@@ -237,8 +236,8 @@ def _at(view: ModelView, rows: int) -> CostPoint | None:
     return max((point for point in view.curve if point.rows <= rows), key=lambda point: point.rows, default=None)
 
 
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _duration(ms: float) -> str:

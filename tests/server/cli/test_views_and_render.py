@@ -43,6 +43,8 @@ def test_the_table_shows_signature_provider_verdict_and_measured_times() -> None
         "X FP32 [-1,4]",
         "label INT64 [-1]",
         "probabilities FP32 [-1,3]",
+        "CPU, inline",
+        "CPU, 2 runners of 1 thread",
         "auto: the only one installed",
         "up to 64 rows",
         "6 us at 1, 7.2 us at 64",
