@@ -6,7 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCS", "DOCUMENTS", "README", "ROOT", "Block", "anchors", "blocks", "code_spans", "links", "section"]
+__all__ = [
+    "BENCH",
+    "DOCS",
+    "DOCUMENTS",
+    "README",
+    "ROOT",
+    "Block",
+    "anchors",
+    "blocks",
+    "code_spans",
+    "links",
+    "section",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -18,6 +30,9 @@ DOCUMENTS = (
     *DOCS,
     *sorted((ROOT / "models").rglob("*.md")),
 )
+
+# How it is measured: flags of many programs, and links like any other.
+BENCH = tuple(sorted((ROOT / "bench").rglob("README.md")))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")

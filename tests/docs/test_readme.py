@@ -20,7 +20,7 @@ from sardonyx_server.cli.commands import app
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import parse_config
 from sardonyx_server.settings import Settings
-from tests.docs.documents import DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code_spans, links, section
+from tests.docs.documents import BENCH, DOCS, DOCUMENTS, README, ROOT, anchors, blocks, code_spans, links, section
 
 _DEFAULT_ADDRESS = "127.0.0.1:8001"
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]+")
@@ -135,7 +135,7 @@ def test_the_config_is_one() -> None:
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", [*DOCUMENTS, *BENCH], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
     """Relative links name files or folders that exist, and headings that exist in them."""
     for target in links(document):
