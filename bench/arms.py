@@ -6,22 +6,20 @@ ratio of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import grpc
 
 from bench.cases import METHOD
-from bench.control import Child
-from bench.load.result import Generator, Load, LoadFailed, LoadResult, Target
+from bench.load.result import Generator, LoadResult, Streams, requests_for
+from bench.serving import Figures, Server, grown
+from sardonyx_server.load.loops import Target
 
-__all__ = ["Arm", "Measured", "Sample", "answer_for", "grown", "in_turns"]
+__all__ = ["Arm", "Measured", "Sample", "answer_for", "in_turns"]
 
 _ANSWER_TIMEOUT_S: Final = 20.0
-# The first loads only find out how many requests fill the time that is wanted.
-_FIRST_REQUESTS_PER_STREAM: Final = 5
-_CALIBRATION_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +32,17 @@ class Sample:
     """
 
     load: LoadResult
-    server: Mapping[str, float]
+    server: Figures
 
     @property
     def cpu_s(self) -> float:
         """CPU seconds of one request: server and generator."""
-        return (self.server["cpu_s"] + self.load.cpu_s) / self.load.requests
+        return (self.server.cpu_s + self.load.cpu_s) / self.load.requests
 
     @property
     def batch_rows(self) -> float:
         """Mean rows of a run of the model. Requires: the server runs models."""
-        return self.server["rows"] / self.server["batches"]
+        return self.server.rows / sum(self.server.runs.values())
 
 
 class Measured(Protocol):
@@ -68,28 +66,36 @@ class Arm:
 
     Args:
         name: For the report.
-        server: Its process.
+        server: Up.
+        model: Whose batches are read; "" = none.
         request: The message that is sent.
         answer_bytes: Length of its answers.
-        load: How requests are sent.
+        streams: How requests are sent.
         generator: By what.
     """
 
     def __init__(
-        self, name: str, server: Child, *, request: bytes, answer_bytes: int, load: Load, generator: Generator
+        self,
+        name: str,
+        server: Server,
+        *,
+        model: str,
+        request: bytes,
+        answer_bytes: int,
+        streams: Streams,
+        generator: Generator,
     ) -> None:
         self.name = name
         self.server = server
-        self._load = load
+        self.model = model
+        self._streams = streams
         self._generator = generator
-        self._target = Target(address=server.address, method=METHOD, request=request, answer_bytes=answer_bytes)
-        self._requests = load.concurrency
+        self._target = Target(address=server.address, method=METHOD, messages=(request,), answer_bytes=answer_bytes)
+        self._requests = streams.concurrency
 
     def calibrate(self, seconds: float) -> None:
         """Warm up, and find how many requests take about so many seconds."""
-        found = self._run(self._load.concurrency * _FIRST_REQUESTS_PER_STREAM, each=False)
-        found = self._run(self._fill(found.rate, min(seconds, _CALIBRATION_S)), each=False)
-        self._requests = self._fill(found.rate, seconds)
+        self._requests = requests_for(lambda few: self._run(few, each=False), self._streams.concurrency, seconds)
 
     def measure(self, *, each: bool) -> Sample:
         """One turn. ``each``: record each latency.
@@ -97,29 +103,12 @@ class Arm:
         Raises:
             LoadFailed: A request failed, or a model's rows are not the rows that were sent.
         """
-        before = self.server.figures()
+        before = self.server.figures(self.model)
         load = self._run(self._requests, each=each)
-        return Sample(load=load, server=grown(self.name, self.server, before, load.requests))
+        return Sample(load=load, server=grown(self.server, self.model, before, rows=load.requests))
 
     def _run(self, requests: int, *, each: bool) -> LoadResult:
-        return self._generator.run(self._target, self._load, requests=requests, each=each)
-
-    def _fill(self, rate: float, seconds: float) -> int:
-        """Whole rounds of all streams, so that all connections end together."""
-        return max(1, round(rate * seconds / self._load.concurrency)) * self._load.concurrency
-
-
-def grown(name: str, server: Child, before: Mapping[str, float], rows: int) -> Mapping[str, float]:
-    """What a server's figures grew by since ``before``.
-
-    Raises:
-        LoadFailed: It runs models, and not so many rows.
-    """
-    after = server.figures()
-    found = {key: after[key] - before[key] for key in after}
-    if found.get("rows", rows) != rows:
-        raise LoadFailed(f"{name}: {rows} rows were sent and {found['rows']} were run")
-    return found
+        return self._generator.run(self._target, self._streams, requests=requests, each=each)
 
 
 def answer_for(address: str, request: bytes) -> bytes:

@@ -25,10 +25,11 @@ from bench.control import ChildFailed
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
 from bench.load.own import Own
-from bench.load.result import Generator, LoadFailed
+from bench.load.result import Generator
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.stage import Plan
 from bench.surroundings import surroundings
+from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.runtime.cores import available_cores
 
 __all__ = ["Groups", "command"]

@@ -1,7 +1,7 @@
 """Servers under load in processes of their own, and the few words spoken with them over their standard streams.
 
-A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON (a server: its figures
-so far), and stops when its input ends. No signals, no files, no extra port. :func:`obey` is the child's side,
+A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON, and stops when its
+input ends. No signals, no files, no extra port. :func:`obey` is the child's side,
 :class:`Child` the harness's.
 """
 
@@ -22,8 +22,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_TIMEOUT_S: Final = 20.0
 # Before what is installed, and relative to the root.
 _SOURCES: Final = ("protos", "client", "server")
-
-Figures = Mapping[str, float]
 
 
 class ChildFailed(RuntimeError):
@@ -68,10 +66,6 @@ class Child:
         """Host and port it listens on."""
         return str(self.hello["address"])
 
-    def figures(self) -> Figures:
-        """A server's figures so far; sums, so that the difference of two readings belongs to what lay between."""
-        return self.ask("figures")
-
     def ask(self, words: str) -> Mapping[str, Any]:
         """Its answer to a line. Blocks.
 
@@ -95,22 +89,19 @@ class Child:
 
 
 @contextmanager
-def child(
-    module: str, arguments: Sequence[str] = (), *, root: Path = ROOT, interpreter: str = sys.executable
-) -> Iterator[Child]:
+def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> Iterator[Child]:
     """Run ``python -m module arguments`` as a child; stop it at the end.
 
     Args:
         module: Of this harness.
         arguments: For it.
         root: Of another copy of the project, to run that one's sources.
-        interpreter: Of another environment, to run on that one's packages.
 
     Raises:
         ChildFailed: It ended before it was up.
     """
     environment = None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)}
-    with program([interpreter, "-m", module, *arguments], module, folder=root, environment=environment) as process:
+    with program([sys.executable, "-m", module, *arguments], module, folder=root, environment=environment) as process:
         yield process
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -13,9 +12,10 @@ from typing import Any
 from bench.arms import Arm, Sample, answer_for
 from bench.bars import Bar, Outcome
 from bench.cases import Case
-from bench.control import ROOT, Child, child
+from bench.control import ROOT
 from bench.limits.rows import Rows
-from bench.load.result import Generator, Load
+from bench.load.result import Generator, Streams
+from bench.serving import Figures, Server, bare_echo, serving
 
 __all__ = ["Plan", "Stage", "Turns", "facts_of", "outcome", "ratios", "turns_as_json"]
 
@@ -47,10 +47,10 @@ class Plan:
 class Stage:
     """The servers of one group, all up while it is measured; those that are not under load wait in a poll."""
 
-    def __init__(self, plan: Plan, case: Case, load: Load, stack: ExitStack) -> None:
+    def __init__(self, plan: Plan, case: Case, streams: Streams, stack: ExitStack) -> None:
         self._plan = plan
         self._case = case
-        self._load = load
+        self._streams = streams
         self._stack = stack
         self.rows = Rows(case)
         self._answer_bytes = 0
@@ -63,31 +63,29 @@ class Stage:
             root: Of the copy of the project that it runs.
             **settings: Of the server.
         """
-        arguments = [str(self._case.repository), *(["--settings", json.dumps(settings)] if settings else [])]
-        started = self._stack.enter_context(child("bench.serve", arguments, root=root))
+        started = self._stack.enter_context(serving(self._case.repository, checkout=root, settings=settings))
         answer = answer_for(started.address, self._case.request)
         self.rows.check(answer)
         self._answer_bytes = len(answer)
-        return self._arm(name, started, len(answer))
+        return self._arm(name, started, len(answer), model=self._case.name)
 
     def echo(self) -> Arm:
         """A bare echo of the message."""
-        return self._arm("echo", self._stack.enter_context(child("bench.limits.echo")), len(self._case.request))
+        return self._arm("echo", self._stack.enter_context(bare_echo(None)), len(self._case.request))
 
     def taker(self, answer_bytes: int | None = None) -> Arm:
         """A bare echo that answers with fewer bytes: by default as many as the server. Requires: :meth:`server`."""
         size = self._answer_bytes if answer_bytes is None else answer_bytes
-        return self._arm(
-            "echo", self._stack.enter_context(child("bench.limits.echo", ["--answer-bytes", str(size)])), size
-        )
+        return self._arm("echo", self._stack.enter_context(bare_echo(size)), size)
 
-    def _arm(self, name: str, server: Child, answer_bytes: int) -> Arm:
+    def _arm(self, name: str, server: Server, answer_bytes: int, *, model: str = "") -> Arm:
         return Arm(
             name,
             server,
+            model=model,
             request=self._case.request,
             answer_bytes=answer_bytes,
-            load=self._load,
+            streams=self._streams,
             generator=self._plan.generator,
         )
 
@@ -121,16 +119,19 @@ def outcome(
 
 def facts_of(server: Arm) -> dict[str, Any]:
     """How the server has set up its one model."""
-    (facts,) = server.server.hello["models"].values()
-    return dict(facts)
+    return dict(server.server.facts[server.model])
 
 
 def turns_as_json(turns: Turns) -> list[dict[str, Any]]:
     """For the results file."""
     return [
         {
-            name: {"rate": sample.load.rate, **asdict(sample.load), "server": sample.server}
+            name: {"rate": sample.load.rate, **asdict(sample.load), "server": _as_json(sample.server)}
             for name, sample in turn.items()
         }
         for turn in turns
     ]
+
+
+def _as_json(figures: Figures) -> dict[str, float]:
+    return {"cpu_s": figures.cpu_s, "rows": figures.rows, "batches": sum(figures.runs.values())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,14 @@ from typing import Final
 
 import numpy as np
 
-from bench.arms import answer_for, in_turns
+from bench.arms import Arm, answer_for, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import Case, make
-from bench.client.arm import Caller
+from bench.client.arm import Callers
 from bench.control import ROOT, child
 from bench.limits.rows import Rows, WrongAnswer
+from bench.load.result import Streams
+from bench.serving import serving
 from bench.stage import Plan, ratios, turns_as_json
 
 __all__ = ["GROUPS"]
@@ -130,16 +131,25 @@ def _compare(plan: Plan, case: Case, outputs: Sequence[str], comparison: _Compar
         stubs.mkdir()
         _generate(stubs)
     with ExitStack() as stack:
-        server = stack.enter_context(
-            child("bench.serve", [str(case.repository), "--settings", json.dumps(dict(comparison.settings))])
-        )
-        Rows(case).check(answer_for(server.address, case.request))
+        server = stack.enter_context(serving(case.repository, settings=comparison.settings))
+        answer = answer_for(server.address, case.request)
+        Rows(case).check(answer)
         arms, digests = [], {}
         for arm in comparison.arms:
             arguments = [arm.kind, arm.way, str(arm.callers), server.address, case.name, str(inputs)]
             process = stack.enter_context(child("bench.client.caller", [*arguments, ",".join(outputs), str(stubs)]))
             digests[arm.name] = process.hello["digest"]
-            arms.append(Caller(arm.name, process, server, concurrency=arm.callers))
+            arms.append(
+                Arm(
+                    arm.name,
+                    server,
+                    model=case.name,
+                    request=case.request,
+                    answer_bytes=len(answer),
+                    streams=Streams(connections=1, streams=arm.callers),
+                    generator=Callers(arm.name, process),
+                )
+            )
         if len(set(digests.values())) > 1:
             raise WrongAnswer(f"the clients understand the same answer differently: {digests}")
         turns = list(in_turns(arms, turns=plan.turns, seconds=plan.seconds))

@@ -9,10 +9,11 @@ from typing import Final
 from bench.arms import answer_for
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make
-from bench.load.result import Load, Target
+from bench.load.result import Streams
 from bench.processes import idle_percent, memory_bytes
 from bench.sample_server import started
 from bench.stage import Plan
+from sardonyx_server.load.loops import Target
 
 __all__ = ["IDLE", "MEMORY", "READY", "footprint"]
 
@@ -45,8 +46,8 @@ def footprint(plan: Plan) -> list[Outcome]:
             resident_mb.append(memory_bytes(running.pid) / _MB)
             share_mb.append(memory_bytes(running.pid, "Pss", file="smaps_rollup") / _MB)
             idle.append(idle_percent(running.pid, plan.seconds * _IDLE_SHARE))
-            target = Target(address=running.address, method=METHOD, request=case.request, answer_bytes=len(answer))
-            plan.generator.run(target, Load(connections=8, streams=8), requests=_LOAD_REQUESTS, each=False)
+            target = Target(address=running.address, method=METHOD, messages=(case.request,), answer_bytes=len(answer))
+            plan.generator.run(target, Streams(connections=8, streams=8), requests=_LOAD_REQUESTS, each=False)
             loaded_mb.append(memory_bytes(running.pid) / _MB)
     command = "sardonyx serve models"
     return [

@@ -11,7 +11,7 @@ from bench.arms import Sample, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE
-from bench.load.result import Load, LoadResult
+from bench.load.result import LoadResult, Streams
 from bench.placement import FREE, placed, placements
 from bench.stage import Plan, Stage, turns_as_json
 
@@ -24,7 +24,7 @@ _US: Final = 1e6
 def latency(plan: Plan) -> list[Outcome]:
     """Wherever the scheduler puts the two processes, which is the bar; and on cores given, which explains it."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Load(connections=1, streams=1), stack)
+        stage = Stage(plan, make("iris", plan.folder), Streams(connections=1, streams=1), stack)
         arms = [stage.server("server"), stage.echo()]
         run_s = stage.rows.run_s(budget_s=plan.seconds * ROW_SHARE)
         where = placements()

@@ -14,7 +14,7 @@ from bench.arms import Arm, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE, allowance
-from bench.load.result import Load
+from bench.load.result import Streams
 from bench.stage import Plan, Stage, Turns, facts_of, outcome, ratios
 
 __all__ = ["GROUPS"]
@@ -35,7 +35,7 @@ MAGIKA_BATCHING: Final = Bar(name="magika, of its rate without batching", target
 def iris(plan: Plan) -> list[Outcome]:
     """Transport alone: the lane against the bare echo and against the fallback."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Load(connections=8, streams=8), stack)
+        stage = Stage(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
         server = stage.server("server")
         fallback = stage.server("fallback", transport="grpcio")
         turns = list(in_turns([server, stage.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
@@ -48,7 +48,7 @@ def iris(plan: Plan) -> list[Outcome]:
 def image(plan: Plan) -> list[Outcome]:
     """Moving bytes alone."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("image", plan.folder), Load(connections=4, streams=4), stack)
+        stage = Stage(plan, make("image", plan.folder), Streams(connections=4, streams=4), stack)
         server = stage.server("server")
         turns = list(in_turns([server, stage.taker(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds))
         return [outcome(IMAGE, ratios(turns, "echo"), turns, server)]
@@ -56,23 +56,23 @@ def image(plan: Plan) -> list[Outcome]:
 
 def mlp(plan: Plan) -> list[Outcome]:
     """A model that gains from batching."""
-    return _against_allowance(plan, "mlp", Load(connections=8, streams=8), MLP)
+    return _against_allowance(plan, "mlp", Streams(connections=8, streams=8), MLP)
 
 
 def orientation(plan: Plan) -> list[Outcome]:
     """A convolutional network on images."""
-    return _against_allowance(plan, "orientation", Load(connections=8, streams=2), ORIENTATION, ORIENTATION_BATCHING)
+    return _against_allowance(plan, "orientation", Streams(connections=8, streams=2), ORIENTATION, ORIENTATION_BATCHING)
 
 
 def magika(plan: Plan) -> list[Outcome]:
     """A model that loses by batching."""
-    return _against_allowance(plan, "magika", Load(connections=8, streams=2), MAGIKA, MAGIKA_BATCHING)
+    return _against_allowance(plan, "magika", Streams(connections=8, streams=2), MAGIKA, MAGIKA_BATCHING)
 
 
-def _against_allowance(plan: Plan, name: str, load: Load, bar: Bar, batching: Bar | None = None) -> list[Outcome]:
+def _against_allowance(plan: Plan, name: str, streams: Streams, bar: Bar, batching: Bar | None = None) -> list[Outcome]:
     """The server as it sets itself up, against what the cores permit, and against itself with batching switched off."""
     with ExitStack() as stack:
-        stage = Stage(plan, make(name, plan.folder), load, stack)
+        stage = Stage(plan, make(name, plan.folder), streams, stack)
         server = stage.server("server")
         arms = [server, stage.taker()]
         batches = facts_of(server)["max_rows"] > 1

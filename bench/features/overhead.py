@@ -11,9 +11,10 @@ from typing import Final
 from bench.arms import Arm, Measured, Sample, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
-from bench.load.result import Load, LoadFailed
+from bench.load.result import Streams
 from bench.stage import Plan, Stage, outcome, ratios
 from bench.surroundings import checked_out
+from sardonyx_server.load.loops import LoadFailed
 
 __all__ = ["OBSERVED", "overhead"]
 
@@ -36,7 +37,7 @@ class _Scraped:
         self.name = arm.name
         self.scrapes = 0
         self._arm = arm
-        self._url = str(arm.server.hello["metrics_url"])
+        self._url = arm.server.metrics_url
         self._problem = ""
 
     def calibrate(self, seconds: float) -> None:
@@ -81,7 +82,7 @@ def overhead(plan: Plan) -> list[Outcome]:
     traces = plan.folder / "traces"
     traces.mkdir()
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Load(connections=8, streams=8), stack)
+        stage = Stage(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
         server = stage.server("server", metrics_port=0, trace_rate=_TRACE_RATE, trace_dir=str(traces))
         observed = _Scraped(server)
         arms: list[Measured] = [observed, stage.server("off")]

@@ -19,8 +19,8 @@ from onnx import numpy_helper
 
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make, package
-from bench.control import child
 from bench.load.steady import RATE_PER_S, Steady, steady
+from bench.serving import serving
 from bench.stage import Plan
 from sardonyx_server.load.report import Report
 from sardonyx_wire.messages import METHODS, RepositoryModelLoadRequest, RepositoryModelUnloadRequest
@@ -62,9 +62,8 @@ def reload(plan: Plan) -> list[Outcome]:
     file.parent.mkdir(parents=True)
     light = package("onnx", "onnx") / "backend" / "test" / "data" / "light" / f"{_OTHER}.onnx"
     onnx.save(_with_weights(onnx.load(str(light))), str(file))
-    settings = '{"model_control_mode": "explicit", "load_model": ["iris"]}'
     with (
-        child("bench.serve", [str(case.repository), "--settings", settings]) as server,
+        serving(case.repository, settings={"model_control_mode": "explicit", "load_model": ["iris"]}) as server,
         _repository(server.address, file) as repository,
         steady(server.address, METHOD, case.request) as calls,
     ):

@@ -15,9 +15,9 @@ import grpc
 from bench.arms import Arm, answer_for, in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import CaseMissing, make
-from bench.control import child
 from bench.limits.rows import Rows, WrongAnswer
-from bench.load.result import Load
+from bench.load.result import Streams
+from bench.serving import serving
 from bench.stage import Plan, ratios, turns_as_json
 from sardonyx_wire.messages import METHODS, ModelInferRequest, SystemSharedMemoryRegisterRequest
 
@@ -25,7 +25,7 @@ __all__ = ["FOLDER", "SHM", "named", "region", "shm"]
 
 SHM: Final = Bar(name="602 kB in by shared memory, 4x4, of the rate of sending it", target=3.0)
 
-_LOAD: Final = Load(connections=4, streams=4)
+_STREAMS: Final = Streams(connections=4, streams=4)
 _REGION: Final = "bench"
 FOLDER: Final = Path("/dev/shm")  # noqa: S108  # Linux keeps POSIX shared memory objects there
 _TIMEOUT_S: Final = 20.0
@@ -41,9 +41,7 @@ def shm(plan: Plan) -> list[Outcome]:
     (image,) = ModelInferRequest.FromString(case.request).raw_input_contents
     messages = {"sent": case.request, "named": named(case.request, len(image))}
     with ExitStack() as stack:
-        server = stack.enter_context(
-            child("bench.serve", [str(case.repository), "--settings", '{"allow_client_shm": true}'])
-        )
+        server = stack.enter_context(serving(case.repository, settings={"allow_client_shm": True}))
         place = stack.enter_context(region(server.address, image))
         write_s = _write_s(place, image)
         answers = {name: answer_for(server.address, message) for name, message in messages.items()}
@@ -54,9 +52,10 @@ def shm(plan: Plan) -> list[Outcome]:
             Arm(
                 name,
                 server,
+                model=case.name,
                 request=message,
                 answer_bytes=len(answers[name]),
-                load=_LOAD,
+                streams=_STREAMS,
                 generator=plan.generator,
             )
             for name, message in messages.items()

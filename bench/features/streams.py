@@ -9,9 +9,10 @@ from typing import Final
 
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make
-from bench.control import Child, child
+from bench.control import child
 from bench.load.steady import RATE_PER_S, Steady, steady
 from bench.processes import memory_bytes
+from bench.serving import Server, serving
 from bench.stage import Plan
 from sardonyx_wire.messages import METHODS
 
@@ -37,7 +38,7 @@ def streams(plan: Plan) -> list[Outcome]:
     memory_mb, beside_s, alone_s = [], [], []
     for turn in range(plan.turns):
         with (
-            child("bench.serve", [str(case.repository)]) as server,
+            serving(case.repository) as server,
             steady(server.address, METHOD, case.request) as calls,
         ):
             calls.measure(plan.seconds)  # What the first calls allocate is not the streams'.
@@ -66,7 +67,7 @@ def streams(plan: Plan) -> list[Outcome]:
     ]
 
 
-def _open(server: Child, body: str, stack: ExitStack) -> None:
+def _open(server: Server, body: str, stack: ExitStack) -> None:
     """Returns when all are open and have had an answer each."""
     arguments = [server.address, METHODS["ModelStreamInfer"].path, body, str(_STREAMS), str(_CONNECTIONS)]
     stack.enter_context(child("bench.load.idle_streams", arguments))

@@ -15,9 +15,9 @@ from typing import Any, Final
 from bench.cases import Case
 from bench.control import ROOT
 from bench.gate.cores import Cores, on
+from bench.serving import serving
 from bench.store import Load, Point
-from bench.suite.measuring import Target, aimed, measure
-from bench.suite.serving import serving
+from bench.suite.measuring import Aimed, aimed, measure
 from sardonyx_server.load.loops import LoadFailed
 
 __all__ = ["Arm", "Depth", "Pair", "Pairs", "in_pairs", "targeted"]
@@ -136,7 +136,7 @@ def in_pairs(
     return Pairs(load=course.load, pairs=tuple(pairs), point_s=course.point_s, facts=facts)
 
 
-def targeted(arm: Arm, cores: Cores, stack: ExitStack) -> Target:
+def targeted(arm: Arm, cores: Cores, stack: ExitStack) -> Aimed:
     """Start an arm's server and the processes that ask it, each on their cores, until the stack ends."""
     with on(cores.server):
         server = stack.enter_context(serving(arm.case.repository, checkout=arm.checkout))
@@ -151,7 +151,7 @@ def targeted(arm: Arm, cores: Cores, stack: ExitStack) -> Target:
         return stack.enter_context(asking)
 
 
-def _measured(targets: tuple[Target, Target], course: _Course, seed: int) -> list[Pair]:
+def _measured(targets: tuple[Aimed, Aimed], course: _Course, seed: int) -> list[Pair]:
     """Pairs of one start: as many as the course says that count, or twice as many where the machine disturbs them."""
     pairs: list[Pair] = []
     while len(pairs) < _MOST_TRIES * course.pairs and sum(pair.counts for pair in pairs) < course.pairs:
@@ -174,7 +174,7 @@ class _Course:
         return f"{self.pairs} pairs of {self.point_s:.1f} s at {self.load.rate_per_s:,.0f}/s"
 
 
-def _course(target: Target, share: float, depth: Depth, generator_cores: int, seed: int) -> _Course:
+def _course(target: Aimed, share: float, depth: Depth, generator_cores: int, seed: int) -> _Course:
     """The rate that both get is a share of the capacity, or what the generator has time for."""
     most = measure(target, Load(kind="closed", callers=_CAPACITY_CALLERS), _CAPACITY_S, seed)
     capacity, cost_s = most.rate_reached_per_s, (most.generator_cpu_s_per_1000 or 0.0) / 1000

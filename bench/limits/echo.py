@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -88,7 +87,7 @@ def serve(answer: bytes | None) -> None:
     echo = _Echo(queue, answer)
 
     def control() -> None:
-        obey({"address": f"127.0.0.1:{port}"}, lambda _: {"cpu_s": time.process_time()})
+        obey({"address": f"127.0.0.1:{port}"}, lambda _: {})
         server.stop(0).wait()
         queue.shutdown()
 

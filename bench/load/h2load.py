@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bench.load.result import Load, LoadFailed, LoadResult, Target
+from bench.load.result import LoadResult, Streams
 from sardonyx_server.load.latencies import Latencies
+from sardonyx_server.load.loops import LoadFailed, Target
 
 __all__ = ["H2Load", "parse"]
 
@@ -54,21 +55,22 @@ class H2Load:
         program = shutil.which("h2load")
         return None if program is None else cls(program)
 
-    def run(self, target: Target, load: Load, *, requests: int, each: bool) -> LoadResult:
+    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
         """Send requests. See :class:`~bench.load.result.Generator`."""
         with tempfile.TemporaryDirectory() as folder:
             body, log = Path(folder, "body"), Path(folder, "log")
-            frame = b"" if target.http1 else b"\0" + len(target.request).to_bytes(4, "big")
-            body.write_bytes(frame + target.request)
-            command = [self._program, f"-n{requests}", f"-c{load.connections}", f"-m{load.streams}", f"-d{body}"]
-            headers = _PLAIN_HEADERS if target.http1 else _HEADERS
+            (message,), answer_bytes = target.messages, target.answer_bytes
+            if answer_bytes is None:
+                raise ValueError("h2load knows a good answer by its length, which this target does not say (a bug)")
+            frame = b"" if streams.http1 else b"\0" + len(message).to_bytes(4, "big")
+            body.write_bytes(frame + message)
+            command = [self._program, f"-n{requests}", f"-c{streams.connections}", f"-m{streams.streams}", f"-d{body}"]
+            headers = _PLAIN_HEADERS if streams.http1 else _HEADERS
             command += [f"-N{_SILENCE_TIMEOUT_S}", *(f"-H{header}" for header in headers)]
-            command += ["--h1"] if target.http1 else []
+            command += ["--h1"] if streams.http1 else []
             command += [f"--log-file={log}"] if each else []
             report, cpu_s = _run([*command, f"http://{target.address}{target.method}"])
-            result = parse(
-                report, cpu_s=cpu_s, requests=requests, answer_bytes=target.answer_bytes, frame_bytes=len(frame)
-            )
+            result = parse(report, cpu_s=cpu_s, requests=requests, answer_bytes=answer_bytes, frame_bytes=len(frame))
             return _with_percentiles(result, log) if each else result
 
 

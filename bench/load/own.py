@@ -6,8 +6,9 @@ cores, rates are a little lower with it, and the report names it.
 
 from __future__ import annotations
 
-from bench.load.result import Load, LoadFailed, LoadResult, Target
-from sardonyx_server.load import fleet, loops
+from bench.load.result import LoadResult, Streams
+from sardonyx_server.load.fleet import Fleet
+from sardonyx_server.load.loops import ClosedLoop, LoadFailed, Target
 
 __all__ = ["Own"]
 
@@ -23,16 +24,10 @@ class Own:
         self._processes = processes
         self.name = "sardonyx_server.load"
 
-    def run(self, target: Target, load: Load, *, requests: int, each: bool) -> LoadResult:
+    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
         """Send requests. See :class:`~bench.load.result.Generator`."""
-        aim = loops.Target(
-            address=target.address, method=target.method, messages=(target.request,), answer_bytes=target.answer_bytes
-        )
-        try:
-            with fleet.Fleet(aim, processes=self._processes, connections=load.connections) as senders:
-                report = senders.run(loops.ClosedLoop(concurrency=load.concurrency, requests=requests))
-        except loops.LoadFailed as error:
-            raise LoadFailed(str(error)) from error
+        with Fleet(target, processes=self._processes, connections=streams.connections) as fleet:
+            report = fleet.run(ClosedLoop(concurrency=streams.concurrency, requests=requests))
         if report.failed or report.answered != requests:
             raise LoadFailed(f"{requests - report.answered} of {requests} requests failed: {dict(report.statuses)}")
         return LoadResult(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bench.load.result import LoadFailed
 from bench.store import Load, Point
+from sardonyx_server.load.loops import LoadFailed
 from tests.conformance.perf_analyzer import run
 from tests.conformance.tools import PERF_ANALYZER
 

@@ -1,28 +1,33 @@
-"""What a load is, and what a load generator found. Generates no load."""
+"""What a closed loop is, and what a load generator found of one. Generates no load."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
-__all__ = ["Generator", "Load", "LoadFailed", "LoadResult", "Target"]
+from sardonyx_server.load.loops import Target
 
+__all__ = ["Generator", "LoadResult", "Streams", "requests_for", "whole_rounds"]
 
-class LoadFailed(RuntimeError):
-    """Requests failed, or answers were not the ones expected: the run counts for nothing."""
+# The first loads only find out how many requests fill the time that is wanted, and warm up the server.
+_FIRST_ROUNDS: Final = 5
+_CALIBRATION_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class Streams:
     """A closed loop: each stream sends its next request when it has its answer.
 
     Attributes:
-        connections: HTTP/2 connections.
+        connections: To the server.
         streams: Requests under way on each.
+        http1: The request is the body of a POST over HTTP/1.1, one at a time on a connection. h2load only.
     """
 
     connections: int
     streams: int
+    http1: bool = False
 
     @property
     def concurrency(self) -> int:
@@ -31,25 +36,6 @@ class Load:
 
     def __str__(self) -> str:
         return f"{self.connections} x {self.streams}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What is sent where.
-
-    Attributes:
-        address: Host and port.
-        method: Full name of the method, with the leading slash.
-        request: The serialised message; every request is the same.
-        answer_bytes: Length of the serialised answer; another length fails the run.
-        http1: No gRPC: the request is the body of a POST over HTTP/1.1. h2load only.
-    """
-
-    address: str
-    method: str
-    request: bytes
-    answer_bytes: int
-    http1: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +73,33 @@ class Generator(Protocol):
     def name(self) -> str:
         """Name and version."""
 
-    def run(self, target: Target, load: Load, *, requests: int, each: bool) -> LoadResult:
+    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
         """Send ``requests`` requests. Blocks.
 
         Args:
-            target: What to send where.
-            load: How.
+            target: What to send where: one message, and the length of every answer.
+            streams: How.
             requests: How many.
             each: Record each latency, for percentiles; costs the generator a little.
 
         Raises:
             LoadFailed: A request failed or had another answer.
         """
+
+
+def requests_for(run: Callable[[int], LoadResult], concurrency: int, seconds: float) -> int:
+    """How many requests take about so many seconds. Blocks while it tries fewer.
+
+    Args:
+        run: Sends so many.
+        concurrency: Requests under way at once.
+        seconds: Wanted.
+    """
+    found = run(concurrency * _FIRST_ROUNDS)
+    found = run(whole_rounds(found.rate * min(seconds, _CALIBRATION_S), concurrency))
+    return whole_rounds(found.rate * seconds, concurrency)
+
+
+def whole_rounds(requests: float, concurrency: int) -> int:
+    """About so many, in whole rounds of all streams: all connections end together then."""
+    return max(1, round(requests / concurrency)) * concurrency

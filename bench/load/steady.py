@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bench.load.result import LoadFailed
 from bench.placement import punctual
-from sardonyx_server.load import fleet, loops
 from sardonyx_server.load.arrivals import Arrivals
+from sardonyx_server.load.fleet import Fleet
+from sardonyx_server.load.loops import LoadFailed, OpenLoop, Target
 from sardonyx_server.load.report import MAX_SLIP, Report
 
 __all__ = ["RATE_PER_S", "Steady", "steady"]
@@ -34,7 +34,7 @@ class Steady:
         senders: Connected.
     """
 
-    def __init__(self, senders: fleet.Fleet) -> None:
+    def __init__(self, senders: Fleet) -> None:
         self._senders = senders
 
     def measure(self, seconds: float) -> Report:
@@ -53,13 +53,10 @@ class Steady:
         return report
 
     def _run(self, seconds: float) -> Report:
-        load = loops.OpenLoop(rate=RATE_PER_S, arrivals=Arrivals.CONSTANT)
-        try:
-            # The server stays as it is: if all its threads gave way, loading would give way to nothing.
-            with punctual(self._senders.pids, servers=()):
-                report = self._senders.run(load, duration_s=seconds)
-        except loops.LoadFailed as error:
-            raise LoadFailed(str(error)) from error
+        load = OpenLoop(rate=RATE_PER_S, arrivals=Arrivals.CONSTANT)
+        # The server stays as it is: if all its threads gave way, loading would give way to nothing.
+        with punctual(self._senders.pids, servers=()):
+            report = self._senders.run(load, duration_s=seconds)
         if report.failed:
             raise LoadFailed(f"{report.failed} of {report.sent} calls failed: {dict(report.statuses)}")
         return report
@@ -77,8 +74,8 @@ def steady(address: str, method: str, request: bytes) -> Iterator[Steady]:
     Raises:
         LoadFailed: No connection.
     """
-    aim = loops.Target(address=address, method=method, messages=(request,))
-    with fleet.Fleet(aim, processes=1, connections=_CONNECTIONS) as senders:
+    target = Target(address=address, method=method, messages=(request,))
+    with Fleet(target, processes=1, connections=_CONNECTIONS) as senders:
         calls = Steady(senders)
         calls.measure(_WARM_UP_S)
         yield calls

@@ -25,7 +25,6 @@ from bench.control import ChildFailed
 from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
-from bench.load.result import LoadFailed
 from bench.peers.catalogue import MODELS, MORE_MODELS, PEERS, Peer, peers
 from bench.peers.compare import Plan, compare, not_measured
 from bench.peers.install import PeerMissing, install
@@ -35,7 +34,7 @@ from bench.peers.running import PeerFailed
 from bench.peers.verdict import Measure, Standing, Verdict, by_standing
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.surroundings import busy_cores, run_fields
-from sardonyx_server.load.loops import LoadFailed as NoConnection
+from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.runtime.cores import available_cores
 
 __all__: list[str] = []
@@ -49,7 +48,6 @@ _FAILURES: Final = (
     ChildFailed,
     CppEchoMissing,
     LoadFailed,
-    NoConnection,
     OSError,
     PeerFailed,
     WrongAnswer,

@@ -1,4 +1,4 @@
-"""One peer on one model beside Sardonyx: its best setting found, then throughput and p99 at equal rates, in turns."""
+"""One peer on one model beside Sardonyx: its best settings found, then throughput and p99 at equal rates, in turns."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import grpc
-
 from bench.arms import answer_for
-from bench.cases import METHOD, Case, make
-from bench.limits.rows import Rows, WrongAnswer
+from bench.cases import METHOD, make
+from bench.limits.rows import Rows
 from bench.load.h2load import H2Load
-from bench.load.result import LoadFailed, Target
-from bench.peers.catalogue import Peer, Protocol, Setting
-from bench.peers.duel import CALLERS, Contender, Pair, at_equal_rates, closed_loop, rate_in
-from bench.peers.running import PeerFailed, ask, body_of, running
+from bench.peers.catalogue import Peer, Protocol
+from bench.peers.challenger import Challenger, Trial, fastest, promptest
+from bench.peers.duel import CALLERS, Contender, at_equal_rates, closed_loop
 from bench.peers.verdict import Measure, Verdict
+from bench.serving import Server, serving
 from bench.store import Load
-from bench.suite.measuring import aimed
-from bench.suite.serving import Server, serving
+from sardonyx_server.load.loops import Target
 
 __all__ = ["P99_SHARES", "Plan", "compare", "not_measured"]
 
@@ -47,25 +44,13 @@ class Plan:
     seed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tried:
-    """A setting and the answers a second it gave; or why it gave none."""
-
-    setting: Setting
-    rate: float = 0.0
-    problem: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.setting.name}: {self.problem or f'{self.rate:,.0f}/s'}"
-
-
 def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path) -> list[Verdict]:
     """Measure it. Starts and ends all servers it needs; Sardonyx sets itself up.
 
     Args:
         peer: Installed.
         model: Of ``bench/cases.py``.
-        generator: Of closed loops, and of the open loops of peers that speak HTTP.
+        generator: Of closed loops.
         plan: How thoroughly.
         folder: Empty.
 
@@ -78,38 +63,34 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
     """
     case = make(model, folder)
     rows = Rows(case)
+    challenger = Challenger(peer=peer, case=case, rows=rows)
     with ExitStack() as stack:
         server = stack.enter_context(serving(case.repository))
         answer = answer_for(server.address, case.request)
         rows.check(answer)
-        ours = Contender(name="sardonyx", server=server, target=_grpc(server, case, answer), model=model)
-        tried = [_try(peer, setting, case, rows, generator, plan) for setting in peer.settings]
-        best = max(tried, key=lambda one: one.rate)
-        if not best.rate:
-            raise PeerFailed("; ".join(map(str, tried)))
-        remarks = [
-            f"{peer.title} at its best of {len(tried)} settings: {best.setting.name} ({'; '.join(map(str, tried))})",
-            _set_up(server, model),
-        ]
-        their_server = stack.enter_context(running(peer, best.setting, case))
-        theirs = _contender(peer, their_server, case, rows)
-        rates = (rate_in(ours, generator, plan.seconds), rate_in(theirs, generator, plan.seconds))
-        pairs = closed_loop(ours, theirs, generator, rates=rates, turns=plan.turns, seconds=plan.seconds)
-        verdicts = [
-            Verdict(
-                peer=peer.name,
-                model=model,
-                question=_THROUGHPUT,
-                wording=_throughput_wording(peer),
-                measure=Measure.THROUGHPUT,
-                pairs=pairs,
-                bar=_bar(peer, model),
-                remarks=remarks,
-                seed=plan.seed,
-            )
-        ]
-        duel = _Duel(peer=peer, case=case, ours=ours, theirs=theirs, generator=generator, plan=plan)
-        return verdicts + [_p99(duel, share, min(rates), remarks) for share in P99_SHARES]
+        target = Target(address=server.address, method=METHOD, messages=(case.request,), answer_bytes=len(answer))
+        ours = Contender(name="sardonyx", server=server, target=target, model=model)
+        trials = fastest(challenger, generator, plan.seconds)
+        slower = min(ours.in_closed_loop(generator, plan.seconds).rate_reached_per_s, trials[0].rate_per_s)
+        with challenger.up(trials[0].setting) as theirs:
+            theirs.in_closed_loop(generator, plan.seconds)  # It is warm then, as ours is.
+            pairs = closed_loop(ours, theirs, generator, turns=plan.turns, seconds=plan.seconds)
+        tried = "; ".join(map(str, trials))
+        best = f"{peer.title} at its best of {len(trials)} settings: {trials[0].setting.name} ({tried})"
+        throughput = Verdict(
+            peer=peer.name,
+            model=model,
+            question=_THROUGHPUT,
+            wording=_throughput_wording(peer),
+            measure=Measure.THROUGHPUT,
+            pairs=pairs,
+            bar=_bar(peer, model),
+            remarks=[best, _set_up(server, model)],
+            seed=plan.seed,
+        )
+        loads = [_at(share, slower) for share in P99_SHARES]
+        chosen = promptest(challenger, trials, loads, plan.seconds, plan.seed)
+        return [throughput, *(_p99(challenger, ours, load, chosen[load], trials, plan) for load in loads)]
 
 
 def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
@@ -137,83 +118,40 @@ def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Duel:
-    """Both servers, up and warm, and what is used on them."""
+def _p99(challenger: Challenger, ours: Contender, asked: Load, best: Trial, trials: list[Trial], plan: Plan) -> Verdict:
+    """At a rate, or at a lower one where the generator cannot keep it beside both servers."""
+    peer, share = challenger.peer, asked.share_of_capacity or 0.0
+    capacity = (asked.rate_per_s or 0.0) / share
+    with challenger.up(best.setting) as theirs:
 
-    peer: Peer
-    case: Case
-    ours: Contender
-    theirs: Contender
-    generator: H2Load
-    plan: Plan
-
-    def at(self, load: Load) -> list[Pair]:
-        """Both at a rate: the same arrivals, each in its protocol."""
-        plan = self.plan
-        with ExitStack() as stack:
-            one, other = (
-                stack.enter_context(
-                    aimed(
-                        who.server,
-                        [who.target.request],
-                        model=who.model,
-                        way=who.way,
-                        answer_bytes=who.target.answer_bytes,
-                    )
-                )
-                for who in (self.ours, self.theirs)
+        def at(load: Load) -> Verdict:
+            return Verdict(
+                peer=peer.name,
+                model=challenger.case.name,
+                question=_p99_question(share),
+                wording=f"{_p99_wording(peer, load.share_of_capacity or 0.0)}: {load.rate_per_s:,.0f}/s",
+                measure=Measure.P99,
+                pairs=at_equal_rates(ours, theirs, load, turns=plan.turns, seconds=plan.seconds, seed=plan.seed),
+                remarks=[_chosen(peer, best, asked, trials), _set_up(ours.server, challenger.case.name)],
+                seed=plan.seed,
             )
-            return at_equal_rates(one, other, load, turns=plan.turns, seconds=plan.seconds, seed=plan.seed)
 
-
-def _p99(duel: _Duel, asked: float, slower_rate: float, remarks: list[str]) -> Verdict:
-    """At the share of that rate, or at a smaller one where the generator cannot keep it beside both servers."""
-
-    def at(share: float) -> Verdict:
-        return Verdict(
-            peer=duel.peer.name,
-            model=duel.case.name,
-            question=_p99_question(asked),
-            wording=f"{_p99_wording(duel.peer, share)}: {share * slower_rate:,.0f}/s",
-            measure=Measure.P99,
-            pairs=duel.at(Load(arrivals="poisson", rate_per_s=share * slower_rate, share_of_capacity=share)),
-            remarks=remarks,
-            seed=duel.plan.seed,
-        )
-
-    verdict = at(asked)
-    for slower in _SLOWER:
-        if verdict.is_measured:
-            break
-        verdict = at(asked * slower)
+        verdict = at(asked)
+        for slower in _SLOWER:
+            if verdict.is_measured:
+                break
+            verdict = at(_at(share * slower, capacity))
     return verdict
 
 
-def _try(peer: Peer, setting: Setting, case: Case, rows: Rows, generator: H2Load, plan: Plan) -> _Tried:
-    """A setting that does not work loses against those that do."""
-    try:
-        with running(peer, setting, case) as server:
-            return _Tried(setting=setting, rate=rate_in(_contender(peer, server, case, rows), generator, plan.seconds))
-    except (PeerFailed, LoadFailed, WrongAnswer, OSError, grpc.RpcError) as error:
-        return _Tried(setting=setting, problem=f"{type(error).__name__}: {error}")
+def _at(share: float, capacity: float) -> Load:
+    return Load(arrivals="poisson", rate_per_s=share * capacity, share_of_capacity=share)
 
 
-def _contender(peer: Peer, server: Server, case: Case, rows: Rows) -> Contender:
-    """A peer, once its answer has been compared with the model's own."""
-    answer = ask(peer, case, server.address)
-    if peer.protocol is Protocol.OIP:
-        rows.check(answer)
-        return Contender(name=peer.name, server=server, target=_grpc(server, case, answer), model=case.name)
-    rows.check_bytes(answer)
-    target = Target(
-        address=server.address, method=peer.path, request=body_of(case), answer_bytes=len(answer), http1=True
-    )
-    return Contender(name=peer.name, server=server, target=target)
-
-
-def _grpc(server: Server, case: Case, answer: bytes) -> Target:
-    return Target(address=server.address, method=METHOD, request=case.request, answer_bytes=len(answer))
+def _chosen(peer: Peer, best: Trial, load: Load, trials: list[Trial]) -> str:
+    tried = [f"{one.setting.name}: p99 {one.p99_ms[load]:,.2f} ms" for one in trials if load in one.p99_ms]
+    why = "; ".join(tried) or "the only one that bears such a rate"
+    return f"{peer.title} at its best of {len(trials)} settings for this rate: {best.setting.name} ({why})"
 
 
 def _set_up(server: Server, model: str) -> str:

@@ -10,11 +10,11 @@ from bench.arms import answer_for
 from bench.cases import METHOD, make
 from bench.limits.cpp_echo.build import cpp_echo
 from bench.load.h2load import H2Load
-from bench.load.result import Target
 from bench.peers.compare import Plan
-from bench.peers.duel import CALLERS, Contender, closed_loop, rate_in
+from bench.peers.duel import CALLERS, Contender, closed_loop
 from bench.peers.verdict import Measure, Verdict
-from bench.suite.serving import Server, serving
+from bench.serving import Server, serving
+from sardonyx_server.load.loops import Target
 from sardonyx_server.runtime.cores import available_cores
 
 __all__ = ["CPP_ECHO", "beside_cpp_echo", "cpp_echo_not_measured"]
@@ -45,7 +45,7 @@ def beside_cpp_echo(model: str, generator: H2Load, plan: Plan, folder: Path) -> 
         answer_bytes = len(answer_for(server.address, case.request))
 
         def contender(name: str, server: Server) -> Contender:
-            target = Target(address=server.address, method=METHOD, request=case.request, answer_bytes=answer_bytes)
+            target = Target(address=server.address, method=METHOD, messages=(case.request,), answer_bytes=answer_bytes)
             return Contender(name=name, server=server, target=target)
 
         ours = contender("sardonyx", server)
@@ -53,12 +53,13 @@ def beside_cpp_echo(model: str, generator: H2Load, plan: Plan, folder: Path) -> 
         for threads in sorted({1, available_cores()}):
             with cpp_echo(answer_bytes=answer_bytes, threads=threads) as echo:
                 found = contender(CPP_ECHO, Server(address=echo.address, pid=echo.pid))
-                tried[threads] = rate_in(found, generator, plan.seconds)
+                tried[threads] = found.in_closed_loop(generator, plan.seconds).rate_reached_per_s
         best = max(tried, key=lambda threads: tried[threads])
         echo = stack.enter_context(cpp_echo(answer_bytes=answer_bytes, threads=best))
         theirs = contender(CPP_ECHO, Server(address=echo.address, pid=echo.pid))
-        rates = (rate_in(ours, generator, plan.seconds), rate_in(theirs, generator, plan.seconds))
-        pairs = closed_loop(ours, theirs, generator, rates=rates, turns=plan.turns, seconds=plan.seconds)
+        for contender_up in (ours, theirs):
+            contender_up.in_closed_loop(generator, plan.seconds)  # Both are warm then.
+        pairs = closed_loop(ours, theirs, generator, turns=plan.turns, seconds=plan.seconds)
         settings = "; ".join(f"{threads} polling threads: {rate:,.0f}/s" for threads, rate in tried.items())
         return Verdict(
             peer=CPP_ECHO,

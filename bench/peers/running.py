@@ -27,7 +27,7 @@ from bench.control import ROOT
 from bench.peers.catalogue import Peer, Protocol, Setting
 from bench.peers.install import ENVIRONMENTS, interpreter, scripts
 from bench.peers.session import free_port
-from bench.suite.serving import Server
+from bench.serving import Server
 
 __all__ = ["PeerFailed", "ask", "body_of", "running", "up"]
 

@@ -11,20 +11,17 @@ from typing import Final
 from bench.cases import METHOD
 from bench.load.h2load import H2Load
 from bench.load.own import Own
-from bench.load.result import Generator, Load, LoadResult, Target
-from bench.store import Load as StoredLoad
-from bench.store import Point
+from bench.load.result import Generator, Streams, requests_for
+from bench.serving import Server, grown
+from bench.store import Load, Point
 from bench.suite.measuring import with_latencies
-from bench.suite.serving import Server
 from sardonyx_server.load.latencies import Latencies
+from sardonyx_server.load.loops import Target
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["closed", "cpu_s_of", "generator"]
+__all__ = ["closed", "closed_by", "cpu_s_of", "generator"]
 
 _MAX_CONNECTIONS: Final = 8
-# Loads that only find out how many requests fill the time.
-_FIRST_ROUNDS: Final = 5
-_CALIBRATION_S: Final = 0.2
 
 
 def generator() -> Generator:
@@ -35,7 +32,7 @@ def generator() -> Generator:
 def closed(
     by: Generator, server: Server, request: bytes, answer_bytes: int, *, callers: int, seconds: float, model: str = ""
 ) -> Point:
-    """Let callers ask for about so long. Blocks.
+    """Let callers ask over gRPC for about so long. Blocks.
 
     Args:
         by: What sends.
@@ -50,25 +47,26 @@ def closed(
         LoadFailed: A request failed or had another answer.
     """
     connections = min(callers, _MAX_CONNECTIONS)
-    load = Load(connections=connections, streams=callers // connections)
-    target = Target(address=server.address, method=METHOD, request=request, answer_bytes=answer_bytes)
+    streams = Streams(connections=connections, streams=callers // connections)
+    target = Target(address=server.address, method=METHOD, messages=(request,), answer_bytes=answer_bytes)
+    return closed_by(by, server, target, streams, seconds=seconds, model=model)
 
-    def send(requests: float, *, each: bool = False) -> LoadResult:
-        whole = max(1, round(requests / load.concurrency)) * load.concurrency
-        return by.run(target, load, requests=whole, each=each)
 
-    rate = send(load.concurrency * _FIRST_ROUNDS).rate
-    rate = send(rate * min(seconds, _CALIBRATION_S)).rate
+def closed_by(
+    by: Generator, server: Server, target: Target, streams: Streams, *, seconds: float, model: str = ""
+) -> Point:
+    """The same in any protocol that the generator knows. See :func:`closed`."""
+    requests = requests_for(lambda few: by.run(target, streams, requests=few, each=False), streams.concurrency, seconds)
     server.forget_peak()
     before = server.figures(model)
-    found = send(rate * seconds, each=True)
-    grown = server.figures(model).since(before)
+    found = by.run(target, streams, requests=requests, each=True)
+    meanwhile = grown(server, model, before, rows=requests)
     point = Point(
-        load=StoredLoad(kind="closed", callers=load.concurrency),
+        load=Load(kind="closed", callers=streams.concurrency),
         rate_reached_per_s=found.rate,
         peak_memory_bytes=server.peak_memory_bytes(),
     )
-    return with_latencies(point, Latencies.decoded(found.histogram), grown, generator_cpu_s=found.cpu_s)
+    return with_latencies(point, Latencies.decoded(found.histogram), meanwhile, generator_cpu_s=found.cpu_s)
 
 
 def cpu_s_of(point: Point) -> float:

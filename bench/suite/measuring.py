@@ -9,17 +9,16 @@ from typing import Final
 
 from bench.cases import METHOD
 from bench.placement import punctual
+from bench.serving import Figures, Server
 from bench.store import Load, Point
-from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.fleet import GRPC_WORKER, Fleet, processes_for
 from sardonyx_server.load.latencies import Latencies
-from sardonyx_server.load.loops import ClosedLoop, OpenLoop
+from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
 from sardonyx_server.load.loops import Load as Loop
-from sardonyx_server.load.loops import Target as Aim
 from sardonyx_server.load.report import Report
 
-__all__ = ["ATTEMPTS", "GRPC", "Target", "Way", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
+__all__ = ["ATTEMPTS", "GRPC", "Aimed", "Way", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
 
 _WARM_UP_S: Final = 0.5
 _WARM_UP_CALLERS: Final = 8
@@ -51,7 +50,7 @@ GRPC: Final = Way()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Aimed:
     """A server, the model of it that is asked, and connected processes that ask.
 
     Attributes:
@@ -80,7 +79,7 @@ def aimed(
     processes: int | None = None,
     timeout_s: float = 10.0,
     gives_way: bool = True,
-) -> Iterator[Target]:
+) -> Iterator[Aimed]:
     """Connect processes that ask a server, and warm it up.
 
     Args:
@@ -91,12 +90,12 @@ def aimed(
         answer_bytes: Length of every answer; another one counts as failed. None = any.
         processes: That send; None = half the cores, at least one, at most 4, as ``sardonyx bench`` takes.
         timeout_s: Deadline of each request.
-        gives_way: See :class:`Target`.
+        gives_way: See :class:`Aimed`.
 
     Raises:
         LoadFailed: No connection.
     """
-    aim = Aim(
+    target = Target(
         address=server.address,
         method=way.method,
         messages=tuple(messages),
@@ -104,12 +103,12 @@ def aimed(
         timeout_s=timeout_s,
     )
     processes = processes or processes_for()
-    with Fleet(aim, processes=processes, connections=way.connections, worker=way.worker) as fleet:
+    with Fleet(target, processes=processes, connections=way.connections, worker=way.worker) as fleet:
         fleet.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
-        yield Target(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
+        yield Aimed(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
 
 
-def measure(target: Target, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
+def measure(target: Aimed, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
     """Put a load on a server for some time. Blocks.
 
     In an open loop the generator has a core when it wants one (:func:`bench.placement.punctual`).

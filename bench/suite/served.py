@@ -12,21 +12,20 @@ from typing import Final
 
 from bench.arms import answer_for
 from bench.cases import Case, make
-from bench.control import child
 from bench.limits.floor import Times, p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best, costs_of
 from bench.limits.rehearsal import rehearse
 from bench.limits.rows import Rows
+from bench.serving import Server, bare_echo, serving
 from bench.store import Load, Point
-from bench.suite.measuring import Target, aimed, measure
+from bench.suite.measuring import Aimed, aimed, measure
 from bench.suite.own_runs import due_s
 from bench.suite.plan import Plan
-from bench.suite.serving import Server, serving
 from sardonyx_server.load.arrivals import Arrivals, arrivals_s
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["CAPACITY_CALLERS", "Floor", "Served", "bare_echo", "capacity_per_s", "served"]
+__all__ = ["CAPACITY_CALLERS", "Floor", "Served", "capacity_per_s", "served"]
 
 CAPACITY_CALLERS: Final = 64
 # Where the echo alone takes the cores, the floor is no longer one of the model.
@@ -76,9 +75,9 @@ class Served:
 
     case: Case
     server: Server
-    target: Target
+    target: Aimed
     echo: Server
-    echo_target: Target
+    echo_target: Aimed
     answer_bytes: int
     rows: Rows
     ways: Sequence[Costs]
@@ -183,14 +182,7 @@ def served(name: str, folder: Path, plan: Plan) -> Iterator[Served]:
         )
 
 
-@contextmanager
-def bare_echo(answer_bytes: int) -> Iterator[Server]:
-    """A bare echo that answers with so many bytes."""
-    with child("bench.limits.echo", ["--answer-bytes", str(answer_bytes)]) as process:
-        yield Server(address=process.address, pid=process.pid)
-
-
-def capacity_per_s(target: Target, plan: Plan) -> float:
+def capacity_per_s(target: Aimed, plan: Plan) -> float:
     """The highest rate of an open loop that is answered as it comes, in steps of a tenth.
 
     Steps down from the rate of a closed loop of many callers, which always finds full batches waiting and so is higher.

@@ -15,11 +15,11 @@ import onnx
 
 from bench.cases import METHOD, make
 from bench.control import child
+from bench.serving import serving
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
-from bench.suite.measuring import Target, aimed, measure
+from bench.suite.measuring import Aimed, aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.serving import serving
 from sardonyx_wire.messages import METHODS, RepositoryModelLoadRequest
 
 _RATE: Final = 500.0
@@ -39,7 +39,7 @@ def test_p99_during_reload(plan: Plan, ask: Ask, folder: Callable[[], Path], say
     def run() -> Found:
         case = make("iris", folder())
         with (
-            serving(case.repository, model_control_mode="explicit", load_model=[case.name]) as server,
+            serving(case.repository, settings={"model_control_mode": "explicit", "load_model": [case.name]}) as server,
             # If all its threads gave way, the one that loads would do so no more than the one that serves.
             aimed(server, [case.request], model=case.name, gives_way=False) as target,
             grpc.insecure_channel(server.address) as channel,
@@ -73,7 +73,7 @@ def test_p99_during_reload(plan: Plan, ask: Ask, folder: Callable[[], Path], say
     ask("reload", run)
 
 
-def _while(target: Target, load: Load, plan: Plan, change: Callable[[], None]) -> Point:
+def _while(target: Aimed, load: Load, plan: Plan, change: Callable[[], None]) -> Point:
     """A load during which something is done several times."""
     problems: list[grpc.RpcError] = []
 

@@ -8,11 +8,11 @@ import pytest
 
 from bench.limits.cpp_echo.build import CppEchoMissing, build, cpp_echo
 from bench.load.result import Generator
+from bench.serving import Server
 from bench.suite.asking import Ask, Found
 from bench.suite.closed import closed
 from bench.suite.plan import Plan
 from bench.suite.served import Served
-from bench.suite.serving import Server
 from sardonyx_server.runtime.cores import available_cores
 
 _CALLERS: Final = 64

@@ -17,12 +17,12 @@ from bench.cases import Case, make
 from bench.load import perf_analyzer
 from bench.load.h2load import H2Load
 from bench.placement import punctual
+from bench.serving import Server, serving
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found
 from bench.suite.closed import closed
 from bench.suite.measuring import aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.serving import Server, serving
 
 _OWN: Final = "sardonyx bench"
 _H2LOAD: Final = "h2load"

@@ -15,12 +15,11 @@ from bench.features.shm import FOLDER, named, region
 from bench.limits.allowance import allowance
 from bench.limits.rows import Rows, WrongAnswer
 from bench.load.result import Generator
+from bench.serving import bare_echo, serving
 from bench.store import Point
 from bench.suite.asking import Ask, Found, bar
 from bench.suite.closed import closed, cpu_s_of
 from bench.suite.plan import Plan
-from bench.suite.served import bare_echo
-from bench.suite.serving import serving
 from sardonyx_server.runtime.cores import available_cores
 from sardonyx_wire.messages import ModelInferRequest
 
@@ -66,7 +65,7 @@ def test_rate_of_large_tensors_in_shared_memory(
         case = make("image", folder())
         (image,) = ModelInferRequest.FromString(case.request).raw_input_contents
         message = named(case.request, len(image))
-        with serving(case.repository, allow_client_shm=True) as server, region(server.address, image):
+        with serving(case.repository, settings={"allow_client_shm": True}) as server, region(server.address, image):
             sent, answer = (answer_for(server.address, one) for one in (case.request, message))
             Rows(case).check(sent)
             if sent != answer:

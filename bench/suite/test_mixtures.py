@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 
 from bench.cases import make, request_of
+from bench.serving import serving
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found
 from bench.suite.measuring import aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.serving import serving
 
 _CHEAP_RATE: Final = 500.0
 _HEAVY_SHARE: Final = 0.7

@@ -13,10 +13,10 @@ from bench.cases import make
 from bench.load.result import Generator
 from bench.processes import idle_percent
 from bench.sample_server import started
+from bench.serving import Server
 from bench.suite.asking import Ask, Found
 from bench.suite.closed import closed
 from bench.suite.plan import Plan
-from bench.suite.serving import Server
 
 # What the start leaves behind (page cache, first collections) is not idleness.
 _SETTLE_S: Final = 1.0

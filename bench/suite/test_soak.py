@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from bench.cases import make
+from bench.serving import Server, serving
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found
 from bench.suite.measuring import aimed, measure
 from bench.suite.plan import Plan
-from bench.suite.serving import Server, serving
 
 _SAMPLE_S: Final = 5.0
 _PARTS: Final = 6

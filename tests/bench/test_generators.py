@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.load import h2load, perf_analyzer
-from bench.load.result import LoadFailed
 from bench.store import Load
+from sardonyx_server.load.loops import LoadFailed
 
 H2LOAD = """
 finished in 2.00s, 500.00 req/s, 20.00KB/s

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.load.h2load import parse
-from bench.load.result import LoadFailed
+from sardonyx_server.load.loops import LoadFailed
 
 _REPORT = """
 finished in 250.00ms, 8000.00 req/s, 1.00MB/s

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench import serving as served
 from bench.arms import answer_for
 from bench.cases import make
+from bench.serving import Figures, Server
 from bench.store import Load, Point
-from bench.suite import serving as served
 from bench.suite.measuring import Way, aimed, loop_of, measure, point_of
-from bench.suite.serving import Figures, Server
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop

@@ -11,7 +11,10 @@ __all__ = ["ClosedLoop", "Load", "LoadFailed", "OpenLoop", "Target"]
 
 
 class LoadFailed(RuntimeError):
-    """The load could not be made: no connection, or a sending process ended. Requests that fail are no such thing."""
+    """The load could not be made: no connection, or a sending process ended. Counts for nothing, as it is not whole.
+
+    Requests that fail are no such thing to a fleet, which counts them; to a comparison that needs every answer they are.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.load.result import Target
 from bench.peers.duel import CALLERS, Contender, Pair
 from bench.peers.results import kept, write
 from bench.peers.verdict import Measure, Verdict
+from bench.serving import Server
 from bench.store import Benchmark, Load, Point, Run
-from bench.suite.serving import Server
+from sardonyx_server.load.loops import Target
 
 
 def test_both_protocols_have_as_many_requests_under_way() -> None:
     """HTTP/1.1 has no streams, so it has more connections."""
     for http1 in (False, True):
-        target = Target(address="127.0.0.1:1", method="/predict", request=b"", answer_bytes=0, http1=http1)
-        load = Contender(name="peer", server=Server(address="127.0.0.1:1", pid=1), target=target).load
-        assert load.concurrency == CALLERS
-        assert load.streams == 1 or not http1
+        target = Target(address="127.0.0.1:1", method="/predict", messages=(b"",), answer_bytes=0)
+        server = Server(address="127.0.0.1:1", pid=1)
+        streams = Contender(name="peer", server=server, target=target, http1=http1).streams
+        assert (streams.concurrency, streams.http1) == (CALLERS, http1)
+        assert streams.streams == 1 or not http1
 
 
 def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A server under the suite's loads, and what it costs and does, read from outside. Sends no load.
+"""A server under load, and what it costs and does, read from outside. Sends no load.
 
 CPU time and memory are those of its whole process tree, from Linux's /proc. Batch sizes and times by stage come from
 its own ModelStatistics, so that an earlier commit and another server of the protocol are read like this one.
@@ -7,21 +7,22 @@ its own ModelStatistics, so that an earlier commit and another server of the pro
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 
 from bench.control import ROOT, child
 from bench.processes import cpu_s, forget_peak, memory_bytes, tree
+from sardonyx_server.load.loops import LoadFailed
 from sardonyx_wire.messages import METHODS, ModelStatisticsRequest, ModelStatisticsResponse
 
-__all__ = ["Figures", "Server", "serving"]
+__all__ = ["Figures", "Server", "bare_echo", "grown", "serving"]
 
 _TIMEOUT_S: Final = 20.0
 
@@ -56,10 +57,15 @@ class Figures:
         )
 
     @property
+    def rows(self) -> int:
+        """Rows of all runs."""
+        return sum(rows * count for rows, count in self.runs.items())
+
+    @property
     def mean_rows(self) -> float | None:
         """Of a run of the model; None where none is known."""
         runs = sum(self.runs.values())
-        return sum(rows * count for rows, count in self.runs.items()) / runs if runs else None
+        return self.rows / runs if runs else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +76,13 @@ class Server:
         address: Host and port.
         pid: Of the process whose tree it is.
         facts: Model -> how the server has set it up (runners, threads, max_rows); empty where it does not tell.
+        metrics_url: Of its metrics; "" = they are off.
     """
 
     address: str
     pid: int
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics_url: str = ""
 
     def figures(self, model: str = "") -> Figures:
         """What it has done so far, and of one model where that is named. A server that tells nothing only has CPU."""
@@ -101,22 +109,51 @@ class Server:
 
 @contextmanager
 def serving(
-    repository: Path, *, checkout: Path = ROOT, interpreter: str = sys.executable, **settings: object
+    repository: Path, *, checkout: Path = ROOT, settings: Mapping[str, object] = MappingProxyType({})
 ) -> Iterator[Server]:
     """A Sardonyx in a process of its own, stopped at the end.
 
     Args:
         repository: Folder of models.
         checkout: Root of the copy of the project whose sources it runs.
-        interpreter: Python of the environment whose packages it runs on.
-        **settings: Of the server.
+        settings: Of the server, by name.
 
     Raises:
         ChildFailed: It did not start.
     """
-    arguments = [str(repository.resolve()), *(["--settings", json.dumps(settings)] if settings else [])]
-    with child("bench.serve", arguments, root=checkout, interpreter=interpreter) as process:
-        yield Server(address=process.address, pid=process.pid, facts=process.hello.get("models", {}))
+    arguments = [str(repository.resolve()), *(["--settings", json.dumps(dict(settings))] if settings else [])]
+    with child("bench.serve", arguments, root=checkout) as process:
+        hello = process.hello
+        yield Server(
+            address=process.address,
+            pid=process.pid,
+            facts=hello.get("models", {}),
+            metrics_url=hello.get("metrics_url") or "",
+        )
+
+
+@contextmanager
+def bare_echo(answer_bytes: int | None) -> Iterator[Server]:
+    """A bare echo on gRPC's core that answers with so many bytes; None = with the message itself.
+
+    Raises:
+        ChildFailed: It did not start.
+    """
+    arguments = [] if answer_bytes is None else ["--answer-bytes", str(answer_bytes)]
+    with child("bench.limits.echo", arguments) as process:
+        yield Server(address=process.address, pid=process.pid)
+
+
+def grown(server: Server, model: str, before: Figures, *, rows: int) -> Figures:
+    """What a server's figures of a model grew by while so many rows were answered.
+
+    Raises:
+        LoadFailed: It is a Sardonyx that serves the model, and has not run so many.
+    """
+    found = server.figures(model).since(before)
+    if model in server.facts and found.rows != rows:
+        raise LoadFailed(f"{model!r} at {server.address}: {rows} rows were sent and {found.rows} were run")
+    return found
 
 
 def _with_statistics(address: str, model: str, used_s: float) -> Figures:
