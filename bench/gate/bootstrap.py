@@ -3,6 +3,11 @@
 The centre is the trimmed mean: a fifth of the repeats is left out at each end, so that one repeat into which something
 else of the machine fell moves nothing. Of all centres its percentile bootstrap keeps its promise best where repeats are
 few and now and then one is wild (Wilcox, Introduction to Robust Estimation and Hypothesis Testing, chapter 4).
+
+Of few repeats a plain percentile interval is too narrow: of six it held the truth in 0.90 of the cases, of three in
+0.74 (simulated, 2026-11-26). So its ends are moved outwards as Student's distribution is wider than the normal one
+(Hesterberg, What Teachers Should Know about the Bootstrap, 2015). It cannot reach beyond the repeats themselves, which
+of fewer than five is not far enough: their interval is Student's own.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,13 +23,20 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEVEL", "Interval", "difference", "ratio"]
+__all__ = ["LEAST_REPEATS", "LEVEL", "Interval", "difference", "ratio"]
 
 LEVEL: Final = 0.95
 """Share of comparisons in which the truth lies within the interval."""
 
+LEAST_REPEATS: Final = 2
+"""Of one nobody knows how far it is from the next."""
+
+_OUTSIDE: Final = (1 - LEVEL) / 2
 _RESAMPLES: Final = 10_000
 _TRIM: Final = 0.2
+_LEAST_RESAMPLED: Final = 5
+# Student's t at 97.5 %, by degrees of freedom; of more than these by the expansion below.
+_T: Final = {1: 12.706, 2: 4.303, 3: 3.182}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +54,80 @@ class Interval:
     high: float
 
 
-def ratio(ones: Sequence[float], others: Sequence[float], *, seed: int) -> Interval:
+def ratio(ones: Sequence[float], others: Sequence[float], *, seed: int, starts: Sequence[int] = ()) -> Interval:
     """Of ones / others, measured in pairs: what held for both of a pair cancels.
 
     Args:
         ones: One figure for each repeat; > 0.
         others: Those of the same repeats.
         seed: Of the resampling.
+        starts: See :func:`difference`.
     """
-    logs = difference(np.log(ones).tolist(), np.log(others).tolist(), seed=seed)
+    logs = difference(np.log(ones).tolist(), np.log(others).tolist(), seed=seed, starts=starts)
     return Interval(centre=math.exp(logs.centre), low=math.exp(logs.low), high=math.exp(logs.high))
 
 
-def difference(ones: Sequence[float], others: Sequence[float], *, seed: int) -> Interval:
-    """Of ones - others, likewise; the figures may be 0."""
+def difference(ones: Sequence[float], others: Sequence[float], *, seed: int, starts: Sequence[int] = ()) -> Interval:
+    """Of ones - others, likewise; the figures may be 0.
+
+    Args:
+        ones: One figure for each repeat; at least :data:`LEAST_REPEATS`.
+        others: Those of the same repeats.
+        seed: Of the resampling.
+        starts: Of each repeat, which start of the servers it is of. Two processes of the same code may differ for all
+            their life, so starts are drawn first, and repeats from those. () = all are of one, or each of its own.
+
+    Raises:
+        ValueError: Too few repeats.
+    """
     found = np.subtract(ones, others)
-    drawn = np.random.default_rng(seed).integers(0, len(found), (_RESAMPLES, len(found)))
-    outside = (1 - LEVEL) / 2
+    if len(found) < LEAST_REPEATS:
+        raise ValueError(f"an interval takes {LEAST_REPEATS} repeats, got {len(found)}")
+    centre = float(_centres(found))
+    if len(found) < _LEAST_RESAMPLED:
+        reach = _student(len(found) - 1) * float(found.std(ddof=1)) / math.sqrt(len(found))
+        return Interval(centre=centre, low=centre - reach, high=centre + reach)
+    rng = np.random.default_rng(seed)
+    if len(set(starts)) > 1:
+        # Both levels are drawn, which by itself is wide enough: 0.97 where starts are alike, 0.88 where they differ as
+        # much as repeats do; drawn all together, repeats held 0.95 and 0.72 (four starts of six repeats, simulated).
+        drawn, outside = _by_starts(np.asarray(starts), rng), _OUTSIDE
+    else:
+        drawn, outside = rng.integers(0, len(found), (_RESAMPLES, len(found))), _widened(len(found))
     low, high = np.quantile(_centres(found[drawn]), (outside, 1 - outside))
-    return Interval(centre=float(_centres(found)), low=float(low), high=float(high))
+    return Interval(centre=centre, low=float(low), high=float(high))
+
+
+def _by_starts(starts: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Numbers of repeats, [resamples, about as many as there are]: starts drawn, and as many repeats from each."""
+    groups = [np.flatnonzero(starts == one) for one in np.unique(starts)]
+    sizes = np.array([len(group) for group in groups])
+    table = np.zeros((len(groups), sizes.max()), int)
+    for row, group in zip(table, groups, strict=True):
+        row[: len(group)] = group
+    chosen = rng.integers(0, len(groups), (_RESAMPLES, len(groups), 1))
+    each = math.ceil(len(starts) / len(groups))
+    within = (rng.random((_RESAMPLES, len(groups), each)) * sizes[chosen]).astype(int)
+    return np.asarray(table[chosen, within].reshape(_RESAMPLES, -1))
+
+
+def _widened(repeats: int) -> float:
+    """What is left out at each end of the resampled centres."""
+    return NormalDist().cdf(-math.sqrt(repeats / (repeats - 1)) * _student(repeats - 1))
+
+
+def _student(freedom: int) -> float:
+    """Student's t at 97.5 %, to 0.3 %: its expansion from 4 degrees of freedom on (Abramowitz and Stegun, 26.7.5)."""
+    if freedom in _T:
+        return _T[freedom]
+    z = NormalDist().inv_cdf(1 - _OUTSIDE)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return sum(term / freedom**power for power, term in enumerate(terms))
 
 
 def _centres(values: NDArray[Any]) -> NDArray[Any]:

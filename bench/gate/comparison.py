@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
-from bench.gate.bootstrap import Interval, ratio
+from bench.gate.bootstrap import LEAST_REPEATS, Interval, ratio
 from bench.gate.pairs import Pair, Pairs
 from bench.gate.stages import Growth, explained, growths
 from bench.gate.verdict import LIMIT, Verdict, judge
@@ -100,14 +100,15 @@ def compared(name: str, model: str, pairs: Pairs, *, seed: int, remarks: Sequenc
     if failures := [pair.after.failed for pair in pairs.pairs if pair.newly_fails]:
         words = ", ".join(f"{status} {number}" for status, number in sum(map(Counter, failures), Counter()).items())
         return replace(found, verdict=Verdict.FAILS, remarks=[f"failed on this checkout alone: {words}", *told])
-    if not counted:
+    if len(counted) < LEAST_REPEATS:
         return found
+    starts = [pair.start for pair in counted]
     before, after = [pair.before for pair in counted], [pair.after for pair in counted]
-    p99_ratio = ratio([point.p99_ms for point in after], [point.p99_ms for point in before], seed=seed)
+    p99_ratio = ratio([point.p99_ms for point in after], [point.p99_ms for point in before], seed=seed, starts=starts)
     verdict = judge(p99_ratio, len(counted))
     if verdict is not Verdict.SLOWER:
         return replace(found, p99_ratio=p99_ratio, verdict=verdict)
-    grown = growths(before, after, seed=seed)
+    grown = growths(before, after, seed=seed, starts=starts)
     return replace(found, p99_ratio=p99_ratio, verdict=verdict, grown=grown, remarks=[explained(grown), *told])
 
 

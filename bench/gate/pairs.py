@@ -64,10 +64,17 @@ class Depth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two points under the same arrivals."""
+    """Two points under the same arrivals.
+
+    Attributes:
+        before: Of the first server.
+        after: Of the second one.
+        start: Which start of both servers they are of, from 0.
+    """
 
     before: Point
     after: Point
+    start: int = 0
 
     @property
     def counts(self) -> bool:
@@ -130,7 +137,7 @@ def in_pairs(
                 facts[name] = (*facts[name], *target.server.facts.values())
             course = course or _course(targets[before.name], share, depth, len(cores.generator) or 1, seed)
             tell(f"start {start + 1} of {depth.starts}: {course}")
-            pairs += _measured((targets[before.name], targets[after.name]), course, seed + len(pairs))
+            pairs += _measured((targets[before.name], targets[after.name]), course, seed + len(pairs), start)
     if course is None:
         raise ValueError(f"expected at least 1 start, got {depth.starts}")
     return Pairs(load=course.load, pairs=tuple(pairs), point_s=course.point_s, facts=facts)
@@ -151,14 +158,14 @@ def targeted(arm: Arm, cores: Cores, stack: ExitStack) -> Aimed:
         return stack.enter_context(asking)
 
 
-def _measured(targets: tuple[Aimed, Aimed], course: _Course, seed: int) -> list[Pair]:
+def _measured(targets: tuple[Aimed, Aimed], course: _Course, seed: int, start: int) -> list[Pair]:
     """Pairs of one start: as many as the course says that count, or twice as many where the machine disturbs them."""
     pairs: list[Pair] = []
     while len(pairs) < _MOST_TRIES * course.pairs and sum(pair.counts for pair in pairs) < course.pairs:
         points = {}
         for side in (0, 1) if len(pairs) % 2 == 0 else (1, 0):
             points[side] = measure(targets[side], course.load, course.point_s, seed + len(pairs), attempts=1)
-        pairs.append(Pair(before=points[0], after=points[1]))
+        pairs.append(Pair(before=points[0], after=points[1], start=start))
     return pairs
 
 

@@ -44,19 +44,22 @@ class Growth:
         return f"{self.stage} by {self.by_us.centre:,.0f} us ({self.before_us:,.0f} -> {self.after_us:,.0f})"
 
 
-def growths(before: Sequence[Point], after: Sequence[Point], *, seed: int) -> tuple[Growth, ...]:
+def growths(
+    before: Sequence[Point], after: Sequence[Point], *, seed: int, starts: Sequence[int] = ()
+) -> tuple[Growth, ...]:
     """Stages that have grown beyond chance and by enough to matter, the one that grew most first.
 
     Args:
         before: One point for each repeat.
         after: Those of the same repeats.
         seed: Of the resampling.
+        starts: Of each repeat, which start of the servers it is of; see :func:`bench.gate.bootstrap.difference`.
     """
     least_us = _LEAST_SHARE * median(point.mean_ms for point in before) * 1000
     found = []
     for stage in STAGES:
         ones, others = _times(after, stage), _times(before, stage)
-        by_us = difference(ones, others, seed=seed)
+        by_us = difference(ones, others, seed=seed, starts=starts)
         if by_us.low > 0 and by_us.centre >= least_us:
             found.append(Growth(stage=stage, before_us=median(others), after_us=median(ones), by_us=by_us))
     return tuple(sorted(found, key=lambda growth: -growth.by_us.centre))

@@ -13,7 +13,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final
 
-from bench.gate.bootstrap import Interval, ratio
+from bench.gate.bootstrap import LEAST_REPEATS, Interval, ratio
 from bench.peers.duel import Pair
 from bench.store import Benchmark, Point
 
@@ -167,14 +167,17 @@ class Verdict:
             failed.update(pair.theirs.failed)
         if failed:
             return [f"requests failed: {', '.join(f'{count} {status}' for status, count in sorted(failed.items()))}"]
+        if len(self.pairs) == 1:
+            return ["one turn has no interval"]
         late = len(self.pairs) - len(self._counting)
         return [f"{late} of {len(self.pairs)} turns count for nothing: the generator was late"] if late else []
 
     @property
     def is_measured(self) -> bool:
-        """Whether most turns count, and no request failed: a server that sheds load is not faster for it."""
+        """Whether most turns count, two at least, and no request failed: who sheds load is not faster for it."""
         failed = any(point.failed for pair in self.pairs for point in (pair.ours, pair.theirs))
-        return not failed and 2 * len(self._counting) > len(self.pairs)
+        counting = len(self._counting)
+        return not failed and 2 * counting > len(self.pairs) and counting >= LEAST_REPEATS
 
     @property
     def _counting(self) -> list[Pair]:
