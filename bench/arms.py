@@ -1,13 +1,10 @@
-"""Arms of a comparison: a server under a load, measured in turns with the others. Judges nothing.
-
-Turns alternate in order (A B, B A, A B, ...), so that a machine that drifts favours nobody, and each turn gives one
-ratio of its own.
-"""
+"""Arms of a comparison: a server under a load, measured in turns with the others. Judges nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import grpc
@@ -15,9 +12,10 @@ import grpc
 from bench.cases import METHOD
 from bench.load.result import Generator, LoadResult, Streams, requests_for
 from bench.serving import Figures, Server, grown
+from bench.turns import in_turns
 from sardonyx_server.load.loops import Target
 
-__all__ = ["Arm", "Measured", "Sample", "answer_for", "in_turns"]
+__all__ = ["Arm", "Measured", "Sample", "answer_for", "measured"]
 
 _ANSWER_TIMEOUT_S: Final = 20.0
 
@@ -122,10 +120,10 @@ def answer_for(address: str, request: bytes) -> bytes:
         return call(request, timeout=_ANSWER_TIMEOUT_S, wait_for_ready=True)
 
 
-def in_turns(
+def measured(
     arms: Sequence[Measured], *, turns: int, seconds: float, each: bool = False
 ) -> Iterator[dict[str, Sample]]:
-    """Measure arms in turns. What the caller does between two of them belongs to the first.
+    """Calibrate arms, and measure them in turns; see :func:`bench.turns.in_turns`.
 
     Args:
         arms: Names differ.
@@ -138,6 +136,8 @@ def in_turns(
     """
     for arm in arms:
         arm.calibrate(seconds)
-    for turn in range(turns):
-        found = {arm.name: arm.measure(each=each) for arm in (arms if turn % 2 == 0 else reversed(arms))}
-        yield {arm.name: found[arm.name] for arm in arms}
+    yield from in_turns({arm.name: partial(_sample, arm, each) for arm in arms}, turns)
+
+
+def _sample(arm: Measured, each: bool, _turn: int) -> Sample:  # noqa: FBT001  # bound by partial
+    return arm.measure(each=each)

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.arms import Arm, answer_for, in_turns
+from bench.arms import Arm, answer_for, measured
 from bench.bars import Bar, Outcome
 from bench.cases import Case, make
 from bench.client.arm import Callers
@@ -152,7 +152,7 @@ def _compare(plan: Plan, case: Case, outputs: Sequence[str], comparison: _Compar
             )
         if len(set(digests.values())) > 1:
             raise WrongAnswer(f"the clients understand the same answer differently: {digests}")
-        turns = list(in_turns(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
     first = comparison.arms[0].name
     rates = ", ".join(
         f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s "

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Final
 
-from bench.arms import Sample, in_turns
+from bench.arms import Sample, measured
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE
@@ -32,7 +32,7 @@ def latency(plan: Plan) -> list[Outcome]:
         for placement in where:
             with placed(placement, [arm.server.pid for arm in arms]):
                 seconds = plan.seconds / len(where)
-                found[placement.name] = list(in_turns(arms, turns=plan.turns, seconds=seconds, each=True))
+                found[placement.name] = list(measured(arms, turns=plan.turns, seconds=seconds, each=True))
     remarks = [f"one run {run_s * _US:.0f} us", *(f"{name}: {_remark(turns, run_s)}" for name, turns in found.items())]
     return [
         Outcome(

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Final
 
-from bench.arms import Arm, in_turns
+from bench.arms import Arm, measured
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE, allowance
@@ -38,7 +38,7 @@ def iris(plan: Plan) -> list[Outcome]:
         stage = Stage(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
         server = stage.server("server")
         fallback = stage.server("fallback", transport="grpcio")
-        turns = list(in_turns([server, stage.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
+        turns = list(measured([server, stage.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
         return [
             outcome(IRIS_OF_ECHO, ratios(turns, "echo"), turns, server),
             outcome(IRIS_OF_FALLBACK, ratios(turns, "fallback"), turns, server),
@@ -50,7 +50,7 @@ def image(plan: Plan) -> list[Outcome]:
     with ExitStack() as stack:
         stage = Stage(plan, make("image", plan.folder), Streams(connections=4, streams=4), stack)
         server = stage.server("server")
-        turns = list(in_turns([server, stage.taker(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds))
+        turns = list(measured([server, stage.taker(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds))
         return [outcome(IMAGE, ratios(turns, "echo"), turns, server)]
 
 
@@ -80,7 +80,7 @@ def _against_allowance(plan: Plan, name: str, streams: Streams, bar: Bar, batchi
             arms.append(stage.server("unbatched", max_batch_rows=1))
         turns: Turns = []
         rows_s, echoes_s, most = [], [], []
-        for turn in in_turns(arms, turns=plan.turns, seconds=plan.seconds):
+        for turn in measured(arms, turns=plan.turns, seconds=plan.seconds):
             turns.append(turn)
             rows_s.append(stage.rows.cpu_s(turn["server"].batch_rows, budget_s=plan.seconds * ROW_SHARE))
             echoes_s.append(turn["echo"].cpu_s)

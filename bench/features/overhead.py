@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from bench.arms import Arm, Measured, Sample, in_turns
+from bench.arms import Arm, Measured, Sample, measured
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.load.result import Streams
@@ -90,7 +90,7 @@ def overhead(plan: Plan) -> list[Outcome]:
             arms.append(
                 stage.server("before", root=stack.enter_context(checked_out(plan.before, plan.folder / "before")))
             )
-        turns = list(in_turns(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
     written = sum(len(file.read_bytes().splitlines()) for file in traces.iterdir())
     sent = sum(turn["server"].load.requests for turn in turns)
     if written < sent // _TRACE_RATE // 2:

@@ -12,7 +12,7 @@ from typing import Final
 
 import grpc
 
-from bench.arms import Arm, answer_for, in_turns
+from bench.arms import Arm, answer_for, measured
 from bench.bars import Bar, Outcome
 from bench.cases import CaseMissing, make
 from bench.limits.rows import Rows, WrongAnswer
@@ -60,7 +60,7 @@ def shm(plan: Plan) -> list[Outcome]:
             )
             for name, message in messages.items()
         ]
-        turns = list(in_turns(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
     rates = ", ".join(f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s" for name in turns[0])
     return [
         Outcome(

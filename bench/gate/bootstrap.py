@@ -13,9 +13,10 @@ of fewer than five is not far enough: their interval is Student's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -36,7 +37,7 @@ _RESAMPLES: Final = 10_000
 _TRIM: Final = 0.2
 _LEAST_RESAMPLED: Final = 5
 # Student's t at 97.5 %, by degrees of freedom; of more than these by the expansion below.
-_T: Final = {1: 12.706, 2: 4.303, 3: 3.182}
+_T: Final[Mapping[int, float]] = MappingProxyType({1: 12.706, 2: 4.303, 3: 3.182})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,7 @@ def _student(freedom: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    return math.fsum(term / float(freedom) ** power for power, term in enumerate(terms))
 
 
 def _centres(values: NDArray[Any]) -> NDArray[Any]:

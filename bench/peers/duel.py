@@ -5,9 +5,10 @@ A turn gives one figure of each, and so one ratio; see verdict.py for what is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from bench.load.http1 import HTTP1_WORKER
@@ -16,6 +17,7 @@ from bench.serving import Server
 from bench.store import Load, Point
 from bench.suite.closed import closed_by
 from bench.suite.measuring import GRPC, Aimed, Way, aimed, measure
+from bench.turns import in_turns
 from sardonyx_server.load.loops import Target
 
 __all__ = ["CALLERS", "Contender", "Pair", "at_equal_rates", "closed_loop", "long_enough_s"]
@@ -143,9 +145,8 @@ def long_enough_s(load: Load, seconds: float) -> float:
 
 
 def _in_turns(ours: Found, theirs: Found, one: Callable[[Found, int], Point], turns: int) -> list[Pair]:
-    pairs = []
-    for turn in range(turns):
-        order: Sequence[Found] = (ours, theirs) if turn % 2 == 0 else (theirs, ours)
-        first, second = (replace(one(contender, turn), label=f"turn {turn + 1}") for contender in order)
-        pairs.append(Pair(ours=first, theirs=second) if turn % 2 == 0 else Pair(ours=second, theirs=first))
-    return pairs
+    def labelled(which: Found, turn: int) -> Point:
+        return replace(one(which, turn), label=f"turn {turn + 1}")
+
+    arms = {"ours": partial(labelled, ours), "theirs": partial(labelled, theirs)}
+    return [Pair(**found) for found in in_turns(arms, turns)]

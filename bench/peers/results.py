@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from bench.peers.duel import Pair
 from bench.peers.verdict import Measure, Verdict
 from bench.store import Benchmark, Run
 
-__all__ = ["kept", "write"]
+__all__ = ["judged_anew", "kept", "write"]
 
+_OURS: Final = "sardonyx"
 _SCENARIOS: Final = {Measure.THROUGHPUT: "closed", Measure.P99: "ladder"}
 
 
@@ -40,8 +42,31 @@ def _earlier(file: Path) -> list[Benchmark]:
     """Benchmarks of a file that may not be there, each with the commit that was measured."""
     if not file.exists():
         return []
-    run = Run.read(file)
+    run = judged_anew(Run.read(file))
     return [replace(one, commit=one.commit or run.commit) for one in run.benchmarks]
+
+
+def judged_anew(run: Run) -> Run:
+    """A stored run with the intervals that its turns have by this checkout, so that all pieces are judged alike."""
+    by_name = {one.name: one for one in run.benchmarks}
+
+    def anew(one: Benchmark) -> Benchmark:
+        ours = by_name.get(f"{one.name.removesuffix(']')}-{_OURS}]")
+        if ours is None or not one.figures:
+            return one
+        verdict = Verdict(
+            peer=one.server,
+            model=one.model,
+            question=one.question,
+            wording=one.question,
+            measure=Measure.P99 if one.scenario == _SCENARIOS[Measure.P99] else Measure.THROUGHPUT,
+            pairs=[Pair(ours=point, theirs=other) for point, other in zip(ours.points, one.points, strict=True)],
+            bar=one.figures.get("bar"),
+            seed=run.seed,
+        )
+        return replace(one, figures=verdict.figures)
+
+    return replace(run, benchmarks=[anew(one) for one in run.benchmarks])
 
 
 def kept(earlier: Sequence[Benchmark], found: Sequence[Benchmark]) -> list[Benchmark]:

@@ -137,12 +137,14 @@ class Verdict:
                 remarks=remarks,
             )
             for suffix, server, points, figures, remarks in (
-                ("", self.peer, [pair.theirs for pair in pairs], self._figures(), [*self.remarks, *self._discarded]),
+                ("", self.peer, [pair.theirs for pair in pairs], self.figures, [*self.remarks, *self._discarded]),
                 ("-sardonyx", "sardonyx", [pair.ours for pair in pairs], {}, []),
             )
         ]
 
-    def _figures(self) -> dict[str, float]:
+    @property
+    def figures(self) -> dict[str, float]:
+        """Of the stored run: ratio, its interval and the bar; {} where nothing was measured."""
         found = self.advantage
         if found is None:
             return {}

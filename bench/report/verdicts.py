@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "ladder": f"p99 at {percent(_FLOOR_AT)} of capacity / its simulated floor",
         "closed": "rate of the most callers / what the cores allow",
         "overload": "goodput at the heaviest overload / the highest goodput",
-        "reload": "p99 during a reload / before and after",
+        "reload": "p99 during reloads / without them",
         "limits": "rate / rate of a bare echo",
         "large": "rate of large tensors / what the cores allow",
     }
@@ -80,10 +80,12 @@ class Verdict:
     @property
     def distance(self) -> float:
         """How far the bar is exceeded, as a factor; below 1 where it is missed."""
-        if self.reached is None or not self.bar:
+        if self.reached is None or self.bar is None:
             return 0.0
         if self.reached <= 0:
             return 0.0 if self.at_least else math.inf
+        if self.bar <= 0:
+            return math.inf if self.at_least else 0.0
         return self.reached / self.bar if self.at_least else self.bar / self.reached
 
     @property

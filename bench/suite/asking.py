@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from bench.gate.bootstrap import LEAST_REPEATS, ratio
 from bench.store import Benchmark, Point
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-__all__ = ["Ask", "Found", "bar", "store"]
+__all__ = ["Ask", "Found", "bar", "judged", "store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,23 @@ def bar(ratio: float, target: float, *, at_least: bool, points: Sequence[Point] 
     if not all(point.valid for point in points):
         return {}
     return {"ratio": ratio, "bar": target, "met": float(ratio >= target if at_least else ratio <= target)}
+
+
+def judged(ones: Sequence[float], others: Sequence[float], target: float, *, at_least: bool) -> dict[str, float]:
+    """Figures of a benchmark whose bar is of a ratio that was measured in turns: met where its whole interval is.
+
+    Args:
+        ones: One figure for each turn; > 0.
+        others: Those of the same turns, which they are divided by.
+        target: The bar.
+        at_least: True = reach it, False = stay at or under it.
+    """
+    if len(ones) < LEAST_REPEATS:
+        return bar(ones[0] / others[0], target, at_least=at_least) if ones else {}
+    found = ratio(ones, others, seed=0)
+    worst = found.low if at_least else found.high
+    met = bar(worst, target, at_least=at_least)["met"]
+    return {"ratio": found.centre, "ratio_low": found.low, "ratio_high": found.high, "bar": target, "met": met}
 
 
 def store(benchmark: BenchmarkFixture, run: Callable[[], Found], empty: Benchmark) -> None:

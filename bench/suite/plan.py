@@ -27,6 +27,7 @@ class Plan:
         shares: Of the capacity found, for the ladder of rates.
         overload: Likewise, at and beyond capacity.
         callers: In closed loops.
+        turns: Of a load that is judged by a ratio to another, in alternating order.
         starts: Of a process, for cold starts.
         soak_s: How long the soak takes.
         seed: Of arrivals.
@@ -39,6 +40,7 @@ class Plan:
     shares: tuple[float, ...]
     overload: tuple[float, ...]
     callers: tuple[int, ...]
+    turns: int
     starts: int
     soak_s: float = SOAK_S
     seed: int = 0
@@ -58,6 +60,7 @@ FULL: Final = Plan(
     shares=(0.1, 0.3, 0.5, 0.7, 0.9, 0.95),
     overload=(0.7, 1.0, 1.5, 2.0, 5.0),
     callers=(1, 2, 4, 8, 16, 32, 64),
+    turns=5,
     starts=3,
 )
 QUICK: Final = Plan(
@@ -68,5 +71,6 @@ QUICK: Final = Plan(
     shares=(0.1, 0.5, 0.7),
     overload=(0.7, 5.0),
     callers=(1, 64),
+    turns=1,
     starts=1,
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
 from typing import Final
 
+from bench.report.verdicts import State, Verdict, verdicts
 from bench.store import Benchmark, Point, Run
 
 __all__ = ["answer", "lines"]
@@ -15,16 +17,22 @@ _HALF: Final = 0.5
 
 def lines(run: Run) -> list[str]:
     """The table, and what was on the machine."""
-    ordered = sorted(run.benchmarks, key=lambda one: _order(one.figures))
-    rows = [("benchmark", "bar", "answer"), *((one.name, _bar(one.figures), answer(one)) for one in ordered)]
+    judged = verdicts(run)
+    # A benchmark may have two bars: the worse one comes first.
+    bars: dict[str, Verdict] = {}
+    for verdict in judged:
+        bars.setdefault(verdict.benchmark.name, verdict)
+    ordered = [verdict.benchmark for verdict in bars.values()]
+    ordered += [one for one in run.benchmarks if one.name not in bars]
+    rows = [("benchmark", "bar", "answer"), *((one.name, _bar(bars.get(one.name)), answer(one)) for one in ordered)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    judged = [one.figures["met"] for one in run.benchmarks if "met" in one.figures]
+    met = sum(verdict.state is State.MET for verdict in judged)
     return [
         f"{run.cpu}, {run.cores} cores shared by servers and callers; commit {run.commit[:10]}",
         "",
         *(f"{name:<{widths[0]}}  {bar:<{widths[1]}}  {said}".rstrip() for name, bar, said in rows),
         "",
-        f"{round(sum(judged))} of {len(judged)} bars met; {_discarded(run)} of {_points(run)} points discarded",
+        f"{met} of {len(judged)} bars met; {_discarded(run)} of {_points(run)} points discarded",
     ]
 
 
@@ -36,17 +44,8 @@ def answer(benchmark: Benchmark) -> str:
     return say(benchmark)
 
 
-def _order(figures: Mapping[str, float]) -> int:
-    """Missed, met, without a bar."""
-    return 2 if "met" not in figures else int(figures["met"])
-
-
-def _bar(figures: Mapping[str, float]) -> str:
-    if "bar" not in figures:
-        return ""
-    reached, target = figures["ratio"], figures["bar"]
-    at_least = (reached >= target) == bool(figures["met"])
-    return f"{'met ' if figures['met'] else 'MISS'} {reached:.2f} ({'>=' if at_least else '<='} {target:g})"
+def _bar(verdict: Verdict | None) -> str:
+    return "" if verdict is None else f"{verdict.state.value}: {verdict.reading}, {verdict.wording}"
 
 
 def _points(run: Run) -> int:
@@ -76,10 +75,14 @@ def _ladder(one: Benchmark) -> str:
 
 
 def _closed(one: Benchmark) -> str:
-    last = one.points[-1]
-    return (
-        f"{last.rate_reached_per_s:,.0f}/s to {last.load.callers} callers, allowance {last.allowance_per_s or 0:,.0f}/s"
-    )
+    callers = one.points[-1].load.callers
+    turns = [point for point in one.points if point.load.callers == callers]
+    rate, allowance = (median(values) for values in zip(*map(_reached_and_allowed, turns), strict=True))
+    return f"{rate:,.0f}/s to {callers} callers, allowance {allowance:,.0f}/s"
+
+
+def _reached_and_allowed(point: Point) -> tuple[float, float]:
+    return point.rate_reached_per_s, point.allowance_per_s or 0.0
 
 
 def _overload(one: Benchmark) -> str:
@@ -88,13 +91,24 @@ def _overload(one: Benchmark) -> str:
 
 
 def _labelled(one: Benchmark) -> str:
-    return (
-        "p99 " + ", ".join(f"{point.label or 'all'} {point.p99_ms:.2f}{_mark(point)}" for point in one.points) + " ms"
+    found = (
+        f"{label or 'all'} {median(point.p99_ms for point in points):.2f}{_mark(points)}"
+        for label, points in _by_label(one)
     )
+    return f"p99 {', '.join(found)} ms"
 
 
 def _rates(one: Benchmark) -> str:
-    return ", ".join(f"{point.label} {point.rate_reached_per_s:,.0f}/s" for point in one.points)
+    return ", ".join(
+        f"{label} {median(point.rate_reached_per_s for point in points):,.0f}/s" for label, points in _by_label(one)
+    )
+
+
+def _by_label(one: Benchmark) -> Iterable[tuple[str, Sequence[Point]]]:
+    found: dict[str, list[Point]] = {}
+    for point in one.points:
+        found.setdefault(point.label, []).append(point)
+    return found.items()
 
 
 def _generators(one: Benchmark) -> str:
@@ -130,8 +144,10 @@ def _ms(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 
-def _mark(point: Point) -> str:
-    return "" if point.valid else " (discarded)"
+def _mark(points: Sequence[Point]) -> str:
+    """Where all count nothing is said."""
+    bad = sum(not point.valid for point in points)
+    return f" ({f'{bad} of {len(points)} ' if len(points) > 1 else ''}discarded)" if bad else ""
 
 
 _ANSWERS: Final[Mapping[str, Callable[[Benchmark], str]]] = {

@@ -17,13 +17,14 @@ from bench.cases import METHOD, make
 from bench.control import child
 from bench.serving import serving
 from bench.store import Load, Point
-from bench.suite.asking import Ask, Found, bar
+from bench.suite.asking import Ask, Found, judged
 from bench.suite.measuring import Aimed, aimed, measure
 from bench.suite.plan import Plan
+from bench.turns import in_turns
 from sardonyx_wire.messages import METHODS, RepositoryModelLoadRequest
 
 _RATE: Final = 500.0
-_RELOADS: Final = 5
+_RELOADS: Final = 3
 _OF_BEFORE: Final = 1.2
 _TIMEOUT_S: Final = 60.0
 _STORM_MODEL: Final = "magika"
@@ -56,38 +57,48 @@ def test_p99_during_reload(plan: Plan, ask: Ask, folder: Callable[[], Path], say
 
             reload()  # The first one fills caches.
             load = Load(arrivals="poisson", rate_per_s=_RATE)
-            before = replace(measure(target, load, plan.load_s, plan.seed), label="before")
-            during = replace(_while(target, load, plan, reload), label="during")
-            after = replace(measure(target, load, plan.load_s, plan.seed), label="after")
-        points = [before, during, after]
-        lost = sum(sum(point.failed.values()) for point in points)
-        quiet_ms = (before.p99_ms + after.p99_ms) / 2
-        say(f"p99 {before.p99_ms:.2f}, {during.p99_ms:.2f}, {after.p99_ms:.2f} ms before, during, after; {lost} lost")
+            seconds = plan.load_s if plan.turns == 1 else plan.load_s / 2
+            arms = {
+                "quiet": lambda turn: measure(target, load, seconds, plan.seed + turn),
+                "during": lambda turn: _while(target, load, seconds, plan.seed + turn, reload),
+            }
+            turns = []
+            for turn in in_turns(arms, plan.turns):
+                turns.append(turn)
+                say(f"p99 {turn['quiet'].p99_ms:.2f} ms without loads, {turn['during'].p99_ms:.2f} ms with them")
+        points = [replace(point, label=label) for turn in turns for label, point in turn.items()]
+        counting = [turn for turn in turns if all(point.valid for point in turn.values())]
+        quiet_ms, during_ms = ([turn[name].p99_ms for turn in counting] for name in arms)
         return Found(
             points=points,
-            figures={"lost": float(lost), "reloads": float(_RELOADS)}
-            | bar(during.p99_ms / quiet_ms, _OF_BEFORE, at_least=False, points=points),
-            remarks=[f"{_RELOADS} loads spread over the time; the bar is p99 during / mean of before and after"],
+            figures={
+                "lost": float(sum(sum(point.failed.values()) for point in points)),
+                "reloads": float(_RELOADS * len(turns)),
+            }
+            | judged(during_ms, quiet_ms, _OF_BEFORE, at_least=False),
+            remarks=[
+                f"{len(turns)} turns with and without loads under the same arrivals; {_RELOADS} loads spread over each"
+            ],
         )
 
     ask("reload", run)
 
 
-def _while(target: Aimed, load: Load, plan: Plan, change: Callable[[], None]) -> Point:
+def _while(target: Aimed, load: Load, seconds: float, seed: int, change: Callable[[], None]) -> Point:
     """A load during which something is done several times."""
     problems: list[grpc.RpcError] = []
 
     def changes() -> None:
         try:
             for _ in range(_RELOADS):
-                time.sleep(plan.load_s / (_RELOADS + 1))
+                time.sleep(seconds / (_RELOADS + 1))
                 change()
         except grpc.RpcError as error:
             problems.append(error)
 
     thread = threading.Thread(target=changes, name="changes")
     thread.start()
-    point = measure(target, load, plan.load_s, plan.seed)
+    point = measure(target, load, seconds, seed)
     thread.join()
     if problems:
         raise problems[0]

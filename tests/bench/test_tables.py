@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.store import Benchmark, Load, Point, Run
-from bench.suite.asking import bar
+from bench.suite.asking import bar, judged
 from bench.suite.tables import answer, lines
 
 
@@ -27,13 +27,37 @@ def ladder(name: str, *, reached: float, late: bool = False) -> Benchmark:
 def test_missed_bars_come_first() -> None:
     """Then those that are met, then what has none."""
     idle = Benchmark(name="idle", scenario="idle", figures={"idle_cpu_share": 0.002, "memory_bytes": 1.5e8})
-    run = Run(benchmarks=[idle, ladder("good", reached=1.2), ladder("bad", reached=1.3)], cpu="A processor", cores=2)
+    run = Run(
+        benchmarks=[idle, ladder("p99[good]", reached=1.2), ladder("p99[bad]", reached=1.3)], cpu="A processor", cores=2
+    )
     table = lines(run)
-    assert [line.split()[0] for line in table[3:6]] == ["bad", "good", "idle"]
-    assert "MISS 1.30 (<= 1.25)" in table[3]
-    assert "met  1.20 (<= 1.25)" in table[4]
+    assert [line.split()[0] for line in table[3:6]] == ["p99[bad]", "p99[good]", "idle"]
+    assert "missed: 1.30, at most 1.25" in table[3]
+    assert "met: 1.20, at most 1.25" in table[4]
     assert table[5].endswith("0.20% of a core; 150 MB")
     assert table[-1] == "1 of 2 bars met; 0 of 4 points discarded"
+
+
+def test_turns_of_one_phase_are_shown_as_their_median() -> None:
+    """And the bar by its whole interval: what only its middle reaches is not proven."""
+    points = [
+        Point(load=Load(rate_per_s=500.0), label=label, p99_ms=p99_ms, valid=p99_ms < 9.0)
+        for label, values in {"quiet": [1.0, 1.2, 1.1], "during": [1.3, 1.0, 9.0]}.items()
+        for p99_ms in values
+    ]
+    figures = {"lost": 0.0} | judged([1.3, 1.0], [1.0, 1.2], 1.2, at_least=False)
+    found = Benchmark(name="test_p99_during_reload", scenario="reload", points=points, figures=figures)
+    assert answer(found) == "p99 quiet 1.10, during 1.30 (1 of 3 discarded) ms; 0 lost"
+    run = Run(benchmarks=[replace(found, points=points[:5])], cpu="A processor", cores=2)
+    assert "not proven: 1.04 (0.0617 .. 17.6), at most 1.2" in lines(run)[3]
+
+
+def test_a_bar_of_turns_is_met_where_its_whole_interval_meets_it() -> None:
+    """One turn has no interval, and says no more than itself; none says nothing."""
+    assert judged([1.2] * 5, [1.0] * 5, 0.85, at_least=True)["met"] == 1.0
+    assert judged([1.2, 1.0, 0.8, 1.1, 0.7], [1.0] * 5, 0.85, at_least=True)["met"] == 0.0
+    assert judged([1.1], [1.0], 1.2, at_least=False) == bar(1.1, 1.2, at_least=False)
+    assert judged([], [], 1.2, at_least=False) == {}
 
 
 def test_a_discarded_point_is_named() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from bench.report import looks
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Section
-from bench.report.points import Measured, Served, by_model, commands, identifier, latency_table, remarks, warnings
+from bench.report.points import Served, by_model, commands, identifier, latency_table, remarks, warnings
 from bench.report.scales import linear
 from bench.report.wording import latency, milliseconds, rate, short
 from bench.store import Point, Run
@@ -17,6 +18,9 @@ __all__ = ["MOST_DURING_RELOAD", "large", "neighbours", "reload", "shapes", "sto
 
 MOST_DURING_RELOAD: Final = 1.2
 """Times the p99 without a reload."""
+
+# Runs from before 2026-11-27 have one point before the loads and one after them.
+_QUIET: Final = frozenset({"quiet", "before", "after"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,7 @@ def reload(run: Run) -> Section:
             scenario="reload",
             title="p99 during reload",
             about="A steady load while the model that is asked is loaded anew. The red mark is the bar: "
-            f"{MOST_DURING_RELOAD:g} times the mean p99 of before and after.",
+            f"{MOST_DURING_RELOAD:g} times the mean p99 without loads.",
             most=MOST_DURING_RELOAD,
         ),
     )
@@ -127,24 +131,29 @@ def _labels(found: Sequence[Served]) -> Sequence[str]:
 
 def _bars(phases: _Phases, served: Served) -> Iterator[Bar]:
     labels = _labels([served])
-    for one in served.all:
-        name = one.point.label or one.words
-        value, look = phases.measure.value(one.point), looks.phase(labels.index(name))
+    for name in labels:
+        turns = [one for one in served.all if (one.point.label or one.words) == name]
+        sound = [one for one in turns if one.point.valid]
+        values = [phases.measure.value(one.point) for one in sound or turns]
+        value, look = median(values), looks.phase(labels.index(name))
         words = phases.measure.words(value)
-        title = f"{served.server}, {name}, {one.words}: {words}"
+        if len(values) > 1:
+            ends = " .. ".join(phases.measure.words(end) for end in (min(values), max(values)))
+            words += f", {ends} in {len(values)} turns"
+        title = f"{served.server}, {name}, {turns[0].words}: {words}"
         yield Bar(
             label=f"{served.server}, {name}",
             parts=[Part(name=name, value=value, look=look, title=title)],
-            reading=words if one.point.valid else f"{words}, invalid",
-            valid=one.point.valid,
-            limit=_limit(phases, served, one),
+            reading=words if sound else f"{words}, invalid",
+            valid=bool(sound),
+            limit=_limit(phases, served, name),
         )
 
 
-def _limit(phases: _Phases, served: Served, measured: Measured) -> float | None:
-    """Of what happens while something else does, by what happens before and after."""
-    quiet = [phases.measure.value(one.point) for one in served.all if one.point.label in {"before", "after"}]
-    if phases.most is None or measured.point.label != "during" or not quiet:
+def _limit(phases: _Phases, served: Served, name: str) -> float | None:
+    """Of what happens while something else does, by what happens without."""
+    quiet = [phases.measure.value(one.point) for one in served.all if one.point.label in _QUIET and one.point.valid]
+    if phases.most is None or name != "during" or not quiet:
         return None
     return phases.most * sum(quiet) / len(quiet)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench.peers.duel import CALLERS, Contender, Pair
-from bench.peers.results import kept, write
+from bench.peers.results import judged_anew, kept, write
 from bench.peers.verdict import Measure, Verdict
 from bench.serving import Server
 from bench.store import Benchmark, Load, Point, Run
@@ -43,6 +44,22 @@ def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> Non
         ("test_it[triton-mlp]", "measure mlp"),
     }
     assert all(one.points[0].rate_reached_per_s == 2.0 for one in run.benchmarks)
+
+
+def test_an_earlier_piece_is_judged_as_this_one_is() -> None:
+    """By its turns, whatever the interval was that it was stored with."""
+    pairs = [
+        Pair(ours=Point(load=Load(), p99_ms=ours), theirs=Point(load=Load(), p99_ms=1.0)) for ours in (0.9, 0.8, 0.95)
+    ]
+    verdict = Verdict(
+        peer="triton", model="iris", question="test_it", wording="it", measure=Measure.P99, pairs=pairs, seed=7
+    )
+    theirs, ours = verdict.benchmarks(scenario="ladder", command="c")
+    narrow = replace(theirs, figures={**theirs.figures, "ratio_low": 0.8, "ratio_high": 0.95, "met": 1.0})
+    (found, same) = judged_anew(Run(benchmarks=[narrow, ours], seed=7)).benchmarks
+    assert found.figures == theirs.figures
+    assert found.figures["ratio_high"] > 1.0
+    assert (found.figures["met"], same) == (0.0, ours)
 
 
 def test_a_later_piece_of_a_run_keeps_what_it_does_not_measure_anew() -> None:
