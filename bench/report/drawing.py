@@ -48,7 +48,9 @@ def _lines(figure: Figure, plot: Lines, size: Size) -> Element:
     for guide in plot.guides:
         y = frame.y(plot.y, guide.y)
         add(drawing, "line", class_="guide", x1=frame.left, x2=frame.right, y1=y, y2=y)
-        add(drawing, "text", guide.label, class_="guide", x=frame.right, y=y - 4, text_anchor="end")
+        # Below it and in the middle: what it is a bar of is above it there.
+        middle = (frame.left + frame.right) / 2
+        add(drawing, "text", guide.label, class_="guide", x=middle, y=y + 13, text_anchor="middle")
     # The last is drawn above the others: it is the one that the page is about.
     for line in plot.lines:
         _line(drawing, frame, plot, line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from bench.limits.allowance import allowance
 from bench.store import Load, Point
 from bench.suite.asking import Ask, Found, bar
+from bench.suite.floors import refuted
 from bench.suite.measuring import measure
 from bench.suite.own_runs import own_runs_p99_s
 from bench.suite.plan import Plan
@@ -35,7 +36,7 @@ def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, 
             if share == _JUDGED_SHARE:
                 points[-1] = _rehearsed(serve, points[-1], plan)
             say(_words(points[-1]))
-        points = _floors_in_order(points)
+        points = refuted(points)
         (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
         return Found(
             points=points,
@@ -74,17 +75,6 @@ def _middle(serve: Served, load: Load, plan: Plan) -> Point:
     ]
     valid = [point for point in points if point.valid] or points
     return sorted(valid, key=lambda point: point.p99_ms)[len(valid) // 2]
-
-
-def _floors_in_order(points: Sequence[Point]) -> list[Point]:
-    """No floor above one at a higher rate: that echo was disturbed, and a floor that is too high makes bars easy."""
-    found: list[Point] = []
-    lowest_ms: float | None = None
-    for point in reversed(points):
-        known = [each for each in (point.floor_p99_ms, lowest_ms) if each is not None]
-        lowest_ms = min(known, default=None)
-        found.append(replace(point, floor_p99_ms=lowest_ms))
-    return found[::-1]
 
 
 def _judged(point: Point) -> dict[str, float]:

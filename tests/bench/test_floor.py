@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from bench.limits.floor import p99_s, sojourns_s, with_transport_s
 from bench.limits.in_process import Costs, best
 from bench.limits.rehearsal import rehearse
+from bench.store import Load, Point
+from bench.suite.floors import refuted
 from tests.server.load.fakes import report
 
 IRIS = Path(__file__).parents[2] / "models" / "iris" / "1" / "model.onnx"
@@ -71,6 +73,28 @@ def test_transport_comes_on_top() -> None:
     echo = report({0.002: 100}).latencies
     moved = with_transport_s(np.array([0.1, 0.2]), echo, seed=1)
     assert moved.tolist() == pytest.approx([0.102, 0.202], rel=1e-3)
+
+
+def ladder(*found: tuple[float, float | None, bool]) -> list[float | None]:
+    """Floors of points of ascending rates, each with the p99 reached, its floor, and whether it counts."""
+    points = [
+        Point(load=Load(), answered=1000, p99_ms=p99_ms, floor_p99_ms=floor_ms, valid=valid)
+        for p99_ms, floor_ms, valid in found
+    ]
+    return [point.floor_p99_ms for point in refuted(points)]
+
+
+def test_no_floor_is_above_one_at_a_higher_rate() -> None:
+    """Its echo was disturbed. Where only a lower rate has a floor, a higher one has none."""
+    assert ladder((9.0, 5.0, True), (9.0, 2.0, True), (9.0, 3.0, True)) == [2.0, 2.0, 3.0]
+    assert ladder((9.0, 1.0, True), (9.0, None, True)) == [1.0, None]
+
+
+def test_what_the_server_went_below_is_no_floor() -> None:
+    """At that rate or a higher one; a point that does not count refutes nothing, and none makes a floor."""
+    assert ladder((2.0, 3.0, True), (1.5, 3.0, True)) == [1.5, 1.5]
+    assert ladder((2.0, 3.0, True), (0.5, 3.0, False)) == [2.0, 3.0]
+    assert ladder((2.0, None, True)) == [None]
 
 
 def test_p99_of_nothing_is_nothing() -> None:

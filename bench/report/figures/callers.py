@@ -24,7 +24,7 @@ from bench.store import Run
 
 __all__ = ["throughput"]
 
-_ALLOWANCE = looks.Look(colour="grey")
+_ALLOWANCE = looks.Look(colour="grey", mark="flat")
 
 
 def throughput(run: Run) -> Section:
@@ -59,7 +59,10 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
             lines=lines,
         ),
         table=latency_table(found),
-        legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
+        legend=[
+            *((one.server, looks.server(one.server)) for one in reversed(found)),
+            *(("allowance", _ALLOWANCE) for line in lines if line.look is _ALLOWANCE),
+        ],
         notes=warnings(found),
         remarks=remarks(found),
     )

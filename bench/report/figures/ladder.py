@@ -28,7 +28,7 @@ __all__ = ["latencies"]
 
 # Above this ratio of the highest rate to the lowest, the slower servers would stand in a heap at the left.
 _LINEAR_UP_TO: Final = 30.0
-_FLOOR: Final = looks.Look(colour="grey")
+_FLOOR: Final = looks.Look(colour="grey", mark="flat")
 
 
 def latencies(run: Run) -> Section:
@@ -64,7 +64,10 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
             lines=lines,
         ),
         table=latency_table(found),
-        legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
+        legend=[
+            *((one.server, looks.server(one.server)) for one in reversed(found)),
+            *(("floor of p99", _FLOOR) for one in found if any(_floor(one))),
+        ],
         notes=warnings(found),
         remarks=remarks(found),
     )

@@ -138,7 +138,7 @@ def test_losing_cases_come_first(seen: dict[str, Any]) -> None:
     assert verdicts == sorted(verdicts, key=order.index)
     assert verdicts[0] == "missed"
     reload = {point.label: point.p99_ms for point in of("test_p99_during_reload").points}
-    during = next(row for row in seen[DESK]["verdicts"] if row[0].startswith("p99 during a reload"))
+    during = next(row for row in seen[DESK]["verdicts"] if row[0].startswith("p99 during reloads"))
     assert float(during[3]) == pytest.approx(reload["during"] * 2 / (reload["before"] + reload["after"]), abs=0.005)
 
 
