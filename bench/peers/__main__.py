@@ -22,6 +22,7 @@ import grpc
 
 from bench.cases import SEED, CaseMissing
 from bench.control import ChildFailed
+from bench.gate.bootstrap import LEAST_REPEATS
 from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load
@@ -31,7 +32,7 @@ from bench.peers.install import PeerMissing, install
 from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.results import write
 from bench.peers.running import PeerFailed
-from bench.peers.verdict import Measure, Standing, Verdict, by_standing
+from bench.peers.verdict import Standing, Verdict, by_standing
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.surroundings import busy_cores, run_fields
 from sardonyx_server.load.loops import LoadFailed
@@ -97,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, metavar="PEER", help=f"of {', '.join(names)}")
     models = (*MODELS, *MORE_MODELS)
     parser.add_argument("--models", nargs="+", choices=models, metavar="MODEL", help=f"of {', '.join(models)}")
-    parser.add_argument("--turns", type=int, help=f"how often each is measured; default {_TURNS[0]}")
+    parser.add_argument("--turns", type=_turns, help=f"how often each is measured; default {_TURNS[0]}")
     parser.add_argument("--seconds", type=float, help=f"about how long each time; default {_SECONDS[0]:g}")
     parser.add_argument("--quick", action="store_true", help="short turns and few; wide intervals")
     parser.add_argument("--seed", type=int, default=SEED, help="of arrivals and of the bootstrap")
@@ -105,6 +106,13 @@ def _arguments() -> argparse.Namespace:
         "--json", type=Path, help="where results go, or are added; default: build/bench/peers-DATE.json"
     )
     return parser.parse_args()
+
+
+def _turns(text: str) -> int:
+    number = int(text)
+    if number < LEAST_REPEATS:
+        raise argparse.ArgumentTypeError(f"expected at least {LEAST_REPEATS}, got {number}: one turn has no interval")
+    return number
 
 
 def _beside(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -> list[Verdict]:
@@ -142,8 +150,7 @@ def _print_table(verdicts: list[Verdict]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     said = set[str]()
     for verdict in verdicts:
-        if verdict.measure is Measure.THROUGHPUT:
-            _print_remarks(verdict, said)
+        _print_remarks(verdict, said)
     judged = [verdict for verdict in verdicts if verdict.bar is not None]
     met = sum(verdict.standing is Standing.MET for verdict in judged)
     print(f"\n{met} of {len(judged)} comparisons won with the whole interval above their bar")

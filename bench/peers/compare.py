@@ -132,7 +132,7 @@ def _p99(challenger: Challenger, ours: Contender, asked: Load, best: Trial, tria
                 wording=f"{_p99_wording(peer, load.share_of_capacity or 0.0)}: {load.rate_per_s:,.0f}/s",
                 measure=Measure.P99,
                 pairs=at_equal_rates(ours, theirs, load, turns=plan.turns, seconds=plan.seconds, seed=plan.seed),
-                remarks=[_chosen(peer, best, asked, trials), _set_up(ours.server, challenger.case.name)],
+                remarks=[_chosen(peer, best, asked, trials)],
                 seed=plan.seed,
             )
 
@@ -150,8 +150,9 @@ def _at(share: float, capacity: float) -> Load:
 
 def _chosen(peer: Peer, best: Trial, load: Load, trials: list[Trial]) -> str:
     tried = [f"{one.setting.name}: p99 {one.p99_ms[load]:,.2f} ms" for one in trials if load in one.p99_ms]
-    why = "; ".join(tried) or "the only one that bears such a rate"
-    return f"{peer.title} at its best of {len(trials)} settings for this rate: {best.setting.name} ({why})"
+    why = "; ".join(tried) or "the only one that bears it"
+    rate = f"{load.rate_per_s:,.0f}/s"
+    return f"{peer.title} at its best of {len(trials)} settings at {rate}: {best.setting.name} ({why})"
 
 
 def _set_up(server: Server, model: str) -> str:

@@ -108,11 +108,11 @@ def _find(wish: Wish, fleet: Fleet, live: LiveLoad, *, as_json: bool) -> int:
         write_json(_head(wish) | found.as_json())
     else:
         views.print_found(_title(wish, "highest rate within the SLO"), found, slo_s=slo_s)
+    if found.generator_was_late:
+        remark("the rates above failed because the generator was late, not the server: try more --processes or cores")
     if found.report is None:
         remark("no rate was found that meets the SLO")
         return int(Exit.TARGET_MISSED)
-    if found.generator_was_late:
-        remark("the rates above failed because the generator was late, not the server: try more --processes or cores")
     return int(Exit.OK)
 
 
