@@ -19,7 +19,7 @@ __all__ = ["MOST_DURING_RELOAD", "large", "neighbours", "reload", "shapes", "sto
 MOST_DURING_RELOAD: Final = 1.2
 """Times the p99 without a reload."""
 
-# Runs from before 2026-11-27 have one point before the loads and one after them.
+# Runs that were not made in turns have one point before the loads and one after them.
 _QUIET: Final = frozenset({"quiet", "before", "after"})
 
 
