@@ -60,6 +60,7 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
         verdicts=judged,
         counts=Counter(verdict.state for verdict in judged),
         states=list(State),
+        commits=len({one.commit or run.commit for one in run.benchmarks}),
         points=sum(len(one.points) for one in run.benchmarks),
         invalid=sum(not point.valid for one in run.benchmarks for point in one.points),
         drawings=_drawings,

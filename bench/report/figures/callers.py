@@ -32,7 +32,7 @@ def throughput(run: Run) -> Section:
     return Section(
         key="throughput",
         title="Throughput against callers",
-        about="Each caller sends its next request when it has its answer. The grey line is the allowance of Sardonyx: "
+        about="Each caller sends its next request when it has its answer. A grey line is the allowance of Sardonyx: "
         "what the cores would permit if a request cost no more than its share of a run of the model and a bare echo.",
         figures=[_figure(run, model, found) for model, found in by_model(run, "closed").items()],
     )

@@ -37,7 +37,7 @@ def latencies(run: Run) -> Section:
         key="latency",
         title="Latency against offered load",
         about="Requests arrive as a Poisson process, whether or not earlier ones were answered, and latency counts "
-        "from when each was due. Full lines are p99, dashed ones p50. The grey line is the floor of p99 for Sardonyx: "
+        "from when each was due. Full lines are p99, dashed ones p50. A grey line is the floor of p99 for Sardonyx: "
         "the bare transport, and a queue without any cost of its own that takes what waits whenever the model is free.",
         figures=[_figure(run, model, found) for model, found in by_model(run, "ladder").items()],
     )

@@ -49,6 +49,14 @@ def test_drawings_are_well_formed_and_ids_unique() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_pieces_of_several_commits_are_said_to_be() -> None:
+    """A run that was taken over a day names the last commit, and that it is not the only one."""
+    ours, *others = RUN.benchmarks
+    pieces = replace(RUN, benchmarks=[replace(ours, commit="0" * 40), *others])
+    assert f" · commit <code>{RUN.commit[:10]}</code>" in page(RUN)
+    assert f" · 2 commits, the last <code>{RUN.commit[:10]}</code>" in page(pieces)
+
+
 def test_nothing_is_fetched() -> None:
     """No address, no import, no link to another file."""
     text = page(RUN, PAST)
