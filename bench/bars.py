@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Bar", "Outcome"]
+__all__ = ["BY_CONSTRUCTION", "Bar", "Outcome"]
+
+BY_CONSTRUCTION: Final = "by construction"
+"""How a remark begins where a bar is met without being measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

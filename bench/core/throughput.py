@@ -11,7 +11,7 @@ from statistics import median
 from typing import Final
 
 from bench.arms import Arm, measured
-from bench.bars import Bar, Outcome
+from bench.bars import BY_CONSTRUCTION, Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE, allowance
 from bench.load.result import Streams
@@ -102,7 +102,9 @@ def _against_allowance(plan: Plan, name: str, streams: Streams, bar: Bar, batchi
 
 def _unbatched(bar: Bar, server: Arm) -> Outcome:
     """Two servers set up alike would only show the noise."""
-    remark = f"by construction: the server found at load that it is better not to batch ({facts_of(server)['verdict']})"
+    remark = (
+        f"{BY_CONSTRUCTION}: the server found at load that it is better not to batch ({facts_of(server)['verdict']})"
+    )
     return Outcome(bar=bar, values=(1.0,), remark=remark)
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final
 
-from bench.bars import Bar, Outcome
+from bench.bars import BY_CONSTRUCTION, Bar, Outcome
 from bench.report.beside import beside, commits, each_model
 from bench.report.kept import Bars, name_of
 from bench.report.markdown import cell, item, paragraph, strong, table
@@ -75,7 +75,9 @@ def _reached(outcome: Outcome) -> str:
     unit = f" {outcome.bar.unit}" if outcome.bar.unit else ""
     middle = f"{significant(median(outcome.values))}{unit}"
     spread = f" ({significant(min(outcome.values))} .. {significant(max(outcome.values))})"
-    return f"{strong(middle, missed=outcome.verdict == 'miss')}{spread if len(outcome.values) > 1 else ''}"
+    # Where there was nothing to measure, the reader is to know.
+    told = f", {BY_CONSTRUCTION}" if outcome.remark.startswith(BY_CONSTRUCTION) else ""
+    return f"{strong(middle, missed=outcome.verdict == 'miss')}{spread if len(outcome.values) > 1 else ''}{told}"
 
 
 def _of_run(run: Run) -> Iterator[str]:

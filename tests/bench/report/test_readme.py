@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.bars import Bar, Outcome
+from bench.bars import BY_CONSTRUCTION, Bar, Outcome
 from bench.report.headline import headline
 from bench.report.kept import Bars, NotAResult, kept, name_of, small
 from bench.report.prose import prose
@@ -70,6 +70,12 @@ def test_the_text_says_where_and_how_it_was_measured() -> None:
         "servers and callers (h2load); Python 3.11.7, grpcio 1.85.1. 3 turns of about 0.8 s for each arm; median "
         "(lowest .. highest) of the turns. What misses its bar comes first."
     )
+
+
+def test_a_bar_that_is_met_by_construction_says_so() -> None:
+    """Nothing was measured there, and a bare 1.00 would look as if it had been."""
+    one = {**BARS["outcomes"][0], "values": [1.0], "target": 1.0, "remark": f"{BY_CONSTRUCTION}: it does not batch"}
+    assert "| 1.00, by construction |" in prose(kept({**BARS, "outcomes": [one]}))
 
 
 def test_what_is_kept_says_the_same() -> None:
