@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
+from bench.bootstrap import LEAST_REPEATS, difference, ratio
+
 __all__ = ["BY_CONSTRUCTION", "Bar", "Outcome"]
 
 BY_CONSTRUCTION: Final = "by construction"
@@ -70,23 +72,40 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """``pass``, ``miss`` or ``none``, by the median."""
+        """``pass``, ``not proven``, ``miss`` or ``none``.
+
+        It is passed where the whole interval of the turns meets it, and missed where their median does not.
+        """
         if not self.values:
             return "none"
-        return "pass" if self.bar.met_by(median(self.values)) else "miss"
+        if not self.bar.met_by(median(self.values)):
+            return "miss"
+        return "pass" if all(map(self.bar.met_by, self.interval or ())) else "not proven"
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends of the interval of the turns; None where fewer than two were measured."""
+        if len(self.values) < LEAST_REPEATS:
+            return None
+        count = len(self.values)
+        if min(self.values) > 0:
+            found = ratio(self.values, [1.0] * count, seed=0)
+        else:
+            found = difference(self.values, [0.0] * count, seed=0)
+        return found.low, found.high
 
     @property
     def reached(self) -> str:
-        """Median and spread, for people."""
+        """Median and interval, for people."""
         if not self.values:
             return "not measured"
-        show = self.bar.show
-        if len(self.values) == 1:
-            return show(self.values[0])
-        return f"{show(median(self.values))}  ({show(min(self.values))} .. {show(max(self.values))})"
+        show, ends = self.bar.show, self.interval
+        middle = show(median(self.values))
+        return middle if ends is None else f"{middle}  ({show(ends[0])} .. {show(ends[1])})"
 
     def as_json(self) -> dict[str, Any]:
         """For the results file."""
+        low, high = self.interval or (None, None)
         return {
             "bar": self.bar.name,
             "target": self.bar.target,
@@ -97,6 +116,8 @@ class Outcome:
             "median": median(self.values) if self.values else None,
             "min": min(self.values, default=None),
             "max": max(self.values, default=None),
+            "low": low,
+            "high": high,
             "values": list(self.values),
             "remark": self.remark,
             "details": dict(self.details),

@@ -79,7 +79,7 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
     )
     tool = f"; {generator.name}" if by_generator else ""
     print(f"{around['cpu']}, {plan.cores} cores shared by servers and callers{tool}")
-    print(f"{plan.turns} turns of about {plan.seconds:g} s for each arm, in alternating order; median (min .. max)")
+    print(f"{plan.turns} turns of about {plan.seconds:g} s for each arm, in alternating order; median (95 % interval)")
     warn_if_busy(around["busy_cores_before"])
     outcomes: list[Outcome] = []
     for group in given.only or groups:

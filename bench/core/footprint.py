@@ -24,7 +24,8 @@ READY: Final = Bar(name="process start to ready", target=2.0, at_least=False, un
 _MB: Final = 1e6
 # What the start leaves behind (page cache, first collections) is not idleness.
 _SETTLE_S: Final = 1.0
-_LEAST_STARTS: Final = 2
+# Of fewer the interval says next to nothing.
+_LEAST_STARTS: Final = 5
 _LOAD_REQUESTS: Final = 6400
 # Idle time for each second of a turn: 10 s in a full run.
 _IDLE_SHARE: Final = 10 / 3

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
-from bench.gate.bootstrap import LEAST_REPEATS, Interval, ratio
+from bench.bootstrap import LEAST_REPEATS, Interval, ratio
 from bench.gate.pairs import Pair, Pairs
 from bench.gate.stages import Growth, explained, growths
 from bench.gate.verdict import LIMIT, Verdict, judge

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from bench.gate.bootstrap import Interval, difference
+from bench.bootstrap import Interval, difference
 from bench.store import Point
 
 __all__ = ["STAGES", "Growth", "explained", "growths"]
@@ -53,7 +53,7 @@ def growths(
         before: One point for each repeat.
         after: Those of the same repeats.
         seed: Of the resampling.
-        starts: Of each repeat, which start of the servers it is of; see :func:`bench.gate.bootstrap.difference`.
+        starts: Of each repeat, which start of the servers it is of; see :func:`bench.bootstrap.difference`.
     """
     least_us = _LEAST_SHARE * median(point.mean_ms for point in before) * 1000
     found = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import Final
 
-from bench.gate.bootstrap import LEVEL
+from bench.bootstrap import LEVEL
 from bench.gate.comparison import Comparison
 from bench.store import Load
 

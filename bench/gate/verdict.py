@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from bench.gate.bootstrap import Interval
+from bench.bootstrap import Interval
 
 __all__ = ["DETECTABLE", "LEAST_PAIRS", "LIMIT", "Verdict", "judge"]
 

@@ -20,9 +20,9 @@ from typing import Final
 
 import grpc
 
+from bench.bootstrap import LEAST_REPEATS
 from bench.cases import SEED, CaseMissing
 from bench.control import ChildFailed
-from bench.gate.bootstrap import LEAST_REPEATS
 from bench.limits.cpp_echo.build import CppEchoMissing
 from bench.limits.rows import WrongAnswer
 from bench.load.h2load import H2Load

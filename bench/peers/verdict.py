@@ -13,7 +13,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final
 
-from bench.gate.bootstrap import LEAST_REPEATS, Interval, ratio
+from bench.bootstrap import LEAST_REPEATS, Interval, ratio
 from bench.peers.duel import Pair
 from bench.store import Benchmark, Point
 

@@ -21,7 +21,7 @@ __all__ = ["latencies", "prose"]
 _VERSIONS: Final = ("python", "grpcio", "onnxruntime")
 _DATE_LETTERS: Final = 10
 _COMMIT_LETTERS: Final = 10
-_RANKS: Final[Mapping[str, int]] = MappingProxyType({"miss": 0, "none": 1, "pass": 2})
+_RANKS: Final[Mapping[str, int]] = MappingProxyType({"miss": 0, "not proven": 1, "none": 2, "pass": 3})
 _LOADS: Final = (0.5, 0.7)
 _NEAR: Final = 1e-6
 
@@ -44,14 +44,14 @@ def _of_bars(bars: Bars) -> Iterator[str]:
         f"({generator});" if generator else ";",
         f"{_versions({'python': around.get('python', ''), **around.get('versions', {})})}.",
         f"{around['turns']} turns of about {around['seconds']:g} s for each arm;",
-        "median (lowest .. highest) of the turns. What misses its bar comes first.",
+        "median of the turns (95 % interval). What misses its bar comes first.",
     )
     ordered = sorted(bars.outcomes, key=lambda one: (_RANKS[one.verdict], _distance(one)))
     rows = [(cell(one.bar.name), _wording(one.bar), _reached(one)) for one in ordered]
     yield table(("compared, in one run", "bar", "reached"), rows)
     missed = [one for one in ordered if one.verdict != "pass"]
     if missed:
-        yield "Behind what is missed:"
+        yield "Behind what is missed or not proven:"
         yield "\n".join(item(f"{cell(one.bar.name)}: {cell(one.remark)}") for one in missed)
 
 
@@ -74,10 +74,12 @@ def _reached(outcome: Outcome) -> str:
         return "not measured"
     unit = f" {outcome.bar.unit}" if outcome.bar.unit else ""
     middle = f"{significant(median(outcome.values))}{unit}"
-    spread = f" ({significant(min(outcome.values))} .. {significant(max(outcome.values))})"
+    ends = outcome.interval
+    spread = "" if ends is None else f" ({significant(ends[0])} .. {significant(ends[1])})"
     # Where there was nothing to measure, the reader is to know.
     told = f", {BY_CONSTRUCTION}" if outcome.remark.startswith(BY_CONSTRUCTION) else ""
-    return f"{strong(middle, missed=outcome.verdict == 'miss')}{spread if len(outcome.values) > 1 else ''}{told}"
+    told += ", not proven" if outcome.verdict == "not proven" else ""
+    return f"{strong(middle, missed=outcome.verdict == 'miss')}{spread}{told}"
 
 
 def _of_run(run: Run) -> Iterator[str]:

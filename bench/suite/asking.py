@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.gate.bootstrap import LEAST_REPEATS, ratio
+from bench.bootstrap import LEAST_REPEATS, ratio
 from bench.store import Benchmark, Point
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.gate.bootstrap import ratio
+from bench.bootstrap import ratio
 from bench.gate.comparison import AFTER, BEFORE, POINT_S, compared
 from bench.gate.pairs import Pairs
 from bench.gate.stages import explained, growths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.gate.bootstrap import Interval
+from bench.bootstrap import Interval
 from bench.gate.comparison import Comparison
 from bench.gate.pairs import Pair
 from bench.gate.table import lines

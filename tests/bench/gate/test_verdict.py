@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.gate.bootstrap import Interval
+from bench.bootstrap import Interval
 from bench.gate.verdict import LEAST_PAIRS, Verdict, judge
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.gate.bootstrap import LEVEL, difference, ratio
+from bench.bootstrap import LEVEL, difference, ratio
 
 
 def test_equal_figures_have_no_interval() -> None:
