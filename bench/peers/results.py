@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench.store import Benchmark, Run
 __all__ = ["judged_anew", "kept", "write"]
 
 _OURS: Final = "sardonyx"
+_PIECES: Final = re.compile(r"in (\d+) pieces")
 _SCENARIOS: Final = {Measure.THROUGHPUT: "closed", Measure.P99: "ladder"}
 
 
@@ -28,8 +30,9 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
     """
     command, commit = str(fields["command"]), str(fields.get("commit", ""))
     found = [replace(one, commit=commit) for verdict in verdicts for one in _benchmarks(verdict, command)]
-    benchmarks = [*kept(_earlier(file), found), *found]
-    pieces = len({one.command for one in benchmarks})
+    earlier = _earlier(file)
+    benchmarks = [*kept(earlier.benchmarks, found), *found]
+    pieces = _untold(earlier) + len(_commands(benchmarks))
     run = dict(fields)
     if pieces > 1:
         run["command"] = f"python -m bench.peers, in {pieces} pieces, the last: {fields['command']}"
@@ -38,12 +41,22 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
     file.write_text(json.dumps(stored, indent=1) + "\n")
 
 
-def _earlier(file: Path) -> list[Benchmark]:
-    """Benchmarks of a file that may not be there, each with the commit that was measured."""
+def _earlier(file: Path) -> Run:
+    """A file that may not be there; each benchmark with the commit that was measured."""
     if not file.exists():
-        return []
+        return Run()
     run = judged_anew(Run.read(file))
-    return [replace(one, commit=one.commit or run.commit) for one in run.benchmarks]
+    return replace(run, benchmarks=[replace(one, commit=one.commit or run.commit) for one in run.benchmarks])
+
+
+def _commands(benchmarks: Sequence[Benchmark]) -> set[str]:
+    return {one.command for one in benchmarks if one.command}
+
+
+def _untold(run: Run) -> int:
+    """Pieces of a run that is kept in small form, which does not say the command of each."""
+    said = _PIECES.search(run.command)
+    return 0 if said is None else max(0, int(said[1]) - len(_commands(run.benchmarks)))
 
 
 def judged_anew(run: Run) -> Run:

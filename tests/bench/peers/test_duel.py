@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def test_a_run_is_stored_with_what_an_earlier_piece_found(tmp_path: Path) -> Non
         ("test_it[triton-mlp]", "measure mlp"),
     }
     assert all(one.points[0].rate_reached_per_s == 2.0 for one in run.benchmarks)
+
+
+def test_pieces_are_counted_on_from_a_run_in_small_form(tmp_path: Path) -> None:
+    """Such a run says how many they were, and not the command of each."""
+    file = tmp_path / "peers.json"
+    old = Run(benchmarks=[Benchmark(name="old", scenario="closed")], command="python -m bench.peers, in 30 pieces, the")
+    file.write_text(json.dumps(old.as_json()))
+    for number, model in enumerate(("iris", "mlp", "mlp")):
+        pairs = [Pair(ours=Point(load=Load()), theirs=Point(load=Load()))]
+        verdict = Verdict(
+            peer="triton", model=model, question="test_it", wording="it", measure=Measure.P99, pairs=pairs
+        )
+        write(file, [verdict], {"command": f"measure {model}"})
+        assert f"in {31 + min(number, 1)} pieces, the last: measure {model}" in Run.read(file).command
 
 
 def test_an_earlier_piece_is_judged_as_this_one_is() -> None:
