@@ -11,9 +11,9 @@ __all__ = ["ClosedLoop", "Load", "LoadFailed", "OpenLoop", "Target"]
 
 
 class LoadFailed(RuntimeError):
-    """The load could not be made: no connection, or a sending process ended. Counts for nothing, as it is not whole.
+    """The load could not be made: no connection, or a sending process ended. What there is of it counts for nothing.
 
-    Requests that fail are no such thing to a fleet, which counts them; to a comparison that needs every answer they are.
+    To a fleet a request that fails is no such thing: it is counted. To a comparison that needs every answer it is.
     """
 
 
