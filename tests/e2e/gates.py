@@ -85,9 +85,9 @@ class GatedRuntime:
         self._gate = gate
         self.cores = runtime.cores
 
-    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> Any:
+    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...], digest: bytes) -> Any:
         """As the runtime does."""
-        return self._runtime.place(config, inputs)
+        return self._runtime.place(config, inputs, digest)
 
     def threads_asked(self, config: ModelConfig) -> int | None:
         """As the runtime does."""

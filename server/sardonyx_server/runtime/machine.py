@@ -53,13 +53,20 @@ class Machine:
         """Such as ``1.32.0``."""
         return self._environment.onnxruntime_version
 
-    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> tuple[Placement, tuple[str, ...]]:
+    def place(
+        self, config: ModelConfig, inputs: tuple[TensorSpec, ...], digest: bytes
+    ) -> tuple[Placement, tuple[str, ...]]:
         """Where a model runs, and warnings for the operator.
+
+        Args:
+            config: Of the model.
+            inputs: Those that are served, as the graph has them.
+            digest: Of its files.
 
         Raises:
             LoadFailed: Something that was named cannot be had; says what to do.
         """
-        wish, warnings = read_placement(config, inputs=inputs, cache_folder=self._cache_folder)
+        wish, warnings = read_placement(config, inputs=inputs, cache_folder=self._cache_folder, content=digest.hex())
         return choose(self._requested, self._environment.available, self._environment.gpu_count, wish), warnings
 
     def threads_asked(self, config: ModelConfig) -> int | None:

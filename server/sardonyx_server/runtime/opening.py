@@ -13,11 +13,12 @@ from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sardonyx_server.runtime.placement import ProviderOption
     from sardonyx_server.runtime.tuning import SessionTuning
 
-__all__ = ["open_native", "provider_nodes", "run_options", "session_options"]
+__all__ = ["model_in_file", "open_native", "provider_nodes", "run_options", "session_options"]
 
 # Models that come as bytes would look for external data in the current directory, and those in memory among the
 # descriptors of this process (onnxruntime 1.32).
@@ -70,6 +71,19 @@ def run_options(runtime: Any, tuning: SessionTuning) -> Any:
     if tuning.arena_shrinkage:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", tuning.arena_shrinkage)
     return options
+
+
+def model_in_file(path: Path, providers: Sequence[ProviderOption], *, data_beside: bool) -> bytes | str:
+    """The model in a file as :func:`open_native` takes it: the path, or what it holds.
+
+    TensorRT names what it keeps after the file, among other things, and a file in memory has the number of a descriptor
+    for a name: with another number the next start would compile again, for minutes. Bytes have no name.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    keeps = any(short_name(option.name) == "tensorrt" for option in providers)
+    return path.read_bytes() if keeps and not data_beside else str(path)
 
 
 def open_native(runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]) -> Any:

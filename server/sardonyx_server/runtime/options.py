@@ -166,8 +166,17 @@ def _on_device(device_id: int, parameters: Mapping[str, str], _model: ModelPlace
     return {"device_id": str(device_id), **parameters}
 
 
+def _kept_in(model: ModelPlacement) -> str:
+    """The folder for what is compiled of a model; the provider makes it.
+
+    TensorRT names an engine by the names in the graph: one with other weights, that was trained again, was answered by
+    the engine of the first (microsoft/onnxruntime#6455).
+    """
+    return f"{model.cache_folder}/{model.content}"
+
+
 def _openvino(_device_id: int, parameters: Mapping[str, str], model: ModelPlacement) -> dict[str, str]:
-    cache = {"cache_dir": model.cache_folder} if model.cache_folder else {}
+    cache = {"cache_dir": _kept_in(model)} if model.cache_folder else {}
     return {"device_type": "CPU", **cache, **parameters}
 
 
@@ -177,8 +186,9 @@ def _tensorrt(device_id: int, parameters: Mapping[str, str], model: ModelPlaceme
         # An engine takes minutes to build; the cache makes the second start short.
         options |= {
             "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": model.cache_folder,
+            "trt_engine_cache_path": _kept_in(model),
             "trt_timing_cache_enable": "1",
+            # How long a layer takes does not depend on its weights: one that was trained again is built sooner.
             "trt_timing_cache_path": model.cache_folder,
         }
     options |= tensorrt_profiles(model.inputs, model.max_batch_rows)

@@ -62,6 +62,7 @@ class ModelPlacement:
         max_batch_rows: 0 where the model does not batch.
         cache_folder: Where TensorRT and OpenVINO may keep what they compiled; empty = nowhere. The operator's to
             say, never the model's.
+        content: Tells its files from all others; a name for a folder.
     """
 
     name: str
@@ -72,6 +73,7 @@ class ModelPlacement:
     inputs: tuple[TensorSpec, ...] = ()
     max_batch_rows: int = 0
     cache_folder: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ class Placement:
 
 
 def read_placement(
-    config: ModelConfig, *, inputs: tuple[TensorSpec, ...] = (), cache_folder: str = ""
+    config: ModelConfig, *, inputs: tuple[TensorSpec, ...] = (), cache_folder: str = "", content: str = ""
 ) -> tuple[ModelPlacement, tuple[str, ...]]:
     """What a config asks for, and one warning for each field that is set and has no effect here."""
     warnings: list[str] = []
@@ -136,6 +138,7 @@ def read_placement(
         inputs=inputs,
         max_batch_rows=config.max_batch_size,
         cache_folder=cache_folder,
+        content=content,
     )
     return placement, tuple(warnings)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.runtime import library
 from sardonyx_server.runtime.catalogue import CPU, PROVIDERS
 from sardonyx_server.runtime.feeding import choose_call
-from sardonyx_server.runtime.opening import open_native, provider_nodes, run_options, session_options
+from sardonyx_server.runtime.opening import model_in_file, open_native, provider_nodes, run_options, session_options
 from sardonyx_server.runtime.placement import ProviderOption
 from sardonyx_server.runtime.reported import reported_signature
 from sardonyx_server.runtime.running import OrtSession
@@ -54,7 +54,7 @@ def open_session(
     Raises:
         LoadFailed: Says what is wrong with the model or the machine, and what to do.
     """
-    source = model_bytes if path is None else str(path)
+    source = model_bytes if path is None else model_in_file(path, providers, data_beside=data_beside)
     if source is None or (model_bytes is not None and path is not None):
         raise TypeError("bug: open_session takes model_bytes or path, one of them")
     tuning = tuning or SessionTuning()

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.runtime import library
-from sardonyx_server.runtime.opening import session_options
+from sardonyx_server.runtime.opening import model_in_file, session_options
 from sardonyx_server.runtime.placement import ProviderOption
 from sardonyx_server.runtime.session import open_session
 from sardonyx_server.runtime.tuning import SessionTuning
@@ -187,6 +187,24 @@ class TestLoadErrors:
         for arguments in both:
             with pytest.raises(TypeError, match="bug: open_session takes model_bytes or path, one of them"):
                 open_session(name="m", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("provider", "data_beside", "is_path"),
+    [
+        ("TensorrtExecutionProvider", False, False),
+        ("TensorrtExecutionProvider", True, True),
+        ("CUDAExecutionProvider", False, True),
+    ],
+)
+def test_tensorrt_is_given_no_path_but_that_of_a_file_with_data_beside_it(
+    tmp_path: Path, provider: str, *, data_beside: bool, is_path: bool
+) -> None:
+    """It would name what it keeps after the descriptor of a file in memory, and not find it again."""
+    file = tmp_path / "7"
+    file.write_bytes(b"model")
+    providers = [ProviderOption(name=provider), ProviderOption(name="CPUExecutionProvider")]
+    assert model_in_file(file, providers, data_beside=data_beside) == (str(file) if is_path else b"model")
 
 
 class TestSessionOptions:

@@ -24,6 +24,7 @@ def options(
     *,
     model_parameters: Mapping[str, str] | None = None,
     cache_folder: str = "",
+    content: str = "",
     inputs: tuple[TensorSpec, ...] = (),
     max_batch_rows: int = 0,
 ) -> dict[str, str]:
@@ -32,6 +33,7 @@ def options(
         name="m",
         parameters=model_parameters or {},
         cache_folder=cache_folder,
+        content=content,
         inputs=inputs,
         max_batch_rows=max_batch_rows,
     )
@@ -106,20 +108,20 @@ def test_tensorrt_takes_tritons_names() -> None:
 
 
 def test_a_cache_folder_of_the_operators_is_used() -> None:
-    """Engines take minutes to build."""
-    assert options("tensorrt", cache_folder="/cache") == {
+    """Engines take minutes to build. Of each content in a folder of its own: the weights are in them, not in names."""
+    assert options("tensorrt", cache_folder="/cache", content="c0ffee") == {
         "device_id": "1",
         "trt_cuda_graph_enable": "0",
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": "/cache",
+        "trt_engine_cache_path": "/cache/c0ffee",
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": "/cache",
     }
     off = options("tensorrt", {"trt_engine_cache_enable": "false"}, cache_folder="/cache")
     assert off["trt_engine_cache_enable"] == "0"
-    assert options("openvino", {"num_streams": "2"}, cache_folder="/cache") == {
+    assert options("openvino", {"num_streams": "2"}, cache_folder="/cache", content="c0ffee") == {
         "device_type": "CPU",
-        "cache_dir": "/cache",
+        "cache_dir": "/cache/c0ffee",
         "num_streams": "2",
     }
 

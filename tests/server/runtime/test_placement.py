@@ -57,6 +57,7 @@ class TestPlacement:
             """),
             inputs=specs,
             cache_folder="/cache",
+            content="c0ffee",
         )
         assert warnings == ()
         assert placement == ModelPlacement(
@@ -73,6 +74,7 @@ class TestPlacement:
             inputs=specs,
             max_batch_rows=8,
             cache_folder="/cache",
+            content="c0ffee",
         )
 
     def test_fields_without_effect_are_named(self) -> None:

@@ -44,8 +44,10 @@ class Runtime(Protocol):
 
     cores: int
 
-    def place(self, config: ModelConfig, inputs: tuple[TensorSpec, ...]) -> tuple[Placement, tuple[str, ...]]:
-        """Where the model runs, and warnings."""
+    def place(
+        self, config: ModelConfig, inputs: tuple[TensorSpec, ...], digest: bytes
+    ) -> tuple[Placement, tuple[str, ...]]:
+        """Where the model runs, and warnings; ``digest`` is that of its files."""
 
     def threads_asked(self, config: ModelConfig) -> int | None:
         """Threads of one run that the config asks for."""
@@ -65,7 +67,7 @@ class Runtime(Protocol):
 
 
 class Opening:
-    """One version on its way.
+    """One version on its way. To make it blocks: reads all bytes.
 
     Args:
         runtime: Opens its sessions.
@@ -97,13 +99,16 @@ class Opening:
         self.signature = tuple(each.graph for each in inputs), tuple(each.graph for each in self.outputs)
         served = {each.name for each in served_inputs(spec.config, graph[0])}
         self.inputs = tuple(each for each in inputs if each.graph.name in served)
-        self.placement, self.warnings = runtime.place(spec.config, tuple(each.graph for each in self.inputs))
+        self._digest = files.digest()
+        self.placement, self.warnings = runtime.place(
+            spec.config, tuple(each.graph for each in self.inputs), self._digest
+        )
         self._runtime = runtime
         self._files = files
         self._normal_priority = normal_priority
 
     def content(self) -> ContentKey:
-        """What the outcome of measuring follows from, on this machine: files and config. Blocks: reads all bytes.
+        """What the outcome of measuring follows from, on this machine: files and config.
 
         Providers, threads and cores follow from the config and from what stays the same while the process lives. The
         name does not count: the same files under several names are measured once.
@@ -111,7 +116,7 @@ class Opening:
         config = type(self.spec.config)()
         config.CopyFrom(self.spec.config)
         config.ClearField("name")
-        return self._files.digest(), config.SerializeToString(deterministic=True), self.fixed_max_batch
+        return self._digest, config.SerializeToString(deterministic=True), self.fixed_max_batch
 
     def confirmed(self, verdict: Verdict) -> Verdict:
         """The verdict of the graph, held against what is served and against the config.

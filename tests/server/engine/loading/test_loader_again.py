@@ -21,11 +21,17 @@ from tests.server.repository.onnx_models import external, linear, put_model
 
 
 class RecordingMachine(Machine):
-    """Notes how many threads each session was opened with."""
+    """Notes how many threads each session was opened with, and what tells the files of each model from others."""
 
     def __init__(self) -> None:
         super().__init__(requested=("cpu",), cores=2)
         self.opened: list[int] = []
+        self.placed: list[bytes] = []
+
+    def place(self, config: Any, inputs: Any, digest: bytes) -> Any:
+        """As ever."""
+        self.placed.append(digest)
+        return super().place(config, inputs, digest)
 
     def open(self, *, threads: int, **arguments: Any) -> Any:
         """As ever."""
@@ -127,6 +133,15 @@ class TestTheSameContent:
 
 class TestOtherContent:
     """Under the same name."""
+
+    def test_what_a_provider_keeps_of_other_weights_is_apart(self, server: Server) -> None:
+        """A graph that was trained again looks the same to TensorRT: it would answer by the weights of before."""
+        data = put_model(server.folder, "m", data=linear(weight=external("w.bin"))).parent / "w.bin"
+        for number in (1, 1, 2):
+            data.write_bytes(np.full((4, 3), number, np.float32).tobytes())
+            server.load()
+        before, same, other = server.machine.placed
+        assert before == same != other
 
     def test_another_graph_is_measured(self, server: Server) -> None:
         """Whatever it has in common with the one before."""
