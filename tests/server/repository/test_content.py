@@ -98,14 +98,27 @@ def test_a_part_may_outlive_the_view(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not _IN_MEMORY, reason="only Linux has files in memory")
-def test_where_no_file_can_be_as_large_there_are_bytes(tmp_path: Path) -> None:
-    """A limit of the process on files is one on those in memory, too; what was begun is not left open."""
+def test_what_cannot_be_copied_leaves_nothing_open() -> None:
+    """Text is no bytes: that is found out when the file in memory is there."""
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(TypeError):
+        join(("x" * (PIECE_BYTES + 1),))  # type: ignore[arg-type]  # as a bug would
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+
+
+@pytest.mark.skipif(not _IN_MEMORY, reason="only Linux has files in memory")
+@pytest.mark.parametrize("lacks", [PIECE_BYTES, 3])
+def test_where_no_file_can_be_as_large_there_are_bytes(tmp_path: Path, lacks: int) -> None:
+    """A limit of the process on files is one on those in memory, too; what was begun is not left open.
+
+    Where only the end of the last piece has no room, some of it is written before the error comes.
+    """
     resource = pytest.importorskip("resource")
     descriptors = Path("/proc/self/fd")
     data = _write(tmp_path / "model", _LARGE)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     opened = len(list(descriptors.iterdir()))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGE - PIECE_BYTES, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGE - lacks, before[1]))
     try:
         content = _take(tmp_path / "model", _LARGE)
     finally:

@@ -305,3 +305,17 @@ def test_a_loop_is_found_at_any_depth(operator: str, depth: int) -> None:
         node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
     graph = helper.make_graph([node], "g", [tensor_info("x", FLOAT, None)], [tensor_info("y", FLOAT, None)])
     assert _read(model_of(graph)).loops is (operator == "Loop")
+
+
+def test_a_loop_is_found_in_a_function_and_in_a_list_of_graphs() -> None:
+    """A node may call the one, and another domain's may have the other."""
+    loop = helper.make_node("Loop", ["x"], ["y"])
+    x, y = tensor_info("x", FLOAT, None), tensor_info("y", FLOAT, None)
+    caller = helper.make_node("Often", ["x"], ["y"], domain="acme")
+    graph = helper.make_graph([caller], "g", [x], [y])
+    assert not _read(model_of(graph)).loops
+    often = helper.make_function("acme", "Often", ["x"], ["y"], [loop], [helper.make_opsetid("", 17)])
+    assert _read(model_of(graph, functions=[often])).loops
+    branches = [helper.make_graph([loop], "branch", [], [y])]
+    one_of = helper.make_node("Switch", ["x"], ["y"], domain="acme", branches=branches)
+    assert _read(model_of(helper.make_graph([one_of], "g", [x], [y]))).loops

@@ -207,6 +207,20 @@ def test_the_domain_of_identity_is_imported_where_it_is_not(
     assert _run(data)[0].tobytes() == (2 * X).tobytes()
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(["p"], []), ([], ["y"]), (["p", "x"], ["y"]), (["p"], ["y", "z"])])
+def test_a_zipmap_of_another_form_is_left(inputs: list[str], outputs: list[str]) -> None:
+    """No converter writes it: it is onnxruntime's to refuse."""
+    node = zipmap("p", "y")
+    node.ClearField("input")
+    node.ClearField("output")
+    node.input.extend(inputs)
+    node.output.extend(outputs)
+    model = zipped([node], [maps("y")])
+    graph, data = _read(model)
+    assert data == model.SerializeToString()
+    assert graph.notes == ()
+
+
 def test_without_keys_nothing_is_said_of_the_shape() -> None:
     """What skl2onnx writes for a forest with several answers: onnxruntime refuses it as it is."""
     model = zipped([zipmap("p", "y", None)], [maps("y")])
