@@ -36,6 +36,8 @@ LONGEST_ADVICE_S: Final = 60.0
 
 As long as the default limit of a call. Otherwise one answer of a server could hold a caller for days.
 """
+# Longer than that is no limit: grpc counts nanoseconds in 64 bits, and takes the end of 300 years for one that is over.
+_ENDLESS_S: Final = 1e9
 Timeout = float | None | TimeoutDefault
 """Seconds from now until the call is given up, all attempts included; None = no limit."""
 
@@ -54,9 +56,17 @@ def check_default(timeout_s: object) -> None:
 
 
 def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:
-    """What a call's argument means, in seconds; None = no limit."""
+    """What a call's argument means, in seconds; None = no limit.
+
+    Raises:
+        InvalidArgument: It is no number.
+    """
     seconds = default_s if isinstance(timeout, TimeoutDefault) else timeout
-    return None if seconds == math.inf else seconds
+    if seconds is None or seconds < _ENDLESS_S:
+        return seconds
+    if math.isnan(seconds):
+        raise InvalidArgument(f"timeout_s: expected seconds, or None for no limit, got {seconds!r}")
+    return None
 
 
 class Deadline:

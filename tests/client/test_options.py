@@ -12,6 +12,7 @@ import pytest
 import sardonyx_client
 from sardonyx_client import AsyncClient, Client, Coalesce, InvalidArgument, Retry
 from sardonyx_client._connection import channel_options, target_of
+from sardonyx_client._timeout import CLIENT_DEFAULT, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,21 @@ def test_numbers_above_0_and_none_are_limits(timeout_s: Any) -> None:
     """NumPy's too."""
     with Client("models:8001", timeout_s=timeout_s) as client:
         assert client.timeout_s == (None if timeout_s == float("inf") else timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "want"), [(9e8, 9e8), (1e9, None), (1e10, None), (float("inf"), None), (None, None), (0, 0), (-1, -1)]
+)
+def test_what_outlasts_everybody_is_no_limit(timeout_s: Any, want: float | None) -> None:
+    """To grpc the end of 10,000,000,000 seconds is one that is over."""
+    assert seconds_of(timeout_s, 60.0) == seconds_of(CLIENT_DEFAULT, timeout_s) == want
+
+
+def test_a_limit_of_a_call_that_is_no_number_is_refused() -> None:
+    """As one of a client is."""
+    with Client("models:8001") as client, pytest.raises(InvalidArgument) as raised:
+        client.infer("m", x=[1.0], timeout_s=float("nan"))
+    assert raised.value.message == "timeout_s: expected seconds, or None for no limit, got nan"
 
 
 def test_a_client_shows_where_it_goes_and_whether_it_is_closed() -> None:
