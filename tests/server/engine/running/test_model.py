@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from tests.server.engine.doubles import (
     Array,
     FakeCall,
     FakeSession,
+    HandLane,
     decode,
     doubling,
     message,
@@ -277,6 +278,23 @@ class TestDraining:
         assert model.drain(PATIENCE_S)
         assert all(call.replies for call in calls)
         assert (gate.session.closed, gate.session.terminated) == (1, 0)
+
+    @pytest.mark.parametrize("beside", [True, False])
+    def test_its_sessions_end_on_the_lane_where_others_are_served_meanwhile(self, *, beside: bool) -> None:
+        """Each when the lane has answered somebody; where all come to an end, nobody is waited for."""
+        ends: list[Callable[[], None]] = []
+
+        class _Lane(HandLane):
+            def between(self, task: Callable[[], None], /) -> None:
+                ends.append(task)
+                task()
+
+        narrow, wide = doubling(), doubling()
+        model = model_of(narrow, wide=wide, runners=1, batching=policy(widens=True), lane=_Lane())
+        model.start()
+        assert model.drain(PATIENCE_S, beside=beside)
+        assert (narrow.closed, wide.closed) == (1, 1)
+        assert len(ends) == (2 if beside else 0)
 
     def test_what_does_not_finish_in_time_is_refused_and_runs_are_ended(self) -> None:
         """The session stays open until its run has ended."""
