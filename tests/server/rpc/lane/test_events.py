@@ -6,6 +6,8 @@ import math
 import os
 import sys
 import threading
+from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -102,6 +104,35 @@ def test_a_nap_does_not_begin_while_there_is_a_task() -> None:
     events = Events(1)
     events.refused()
     events.later(lambda: None)
+
+    def patience_s(_now_s: float) -> float:
+        raise AssertionError
+
+    assert events.wait(patience_s) == []
+    assert len(events.tasks) == 1
+    events.close()
+
+
+class _ComesAtTheLastMoment(deque[Callable[[], None]]):
+    """Tasks, of which one comes when the thread has just looked for the last time before it falls asleep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looks = 0
+
+    def __bool__(self) -> bool:
+        found = len(self) > 0
+        self._looks += 1
+        if self._looks == 2:
+            # Who adds it saw nobody asleep, and wakes nobody.
+            self.append(lambda: None)
+        return found
+
+
+def test_a_task_that_comes_while_the_thread_falls_asleep_is_seen() -> None:
+    """Nobody would wake it for that, and the answer that it is would wait for another caller."""
+    events = Events(1)
+    events.tasks = _ComesAtTheLastMoment()
 
     def patience_s(_now_s: float) -> float:
         raise AssertionError
