@@ -62,6 +62,14 @@ def test_looks_that_contradict_each_other_need_more(rates: list[float], looks: i
     assert (found.looks, found.ratio) == (looks, 0.8)
 
 
+def test_one_look_that_was_disturbed_says_nothing_of_how_fast_they_are() -> None:
+    """Neither of the ratio, nor of the first's own rate: each is the median of all looks."""
+    rates = iter([100.0, 80.0, 80.0, 100.0, 100.0, 80.0, 80.0, 100.0, 10.0, 1.0])
+    way = Contender(session=StubSession(), runners=1)
+    found = compare(way, way, FEEDS, enough=1.05, run_s=MS, budget_s=1.0, measure=lambda *_arguments: next(rates))
+    assert found == Comparison(runs_per_s=100.0, ratio=0.8, looks=5)
+
+
 def test_what_stays_unclear_ends_with_the_time() -> None:
     """Then the median decides: of looks of 10 ms, each with a run more, 45 pairs fit into a second."""
     found, looks_s = compared([104, 106] * 50)
