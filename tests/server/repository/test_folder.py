@@ -73,6 +73,12 @@ def test_a_specific_version_that_is_missing_fails_by_itself(tmp_path: Path) -> N
     assert empty.value.message == "version 5 of model 'a': version folder '5' has no 'model.onnx'"
 
 
+def test_as_many_versions_may_be_named_as_is_said(tmp_path: Path) -> None:
+    """One more is refused, see below."""
+    put_model(tmp_path, "a", config=f"version_policy {{ specific {{ versions: {list(range(1, 1025))} }} }}")
+    assert len(spec_of(tmp_path, "a").versions) == 1024
+
+
 def test_a_broken_version_leaves_the_others(tmp_path: Path) -> None:
     """Only where every selected version is broken is the model."""
     put_model(tmp_path, "a", "1", config="version_policy { all { } }")
