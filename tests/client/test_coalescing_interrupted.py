@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pytest
 
-from sardonyx_client import Coalesce, Result
+from sardonyx_client import Coalesce, InvalidArgument, Result
 from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
 from sardonyx_client._coalescing.coalescer import Coalescer
 from tests.client.waiting import BOUND_S, until
@@ -107,6 +107,34 @@ def test_what_an_interrupted_caller_sent_for_others_is_sent_by_one_of_them() -> 
         gone = others.index(failed[0]) + 1
         assert [other.result() for other in others if other is not failed[0]] == [n for n in (1, 2, 3) if n != gone]
         assert threads.sent == [[0], [1, 2, 3], [n for n in (1, 2, 3) if n != gone]]
+        assert threads.idle
+
+
+def test_what_was_answered_before_the_interruption_is_not_sent_again() -> None:
+    """It may have gone long ago, and would not lead the next request."""
+    opened = threading.Event()
+
+    def hold(inputs: Mapping[str, Any]) -> Result:
+        assert opened.wait(BOUND_S)
+        return answer(inputs)
+
+    def refuse(_inputs: Mapping[str, Any]) -> Result:
+        # One of them may be to blame, so they are sent singly.
+        raise InvalidArgument("one is bad")
+
+    with Threads(hold, refuse, answer, answer, interrupt, answer) as threads:
+        first = threads.begin(0)
+        until(lambda: len(threads.sent) == 1)
+        others = []
+        for number in (1, 2, 3):
+            others.append(threads.begin(number))
+            threads.waits(number)
+        opened.set()
+        assert first.result(BOUND_S) == 0
+        with pytest.raises(KeyboardInterrupt):
+            others[0].result(BOUND_S)
+        assert [other.result(BOUND_S) for other in others[1:]] == [2, 3]
+        assert threads.sent == [[0], [1, 2, 3], [1], [2], [3], [3]]
         assert threads.idle
 
 
