@@ -358,3 +358,22 @@ def test_a_compressed_message_that_cannot_be_is_refused(transport: Transport, cl
     client.send(data(1, end=True))
     assert client.answer(1).failed
     assert_served(transport, client)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_is_answered_before_it_has_sent_all_hears_that_it_need_not(*, fails: bool) -> None:
+    """Behind the trailers: to leave the stream half open would count against those it may have at a time."""
+    with opened("lane") as running, Peer(running.address) as client:
+        # The first answer of a connection has more to say, and so a way of its own.
+        assert_served(running, client)
+        stream_id = client.next_stream_id()
+        client.send(headers(stream_id, HEADER), data(stream_id, prefixed(b"message")))
+        _, call = running.calls.take()
+        if fails:
+            call.fail(InvalidRequest("not so"))
+        else:
+            call.reply(b"answer")
+        assert client.answer(stream_id).failed is fails
+        last = client.take()
+        assert last is not None
+        assert (last.kind, last.stream_id, int.from_bytes(last.payload)) == (Kind.RST_STREAM, stream_id, 0)
