@@ -19,7 +19,7 @@ CLIENT: Final = ROOT / "client/sardonyx_client"
 PACKAGES: Final = (
     SERVER,
     *(SERVER / name for name in ("cli", "engine", "load", "observe", "repository", "rpc", "runtime")),
-    *(path.parent for path in sorted(SERVER.glob("*/*/__init__.py"))),
+    *(path.parent for path in sorted(SERVER.glob("*/*/**/__init__.py"))),
     *(path.parent for path in sorted(CLIENT.glob("_*/__init__.py"))),
     ROOT / "protos/sardonyx_wire",
     ROOT / "protos/sardonyx_wire/http2",

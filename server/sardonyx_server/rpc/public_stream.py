@@ -1,4 +1,4 @@
-"""ModelStreamInfer on grpcio's public API: the slow twin of lane/stream.py.
+"""ModelStreamInfer on grpcio's public API: the slow twin of lane/calls/stream.py.
 
 The public API reads and sends by calls that block, so an open stream holds two threads. They are its own, and few: idle
 streams keep neither health nor ModelInfer waiting, and one more than that is refused.

@@ -7,7 +7,7 @@ requests and in bytes: at the bound no further request is read, so HTTP/2's flow
 because the models are slow or because the caller does not read its answers.
 
 Whoever drives a stream asks after each event what is to be done: send (``next_frame``), end (``is_over``), read
-(``wants_message``). Two drivers: lane/stream.py, and public_stream.py on grpcio's public API.
+(``wants_message``). Two drivers: lane/calls/stream.py, and public_stream.py on grpcio's public API.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
-from sardonyx_server.rpc.lane.stopped import STOPPED
+from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
 from sardonyx_wire.framing import Pieces
 from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, stopped_codes, until
 

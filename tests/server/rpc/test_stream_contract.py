@@ -15,7 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import Cancelled, Forbidden, InvalidRequest
-from sardonyx_server.rpc.lane.stopped import STOPPED
+from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
 from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.streams import answer_frame

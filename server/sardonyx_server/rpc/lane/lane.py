@@ -1,4 +1,4 @@
-"""The lane as a transport: what the server asks of it, from its start to its end. Its thread's work is in loop.py.
+"""The lane as a transport: what the server asks of it, from its start to its end. Its thread's work is in loop/.
 
 It takes two methods. What belongs to neither goes on to the stock server, which listens on a socket of its own.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from sardonyx_server.rpc.lane.back_door import BackDoor
-from sardonyx_server.rpc.lane.loop import Loop
+from sardonyx_server.rpc.lane.loop.loop import Loop
+from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.statistics import Histogram
-    from sardonyx_server.rpc.lane.burst import Requests
-    from sardonyx_server.rpc.lane.compression import Level
     from sardonyx_server.rpc.lane.limits import Limits
+    from sardonyx_server.rpc.lane.loop.burst import Requests
+    from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Lane"]

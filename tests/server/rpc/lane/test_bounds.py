@@ -14,7 +14,7 @@ import pytest
 
 from sardonyx_server.rpc.lane.lane import Lane
 from sardonyx_server.rpc.lane.limits import Limits
-from sardonyx_server.rpc.lane.stopped import STOPPED
+from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
 from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.http2.wire import (

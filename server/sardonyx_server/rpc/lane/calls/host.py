@@ -1,0 +1,67 @@
+"""What calls want of the lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.engine.batching.budget import ByteBudget
+    from sardonyx_server.rpc.lane.calls.call import LaneCall
+    from sardonyx_server.rpc.lane.calls.stream import LaneStream
+    from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
+    from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+    from sardonyx_server.rpc.stream import StreamCall
+
+__all__ = ["CallHost"]
+
+
+class CallHost(Protocol):
+    """The lane. All of it on the lane's thread, but for what says so.
+
+    Attributes:
+        max_message_bytes: Largest message that is accepted or sent.
+        unfinished: Bounds the bytes of all messages that are not whole yet.
+        held: What all connections hold back.
+        failures: What callers are told of errors.
+        thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
+    """
+
+    max_message_bytes: int
+    unfinished: ByteBudget
+    held: HeldBytes
+    failures: FailureBlocks
+    thread_id: int
+
+    def later(self, task: Callable[[], None], /) -> None:
+        """Have a task run on the lane's thread. Any thread; never blocks."""
+
+    def watch(self, call: LaneCall, /) -> None:
+        """Have a call expire at its deadline."""
+
+    def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
+        """A message is whole: it is dealt with at the end of its burst."""
+
+    def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
+        """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
+
+    def foresee(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
+        """Answer a call whose message would be refused, by its beginning.
+
+        Returns:
+            To be called when the message has come, or will not come; None where there is no need for that.
+        """
+        ...
+
+    def refuse(self, error: Exception, call: LaneCall | LaneStream, /) -> None:
+        """A call cannot go on: answer it."""
+
+    def overloaded(self) -> None:
+        """A call was refused because too much waits."""
+
+    def ended(self) -> None:
+        """A call that began is over."""
+
+    def stream_ended(self, stream: LaneStream, /) -> None:
+        """A stream that began is over, and the engine has nothing of it any more."""

@@ -1,0 +1,272 @@
+"""What a caller gets: answers, failures, and what its windows hold back of them. No I/O; on the lane's thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.errors import DeadlineExceeded
+from sardonyx_server.rpc.answer_limit import answer_too_large
+from sardonyx_server.rpc.lane.calls.call import LaneCall
+from sardonyx_server.rpc.lane.calls.stream import LaneStream
+from sardonyx_server.rpc.lane.messages.answers import (
+    COPIED_BYTES,
+    WELL,
+    answer_frames,
+    header_frames,
+    message_head,
+    message_parts,
+    opening_block,
+    put_answer,
+    short_answer,
+    status_block,
+)
+from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.windows.inflow import Inflow
+from sardonyx_server.rpc.lane.windows.outflow import Flow, Outflow
+from sardonyx_wire.framing import Pieces
+from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, reset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.lane.calls.host import CallHost
+    from sardonyx_server.rpc.lane.calls.open_stream import OpenStream
+    from sardonyx_server.rpc.status import Status
+    from sardonyx_wire.framing import Message
+
+__all__ = ["Replies"]
+
+# "The header table has no entries from now on": the beginning of a header block.
+_NO_TABLE: Final = b"\x20"
+
+
+class Replies:
+    """Of one connection.
+
+    Args:
+        host: The lane.
+        peer: Address of the caller, in gRPC's form.
+        touch: Called when there is something to be written.
+
+    Attributes:
+        peer: As given.
+        streams: That are not over, by their number: the connection opens them, and who ends one removes it.
+        outflow: What is to be written.
+        inflow: How much the caller may send.
+        put: Sends frames as they are.
+        strikes: Pings that came too soon since something was last sent.
+        untold: The caller has not heard yet that headers have no table here: the first one says it, so that it may make
+            its table smaller at any time.
+    """
+
+    __slots__ = ("_host", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold")
+
+    def __init__(self, host: CallHost, peer: str, touch: Callable[[], None]) -> None:
+        self._host = host
+        self.peer = peer
+        self.streams: dict[int, OpenStream] = {}
+        self.outflow = Outflow(host.held, touch)
+        self.put = self.outflow.put
+        self.inflow = Inflow(self.put)
+        self.strikes = 0
+        self.untold = True
+
+    def answer(self, call: LaneCall, message: Message) -> None:
+        """A call has its answer. The caller may have gone away; then it is swallowed."""
+        self._host.ended()
+        if call.id not in self.streams:
+            return
+        self.strikes = 0
+        outflow = self.outflow
+        size = len(message) + PREFIX_BYTES
+        if (
+            size > outflow.window
+            or size > outflow.initial_window + call.widened
+            or size > self._host.max_message_bytes
+            or self.untold
+            or call.encoding
+            or not call.half_closed
+        ):
+            self._answer_slowly(call, message)
+            return
+        del self.streams[call.id]
+        outflow.window -= size
+        out = outflow.out
+        if not out:
+            outflow.touch()
+        if size > outflow.frame_bytes:
+            put_answer(message, call.id, outflow.frame_bytes, out)
+            return
+        if size <= COPIED_BYTES and isinstance(message, bytes):
+            out.append(short_answer(call.id, message))
+            return
+        before, behind = answer_frames(call.id, len(message))
+        out += (before, *message.pieces, behind) if isinstance(message, Pieces) else (before, message, behind)
+
+    def fail(self, call: LaneCall, error: Exception) -> None:
+        """A call fails. Likewise."""
+        self._host.ended()
+        if self.streams.pop(call.id, None) is not None:
+            self._put_failure(call, error)
+
+    def send_message(self, stream: LaneStream, message: bytes, *, first: bool) -> bool:
+        """Send an answer of a stream; ``first``: nothing was sent before it.
+
+        Returns:
+            Whether that is done; where windows hold it back, ``stream.all_sent()`` tells later.
+        """
+        self.strikes = 0
+        outflow = self.outflow
+        opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
+        size = len(message) + PREFIX_BYTES
+        window = outflow.initial_window + stream.widened
+        if (
+            size <= COPIED_BYTES
+            and size <= outflow.ahead
+            and size <= outflow.window
+            and size <= window
+            and size <= outflow.frame_bytes
+            and not stream.encoding
+        ):
+            outflow.window -= size
+            outflow.ahead -= size
+            stream.widened -= size
+            self.put(opening + message_head(stream.id, len(message)) + message)
+            return True
+        if opening:
+            self.put(opening)
+        flow = Flow(stream.id, window, paced=True)
+        outflow.send(flow, *message_parts(message, stream.encoding))
+        stream.widened = flow.window - outflow.initial_window
+        return not flow.parts
+
+    def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
+        """End a stream; None = well. ``first``: nothing was sent before."""
+        if self.streams.pop(stream.id, None) is not None:
+            self._put_status(stream.id, status_block(failure, first=first), first=first)
+            self._put_last(stream)
+
+    def has(self, call: LaneCall) -> bool:
+        """Whether a call is not over yet."""
+        return call.id in self.streams
+
+    def time_out(self, call: LaneCall) -> None:
+        """End a call whose caller's time is up; nothing where it is over."""
+        if not self.cut_short(call) and self.streams.pop(call.id, None) is not None:
+            self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
+
+    def cut_short(self, call: LaneCall | LaneStream) -> bool:
+        """Reset a call of whose answer windows hold something back. Returns whether there was any."""
+        if self.outflow.drop(call.id) is None:
+            return False
+        self.streams.pop(call.id, None)
+        self.put(reset(call.id, ErrorCode.CANCEL))
+        return True
+
+    def cut_off(self, status: Status, *, relayed: bool) -> None:
+        """End all calls: with a status, or with a reset where a part of a message is out.
+
+        Args:
+            status: What they hear.
+            relayed: Whether calls that the stock server answers are ended, too.
+        """
+        whole, ending = status_block(status, first=True), status_block(status, first=False)
+        for stream_id, call in list(self.streams.items()):
+            if not relayed and not isinstance(call, LaneCall | LaneStream):
+                continue
+            in_midst = self.outflow.flow(stream_id) is not None
+            self.drop(stream_id)
+            if in_midst:
+                self.put(reset(stream_id, ErrorCode.CANCEL))
+                continue
+            self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
+            if isinstance(call, LaneCall | LaneStream):
+                self._put_last(call)
+        if relayed:
+            # What the stock server has sent all of, and windows hold back.
+            for stream_id in self.outflow.drop_all():
+                self.put(reset(stream_id, ErrorCode.CANCEL))
+
+    def cut_off_relayed(self, stream_id: int, status: Status) -> None:
+        """End one that the stock server has not begun to answer."""
+        self.drop(stream_id)
+        self._put_status(stream_id, status_block(status, first=True), first=True)
+        self.put(reset(stream_id, ErrorCode.NO_ERROR))
+
+    def drop(self, stream_id: int) -> None:
+        """Nobody waits for a stream any more."""
+        call = self.streams.pop(stream_id, None)
+        flow = self.outflow.drop(stream_id)
+        if flow is not None and flow.on_sent is not None:
+            # The stock server gets its window back.
+            flow.on_sent(sum(len(part) for part in flow.parts if not isinstance(part, bytes)))
+        if call is not None:
+            call.drop()
+
+    def widen(self, call: LaneCall | LaneStream, size: int) -> None:
+        """The caller takes so many more bytes of an answer."""
+        flow = self.outflow.flow(call.id)
+        window = self.outflow.initial_window + call.widened if flow is None else flow.window
+        if window + size > LARGEST_WINDOW_BYTES:
+            self.drop(call.id)
+            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
+        elif flow is None:
+            call.widened += size
+        else:
+            flow.window += size
+            self.go_on(flow)
+
+    def go_on(self, only: Flow | None = None) -> None:
+        """Windows have changed, of one stream or of all: send what may be sent."""
+        outflow = self.outflow
+        if not outflow.held_bytes:
+            return
+        held_bytes = outflow.held_bytes
+        for flow in outflow.go_on(only):
+            call = self.streams.get(flow.id)
+            if call is not None:
+                call.all_sent(flow.window)
+        if outflow.held_bytes < held_bytes:
+            # Who receives may ping: grpc-go does so to measure how much is under way.
+            self.strikes = 0
+
+    def forget(self, stream_id: int) -> None:
+        """A call has sent its answer."""
+        del self.streams[stream_id]
+
+    def _put_failure(self, call: LaneCall, error: Exception) -> None:
+        # In one piece: while a server is overloaded, most of what it says is this.
+        self.put(header_frames(call.id, self._opened(self._host.failures.of(error)), end=True) + _last(call))
+
+    def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:
+        self.put(header_frames(stream_id, self._opened(block) if first else block, end=True))
+
+    def _put_last(self, call: LaneCall | LaneStream) -> None:
+        if frame := _last(call):
+            self.put(frame)
+
+    def _opened(self, block: bytes) -> bytes:
+        """The header block that begins an answer, after what the first of the connection has to say."""
+        if self.untold:
+            self.untold = False
+            return _NO_TABLE + block
+        return block
+
+    def _answer_slowly(self, call: LaneCall, message: Message) -> None:
+        """Where windows are too small for the whole answer, or more is to be said."""
+        limit = self._host.max_message_bytes
+        if len(message) > limit:
+            del self.streams[call.id]
+            self._put_failure(call, answer_too_large(len(message), limit))
+            return
+        self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
+        flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
+        trailers = header_frames(call.id, WELL, end=True) + _last(call)
+        self.outflow.send(flow, *message_parts(message, call.encoding), trailers)
+        if not flow.parts:
+            del self.streams[call.id]
+
+
+def _last(call: LaneCall | LaneStream) -> bytes:
+    """Where a call is answered before the caller has sent all: it need not."""
+    return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)

@@ -1,0 +1,214 @@
+"""Bytes of a caller -> frames of HTTP/2: where they begin and end, padding, headers in several frames. No I/O.
+
+DATA is handed on as it comes. Everything else waits until its frame is whole, and a header until its last frame is.
+The client has its like (sardonyx_client/_lane/frame_reader.py), which reads into a buffer of its own. Here one buffer
+for each of ten thousand connections would be too many, and most messages are short: they are cut out of what was read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sardonyx_server.rpc.lane.connections.stranger import Stranger
+from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
+from sardonyx_wire.http2.numbers import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_BLOCK_BYTES,
+    PADDED,
+    PADDED_OR_PRIORITY,
+    PRIORITY,
+    PRIORITY_BYTES,
+    SETTINGS,
+    STREAM_BITS,
+)
+
+if TYPE_CHECKING:
+
+    class Sink(Protocol):
+        """Is told what came."""
+
+        def greet(self) -> None:
+            """The caller has said that it speaks HTTP/2."""
+
+        def used(self, size: int) -> None:
+            """What was not told by ``data`` took so much of the connection's window."""
+
+        def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position, as of each call
+            """Data came, between two positions, and took as much of the window; ``ends``: they were the last."""
+
+        def padded(self, stream_id: int, size: int) -> None:
+            """So many bytes of a stream's data were padding."""
+
+        def header(self, stream_id: int, block: bytes, ends: bool, /) -> None:  # noqa: FBT001  # likewise
+            """A whole header block came."""
+
+        def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+            """Any other frame came."""
+
+
+__all__ = ["FrameReader"]
+
+
+class FrameReader:
+    """Reads one connection.
+
+    Args:
+        sink: Is told what came.
+
+    Attributes:
+        greeted: Whether the caller has said that it speaks HTTP/2.
+        left: Bytes of a DATA frame that are still to come.
+        left_id: Its stream.
+        left_ends: Whether it is the stream's last.
+    """
+
+    __slots__ = (
+        "_block", "_block_ends", "_block_frames", "_block_id", "_regular", "_rest", "_sink", "greeted", "left",
+        "left_ends", "left_id",
+    )  # fmt: skip
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.greeted = False
+        # The caller has sent its settings and is not within a header: any frame may come.
+        self._regular = False
+        # What was read and is not a whole frame yet; of DATA only the head waits here.
+        self._rest = b""
+        self.left = self.left_id = 0
+        self.left_ends = False
+        # A header that goes on in the next frame.
+        self._block: bytearray | None = None
+        self._block_id = self._block_frames = 0
+        self._block_ends = False
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the caller.
+
+        Raises:
+            ConnectionBroken: It broke the protocol.
+        """
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        position, stop = 0, len(data)
+        if not self.greeted:
+            if data[: len(PREFACE)] != PREFACE[:stop]:
+                raise Stranger(data)
+            if stop < len(PREFACE):
+                self._rest = data
+                return
+            self.greeted = True
+            self._sink.greet()
+            position = len(PREFACE)
+        if self.left:
+            position = self._rest_of_data(data, stop)
+        unpack, sink = HEAD.unpack_from, self._sink
+        while stop - position >= HEAD_BYTES:
+            high, low, kind, flags, stream_id = unpack(data, position)
+            begin = position + HEAD_BYTES
+            position = begin + (high << 8 | low)
+            if kind == DATA and position <= stop and not flags & PADDED and self._regular:
+                sink.data(stream_id & STREAM_BITS, data, begin, position, flags & END_STREAM != 0)
+            elif (
+                kind == HEADERS
+                and position <= stop
+                and flags & END_HEADERS
+                and position - begin <= MAX_BLOCK_BYTES
+                and self._regular
+                and not flags & PADDED_OR_PRIORITY
+            ):
+                sink.header(stream_id & STREAM_BITS, data[begin:position], flags & END_STREAM != 0)
+            elif position <= stop:
+                self._frame(kind, flags, stream_id & STREAM_BITS, data[begin:position])
+            else:
+                self._cut_off(kind, flags, stream_id & STREAM_BITS, data, begin, position)
+                return
+        self._rest = data[position:]
+
+    def filled(self, size: int) -> None:
+        """So many bytes of the DATA frame were read by somebody else."""
+        self.left -= size
+        self._sink.used(size)
+
+    @staticmethod
+    def _check_size(kind: int, size: int) -> None:
+        if size > (MAX_FRAME_BYTES if kind == DATA else MAX_BLOCK_BYTES):
+            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
+
+    def _rest_of_data(self, data: bytes, stop: int) -> int:
+        """Hand on what belongs to a frame that began earlier; returns where the next begins."""
+        size = min(self.left, stop)
+        self.left -= size
+        self._sink.data(self.left_id, data, 0, size, self.left_ends and not self.left)
+        return size
+
+    def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
+        """A frame that is not whole yet."""
+        self._check_size(kind, end - begin)
+        if kind != DATA or flags & PADDED or not self._regular:
+            self._rest = data[begin - HEAD_BYTES :]
+            return
+        stop = len(data)
+        self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
+        if begin < stop:
+            self._sink.data(stream_id, data, begin, stop, False)  # noqa: FBT003  # the last
+
+    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """A whole frame that is not the usual."""
+        self._check_size(kind, len(body))
+        if not self._regular:
+            if self._block is None and (kind != SETTINGS or flags & ACK):
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
+            if self._block is not None and kind != CONTINUATION:
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+            self._regular = self._block is None
+        if kind == CONTINUATION:
+            self._go_on(flags, stream_id, body)
+        elif kind in {DATA, HEADERS}:
+            self._padded_or_split(kind, flags, stream_id, body)
+        else:
+            self._sink.control(kind, flags, stream_id, body)
+
+    def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """A header or data with padding, or a header that is only begun."""
+        if flags & PADDED:
+            if not body or body[0] >= len(body):
+                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
+            if kind == DATA:
+                self._sink.used(1 + body[0])
+                self._sink.padded(stream_id, 1 + body[0])
+            body = body[1 : len(body) - body[0]]
+        if kind == DATA:
+            self._sink.data(stream_id, body, 0, len(body), flags & END_STREAM != 0)
+            return
+        if flags & PRIORITY:
+            if len(body) < PRIORITY_BYTES:
+                raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
+            body = body[PRIORITY_BYTES:]
+        if flags & END_HEADERS:
+            self._sink.header(stream_id, body, flags & END_STREAM != 0)
+            return
+        self._block, self._block_id, self._block_frames = bytearray(body), stream_id, 1
+        self._block_ends = flags & END_STREAM != 0
+        self._regular = False
+
+    def _go_on(self, flags: int, stream_id: int, body: bytes) -> None:
+        """A header goes on."""
+        block = self._block
+        if block is None or stream_id != self._block_id:
+            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+        block += body
+        self._block_frames += 1
+        # A frame counts as well: empty ones could go on for ever.
+        if len(block) + self._block_frames * HEAD_BYTES > MAX_BLOCK_BYTES:
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {MAX_BLOCK_BYTES} bytes")
+        if flags & END_HEADERS:
+            self._block = None
+            self._regular = True
+            self._sink.header(stream_id, bytes(block), self._block_ends)

@@ -1,0 +1,49 @@
+"""What connections want of the lane, for themselves and for what they hand on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sardonyx_server.rpc.lane.calls.host import CallHost
+from sardonyx_server.rpc.lane.relaying.host import RelayHost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sardonyx_server.rpc.lane.calls.call import LaneCall
+    from sardonyx_server.rpc.lane.calls.stream import LaneStream
+    from sardonyx_server.rpc.lane.connections.stranger import Strangers
+    from sardonyx_server.rpc.lane.messages.compression import Level
+    from sardonyx_server.rpc.lane.relaying.relayed import Relayed
+    from sardonyx_server.rpc.lane.sockets.owner import Owner
+
+__all__ = ["Host"]
+
+
+class Host(CallHost, RelayHost, Protocol):
+    """The lane. All of it on the lane's thread, but for what says so.
+
+    Attributes:
+        methods: Full names of those that are the lane's own.
+        compression: How much work goes into compressing answers.
+        min_ping_interval_s: Callers that ping more often are cut off.
+        strangers: Who speaks something else than HTTP/2.
+    """
+
+    methods: Mapping[bytes, type[LaneCall | LaneStream]]
+    compression: Level
+    min_ping_interval_s: float
+    strangers: Strangers
+
+    def touch(self, owner: Owner, /) -> None:
+        """Somebody has something to be written."""
+
+    def begun(self, call: LaneCall | LaneStream, path: bytes, /) -> None:
+        """A call of a method came.
+
+        Raises:
+            ServerError: It is not allowed.
+        """
+
+    def watch(self, call: LaneCall | Relayed, /) -> None:
+        """Have a call expire at its deadline."""

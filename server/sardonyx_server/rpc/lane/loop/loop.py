@@ -1,0 +1,291 @@
+"""The loop of the lane's thread: waits for all sockets, reads what is there, runs it, and writes what came of it.
+
+Cheap models run on this thread. Slow models have runner threads, which hand their answers back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.priority import take_short_turns
+from sardonyx_server.errors import ShuttingDown
+from sardonyx_server.rpc.lag import Lag
+from sardonyx_server.rpc.lane.calls.call import LaneCall
+from sardonyx_server.rpc.lane.calls.stream import LaneStream
+from sardonyx_server.rpc.lane.connections.connection import Connection
+from sardonyx_server.rpc.lane.connections.stranger import Strangers
+from sardonyx_server.rpc.lane.loop.burst import STEP, Burst
+from sardonyx_server.rpc.lane.loop.deadlines import Deadlines
+from sardonyx_server.rpc.lane.loop.events import MOST_EVENTS, Events
+from sardonyx_server.rpc.lane.loop.open_calls import OpenCalls
+from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
+from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
+from sardonyx_server.rpc.lane.relaying.relay import Relay
+from sardonyx_server.rpc.lane.sockets.doors import Doors, peer_name
+from sardonyx_server.rpc.lane.sockets.wires import Wires
+from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from sardonyx_server.engine.running.model import Model
+    from sardonyx_server.rpc.lane.limits import Limits
+    from sardonyx_server.rpc.lane.loop.burst import Requests
+    from sardonyx_server.rpc.lane.messages.compression import Level
+    from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
+    from sardonyx_server.rpc.lane.relaying.relayed import Relayed
+    from sardonyx_server.rpc.lane.relaying.relays import Relays
+    from sardonyx_server.rpc.lane.sockets.owner import Owner
+    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
+
+__all__ = ["Loop"]
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+# Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
+_MAX_LOOKS: Final = 8
+# How long a caller has to say that it speaks HTTP/2: as long as gRPC's core gives it. What scans ports would keep its
+# descriptor for ever.
+_HANDSHAKE_S: Final = 120.0
+
+
+class Loop:
+    """See the module, and :class:`~sardonyx_server.rpc.lane.connections.host.Host`, which it is to connections.
+
+    Args:
+        methods: Full names of the unary method, and of the one that takes a stream of the same requests.
+        requests: Where they go.
+        authorise: Raises where a call is not allowed; None allows all.
+        cores: That this process may use.
+        compression: How much work goes into compressing answers, for callers that accept it.
+        limits: Of what callers may do.
+        back_door: The way to the stock server.
+
+    Attributes:
+        doors: Where callers come in.
+        calls: That are open.
+        streams: Those of them that are streams.
+        lag: How late the thread gets to its events.
+        wires: The sockets that are connected.
+        stopping: See Host; set by any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        methods: tuple[str, str],
+        requests: Requests,
+        authorise: Authorise | None,
+        cores: int,
+        compression: Level,
+        limits: Limits,
+        back_door: BackDoor,
+    ) -> None:
+        unary, streamed = methods
+        self.methods: Mapping[bytes, type[LaneCall | LaneStream]] = {
+            unary.encode(): LaneCall,
+            streamed.encode(): LaneStream,
+        }
+        self.max_message_bytes = limits.max_message_bytes
+        self.min_ping_interval_s = limits.min_ping_interval_s
+        self.compression: Level = compression
+        self.unfinished = ByteBudget(limits.unfinished_bytes)
+        self.held = HeldBytes()
+        self.failures = FailureBlocks()
+        self.strangers = Strangers()
+        self.stopping = False
+        self._authorise = authorise
+        self._back_door = back_door
+        self.thread_id = 0
+        self._events = Events(cores)
+        self._requests = requests
+        self._burst = Burst(requests)
+        self._deadlines = Deadlines()
+        self._stalled = Stalled()
+        # When to look for messages that do not come.
+        self._look_s = 0.0
+        self.doors = Doors(self._events.epoll, self._on_connected)
+        self.calls = OpenCalls()
+        self.streams: set[LaneStream] = set()
+        self.lag = Lag(time.monotonic)
+        # Without a call in between: they are of each request.
+        self.take_in = self._burst.add
+        self.take_in_now = self._burst.add_now
+        self.foresee = requests.foresee
+        self.overloaded = self._events.refused
+        self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
+        self.ended = self.calls.ended
+        self.later, self.between, self.withdraw = self._events.later, self._events.between, self._events.withdraw
+        self.wires = Wires(self._events.epoll, self._deadlines.add)
+        self.touch: Callable[[Owner], None] = self.wires.touched.append
+        self._draining = False
+        self._over = False
+
+    def run(self, on_lost: Callable[[Exception], None]) -> None:
+        """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
+        self.thread_id = threading.get_ident()
+        take_short_turns()
+        try:
+            self._take_events()
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the lane's loop failed")
+            on_lost(error)
+            # Nobody must be kept waiting.
+            self.doors.close()
+        self.wires.close()
+
+    def free(self) -> None:
+        """Requires: the thread is over."""
+        self._events.close()
+
+    # Tasks.
+
+    def drain_streams(self) -> None:
+        """Take no new streams; end the others when what is in flight is answered."""
+        self._draining = True
+        for stream in list(self.streams):
+            stream.drain()
+
+    def close_doors(self) -> None:
+        """Take no more connections and calls."""
+        self.wires.closing = True
+        self.doors.close()
+        for connection in self._connections():
+            connection.say_goodbye()
+
+    def cancel_all(self) -> None:
+        """End all calls."""
+        for connection in self._connections():
+            connection.cancel_all()
+
+    def end(self) -> None:
+        """End the thread."""
+        self._over = True
+
+    # What connections and calls want: see Host.
+
+    def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
+        """A call of a method came. Raises where it is not allowed."""
+        self.calls.begun += 1
+        if isinstance(call, LaneStream):
+            self.streams.add(call)
+            self._deadlines.add(call)
+        if self._authorise is not None:
+            self._authorise(path.decode(), call.metadata, call.peer())
+        if self._draining and isinstance(call, LaneStream):
+            raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
+
+    def offer(self, model: Model) -> None:
+        """Look at what waits for a model. Any thread; never blocks."""
+        self.later(partial(self._burst.offer, model))
+
+    def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
+        """A call cannot go on: answer it."""
+        self._requests.refuse(error, call)
+
+    def stream_ended(self, stream: LaneStream) -> None:
+        """A stream that began is over, and the engine has nothing of it any more."""
+        self.streams.discard(stream)
+        self.ended()
+
+    def relay(self, relays: Relays) -> Relay | None:
+        """A way to the stock server; None where it takes no more."""
+        back = self._back_door.enter()
+        if back is None:
+            return None
+        relay = Relay(relays, self.touch)
+        try:
+            self.wires.add(back, relay)
+        except OSError:
+            # The kernel watches no more sockets for this user.
+            back.close()
+            return None
+        return relay
+
+    def _take_events(self) -> None:
+        events_of, wires, burst, doing = self._events, self.wires, self._burst, self.lag.doing
+        by_fd, touched = wires.by_fd, wires.touched
+        poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
+        looks = 0
+        while not self._over:
+            events = poll(0, MOST_EVENTS) if waiting or burst.accepted else events_of.wait(self._patience_s)
+            for fd, mask in events:
+                wire = by_fd.get(fd)
+                if wire is not None:
+                    wire.on_events(mask)
+                elif fd == waker:
+                    events_of.woken()
+                else:
+                    self.doors.on_event(fd)
+            while tasks:
+                doing(tasks.popleft())
+            looks += 1
+            if (waiting or burst.accepted) and (not events or looks >= _MAX_LOOKS or self._is_whole()):
+                doing(self._dispatch)
+            elif len(waiting) >= STEP:
+                doing(burst.take_step)
+            if not events or looks >= _MAX_LOOKS:
+                looks = 0
+                self._see_clock(time.monotonic())
+            if touched or wires.closing:
+                self._finish_turn()
+
+    def _dispatch(self) -> None:
+        """Set the models to work on what has come."""
+        self._burst.wake()
+        if self.wires.touched:
+            self.wires.flush()  # What is answered must not wait for what runs now.
+        self._burst.dispatch()
+
+    def _finish_turn(self) -> None:
+        """Write the answers; then there is time for what else is to be done."""
+        self.wires.flush()
+        # One at a time: what comes meanwhile is answered first.
+        if self._events.spare and not self._burst.waiting and not self._burst.accepted:
+            self.lag.doing(self._events.do_spare)
+
+    def _is_whole(self) -> bool:
+        """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""
+        return self._burst.is_much or self.calls.count == 1
+
+    def _patience_s(self, now_s: float) -> float:
+        """How long the thread may sleep; below 0 = for ever."""
+        patience_s = min(self.doors.patience_s(now_s), self._deadlines.patience_s(now_s))
+        if self._may_be_stalled():
+            patience_s = min(patience_s, max(0.0, self._look_s - now_s))
+        return -1 if patience_s == math.inf else patience_s
+
+    def _see_clock(self, now_s: float) -> None:
+        """Do what is due."""
+        self._deadlines.expire(now_s)
+        self.doors.see_clock(now_s)
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
+            if self._may_be_stalled():
+                self._end_stalled(now_s)
+
+    def _may_be_stalled(self) -> bool:
+        unary = self.calls.count - len(self.streams)
+        return self._stalled.may_be(unary=unary, unfinished_bytes=self.unfinished.used_bytes)
+
+    def _end_stalled(self, now_s: float) -> None:
+        """End calls whose message does not come."""
+        awaited = [call for connection in self._connections() for call in connection.awaited]
+        for call, error in self._stalled.late(awaited, now_s):
+            call.refuse(error)
+
+    def _on_connected(self, connected: socket.socket) -> None:
+        """A caller came in."""
+        wire = self.wires.add(connected, Connection(self, peer_name(connected)))
+        wire.deadline_s = time.monotonic() + _HANDSHAKE_S
+        self._deadlines.add(wire)
+
+    def _connections(self) -> list[Connection]:
+        return [owner for owner in self.wires.owners if isinstance(owner, Connection)]

@@ -1,0 +1,171 @@
+"""Answers and failures -> frames of HTTP/2."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from sardonyx_server.errors import Overloaded
+from sardonyx_server.rpc.lane.messages.compression import compress
+from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.windows.outflow import put_data
+from sardonyx_server.rpc.status import to_status
+from sardonyx_wire.framing import Pieces
+from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Kind, frame, head
+from sardonyx_wire.http2.hpack import encode_block
+from sardonyx_wire.http2.numbers import DATA, END_HEADERS, END_STREAM
+
+if TYPE_CHECKING:
+    from sardonyx_server.rpc.status import Status
+    from sardonyx_wire.framing import Message
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = [
+    "COPIED_BYTES",
+    "WELL",
+    "FailureBlocks",
+    "answer_frames",
+    "header_frames",
+    "message_head",
+    "message_parts",
+    "opening_block",
+    "put_answer",
+    "short_answer",
+    "status_block",
+]
+
+COPIED_BYTES: Final = 32 * 1024
+"""Answers up to this size are put together with their frames; larger ones are written from where they lie."""
+
+# Of a block that says nothing of its caller: some 500 bytes each.
+_MEMO_ENTRIES: Final = 256
+
+_BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+# Header block in front of a message.
+_OPENING: Final = encode_block(_BEGINNING)
+
+WELL: Final = encode_block([(b"grpc-status", b"0")])
+"""Header block behind a message: all went well."""
+
+# Of a message these stay as they are (gRPC over HTTP/2, "Percent-Byte-Unencoded").
+_UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def opening_block(encoding: bytes) -> bytes:
+    """Header block in front of messages that may be compressed; b"" where they are not."""
+    return _OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else _OPENING
+
+
+class FailureBlocks:
+    """Header blocks that are the whole answer of calls that fail. Those of a server that is overloaded are remembered.
+
+    They are many then, and alike, and what they cost is missing where the models run.
+    """
+
+    __slots__ = ("_memo",)
+
+    def __init__(self) -> None:
+        self._memo: dict[tuple[type[Overloaded], str, str, float | None], bytes] = {}
+
+    def of(self, error: Exception) -> bytes:
+        """The block for an error."""
+        if not isinstance(error, Overloaded):
+            return _failure_block(error)
+        key = type(error), error.message, error.reason, error.retry_after_s
+        block = self._memo.get(key)
+        if block is None:
+            if len(self._memo) >= _MEMO_ENTRIES:
+                self._memo.clear()
+            block = self._memo[key] = _failure_block(error)
+        return block
+
+
+def _failure_block(error: Exception) -> bytes:
+    return status_block(to_status(error), first=True)
+
+
+def status_block(status: Status | None, *, first: bool) -> bytes:
+    """Header block that ends an answer; None = well. ``first``: nothing was sent before it."""
+    beginning = _OPENING if first else b""
+    if status is None:
+        return beginning + WELL
+    fields: list[Field] = [
+        (b"grpc-status", b"%d" % status.code),
+        (b"grpc-message", quote(status.message, safe=_UNQUOTED).encode()),
+    ]
+    for name, value in status.trailing:
+        text = base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode("latin-1")
+        fields.append((name.encode("latin-1"), text))
+    return beginning + encode_block(fields)
+
+
+def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
+    """A header in as many frames as it needs."""
+    flags = END_STREAM if end else 0
+    if len(block) <= DEFAULT_FRAME_BYTES:
+        return head(Kind.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
+    starts = range(0, len(block), DEFAULT_FRAME_BYTES)
+    pieces = [block[start : start + DEFAULT_FRAME_BYTES] for start in starts]
+    frames = [frame(Kind.HEADERS, flags, stream_id, pieces[0])]
+    frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    frames.append(frame(Kind.CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
+    return b"".join(frames)
+
+
+# Head of a header without its stream; head of the data and prefix of the message in one.
+_OPENING_HEAD: Final = header_frames(0, _OPENING, end=False)[:5]
+_WELL_HEAD: Final = header_frames(0, WELL, end=True)[:5]
+_STREAM_ID: Final = struct.Struct(">L")
+_MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
+
+
+def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
+    """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
+    number = _STREAM_ID.pack(stream_id)
+    return _OPENING_HEAD + number + _OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
+
+
+def short_answer(stream_id: int, message: bytes) -> bytes:
+    """A whole answer whose message is sent in one frame: the same, put together in one step, for it is of each call."""
+    number = stream_id.to_bytes(4)
+    length = len(message)
+    # Of the head of a data frame, 0 is the kind, and there are no flags; of the prefix, the message is not compressed.
+    data_head = (length + PREFIX_BYTES << 16).to_bytes(5)
+    return b"".join(
+        (
+            *(_OPENING_HEAD, number, _OPENING),
+            *(data_head, number, length.to_bytes(PREFIX_BYTES), message),
+            *(_WELL_HEAD, number, WELL),
+        )
+    )
+
+
+def message_head(stream_id: int, length: int) -> bytes:
+    """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
+    size = length + PREFIX_BYTES
+    return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
+
+
+def put_answer(message: Message, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+    """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
+    out.append(header_frames(stream_id, _OPENING, end=False))
+    for part in message_parts(message, b""):
+        put_data(part, stream_id, frame_bytes, out)
+    out.append(header_frames(stream_id, WELL, end=True))
+
+
+def message_parts(message: Message, encoding: bytes) -> list[memoryview]:
+    """A message with its prefix, compressed where that is asked for and helps."""
+    if isinstance(message, Pieces) and not encoding:
+        first, *rest = message.pieces
+        beginning = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
+        if len(first) <= COPIED_BYTES:
+            return [memoryview(beginning + first), *(memoryview(piece) for piece in rest)]
+        return [memoryview(beginning), *(memoryview(piece) for piece in message.pieces)]
+    message = bytes(message)
+    packed = compress(message, encoding) if encoding else None
+    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
+    body = packed or message
+    return [memoryview(prefix + body)] if len(body) <= COPIED_BYTES else [memoryview(prefix), memoryview(body)]

@@ -1,0 +1,51 @@
+"""Whose bytes go over a wire: a caller's connection, or a relay's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sardonyx_server.rpc.lane.windows.outflow import Outflow
+    from sardonyx_wire.http2.broken import ConnectionBroken
+
+__all__ = ["Owner"]
+
+
+class Owner(Protocol):
+    """What a wire asks of it.
+
+    Attributes:
+        outflow: What is to be written.
+    """
+
+    outflow: Outflow
+
+    def receive(self, data: bytes) -> None:
+        """Bytes were read. Raises ConnectionBroken."""
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes may be read to directly, told by :meth:`filled`."""
+        ...
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the other side has said that it speaks HTTP/2."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be said, once all is written."""
+        ...
+
+    def filled(self, size: int) -> None:
+        """So many bytes were read into :attr:`room`."""
+
+    def written(self) -> None:
+        """The socket has taken all there was, and little more could have been put ahead of it."""
+
+    def break_off(self, error: ConnectionBroken) -> None:
+        """The other side broke the protocol."""
+
+    def lost(self) -> None:
+        """The wire is closed."""

@@ -1,0 +1,5 @@
+"""Flow control (RFC 9113, section 5.2): how much may be sent before the other side says more.
+
+inflow.py    by callers
+outflow.py   to whom we send: what is held back meanwhile
+"""

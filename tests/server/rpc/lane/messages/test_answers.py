@@ -1,0 +1,81 @@
+"""Whole answers as frames; no socket and no connection."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sardonyx_server.errors import DeadlineExceeded, Overloaded, QueueBytesFull, QueueTooLong, ServerError
+from sardonyx_server.rpc.lane.messages.answers import (
+    FailureBlocks,
+    answer_frames,
+    header_frames,
+    message_parts,
+    opening_block,
+    put_answer,
+    short_answer,
+    status_block,
+)
+from sardonyx_server.rpc.lane.windows.outflow import Flow, HeldBytes, Outflow
+from sardonyx_server.rpc.status import to_status
+from sardonyx_wire.framing import Message, Pieces
+
+_PIECES = st.lists(st.integers(0, 70_000), min_size=1, max_size=5).map(
+    lambda sizes: Pieces([bytes((number,)) * size for number, size in enumerate(sizes)])
+)
+
+
+@given(message=st.one_of(_PIECES, st.integers(0, 70_000).map(bytes)), frame_bytes=st.sampled_from([16_384, 40_000]))
+def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by_piece(
+    message: Message, frame_bytes: int
+) -> None:
+    """The quick way beside the slow one, which keeps account of windows: the same bytes, in the same frames."""
+    quick: list[bytes | memoryview] = []
+    put_answer(message, 5, frame_bytes, quick)
+
+    slow = Outflow(HeldBytes(), lambda: None)
+    slow.window = 1 << 24
+    slow.set_frame_bytes(frame_bytes)
+    slow.out.append(header_frames(5, opening_block(b""), end=False))
+    slow.send(Flow(5, 1 << 24, paced=False), *message_parts(message, b""))
+    slow.out.append(header_frames(5, status_block(None, first=False), end=True))
+    assert list(map(bytes, quick)) == list(map(bytes, slow.out))
+    data = b"".join(quick[2:-1:2])
+    assert data == b"\0" + len(message).to_bytes(4) + bytes(message)
+
+
+@given(message=st.binary(max_size=300) | st.integers(0, 40_000).map(bytes), stream_id=st.integers(1, (1 << 31) - 1))
+def test_a_short_answer_is_what_its_frames_are(message: bytes, stream_id: int) -> None:
+    """In one step beside step by step: the same bytes."""
+    before, behind = answer_frames(stream_id, len(message))
+    assert short_answer(stream_id, message) == before + message + behind
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("full", retry_after_s=0.25),
+        Overloaded("full", retry_after_s=0.5),
+        Overloaded("full"),
+        Overloaded("full", reason="ANOTHER"),
+        QueueTooLong("full"),
+        QueueBytesFull("fuller"),
+        DeadlineExceeded("late"),
+    ],
+    ids=repr,
+)
+def test_a_failure_that_is_remembered_says_what_it_said(error: ServerError) -> None:
+    """Beside others that differ from it in one thing."""
+    blocks = FailureBlocks()
+    for other in (Overloaded("full", retry_after_s=0.125), QueueTooLong("full", retry_after_s=0.25), error):
+        blocks.of(other)
+    assert blocks.of(error) == status_block(to_status(error), first=True)
+
+
+def test_the_memory_of_failures_is_bounded() -> None:
+    """Texts have numbers in them."""
+    blocks = FailureBlocks()
+    for number in range(1000):
+        blocks.of(Overloaded(f"{number} wait"))
+    assert len(blocks._memo) <= 256

@@ -1,0 +1,80 @@
+"""Messages that do not come: which calls are ended, and when."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the lane needs Linux", allow_module_level=True)
+
+from sardonyx_server.errors import DeadlineExceeded, InvalidRequest
+from sardonyx_server.rpc.lane.messages.stalled import STALLED_S, Stalled
+
+if TYPE_CHECKING:
+    from sardonyx_server.errors import ServerError
+    from sardonyx_server.rpc.lane.messages.stalled import Awaited
+
+
+@dataclass(slots=True, eq=False)
+class AwaitedCall:
+    """A call whose message has not come whole; ``room`` is None where nobody knows how much is missing."""
+
+    room: memoryview | None = None
+    deadline_s: float = math.inf
+
+    def refuse(self, error: ServerError) -> None:
+        """Never: that is for who looks."""
+
+
+def ended(stalled: Stalled, calls: list[AwaitedCall], now_s: float) -> list[tuple[Awaited, type[Exception]]]:
+    """Which calls are ended at a look, and how."""
+    return [(call, type(error)) for call, error in stalled.late(calls, now_s)]
+
+
+def test_a_call_of_which_nothing_comes_for_a_minute_is_ended() -> None:
+    """From the first look on, and once."""
+    stalled, call, other = Stalled(), AwaitedCall(), AwaitedCall()
+    assert ended(stalled, [call], 100.0) == []
+    assert ended(stalled, [call, other], 99.0 + STALLED_S) == []
+    assert ended(stalled, [call, other], 100.0 + STALLED_S) == [(call, InvalidRequest)]
+    assert ended(stalled, [other], 101.0 + STALLED_S) == []
+
+
+def test_a_message_that_comes_slowly_is_waited_for() -> None:
+    """Its minute begins again with each byte."""
+    stalled, call = Stalled(), AwaitedCall(memoryview(bytes(3)))
+    for seconds, missing in ((0.0, 3), (59.0, 2), (118.0, 1), (177.0, 1)):
+        call.room = memoryview(bytes(missing))
+        assert ended(stalled, [call], seconds) == []
+    assert ended(stalled, [call], 178.0) == [(call, InvalidRequest)]
+
+
+def test_a_deadline_ends_a_call_at_once() -> None:
+    """However much of its message has come since the last look."""
+    stalled, call = Stalled(), AwaitedCall(memoryview(bytes(3)), deadline_s=5.0)
+    assert ended(stalled, [call], 4.9) == []
+    call.room = memoryview(bytes(1))
+    assert ended(stalled, [call], 5.0) == [(call, DeadlineExceeded)]
+
+
+def test_what_has_come_is_forgotten() -> None:
+    """Nobody has to look again."""
+    stalled, call = Stalled(), AwaitedCall()
+    stalled.late([call], 0.0)
+    assert stalled.may_be(unary=0, unfinished_bytes=0)
+    assert ended(stalled, [], 1.0) == []
+    assert not stalled.may_be(unary=0, unfinished_bytes=0)
+    assert ended(stalled, [call], 1.0 + STALLED_S) == []
+
+
+def test_a_message_of_a_stream_that_began_since_the_last_look_is_looked_for() -> None:
+    """Nothing else may ever come, and streams that are idle need no look."""
+    stalled = Stalled()
+    assert not stalled.may_be(unary=0, unfinished_bytes=0)
+    assert stalled.may_be(unary=0, unfinished_bytes=1)
+    assert stalled.may_be(unary=1, unfinished_bytes=0)

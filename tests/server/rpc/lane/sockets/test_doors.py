@@ -1,0 +1,58 @@
+"""Where callers come in, when the process can take no more of them."""
+
+from __future__ import annotations
+
+import resource
+import select
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
+from sardonyx_server.rpc.lane.sockets.doors import Doors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """A process that may open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_lack_of_descriptors_is_said_once_and_callers_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """The door is tried again ten times a second; the log tells it once a minute. Who waited is let in later."""
+    taken: list[socket.socket] = []
+    with select.epoll() as epoll:
+        doors = Doors(epoll, taken.append)
+        port = doors.open("127.0.0.1", 0)
+        with socket.create_connection(("127.0.0.1", port)):
+            ((fd, _),) = epoll.poll(timeout=10)
+            with no_descriptors():
+                for _ in range(3):
+                    doors.on_event(fd)
+                    doors.see_clock(time.monotonic() + 1)
+            assert taken == []
+            doors.on_event(fd)
+        doors.close()
+    assert len(taken) == 1
+    taken[0].close()
+    assert [(record.name, record.levelname) for record in caplog.records] == [("sardonyx.lane", "WARNING")]
+    assert "ulimit -n" in caplog.messages[0]
+
+
+def test_a_back_door_that_is_shut_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Callers that are turned away come again and again, and the log would be theirs to fill."""
+    door = BackDoor()
+    for _ in range(3):
+        assert door.enter() is None
+    assert caplog.messages == ["the stock server behind the lane takes no connection"]
