@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.errors import LoadFailed
 from sardonyx_wire.messages import (
     ModelConfigRequest,

@@ -11,7 +11,7 @@ import pytest
 
 from sardonyx_client import Client, NotFound
 from sardonyx_server.app import App
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.settings import Settings
 from tests.e2e.servers import eventually
 

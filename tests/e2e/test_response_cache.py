@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.statistics import snapshot
 from sardonyx_wire.messages import ModelConfigRequest, ModelInferResponse, ModelStatisticsRequest
 from tests.e2e.messages import arrays_of, infer_request

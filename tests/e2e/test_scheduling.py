@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_wire.messages import ModelInferResponse
 from tests.e2e.config_models import WARM_ROW, write_configured
 from tests.e2e.messages import arrays_of, failure_of, infer_request

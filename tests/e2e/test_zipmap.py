@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sardonyx_client import Client
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_wire.messages import ModelMetadataRequest, RepositoryModelUnloadRequest
 from tests.e2e.bad_control import load as load_request
 from tests.e2e.converted_models import FLOWERS, Converted, converted

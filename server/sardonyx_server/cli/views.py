@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.models.registry import Entry
+    from sardonyx_server.engine.models.states import Entry
     from sardonyx_server.engine.running.model import Model
 
 __all__ = [

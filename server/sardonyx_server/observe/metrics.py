@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.statistics import Histogram, VersionStatistics
 from sardonyx_server.observe import own_metrics, triton_metrics
 from sardonyx_server.observe.family import Family, ServerNumbers

@@ -22,7 +22,8 @@ from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.requests.parameters import RequestParameters
 from sardonyx_server.engine.requests.plan import Bucket, Plan, Tensor
 from sardonyx_server.engine.requests.signature import Signature

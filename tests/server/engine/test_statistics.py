@@ -14,7 +14,8 @@ from sardonyx_server.engine.batching.policy import LevelPolicy
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable

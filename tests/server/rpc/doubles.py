@@ -11,7 +11,8 @@ import grpc
 
 from sardonyx_server.engine.counting import sampling
 from sardonyx_server.engine.counting.sampling import Sampling
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter

@@ -21,7 +21,7 @@ from sardonyx_server.engine.loading.traffic import Traffic
 from sardonyx_server.engine.loading.warmup import read_samples, warm_up
 from sardonyx_server.engine.measuring.findings import Findings, FindingsByContent
 from sardonyx_server.engine.measuring.probe import probe
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.priority import normal_priority
 from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_server.engine.running.facts import ModelFacts

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sardonyx_server.engine.models.registry import Registry, State
+    from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.models.states import State
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.repository.spec import BrokenModel
 

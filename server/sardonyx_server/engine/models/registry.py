@@ -1,91 +1,27 @@
-"""Which models there are, and in which state. Read without a lock: readers see one immutable mapping or the next.
+"""Which models there are, and which answers a request.
 
-States of a version:
-
-    NEW -> LOADING -> WARMING -> READY -> DRAINING -> CLOSED -> LOADING
-              any of the first three -> FAILED(reason)
+Read without a lock: readers see one immutable mapping or the next.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.counting.failures import Failures
-from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound
-from sardonyx_server.text import quoted
+from sardonyx_server.engine.models.states import Entry, State, VersionStatus
+from sardonyx_server.engine.models.why_not import why_not
+from sardonyx_server.errors import ModelUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sardonyx_server.engine.running.model import Model
 
-__all__ = ["Entry", "Registry", "State", "VersionStatus"]
+__all__ = ["Registry"]
 
-_RETRY_LOADING_S: Final = 1.0
 _NOT_YET: Final = "others are loaded before it"
-# The protocol's versions are 64-bit integers.
-_MAX_DIGITS: Final = 19
-_NAMES_SHOWN: Final = 8
-
-
-class State(StrEnum):
-    """State of one version."""
-
-    NEW = "NEW"
-    LOADING = "LOADING"
-    WARMING = "WARMING"
-    READY = "READY"
-    DRAINING = "DRAINING"
-    CLOSED = "CLOSED"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionStatus:
-    """One version of a model.
-
-    Attributes:
-        number: The version.
-        state: Where it stands.
-        reason: Why, where the state is not READY; safe for callers.
-        model: Set while READY.
-    """
-
-    number: int
-    state: State
-    reason: str = ""
-    model: Model | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One known model.
-
-    Attributes:
-        name: Its name.
-        versions: By number, ascending; empty for a model that is broken as a whole, or was never loaded.
-        problem: Why the model as a whole cannot be served; "" where it can.
-    """
-
-    name: str
-    versions: Mapping[int, VersionStatus]
-    problem: str = ""
-
-    @property
-    def newest_ready(self) -> Model | None:
-        """The version that answers requests which name none."""
-        ready = [status.model for status in self.versions.values() if status.model is not None]
-        return ready[-1] if ready else None
-
-    @property
-    def is_unloaded(self) -> bool:
-        """Whether it is not served because somebody took it out."""
-        states = {status.state for status in self.versions.values()}
-        return bool(states) and states <= {State.DRAINING, State.CLOSED}
 
 
 class Registry:
@@ -116,7 +52,7 @@ class Registry:
         """
         model = self._routes.get(route)
         if model is None:
-            raise self._why_not(*route)
+            raise why_not(self._entries, *route)
         return model
 
     def get(self, name: str, version: str = "") -> Model:
@@ -132,7 +68,7 @@ class Registry:
         """
         if (name, version) in self._routes:
             return True
-        reason = self._why_not(name, version)
+        reason = why_not(self._entries, name, version)
         if isinstance(reason, ModelUnavailable):
             return False
         raise reason
@@ -220,55 +156,6 @@ class Registry:
         for listener in self._listeners:
             listener(name)
 
-    def _why_not(self, name: str, version: str) -> NotFound | InvalidRequest | ModelUnavailable:
-        if version and not (version.isascii() and version.isdigit() and version[0] != "0"):
-            return InvalidRequest(
-                f"version {quoted(version)} of model {quoted(name)}: expected a positive integer without leading "
-                "zeros, or none for the newest",
-                field="model_version",
-            )
-        entry = self._entries.get(name)
-        if entry is None:
-            return NotFound(
-                f"unknown model {quoted(name)}: {self._known()}"
-                if name
-                else f"the model name is empty: {self._known()}",
-                reason="MODEL_NOT_FOUND",
-            )
-        if not entry.versions and not entry.problem:
-            return ModelUnavailable(f"model '{name}' has not been loaded", reason="MODEL_NOT_LOADED")
-        if not version:
-            newest = max(entry.versions.values(), key=lambda status: status.number, default=None)
-            return _unavailable(f"model '{name}'", newest, entry.problem)
-        status = entry.versions.get(int(version)) if len(version) <= _MAX_DIGITS else None
-        if status is None and entry.problem and not entry.versions:
-            return _unavailable(f"model '{name}'", None, entry.problem)
-        if status is None:
-            known = ", ".join(map(str, entry.versions)) or "none"
-            return NotFound(
-                f"unknown version {quoted(version)} of model '{name}': known versions are {known}",
-                reason="VERSION_NOT_FOUND",
-            )
-        return _unavailable(f"version {version} of model '{name}'", status, entry.problem)
-
-    def _known(self) -> str:
-        names = list(self._entries)
-        shown = ", ".join(f"'{name}'" for name in names[:_NAMES_SHOWN])
-        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        return f"this server has {shown or 'no models'}{more}"
-
 
 def _new(number: int) -> VersionStatus:
     return VersionStatus(number=number, state=State.NEW, reason=_NOT_YET)
-
-
-def _unavailable(what: str, status: VersionStatus | None, problem: str) -> ModelUnavailable:
-    if status is None or status.state is State.FAILED:
-        reason = status.reason if status else problem
-        return ModelUnavailable(f"{what} failed to load: {reason}", reason="MODEL_FAILED")
-    if status.state is State.CLOSED:
-        return ModelUnavailable(f"{what} is not loaded: {status.reason}", reason="MODEL_NOT_LOADED")
-    return ModelUnavailable(
-        f"{what} is not ready: {status.state.lower()}" + (f" ({status.reason})" if status.reason else ""),
-        retry_after_s=_RETRY_LOADING_S,
-    )

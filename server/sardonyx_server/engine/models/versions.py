@@ -11,7 +11,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.models.registry import State, VersionStatus
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_server.repository.still import STILL_BEING_WRITTEN

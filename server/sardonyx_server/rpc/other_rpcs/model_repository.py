@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.engine.models.registry import State
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotFound
 from sardonyx_server.repository.given import given_files, parse_given
 from sardonyx_server.repository.scan import find, scan
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
-    from sardonyx_server.engine.models.registry import Entry, Registry
+    from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.models.states import Entry
     from sardonyx_server.repository.spec import GivenConfig
     from sardonyx_server.rpc.other_rpcs.load_parameters import LoadParameters
     from sardonyx_wire.messages import (

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.loading.loader import Loader
-from sardonyx_server.engine.models.registry import Registry, State
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.statistics import snapshot

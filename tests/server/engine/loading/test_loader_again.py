@@ -11,7 +11,8 @@ import pytest
 
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.loading.loader import Loader
-from sardonyx_server.engine.models.registry import Registry, State
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sardonyx_server.engine.models.lifecycle import Lifecycle
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_wire.messages import ModelConfig

@@ -12,7 +12,8 @@ from contextlib import nullcontext
 import pytest
 
 from sardonyx_server.engine.models.lifecycle import Lifecycle
-from sardonyx_server.engine.models.registry import Registry, State
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import LoadFailed, ModelUnavailable, NotFound, ShuttingDown
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec

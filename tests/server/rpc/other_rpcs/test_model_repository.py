@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotFound
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.models.registry import Registry, State, VersionStatus
+from sardonyx_server.engine.models.registry import Registry
+from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.errors import InvalidRequest, ModelUnavailable, NotFound, ServerError
 from sardonyx_server.rpc.other_rpcs.statistics import Statistics
 from sardonyx_wire.messages import ModelStatisticsRequest
