@@ -1,4 +1,4 @@
-"""The seam between transport and engine: one unary call that waits for its answer."""
+"""The seam between transport and engine: one unary call that waits for its answer, and who may give it in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
     from sardonyx_wire.framing import Message
 
-__all__ = ["Call", "Refused"]
+__all__ = ["AnsweredBy", "Answering", "Call", "Refused"]
 
 
 class Refused(Protocol):
@@ -58,3 +58,56 @@ class Call(Refused, Protocol):
     def reply(self, message: Message) -> None:
         """Answer with a serialised ``ModelInferResponse``. The call owns it afterwards."""
         ...
+
+
+class Answering(Protocol):
+    """Who is given the answer of a call, and sees that the call gets it."""
+
+    def reply(self, call: Call, message: Message, /) -> None:
+        """Any thread; does not block."""
+
+    def fail(self, call: Call, error: Exception, /) -> None:
+        """Likewise."""
+
+
+class AnsweredBy:
+    """A call whose answer takes its way through somebody. In all else it is the call: see :class:`Call`.
+
+    Args:
+        call: Who waits.
+        by: Through whom.
+    """
+
+    __slots__ = ("_by", "_call", "deadline_s", "streamed")
+
+    def __init__(self, call: Call, by: Answering) -> None:
+        self._call = call
+        self._by = by
+        self.deadline_s = call.deadline_s
+        self.streamed = call.streamed
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller has gone away."""
+        return self._call.cancelled
+
+    @property
+    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Metadata of the call."""
+        return self._call.metadata
+
+    def peer(self) -> str:
+        """Address of the caller."""
+        return self._call.peer()
+
+    def watch(self) -> None:
+        """Keep :attr:`cancelled` up to date."""
+        self._call.watch()
+
+    def reply(self, message: Message) -> None:
+        """Answer."""
+        self._by.reply(self._call, message)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error."""
+        self._by.fail(self._call, error)

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.admission import QueueClosed
+from sardonyx_server.engine.call import AnsweredBy
 from sardonyx_server.engine.counting.sampling import NoTracing
-from sardonyx_server.engine.counting.tracing import TracedCall
 from sardonyx_server.engine.requests.plan import Plan
 from sardonyx_server.engine.shared_memory.region import shared_memory_is_off
 from sardonyx_server.errors import InvalidRequest
@@ -92,7 +92,7 @@ class Intake:
             if tracer.on and next(tracer.passed_over.get(header.route[0], _NONE), True):
                 trace = tracer.begin(header.route[0], call, id_field, received_s, self._transport)
                 if trace is not None:
-                    call = TracedCall(call, trace)
+                    call = AnsweredBy(call, trace)
             self._submit(header, id_field, payloads, call, len(message), received_s, trace)
         except MalformedMessage as error:
             self.refuse(InvalidRequest(str(error), field=error.field, reason="MALFORMED_MESSAGE"), call)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_wire.framing import Message
 
-__all__ = ["OK", "Mark", "Parent", "Stage", "Trace", "TraceSink", "TracedCall", "Tracer", "mark_all", "read_parent"]
+__all__ = ["OK", "Mark", "Parent", "Stage", "Trace", "TraceSink", "Tracer", "mark_all", "read_parent"]
 
 OK: Final = "OK"
 """Outcome of a request that was answered with outputs."""
@@ -192,47 +192,19 @@ class Trace:
             self.outcome = error.reason if isinstance(error, ServerError) else ServerError.reason
         self._sink.put(self)
 
+    # It ends with the answer of its call: see AnsweredBy.
 
-class TracedCall:
-    """A call that ends its trace with its answer. See :class:`~sardonyx_server.engine.call.Call`."""
-
-    __slots__ = ("_call", "_trace", "deadline_s", "streamed")
-
-    def __init__(self, call: Call, trace: Trace) -> None:
-        self._call = call
-        self._trace = trace
-        self.deadline_s = call.deadline_s
-        self.streamed = call.streamed
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the caller has gone away."""
-        return self._call.cancelled
-
-    @property
-    def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """Metadata of the call."""
-        return self._call.metadata
-
-    def peer(self) -> str:
-        """Address of the caller."""
-        return self._call.peer()
-
-    def watch(self) -> None:
-        """Keep :attr:`cancelled` up to date."""
-        self._call.watch()
-
-    def reply(self, message: Message) -> None:
+    def reply(self, call: Call, message: Message) -> None:
         """Answer; where that raises, an error follows and ends the trace."""
-        self._call.reply(message)
-        self._trace.end(None)
+        call.reply(message)
+        self.end(None)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, call: Call, error: Exception) -> None:
         """Answer with an error."""
         try:
-            self._call.fail(error)
+            call.fail(error)
         finally:
-            self._trace.end(error)
+            self.end(error)
 
 
 def mark_all(traces: Iterable[Trace], stage: Stage, *, batch_rows: int | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job, split
 from sardonyx_server.engine.batching.queue import BatchQueue
+from sardonyx_server.engine.call import AnsweredBy
 from sardonyx_server.engine.counting.counters import Counters
 from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.response_cache.single_flight import SharedJob, VersionCache
@@ -171,9 +172,10 @@ class Model:
             Overloaded: A bound of the queue is reached; the call is not answered.
             QueueClosed: This version drains; look the model up again. The call is not answered.
         """
-        ordered = None
-        if self._order is not None:
-            call = ordered = self._order.enter(call)
+        order, place = self._order, None
+        if order is not None:
+            place = order.enter()
+            call = AnsweredBy(call, place)
         cache = self._cache
         kind = Job if cache is None else SharedJob
         job = kind(call, plan, plan.rows, tensors, id_field, message_bytes)
@@ -186,8 +188,8 @@ class Model:
             else:
                 cache.submit(job, received_s)  # type: ignore[arg-type]  # it is one where there is a cache
         except Exception:
-            if self._order is not None and ordered is not None:
-                self._order.leave(ordered)
+            if order is not None and place is not None:
+                order.leave(place)
             raise
 
     def _cut(self, job: Job) -> Sequence[Job]:

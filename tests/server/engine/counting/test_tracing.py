@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sardonyx_server.engine.counting.sampling import Sampling, TraceSettings
-from sardonyx_server.engine.counting.tracing import Mark, Parent, Stage, Trace, TracedCall, read_parent
+from sardonyx_server.engine.counting.tracing import Mark, Parent, Stage, Trace, read_parent
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.response_cache.cache import ResponseCache
@@ -207,25 +207,13 @@ def test_an_error_nobody_foresaw_is_internal() -> None:
 def test_a_call_that_takes_no_answer_ends_its_trace_with_the_error_that_follows() -> None:
     """The job tells the call once more, and that raises, too."""
     kept = KeptTraces()
-    call = TracedCall(BrokenCall(), new_trace(kept))
+    call, trace = BrokenCall(), new_trace(kept)
     with pytest.raises(RuntimeError):
-        call.reply(b"")
+        trace.reply(call, b"")
     assert not kept
     with pytest.raises(RuntimeError):
-        call.fail(ExecutionFailed("no"))
+        trace.fail(call, ExecutionFailed("no"))
     assert [trace.outcome for trace in kept] == ["EXECUTION_FAILED"]
-
-
-def test_a_traced_call_is_the_call_in_all_else() -> None:
-    """Deadline, metadata, peer, cancellation."""
-    call = FakeCall(deadline_s=7.5)
-    call.metadata = (("k", "v"),)
-    one = TracedCall(call, new_trace(KeptTraces()))
-    assert (one.deadline_s, one.metadata, one.peer(), one.cancelled) == (7.5, call.metadata, call.peer(), False)
-    one.watch()
-    call.cancelled = True
-    assert one.cancelled
-    assert call.watched == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from sardonyx_server.engine.running.ordering import Order, OrderedCall
+from sardonyx_server.engine.call import AnsweredBy
+from sardonyx_server.engine.running.ordering import Order
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.framing import Message
 from tests.server.engine.doubles import FakeCall
@@ -31,16 +32,16 @@ class Recorder(FakeCall):
         self._log.append(f"{self._name}!")
 
 
-def three() -> tuple[Order, list[OrderedCall], list[str]]:
+def three() -> tuple[list[AnsweredBy], list[str]]:
     """Calls a, b and c in this order, and the log of their answers."""
     order, log = Order(), list[str]()
-    return order, [order.enter(Recorder(name, log)) for name in "abc"], log
+    return [AnsweredBy(Recorder(name, log), order.enter()) for name in "abc"], log
 
 
 @pytest.mark.parametrize("finished", list(itertools.permutations(range(3))))
 def test_answers_leave_in_the_order_of_the_requests(finished: tuple[int, ...]) -> None:
     """Whoever is done first."""
-    _, calls, log = three()
+    calls, log = three()
     for index in finished:
         calls[index].reply(b"answer")
     assert log == ["a", "b", "c"]
@@ -48,7 +49,7 @@ def test_answers_leave_in_the_order_of_the_requests(finished: tuple[int, ...]) -
 
 def test_an_answer_leaves_as_soon_as_all_before_it_have() -> None:
     """And not later."""
-    _, (a, b, c), log = three()
+    (a, b, c), log = three()
     a.reply(b"")
     assert log == ["a"]
     c.reply(b"")
@@ -59,30 +60,18 @@ def test_an_answer_leaves_as_soon_as_all_before_it_have() -> None:
 
 def test_a_call_that_was_not_admitted_holds_up_nobody() -> None:
     """Also where the answer of a later one has come in the meantime."""
-    order, (a, b, _), log = three()
-    b.reply(b"")
+    order, log = Order(), list[str]()
+    refused, admitted = order.enter(), order.enter()
+    AnsweredBy(Recorder("b", log), admitted).reply(b"")
     assert not log
-    order.leave(a)
+    order.leave(refused)
     assert log == ["b"]
-
-
-def test_an_ordered_call_shows_what_the_call_shows() -> None:
-    """Deadline, cancellation, metadata and peer."""
-    call = FakeCall(deadline_s=4.0, streamed=True)
-    call.metadata = (("key", "value"),)
-    ordered = Order().enter(call)
-    assert (ordered.deadline_s, ordered.cancelled, ordered.metadata) == (4.0, False, call.metadata)
-    assert ordered.peer() == call.peer()
-    assert ordered.streamed
-    ordered.watch()
-    call.cancelled = True
-    assert (ordered.cancelled, call.watched) == (True, 1)
 
 
 def test_an_answer_is_what_was_given() -> None:
     """Bytes as they are, errors as they are."""
     order, error = Order(), ExecutionFailed("no")
     good, bad = FakeCall(), FakeCall()
-    order.enter(good).reply(b"bytes")
-    order.enter(bad).fail(error)
+    order.enter().reply(good, b"bytes")
+    order.enter().fail(bad, error)
     assert (good.replies, bad.errors) == ([b"bytes"], [error])
