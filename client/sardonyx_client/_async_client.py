@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from sardonyx_client._options import Retry, Share
+from sardonyx_client._request import request_of
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
@@ -120,16 +121,8 @@ class AsyncClient:
         **named_inputs: ArrayLike,
     ) -> Result:
         """See :meth:`Client.infer`."""
-        return await self._calls.infer(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-            timeout_s=timeout_s,
-        )
+        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        return await self._calls.infer(request, timeout_s)
 
     def infer_many(
         self,
@@ -144,15 +137,8 @@ class AsyncClient:
         timeout_s: Timeout = CLIENT_DEFAULT,
     ) -> AsyncIterator[Result]:
         """See :meth:`Client.infer_many`."""
-        return self._calls.many(
-            model,
-            requests,
-            window=window,
-            version=version,
-            outputs=outputs,
-            parameters=parameters,
-            timeout_s=timeout_s,
-        )
+        asked = (request_of(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
+        return self._calls.many(model, asked, window, timeout_s)
 
     def stream(self, *, timeout_s: Timeout = None) -> AsyncStream:
         """See :meth:`Client.stream`."""

@@ -10,18 +10,16 @@ from sardonyx_client._errors import ClientError
 from sardonyx_client._timeout import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-
-    from numpy.typing import ArrayLike
+    from collections.abc import AsyncIterator, Iterable
 
     from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
-    from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core, Encoded
     from sardonyx_client._options import Coalesce
+    from sardonyx_client._request import Request
     from sardonyx_client._sending.async_sender import AsyncSender
     from sardonyx_client._sharing.sharer import AsyncSharer
     from sardonyx_client._timeout import Timeout
-    from sardonyx_client._values import ParameterValue, Result
+    from sardonyx_client._values import Result
 
 __all__ = ["AsyncInferCalls"]
 
@@ -44,115 +42,45 @@ class AsyncInferCalls:
         if coalesce is not None:
             from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
 
-            self._coalescer = AsyncCoalescer(coalesce, self._joined)
+            self._coalescer = AsyncCoalescer(coalesce, self._alone)
 
     async def close(self) -> None:
         """Cancel what is shared, and let go of the memory."""
         if self._sharer is not None:
             await self._sharer.close()
 
-    async def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        request_id: str,
-        parameters: Mapping[str, ParameterValue] | None,
-        timeout_s: Timeout,
-    ) -> Result:
+    async def infer(self, request: Request, timeout_s: Timeout) -> Result:
         """See :meth:`AsyncClient.infer`."""
         core, coalescer = self._core, self._coalescer
-        with core.span("ModelInfer", model):
+        with core.span("ModelInfer", request.model):
             if coalescer is not None:
-                asks = core.joinable(
-                    coalescer.forms,
-                    model,
-                    inputs,
-                    named_inputs,
-                    version=version,
-                    outputs=outputs,
-                    request_id=request_id,
-                    parameters=parameters,
-                )
+                asks = coalescer.forms.joinable(request)
                 if asks is not None:
                     return await coalescer.infer(asks, core.timeout_s(timeout_s))
-            return await self._alone(
-                model,
-                inputs,
-                named_inputs,
-                version=version,
-                outputs=outputs,
-                request_id=request_id,
-                parameters=parameters,
-                timeout_s=timeout_s,
-            )
+            return await self._alone(request, timeout_s)
 
-    async def _joined(self, request: Request, inputs: Mapping[str, ArrayLike], timeout_s: float | None) -> Result:
-        """One request of several callers."""
-        return await self._alone(
-            request.model,
-            inputs,
-            {},
-            version=request.version,
-            outputs=request.outputs,
-            request_id="",
-            parameters=request.parameters,
-            timeout_s=timeout_s,
-        )
-
-    async def _alone(
-        self,
-        model: str,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        request_id: str,
-        parameters: Mapping[str, ParameterValue] | None,
-        timeout_s: Timeout,
-    ) -> Result:
+    async def _alone(self, request: Request, timeout_s: Timeout) -> Result:
         """One request, through shared memory where its tensors are large and that can be."""
-        core, sharer = self._core, self._sharer
-        if sharer is not None and sharer.sharing.wants(model, inputs, named_inputs):
+        core, sharer, model = self._core, self._sharer, request.model
+        if sharer is not None and sharer.sharing.wants(request):
             deadline = Deadline(core.timeout_s(timeout_s))
-            asks = core.request(model, version=version, outputs=outputs, parameters=parameters)
-            shared = await sharer.infer(asks, inputs, named_inputs, request_id, deadline)
+            shared = await sharer.infer(request, deadline)
             if shared is not None:
                 return shared
             timeout_s = deadline.left_s
-        encoded = core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
+        encoded = core.encode(request)
         began_s = time.perf_counter()
         try:
             answer = await self._sender.infer(model, encoded.message, timeout_s)
         except ClientError as error:
-            error.request_id = request_id
+            error.request_id = request.request_id
             raise
         if sharer is not None:
             sharer.sharing.learn(model, len(answer))
         return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
     async def many(
-        self,
-        model: str,
-        requests: Iterable[Mapping[str, ArrayLike]],
-        *,
-        window: int,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        parameters: Mapping[str, ParameterValue] | None,
-        timeout_s: Timeout,
+        self, model: str, requests: Iterable[Request], window: int, timeout_s: Timeout
     ) -> AsyncIterator[Result]:
         """See :meth:`AsyncClient.infer_many`."""
         core, sender = self._core, self._sender
@@ -165,10 +93,8 @@ class AsyncInferCalls:
             return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
 
         try:
-            for inputs in requests:
-                encoded = core.encode(
-                    model, inputs, {}, version=version, outputs=outputs, request_id="", parameters=parameters
-                )
+            for request in requests:
+                encoded = core.encode(request)
                 waiting.append((encoded, sender.start(encoded.message, seconds), time.perf_counter()))
                 if len(waiting) >= window:
                     yield await first()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from sardonyx_client._options import Retry, Share
+from sardonyx_client._request import request_of
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
@@ -164,16 +165,8 @@ class Client:
         Raises:
             ClientError: One of its subclasses, by who can act.
         """
-        return self._calls.infer(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-            timeout_s=timeout_s,
-        )
+        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        return self._calls.infer(request, timeout_s)
 
     def infer_many(
         self,
@@ -201,15 +194,8 @@ class Client:
         Yields:
             Results in the order of the requests. The first that fails raises and ends it; those behind are cancelled.
         """
-        return self._calls.many(
-            model,
-            requests,
-            window=window,
-            version=version,
-            outputs=outputs,
-            parameters=parameters,
-            timeout_s=timeout_s,
-        )
+        asked = (request_of(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
+        return self._calls.many(model, asked, window, timeout_s)
 
     def stream(self, *, timeout_s: Timeout = None) -> Stream:
         """Open a stream: requests go in, results come out in their order, on one call.

@@ -5,34 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sardonyx_client._coalescing.rules import Request
-from sardonyx_client._errors import ClientClosed, ClientError, InvalidArgument, translate
+from sardonyx_client._errors import ClientClosed, ClientError, translate
 from sardonyx_client._inference import InferenceCodec
 from sardonyx_client._timeout import check_default, seconds_of
 from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     import grpc
-    from numpy.typing import ArrayLike
 
-    from sardonyx_client._coalescing.rules import Forms, Joinable
     from sardonyx_client._regions.room import Room
+    from sardonyx_client._request import Request
     from sardonyx_client._timeout import Timeout
-    from sardonyx_client._values import ParameterValue, Result
+    from sardonyx_client._values import Result
 
 __all__ = ["Core", "Encoded"]
 
 _LOG = logging.getLogger("sardonyx_client")
-_NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
 _CLOSED: Final = "the client is closed: make a new one"
 _FORKED: Final = (
     "the client was made before this process was forked, and connections do not survive a fork: make a client in this "
@@ -40,8 +34,7 @@ _FORKED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """An inference request, ready to send.
 
     Attributes:
@@ -90,83 +83,14 @@ class Core:
         """A client for people: ``<Client of 127.0.0.1:8001, closed>``."""
         return f"<{name} of {self.address}{', closed' if self.closed else ''}>"
 
-    def encode(
-        self,
-        model: str,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        request_id: str,
-        parameters: Mapping[str, ParameterValue] | None,
-        room: Room | None = None,
-    ) -> Encoded:
-        """The arguments of ``infer`` -> message, large inputs in shared memory where there is ``room``.
+    def encode(self, request: Request, room: Room | None = None) -> Encoded:
+        """A request -> message, large inputs in shared memory where there is ``room``.
 
         Raises:
-            InvalidArgument: A value cannot be sent, an input is given twice, or an argument has another type.
+            InvalidArgument: A value cannot be sent.
         """
         began_s = time.perf_counter()
-        _check(outputs, request_id)
-        message = self._codec.encode(
-            model,
-            _both(inputs, named_inputs).items(),
-            version=str(version),
-            outputs=outputs or (),
-            request_id=request_id,
-            parameters=parameters or _NO_PARAMETERS,
-            room=room,
-        )
-        return Encoded(message, time.perf_counter() - began_s)
-
-    def request(
-        self,
-        model: str,
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        parameters: Mapping[str, ParameterValue] | None,
-    ) -> Request:
-        """What the arguments of ``infer`` ask beside inputs and id.
-
-        Raises:
-            InvalidArgument: ``outputs`` is one text.
-        """
-        _check(outputs, "")
-        return Request(
-            model=model,
-            version=str(version),
-            outputs=tuple(outputs or ()),
-            parameters=parameters or _NO_PARAMETERS,
-        )
-
-    def joinable(
-        self,
-        forms: Forms,
-        model: str,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        request_id: str,
-        parameters: Mapping[str, ParameterValue] | None,
-    ) -> Joinable | None:
-        """The arguments of ``infer`` -> a call that may join others; None where it must go alone.
-
-        Raises:
-            InvalidArgument: A value is no array, an input is given twice, or an argument has another type.
-        """
-        _check(outputs, request_id)
-        return forms.joinable(
-            model,
-            _both(inputs, named_inputs),
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
+        return Encoded(self._codec.encode(request, room), time.perf_counter() - began_s)
 
     def decode(
         self, answer: bytes | memoryview, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None
@@ -251,36 +175,3 @@ class Core:
             )
         except Exception:  # noqa: BLE001  # a hook that fails must not cost the caller an answer
             _LOG.exception("the on_call hook of a client raised")
-
-
-def _both(inputs: Mapping[str, ArrayLike] | None, named_inputs: Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
-    """Inputs of the mapping and those given by name.
-
-    Raises:
-        InvalidArgument: One is in both, or there is an array without a name.
-    """
-    if inputs is None:
-        return named_inputs
-    if not isinstance(inputs, Mapping):
-        raise InvalidArgument(
-            f"inputs: expected a mapping from names to arrays, got {type(inputs).__name__}; "
-            "inputs can also be given by name: infer(model, NAME=array)"
-        )
-    if not named_inputs:
-        return inputs
-    repeated = inputs.keys() & named_inputs.keys()
-    if repeated:
-        raise InvalidArgument(f"input {min(repeated)!r} is given twice: in the mapping and by name")
-    return {**inputs, **named_inputs}
-
-
-def _check(outputs: Sequence[str] | None, request_id: str) -> None:
-    """What would be sent as something else than was meant, or fail further in.
-
-    Raises:
-        InvalidArgument: A text stands where a list of names is wanted, or a request's id is none.
-    """
-    if isinstance(outputs, str):
-        raise InvalidArgument(f"outputs: expected a list of names, got the text {outputs!r}: write [{outputs!r}]")
-    if not isinstance(request_id, str):
-        raise InvalidArgument(f"request_id: expected str, got {type(request_id).__name__}")

@@ -25,11 +25,12 @@ from sardonyx_wire.response_reader import ResponseReader
 from sardonyx_wire.tensors import WireError, encode_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from sardonyx_client._regions.room import Room
+    from sardonyx_client._request import Request
     from sardonyx_client._values import ParameterValue, Timings
 
 __all__ = ["InferenceCodec", "to_array"]
@@ -42,7 +43,6 @@ _INT64: Final = range(-(2**63), 2**63)
 _UINT64: Final = range(2**64)
 # A program calls a few models with a few shapes. One whose shapes never repeat must not fill its memory.
 _TEMPLATES: Final = 512
-_NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
 
 _datatype_of = lru_cache(maxsize=256)(for_dtype)
 
@@ -74,34 +74,20 @@ class InferenceCodec:
         self._reader = ResponseReader()
         self._templates: dict[tuple[object, ...], RequestTemplate] = {}
 
-    def encode(
-        self,
-        model: str,
-        inputs: Iterable[tuple[str, object]],
-        *,
-        version: str = "",
-        outputs: Sequence[str] = (),
-        request_id: str = "",
-        parameters: Mapping[str, ParameterValue] = _NO_PARAMETERS,
-        room: Room | None = None,
-    ) -> bytes:
-        """One inference request -> its message, data raw.
+    def encode(self, request: Request, room: Room | None = None) -> bytes:
+        """A request -> its message, data raw.
 
         Args:
-            model: Name of the model.
-            inputs: (name, value) in the order to send.
-            version: "" leaves the choice to the server.
-            outputs: Names wanted, in the order of the answer; none means all.
-            request_id: Sent back in the answer.
-            parameters: Of the request.
+            request: What is asked.
             room: Shared memory for large inputs; None sends all.
 
         Raises:
             InvalidArgument: A value cannot be sent.
         """
+        model, inputs, version, outputs, request_id, parameters = request
         forms: list[_Form] = []
         data: list[bytes | memoryview] = []
-        for name, value in inputs:
+        for name, value in inputs.items():
             array = value if type(value) is np.ndarray else to_array(name, value)
             datatype = _datatype_of(array.dtype)
             if datatype is None:
@@ -119,7 +105,7 @@ class InferenceCodec:
             forms.append((name, datatype.name, array.shape, place))
         # True, 1 and 1.0 are equal as keys, and differ on the wire.
         said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
-        key = (model, version, tuple(outputs), said, tuple(forms))
+        key = (model, version, outputs, said, tuple(forms))
         template = self._templates.get(key)
         try:
             if template is None:

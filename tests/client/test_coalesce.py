@@ -9,6 +9,7 @@ import pytest
 
 from sardonyx_client import InvalidArgument
 from sardonyx_client._coalescing.rules import Forms, join
+from sardonyx_client._request import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ MAX_ROWS = 8
 def ask(forms: Forms, inputs: Mapping[str, Any], **said: Any) -> Joinable | None:
     """One call of model ``m``."""
     given: dict[str, Any] = {"version": "", "outputs": None, "request_id": "", "parameters": None, **said}
-    return forms.joinable("m", inputs, **given)
+    return forms.joinable(request_of("m", inputs, {}, **given))
 
 
 def form(forms: Forms, inputs: Mapping[str, Any], **said: Any) -> object:
@@ -47,7 +48,7 @@ def test_text_of_any_width_is_of_one_form() -> None:
     assert short is not None
     assert long is not None
     assert short.form is long.form
-    assert join([short, long])["t"].tolist() == ["a", "longer"]
+    assert np.asarray(join([short, long]).inputs["t"]).tolist() == ["a", "longer"]
 
 
 @pytest.mark.parametrize(

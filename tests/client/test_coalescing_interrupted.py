@@ -15,6 +15,7 @@ import pytest
 from sardonyx_client import Coalesce, InvalidArgument, Result
 from sardonyx_client._coalescing.async_coalescer import AsyncCoalescer
 from sardonyx_client._coalescing.coalescer import Coalescer
+from sardonyx_client._request import Request
 from tests.client.waiting import BOUND_S, until
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
 def ask(forms: Forms, number: int) -> Joinable:
     """One row."""
-    inputs = {"x": np.array([[number]])}
-    asks = forms.joinable("m", inputs, version="", outputs=None, request_id="", parameters=None)
+    asks = forms.joinable(Request("m", {"x": np.array([[number]])}))
     assert asks is not None
     return asks
 
@@ -58,9 +58,9 @@ class Threads:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown()
 
-    def _send(self, _request: object, inputs: Mapping[str, Any], _timeout_s: float | None) -> Result:
-        self.sent.append(numbers(inputs))
-        return self._requests[len(self.sent) - 1](inputs)
+    def _send(self, request: Request, _timeout_s: float | None) -> Result:
+        self.sent.append(numbers(request.inputs))
+        return self._requests[len(self.sent) - 1](request.inputs)
 
     def infer(self, number: int) -> int:
         """One call, from this thread."""
@@ -198,12 +198,12 @@ def test_an_event_loop_that_is_interrupted_goes_on_with_the_calls_it_had() -> No
     """As a notebook does: it runs the loop again."""
     sent: list[list[int]] = []
 
-    async def send(_request: object, inputs: Mapping[str, Any], _timeout_s: float | None) -> Result:
+    async def send(request: Request, _timeout_s: float | None) -> Result:
         await asyncio.sleep(0)
-        sent.append(numbers(inputs))
+        sent.append(numbers(request.inputs))
         if len(sent) == 1:
             raise KeyboardInterrupt
-        return answer(inputs)
+        return answer(request.inputs)
 
     coalescer = AsyncCoalescer(Coalesce(), send)
 

@@ -13,13 +13,18 @@ from hypothesis.extra import numpy as npst
 
 from sardonyx_client import BadResponse, InvalidArgument, _operations
 from sardonyx_client._inference import InferenceCodec, to_array
+from sardonyx_client._request import Request
 from sardonyx_client._values import Result, Timings
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 
 CODEC = InferenceCodec()
-encode_infer = CODEC.encode
 NUMBERS = sorted(DATATYPES.keys() - {"BYTES", "BF16"})
+
+
+def encode_infer(model: str, inputs: list[tuple[str, Any]], **more: Any) -> bytes:
+    """The message of a request."""
+    return CODEC.encode(Request(model, dict(inputs), **more))
 
 
 def decode_infer(message: bytes) -> Result:
@@ -49,7 +54,7 @@ class TestEncode:
             "iris",
             [("a", np.array([[1, 2]], np.int16)), ("b", np.array([b"x"], object))],
             version="3",
-            outputs=["p", "q"],
+            outputs=("p", "q"),
             request_id="r7",
             parameters={"flag": True, "low": -(2**63), "high": 2**64 - 1, "ratio": 0.5, "text": "t"},
         )

@@ -15,6 +15,7 @@ from sardonyx_client._core import Core
 from sardonyx_client._details import Details
 from sardonyx_client._regions.region_pool import RegionPool, Use
 from sardonyx_client._regions.shared_region import SharedRegion, remove_leftovers
+from sardonyx_client._request import Request
 from sardonyx_client._sharing.agreement import EXTENSION, patience_s
 from sardonyx_client._sharing.nearness import is_near
 from sardonyx_client._sharing.rules import Sharing
@@ -158,16 +159,15 @@ class TestPatience:
         now_s = [5.0]
         core = Core(address="", timeout_s=None, metadata={}, token=None, on_call=None)
         sharing = Sharing(Share(), core, retry=None, clock=lambda: now_s[0])
-        inputs = {"x": LARGE}
-        asks = core.request("m", version="", outputs=None, parameters=None)
-        steps = sharing.infer(asks, inputs, {}, "", endless=False)
+        request = Request("m", {"x": LARGE})
+        steps = sharing.infer(request, endless=False)
         next(steps)
         now_s[0] += waited_s
         with pytest.raises(StopIteration) as stopped:
             steps.throw(DeadlineExceeded("no answer"))
         assert stopped.value.value is None
         now_s[0] += later_s
-        assert sharing.wants("m", inputs, {}) == asks_again
+        assert sharing.wants(request) == asks_again
 
     @pytest.mark.parametrize(
         ("endless", "advice_s", "waits"), [(False, 3600, True), (True, 60, True), (True, 61, False)]
@@ -176,8 +176,7 @@ class TestPatience:
         """A minute, where the server says so; one with a limit waits until that."""
         core = Core(address="", timeout_s=None, metadata={}, token=None, on_call=None)
         sharing = Sharing(Share(), core, retry=Retry())
-        asks = core.request("m", version="", outputs=None, parameters=None)
-        steps = sharing.infer(asks, {"x": LARGE}, {}, "", endless=endless)
+        steps = sharing.infer(Request("m", {"x": LARGE}), endless=endless)
         next(steps)
         steps.send(ServerMetadataResponse(extensions=[EXTENSION]).SerializeToString())
         steps.send(b"")

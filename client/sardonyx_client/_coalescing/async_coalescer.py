@@ -11,15 +11,14 @@ from sardonyx_client._coalescing.rules import BLAMED_ON_ONE, Forms, Group, cut, 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
-    from numpy.typing import ArrayLike
-
-    from sardonyx_client._coalescing.rules import Form, Joinable, Request
+    from sardonyx_client._coalescing.rules import Form, Joinable
     from sardonyx_client._options import Coalesce
+    from sardonyx_client._request import Request
     from sardonyx_client._values import Result
 
-    Send = Callable[[Request, Mapping[str, ArrayLike], float | None], Awaitable[Result]]
+    Send = Callable[[Request, float | None], Awaitable[Result]]
 
 __all__ = ["AsyncCoalescer"]
 
@@ -43,7 +42,7 @@ class AsyncCoalescer:
 
     Args:
         options: How many.
-        send: (request, inputs, seconds or None) -> result: one call to the server.
+        send: (request, seconds or None) -> result: one call to the server.
 
     Attributes:
         forms: Of the calls it takes.
@@ -110,7 +109,7 @@ class AsyncCoalescer:
     async def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]
         try:
-            result = await self._send(asks[0].form.request, join(asks), self._latest(calls))
+            result = await self._send(join(asks), self._latest(calls))
             results = cut(result, asks)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- it belongs to the callers
             if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
@@ -132,7 +131,7 @@ class AsyncCoalescer:
             if call.answer.done():
                 continue
             try:
-                result = await self._send(call.asks.form.request, join([call.asks]), self._latest([call]))
+                result = await self._send(join([call.asks]), self._latest([call]))
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 -- likewise
                 _fail(call, error)
             else:

@@ -15,15 +15,14 @@ from sardonyx_client._coalescing.rules import BLAMED_ON_ONE, Forms, Group, cut, 
 from sardonyx_client._errors import ClientError, DeadlineExceeded, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from numpy.typing import ArrayLike
-
-    from sardonyx_client._coalescing.rules import Form, Joinable, Request
+    from sardonyx_client._coalescing.rules import Form, Joinable
     from sardonyx_client._options import Coalesce
+    from sardonyx_client._request import Request
     from sardonyx_client._values import Result
 
-    Send = Callable[[Request, Mapping[str, ArrayLike], float | None], Result]
+    Send = Callable[[Request, float | None], Result]
 
 __all__ = ["Coalescer"]
 
@@ -59,7 +58,7 @@ class Coalescer:
 
     Args:
         options: How many.
-        send: (request, inputs, seconds or None) -> result: one call to the server. Blocks.
+        send: (request, seconds or None) -> result: one call to the server. Blocks.
 
     Attributes:
         forms: Of the calls it takes.
@@ -164,7 +163,7 @@ class Coalescer:
     def _send_joined(self, calls: list[_Call]) -> None:
         asks = [call.asks for call in calls]
         try:
-            result = self._send(asks[0].form.request, join(asks), _latest_s(calls))
+            result = self._send(join(asks), _latest_s(calls))
             results = cut(result, asks)
         except Exception as error:  # noqa: BLE001 -- it belongs to the callers
             if len(calls) > 1 and isinstance(error, BLAMED_ON_ONE):
@@ -183,7 +182,7 @@ class Coalescer:
     def _send_singly(self, calls: list[_Call]) -> None:
         for call in calls:
             try:
-                result = self._send(call.asks.form.request, join([call.asks]), _left_s(call))
+                result = self._send(join([call.asks]), _left_s(call))
             except Exception as error:  # noqa: BLE001 -- likewise
                 call.finish(error)
             else:

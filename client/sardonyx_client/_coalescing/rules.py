@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from sardonyx_client._values import ParameterValue
+    from sardonyx_client._request import Request
 
-__all__ = ["BLAMED_ON_ONE", "Form", "Forms", "Group", "Joinable", "Request", "cut", "join"]
+__all__ = ["BLAMED_ON_ONE", "Form", "Forms", "Group", "Joinable", "cut", "join"]
 
 BLAMED_ON_ONE = (BadResponse, InvalidArgument, ResourceExhausted, ServerFault)
 """Failures of a joined request that one member may have caused: its members are sent singly."""
@@ -34,29 +34,12 @@ BLAMED_ON_ONE = (BadResponse, InvalidArgument, ResourceExhausted, ServerFault)
 _FORMS: Final = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What all calls of a group ask, but for their rows.
-
-    Attributes:
-        model: Name of the model.
-        version: "" = the newest.
-        outputs: Wanted; () = all.
-        parameters: Of the request.
-    """
-
-    model: str
-    version: str
-    outputs: tuple[str, ...]
-    parameters: Mapping[str, ParameterValue]
-
-
 @dataclass(slots=True, eq=False)
 class Form:
     """What calls that may join have in common. An object for each kind: two are equal where they are one.
 
     Attributes:
-        request: What they ask.
+        request: What they ask, but for inputs and id.
         alone: Set once the model gave an answer that cannot be cut into rows: its calls join no more.
     """
 
@@ -97,27 +80,17 @@ class Forms:
         # The same without its rows -> form.
         self._forms: dict[tuple[object, ...], Form] = {}
 
-    def joinable(
-        self,
-        model: str,
-        inputs: Mapping[str, ArrayLike],
-        *,
-        version: str | int,
-        outputs: Sequence[str] | None,
-        request_id: str,
-        parameters: Mapping[str, ParameterValue] | None,
-    ) -> Joinable | None:
+    def joinable(self, request: Request) -> Joinable | None:
         """A call as one that may join others; None where it must go alone.
 
         Raises:
             InvalidArgument: A value is no array.
         """
+        model, inputs, version, outputs, request_id, parameters = request
         arrays: dict[str, NDArray[Any]] = {}
         # True, 1 and 1.0 are equal as keys, and differ on the wire.
         said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
-        version = version if type(version) is str else str(version)
-        wanted = tuple(outputs) if outputs else ()
-        key: tuple[object, ...] = (model, version, wanted, said)
+        key: tuple[object, ...] = (model, version, outputs, said)
         for name, value in inputs.items():
             array = value if type(value) is np.ndarray else to_array(name, value)
             arrays[name] = array
@@ -125,19 +98,13 @@ class Forms:
         try:
             found = self._seen[key]
         except KeyError:
-            found = self._learn(key, arrays, model, version, wanted, parameters)
+            found = self._learn(key, arrays, request)
         if found is None or found[0].alone:
             return None
         return Joinable(found[0], arrays, found[1], request_id)
 
     def _learn(
-        self,
-        key: tuple[object, ...],
-        arrays: Mapping[str, NDArray[Any]],
-        model: str,
-        version: str,
-        outputs: tuple[str, ...],
-        parameters: Mapping[str, ParameterValue] | None,
+        self, key: tuple[object, ...], arrays: Mapping[str, NDArray[Any]], request: Request
     ) -> tuple[Form, int] | None:
         """Form and rows of a call that says what none has said before."""
         if len(self._forms) >= _FORMS:
@@ -151,13 +118,9 @@ class Forms:
         if len(sizes) == 1 and 0 < (rows := sizes.pop()) < self._max_rows:
             parts = tuple((name, _kind(array), array.shape[1:]) for name, array in arrays.items())
             # A copy: the caller may change its own later.
-            request = Request(
-                model=model,
-                version=version,
-                outputs=outputs,
-                parameters=MappingProxyType({**(parameters or {})}),
-            )
-            found = self._forms.setdefault((model, version, outputs, key[3], parts), Form(request)), rows
+            parameters = MappingProxyType({**request.parameters})
+            form = Form(request._replace(inputs={}, request_id="", parameters=parameters))
+            found = self._forms.setdefault((*key[:4], parts), form), rows
         self._seen[key] = found
         return found
 
@@ -197,11 +160,13 @@ class Group(Generic[M]):
         return taken
 
 
-def join(calls: Sequence[Joinable]) -> dict[str, NDArray[Any]]:
-    """Inputs of the joined request."""
-    if len(calls) == 1:
-        return dict(calls[0].inputs)
-    return {name: _concatenated([call.inputs[name] for call in calls]) for name in calls[0].inputs}
+def join(calls: Sequence[Joinable]) -> Request:
+    """The joined request."""
+    first = calls[0]
+    inputs: Mapping[str, ArrayLike] = first.inputs
+    if len(calls) > 1:
+        inputs = {name: _concatenated([call.inputs[name] for call in calls]) for name in inputs}
+    return first.form.request._replace(inputs=inputs)
 
 
 def _concatenated(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_client._errors import InvalidArgument, NotFound, PermissionDenied, Unavailable, Unimplemented
@@ -21,12 +20,10 @@ from sardonyx_client._timeout import LONGEST_ADVICE_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from numpy.typing import ArrayLike
-
-    from sardonyx_client._coalescing.rules import Request
     from sardonyx_client._core import Core
     from sardonyx_client._options import Hedge, Retry, Share
     from sardonyx_client._regions.shared_region import SharedRegion
+    from sardonyx_client._request import Request
     from sardonyx_client._sharing.agreement import Step
     from sardonyx_client._values import Result
 
@@ -60,20 +57,15 @@ class Sharing:
         self._agreement = Agreement(options.most_bytes, clock)
         self._answers: dict[str, tuple[int, ...]] = {}
 
-    def wants(self, model: str, inputs: Mapping[str, Any] | None, named_inputs: Mapping[str, Any]) -> bool:
+    def wants(self, request: Request) -> bool:
         """Whether a call has large tensors, as far as one can see, and may share them. Quick where it has none."""
         least_bytes = self._least_bytes
-        large = model in self._answers
+        large = request.model in self._answers
         if not large:
-            for value in named_inputs.values():
+            for value in request.inputs.values():
                 if getattr(value, "nbytes", 0) >= least_bytes:
                     large = True
                     break
-            else:
-                # What is no mapping is refused where it is encoded.
-                large = isinstance(inputs, Mapping) and any(
-                    getattr(value, "nbytes", 0) >= least_bytes for value in inputs.values()
-                )
         return large and not self._agreement.is_off
 
     def learn(self, model: str, answer_bytes: int) -> None:
@@ -88,15 +80,7 @@ class Sharing:
         else:
             self._answers.pop(model, None)
 
-    def infer(
-        self,
-        asks: Request,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        request_id: str,
-        *,
-        endless: bool,
-    ) -> Steps:
+    def infer(self, request: Request, *, endless: bool) -> Steps:
         """The steps of one call; their result is that of the call, or None where it is to be sent in the usual way.
 
         ``endless``: it has no limit of time.
@@ -109,22 +93,14 @@ class Sharing:
             return None
         held: list[SharedRegion] = []
         try:
-            values = [*(inputs or {}).values(), *named_inputs.values()]
-            takes = yield from agreement.region(self._input_bytes(values), "inputs", held)
-            gives = yield from agreement.region(max(self._answers.get(asks.model, ()), default=0), "outputs", held)
+            takes = yield from agreement.region(self._input_bytes(request.inputs.values()), "inputs", held)
+            gives = yield from agreement.region(max(self._answers.get(request.model, ()), default=0), "outputs", held)
             if takes is None and gives is None:
                 return None
             room = Room(takes, gives, least_bytes=self._least_bytes)
-            encoded = self._core.encode(
-                asks.model,
-                inputs,
-                named_inputs,
-                version=asks.version,
-                outputs=asks.outputs,
-                request_id=request_id,
-                parameters=asks.parameters if gives is None else {**asks.parameters, OUTPUT_REGION: gives.name},
-                room=room,
-            )
+            if gives is not None:
+                request = request._replace(parameters={**request.parameters, OUTPUT_REGION: gives.name})
+            encoded = self._core.encode(request, room)
             began_s = time.perf_counter()
             try:
                 answer = yield Operation("ModelInfer", encoded.message, bytes)
@@ -146,7 +122,7 @@ class Sharing:
                 if room.shown is not None and gives is not None:
                     agreement.give_back_with(room.shown, gives, held)
                 agreement.give_back(held)
-            self.learn(asks.model, room.taken_bytes + len(answer))
+            self.learn(request.model, room.taken_bytes + len(answer))
             return result
         finally:
             # What is left here was given to a server that may still use it.

@@ -12,11 +12,9 @@ from sardonyx_client._operations import Operation
 from sardonyx_client._sharing.agreement import patience_s
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from numpy.typing import ArrayLike
-
-    from sardonyx_client._coalescing.rules import Request
+    from sardonyx_client._request import Request
     from sardonyx_client._sending.async_sender import AsyncSender
     from sardonyx_client._sending.sender import Sender
     from sardonyx_client._sharing.rules import Sharing
@@ -41,14 +39,7 @@ class Sharer:
         self._lock = threading.Lock()
         self._sender: Sender | None = None
 
-    def infer(
-        self,
-        asks: Request,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        request_id: str,
-        deadline: Deadline,
-    ) -> Result | None:
+    def infer(self, request: Request, deadline: Deadline) -> Result | None:
         """Make a call.
 
         Returns:
@@ -61,7 +52,7 @@ class Sharer:
             if self._sender is None:
                 self._sender = self._connect()
             sender = self._sender
-        steps = self.sharing.infer(asks, inputs, named_inputs, request_id, endless=deadline.left_s is None)
+        steps = self.sharing.infer(request, endless=deadline.left_s is None)
         try:
             step = next(steps)
             while True:
@@ -71,7 +62,7 @@ class Sharer:
                     if not isinstance(step, Operation):
                         time.sleep(step if left_s is None else min(step, left_s))
                     elif step.rpc == "ModelInfer":
-                        answer = sender.infer(asks.model, step.message, left_s)
+                        answer = sender.infer(request.model, step.message, left_s)
                     else:
                         answer = sender.send(step.rpc, step.message, patience_s(left_s))
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
@@ -82,7 +73,7 @@ class Sharer:
             result: Result | None = done.value
             return result
         except ClientError as error:
-            error.request_id = request_id
+            error.request_id = request.request_id
             raise
 
     def close(self) -> None:
@@ -100,19 +91,12 @@ class AsyncSharer:
         self._connect = connect
         self._sender: AsyncSender | None = None
 
-    async def infer(
-        self,
-        asks: Request,
-        inputs: Mapping[str, ArrayLike] | None,
-        named_inputs: Mapping[str, ArrayLike],
-        request_id: str,
-        deadline: Deadline,
-    ) -> Result | None:
+    async def infer(self, request: Request, deadline: Deadline) -> Result | None:
         """See :meth:`Sharer.infer`."""
         if self._sender is None:
             self._sender = self._connect()
         sender = self._sender
-        steps = self.sharing.infer(asks, inputs, named_inputs, request_id, endless=deadline.left_s is None)
+        steps = self.sharing.infer(request, endless=deadline.left_s is None)
         try:
             step = next(steps)
             while True:
@@ -122,7 +106,7 @@ class AsyncSharer:
                     if not isinstance(step, Operation):
                         await asyncio.sleep(step if left_s is None else min(step, left_s))
                     elif step.rpc == "ModelInfer":
-                        answer = await sender.infer(asks.model, step.message, left_s)
+                        answer = await sender.infer(request.model, step.message, left_s)
                     else:
                         answer = await sender.send(step.rpc, step.message, patience_s(left_s))
                 except BaseException as error:  # noqa: BLE001  # whatever it is, the steps raise it again
@@ -133,7 +117,7 @@ class AsyncSharer:
             result: Result | None = done.value
             return result
         except ClientError as error:
-            error.request_id = request_id
+            error.request_id = request.request_id
             raise
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from sardonyx_client._errors import ClientClosed
+from sardonyx_client._request import request_of
 from sardonyx_client._streams.codec import decode_stream_answer
 
 if TYPE_CHECKING:
@@ -56,15 +57,8 @@ class AsyncStream:
         """See :meth:`Stream.send`."""
         if not self._sending:
             raise ClientClosed("the stream takes no more requests: done_sending() or close() was called")
-        encoded = self._core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
+        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        encoded = self._core.encode(request)
         try:
             await self._call.write(encoded.message)
         except grpc.RpcError as error:

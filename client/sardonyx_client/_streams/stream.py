@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from sardonyx_client._errors import ClientClosed
+from sardonyx_client._request import request_of
 from sardonyx_client._streams.codec import decode_stream_answer
 
 if TYPE_CHECKING:
@@ -66,15 +67,8 @@ class Stream:
         """
         if not self._sending:
             raise ClientClosed("the stream takes no more requests: done_sending() or close() was called")
-        encoded = self._core.encode(
-            model,
-            inputs,
-            named_inputs,
-            version=version,
-            outputs=outputs,
-            request_id=request_id,
-            parameters=parameters,
-        )
+        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        encoded = self._core.encode(request)
         self._outgoing.put(encoded.message)
 
     def done_sending(self) -> None:
