@@ -18,6 +18,7 @@ Settings:
 Verbs:
 
     serve.py           serve
+    greeting.py        what it says when it has started
     supervise.py       its life: start, signals, stop
     listen.py          is the address free?
     progress.py        the bar while models load

@@ -1,11 +1,10 @@
-"""The verb ``serve``: checks what can be checked at once, runs the server, and tells the person or the log about it."""
+"""The verb ``serve``: checks what can be checked at once, and runs the server. What is said of it is in greeting.py."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -13,20 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.greeting import greet, log_serving, readiness
 from sardonyx_server.cli.listen import require_free
 from sardonyx_server.cli.loading import existing, require_models
 from sardonyx_server.cli.output import console, remark, write_json
 from sardonyx_server.cli.sources import Loaded
 from sardonyx_server.cli.supervise import Inbox, Lost, signals_into, supervise
-from sardonyx_server.cli.views import FAILED
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
-    from sardonyx_server.app import App
     from sardonyx_server.cli.views import ModelView
     from sardonyx_server.settings import Settings
 
-__all__ = ["program_words", "readiness", "run_serve"]
+__all__ = ["run_serve"]
 
 _LOG = logging.getLogger("sardonyx.serve")
 _MODELS_LOG = logging.getLogger("sardonyx.models")
@@ -63,19 +61,6 @@ def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
     if settings.model_control_mode == "none":
         require_models(settings.model_repository)
     return int(_serve(loaded, began_s=_process_start_s()))
-
-
-def program_words(argument: str) -> list[str]:
-    """How this program is started, so that it works from any folder: its full path, or Python and the module.
-
-    Args:
-        argument: ``sys.argv[0]``.
-    """
-    path = Path(argument)
-    if path.name == "__main__.py":
-        return [sys.executable, "-m", "sardonyx_server.cli"]
-    found = shutil.which(argument) if path.parent == Path() else None
-    return [str(Path(found).absolute() if found else path.absolute())]
 
 
 def _serve(loaded: Loaded, *, began_s: float) -> Exit:
@@ -123,9 +108,9 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
             views = views_of_entries(app.registry.entries())
             ready_s = time.time() - began_s
             if for_person:
-                _greet(app, views, readiness(views, ready_s=ready_s, strict=settings.strict_readiness))
+                greet(app, views, readiness(views, ready_s=ready_s, strict=settings.strict_readiness))
             else:
-                _log_serving(app, views, ready_s)
+                log_serving(app, views, ready_s)
             return _verdict(settings, views)
 
         def on_stopping() -> None:
@@ -159,62 +144,11 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
     return code
 
 
-def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> str:
-    """What the greeting says of the server as a whole: what its probes say.
-
-    Args:
-        views: All versions that were to be loaded.
-        ready_s: Time from the start of the process.
-        strict: Whether it is ready only when every model is.
-    """
-    failed = sum(view.state == FAILED for view in views)
-    if not failed:
-        return f"ready in {ready_s:.1f} s"
-    some = f"{failed} of {len(views)} failed to load"
-    return f"ready in {ready_s:.1f} s, but {some}" if not strict else f"not ready: {some}"
-
-
 def _is_not_in_the_table(record: logging.LogRecord) -> bool:
     """A filter: the table that follows shows each model that failed, with the reason."""
     from sardonyx_server.engine.models.versions import NOT_LOADED, NOT_SERVED
 
     return record.msg not in {NOT_LOADED, NOT_SERVED}
-
-
-def _greet(app: App, views: Sequence[ModelView], state: str) -> None:
-    from rich.text import Text
-
-    from sardonyx_server.cli.render import models_table
-    from sardonyx_server.cli.samples import try_next
-
-    out = console()
-    out.print(models_table(views))
-    metrics = (", metrics on ", (app.metrics_url, "bold")) if app.metrics_url else ()
-    out.print(
-        Text.assemble("\nserving gRPC on ", (app.address, "bold"), *metrics, f", {state}; Ctrl-C stops"),
-        soft_wrap=True,
-    )
-    command = try_next(views, program=program_words(sys.argv[0]), address=_reachable(app.address))
-    if command is not None:
-        out.print("\nTry next, in a second terminal:\n")
-        # Never folded: a line break in the middle would not survive copying.
-        out.print(Text(f"    {command}", style="bold green"), soft_wrap=True)
-        out.print("")
-
-
-def _log_serving(app: App, views: Sequence[ModelView], ready_s: float) -> None:
-    failed = sorted({view.name for view in views if view.state == "FAILED"})
-    ready = sorted({view.name for view in views if view.is_ready})
-    _LOG.info(
-        "serving",
-        extra={
-            "address": app.address,
-            "metrics": app.metrics_url,
-            "ready_s": round(ready_s, 3),
-            "models_ready": ready,
-            "models_failed": failed,
-        },
-    )
 
 
 def _verdict(settings: Settings, views: Sequence[ModelView]) -> Exit | None:
@@ -223,13 +157,6 @@ def _verdict(settings: Settings, views: Sequence[ModelView]) -> Exit | None:
         remark(f"stopping, because a model failed to load and exit_on_error is true: {', '.join(failed)}")
         return Exit.LOAD_FAILED
     return None
-
-
-def _reachable(address: str) -> str:
-    from sardonyx_server.cli.samples import address_for_clients
-
-    host, _, port = address.rpartition(":")
-    return address_for_clients(host, int(port))
 
 
 def _show(loaded: Loaded, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ Reasons and error messages go out to callers, so they name files relative to the
 
     scan.py          finds models under some paths
     folder.py        reads one model's folder
+    lone_file.py     reads one that is a file by itself
     disk.py          looks at files without trusting them
     spec.py          what was found, as plain values
     watch.py         tells when that changes

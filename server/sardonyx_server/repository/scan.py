@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository import disk
 from sardonyx_server.repository.folder import is_version, read_folder
+from sardonyx_server.repository.lone_file import items_of, read_lone_file
 from sardonyx_server.repository.spec import ONNX_SUFFIX, BrokenModel, GivenConfig, ModelSpec, is_onnx_name, name_problem
 from sardonyx_server.text import one_line, quoted
-from sardonyx_wire.messages import ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -181,45 +181,15 @@ def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel
         problem = f"{_shown(file)} {problem}" if problem else None
     if problem:
         return _broken(file, problem)
-    items = _file_items(file)
-    if given is not None:
-        if any(output.label_filename for output in given.message.output) or given.message.model_warmup:
-            problem = "is a lone file: its config cannot name label files or warm-up samples"
-            return _broken(file, f"{_shown(file)} {problem}")
-        items.append(disk.Item(parts=(), facts=given.fingerprint))
-    fingerprint = disk.fingerprint(items)
-    return ModelSpec(
-        name=file.stem,
-        folder=file.parent,
-        versions=(1,),
-        files={1: file},
-        config=ModelConfig(name=file.stem) if given is None else given.message,
-        declines_batching=given is not None and given.declines_batching,
-        labels={},
-        fingerprint=fingerprint,
-        version_fingerprints={1: fingerprint},
-        warnings=(),
-        config_source="config.pbtxt" if given is None else given.source,
-    )
-
-
-def _file_items(file: Path) -> list[disk.Item]:
-    """The file and what exporters put beside it: ``model.onnx.data``, ``model.onnx_data``."""
-    items = []
-    for name in _names_in(file.parent):
-        if name.startswith(file.name):
-            try:
-                found = (file.parent / name).stat()
-            except OSError:
-                continue
-            facts = f"{disk.kind_of(found.st_mode)} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
-            items.append(disk.Item(parts=(name,), facts=facts))
-    return items
+    try:
+        return read_lone_file(file, given)
+    except LoadFailed as error:
+        return _broken(file, error.message)
 
 
 def _broken(path: Path, reason: str) -> BrokenModel:
     is_folder = disk.is_folder(path)
-    items = disk.items_below(path) if is_folder else _file_items(path)
+    items = disk.items_below(path) if is_folder else items_of(path)
     return BrokenModel(
         name=one_line(
             _name(path) if is_folder or not is_onnx_name(path.name) else _name(path)[: -len(ONNX_SUFFIX)],

@@ -7,21 +7,22 @@ tensors to a session: onnxruntime copies inputs to the GPU itself.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import logging
 import threading
 import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
+from sardonyx_server.runtime.cuda_libraries import load_libraries, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HANDLE_BYTES", "CudaMemory", "CudaRuntime", "Libraries", "load_libraries"]
+    from sardonyx_server.runtime.cuda_libraries import Libraries
+
+__all__ = ["HANDLE_BYTES", "CudaMemory", "CudaRuntime"]
 
 _LOG = logging.getLogger("sardonyx.runtime")
 
@@ -33,54 +34,12 @@ HANDLE_BYTES: Final = 64
 _LAZY_ENABLE_PEER_ACCESS: Final = 1
 _HOST_TO_DEVICE: Final = 1
 _DEVICE_TO_HOST: Final = 2
-_RUNTIME_NAMES: Final = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
-_DRIVER_NAME: Final = "libcuda.so.1"
 
 
 class _Handle(ctypes.Structure):
     """``cudaIpcMemHandle_t``, which is passed by value."""
 
     _fields_ = (("reserved", ctypes.c_char * HANDLE_BYTES),)
-
-
-class Libraries:
-    """CUDA's runtime and driver library, as ctypes opens them.
-
-    Attributes:
-        runtime: ``libcudart``.
-        driver: ``libcuda``.
-    """
-
-    __slots__ = ("driver", "runtime")
-
-    def __init__(self, runtime: Any, driver: Any) -> None:
-        self.runtime = runtime
-        self.driver = driver
-
-
-def load_libraries() -> Libraries:
-    """Open CUDA's libraries.
-
-    Raises:
-        Unsupported: One of them is not there.
-    """
-    try:
-        driver = ctypes.CDLL(_DRIVER_NAME)
-    except OSError as error:
-        raise Unsupported("this machine has no driver of NVIDIA, so there is no CUDA memory to share") from error
-    for name in (*_RUNTIME_NAMES, *_in_packages()):
-        try:
-            return Libraries(ctypes.CDLL(name), driver)
-        except OSError:
-            continue
-    raise Unsupported("CUDA's runtime library is not installed on this server; install it with 'sardonyx[gpu]'")
-
-
-def _in_packages() -> list[str]:
-    """Where NVIDIA's packages from pip keep the runtime library."""
-    found = importlib.util.find_spec("nvidia")
-    folders = [] if found is None else list(found.submodule_search_locations or ())
-    return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/lib/libcudart.so.*"))]
 
 
 class CudaRuntime:
@@ -160,7 +119,7 @@ class CudaRuntime:
         count = ctypes.c_int()
         code = libraries.runtime.cudaGetDeviceCount(ctypes.byref(count))
         if code:
-            raise Unsupported(f"{_text(libraries, code)}")
+            raise Unsupported(words_of(libraries, code))
         if not count.value:
             raise Unsupported("this machine has no GPU")
         return libraries, count.value
@@ -197,7 +156,7 @@ class CudaMemory:
             ctypes.byref(pointer), _Handle.from_buffer_copy(handle), ctypes.c_uint(_LAZY_ENABLE_PEER_ACCESS)
         )
         if code or pointer.value is None:
-            _LOG.warning("CUDA did not open a handle: %s", _text(libraries, code))
+            _LOG.warning("CUDA did not open a handle: %s", words_of(libraries, code))
             raise InvalidRequest(
                 f"raw_handle of {what} stands for no memory of device {device} that another process shares",
                 field="raw_handle",
@@ -243,7 +202,7 @@ class CudaMemory:
             ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(count), ctypes.c_int(kind)
         )
         if code:
-            raise ExecutionFailed(f"{self._what} could not be copied: {_text(self._libraries, code)}")
+            raise ExecutionFailed(f"{self._what} could not be copied: {words_of(self._libraries, code)}")
 
     def _select_device(self) -> None:
         # A setting of the thread, which may have served another GPU before.
@@ -253,12 +212,3 @@ class CudaMemory:
 def _close(libraries: Libraries, pointer: int, device: int) -> None:
     libraries.runtime.cudaSetDevice(ctypes.c_int(device))
     libraries.runtime.cudaIpcCloseMemHandle(ctypes.c_void_p(pointer))
-
-
-def _text(libraries: Libraries, code: int) -> str:
-    """CUDA's own words for an error; clears it, or the next call of this thread would report it again."""
-    describe = libraries.runtime.cudaGetErrorString
-    describe.restype = ctypes.c_char_p
-    libraries.runtime.cudaGetLastError()
-    text = describe(ctypes.c_int(code))
-    return text.decode(errors="replace") if text else f"error {code}"

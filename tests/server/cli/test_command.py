@@ -19,8 +19,8 @@ from sardonyx_server.cli.check import outcome
 from sardonyx_server.cli.entry import run
 from sardonyx_server.cli.exits import Exit, meanings
 from sardonyx_server.cli.flags import SETTINGS
+from sardonyx_server.cli.greeting import program_words
 from sardonyx_server.cli.reference import refreshed
-from sardonyx_server.cli.serve import program_words
 
 ROOT = Path(__file__).parents[3]
 

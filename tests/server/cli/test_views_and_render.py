@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
+from sardonyx_server.cli.greeting import readiness
 from sardonyx_server.cli.render import (
     batching_text,
     check_table,
@@ -18,7 +19,6 @@ from sardonyx_server.cli.render import (
     settings_table,
     shape_line,
 )
-from sardonyx_server.cli.serve import readiness
 from sardonyx_server.cli.sources import load
 from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json, views_of_entries
 from sardonyx_server.engine.models.registry import Registry

@@ -13,7 +13,8 @@ import pytest
 
 from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
-from sardonyx_server.runtime.cuda_memory import HANDLE_BYTES, CudaRuntime, Libraries, load_libraries
+from sardonyx_server.runtime.cuda_libraries import Libraries, load_libraries
+from sardonyx_server.runtime.cuda_memory import HANDLE_BYTES, CudaRuntime
 
 WHAT = "shared memory region 'r'"
 HANDLE = bytes(range(HANDLE_BYTES))
