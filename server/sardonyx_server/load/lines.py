@@ -48,7 +48,7 @@ class GrpcLines:
         on_refusal: Called when there is no connection left, and none is being opened.
     """
 
-    def __init__(self, target: LaneTarget, count: int, *, interrupt: int | None = None) -> None:
+    def __init__(self, target: LaneTarget, count: int, *, interrupt: int | None) -> None:
         self._target = target
         self._reader = FieldReader()
         self._interrupt = -1 if interrupt is None else interrupt

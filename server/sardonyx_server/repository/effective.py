@@ -68,7 +68,7 @@ def check_against_graph(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     *,
-    source: str = "config.pbtxt",
+    source: str,
 ) -> None:
     """Refuse a config that contradicts the graph; dims and datatypes that it leaves out are no contradiction.
 

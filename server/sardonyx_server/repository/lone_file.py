@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["items_of", "read_lone_file"]
 
 
-def read_lone_file(file: Path, given: GivenConfig | None = None) -> ModelSpec:
+def read_lone_file(file: Path, given: GivenConfig | None) -> ModelSpec:
     """The model in a file, which is not opened.
 
     Args:

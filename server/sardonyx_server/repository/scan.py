@@ -20,7 +20,7 @@ from sardonyx_server.repository.spec import ONNX_SUFFIX, BrokenModel, GivenConfi
 from sardonyx_server.text import one_line, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["find", "is_one_model", "is_stray", "scan"]
 
@@ -160,31 +160,27 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _model_folder(folder: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
-    problem = name_problem(folder.name)
-    if problem is None:
-        problem = disk.folder_problem(folder)
-        problem = f"{_shown(folder)} {problem}" if problem else None
-    if problem:
-        return _broken(folder, problem)
-    try:
-        return read_folder(folder, given)
-    except LoadFailed as error:
-        return _broken(folder, error.message)
-    except OSError as error:
-        return _broken(folder, f"a file of model {quoted(folder.name)} {disk.os_problem(error)}")
+    return _read(folder, folder.name, disk.folder_problem, lambda: read_folder(folder, given))
 
 
 def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
-    problem = name_problem(file.stem)
-    if problem is None:
-        problem = disk.stat_problem(file)
-        problem = f"{_shown(file)} {problem}" if problem else None
+    return _read(file, file.stem, disk.stat_problem, lambda: read_lone_file(file, given))
+
+
+def _read(
+    path: Path, name: str, problem_of: Callable[[Path], str | None], read: Callable[[], ModelSpec]
+) -> ModelSpec | BrokenModel:
+    problem = name_problem(name)
+    if problem is None and (seen := problem_of(path)):
+        problem = f"{_shown(path)} {seen}"
     if problem:
-        return _broken(file, problem)
+        return _broken(path, problem)
     try:
-        return read_lone_file(file, given)
+        return read()
     except LoadFailed as error:
-        return _broken(file, error.message)
+        return _broken(path, error.message)
+    except OSError as error:
+        return _broken(path, f"a file of model {quoted(name)} {disk.os_problem(error)}")
 
 
 def _broken(path: Path, reason: str) -> BrokenModel:

@@ -400,7 +400,7 @@ def test_hits_of_the_cache_are_successes_without_a_run() -> None:
     """In the time of requests and of the queue, but not in that of the model."""
     model = model_of(doubling())
     counters: Counters = model.counters[0]
-    counters.hit(0.5, 0.25)
+    counters.hit(0.5, 0.25, streamed=False)
     counters.missed(0.125)
     counters.ran(1, 1, input_s=0.25, infer_s=0.25, unix_s=1.0)
     counters.answered(1, arrived_s=0.0, began_s=0.5, ran_s=1.0, now_s=1.0, streamed=False)

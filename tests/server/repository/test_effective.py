@@ -27,7 +27,7 @@ CONFIG = "config.pbtxt of model 'm'"
 
 
 def _check(text: str, *inputs: TensorSpec, outputs: tuple[TensorSpec, ...] = (Y,)) -> None:
-    check_against_graph(parse_config(text, "m"), inputs or (X,), outputs)
+    check_against_graph(parse_config(text, "m"), inputs or (X,), outputs, source="config.pbtxt")
 
 
 @pytest.mark.parametrize(

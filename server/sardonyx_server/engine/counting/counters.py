@@ -187,7 +187,7 @@ class Counters:
         """Answers of a batch of that many rows, all or some, were handed over."""
         self._size(rows).output_s += output_s
 
-    def hit(self, request_s: float, look_up_s: float, *, streamed: bool = False) -> None:
+    def hit(self, request_s: float, look_up_s: float, *, streamed: bool) -> None:
         """The cache answers a request.
 
         Args:

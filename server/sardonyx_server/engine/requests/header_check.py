@@ -49,7 +49,7 @@ class HeaderCheck:
         inputs: Mapping[str, TensorSpec],
         outputs: Mapping[str, TensorSpec],
         has_batch_axis: bool,
-        max_rows: int = 0,
+        max_rows: int,
     ) -> None:
         self._model_name = model_name
         self._max_rows = max_rows

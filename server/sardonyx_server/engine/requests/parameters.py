@@ -107,19 +107,13 @@ def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: st
                     f"parameter '{name}' of {what} needs '{_REGION}' beside it", field=f"{field}[{name}]"
                 )
         return None
-    if not isinstance(region, str):
-        raise InvalidRequest(
-            f"parameter '{_REGION}' of {what}: expected the name of a region, got {type(region).__name__}",
-            field=f"{field}[{_REGION}]",
-            expected="the name of a region",
-            got=type(region).__name__,
-        )
+    name = _region_name(region, f"parameter '{_REGION}' of {what}", f"{field}[{_REGION}]")
     if _BYTE_SIZE not in parameters:
         raise InvalidRequest(
             f"parameter '{_REGION}' of {what} needs '{_BYTE_SIZE}' beside it", field=f"{field}[{_BYTE_SIZE}]"
         )
     return Place(
-        region=region,
+        region=name,
         offset=_whole_number(parameters, _OFFSET, what=what, field=field),
         byte_size=_whole_number(parameters, _BYTE_SIZE, what=what, field=field),
     )
@@ -137,15 +131,16 @@ def read_class_count(parameters: Mapping[str, ParameterValue], *, what: str, fie
 
 
 def _output_region(parameters: Mapping[str, ParameterValue]) -> str:
-    name = parameters.get(_OUTPUT_REGION, "")
-    if not isinstance(name, str):
-        raise InvalidRequest(
-            f"parameter '{_OUTPUT_REGION}': expected the name of a region, got {type(name).__name__}",
-            field=f"parameters[{_OUTPUT_REGION}]",
-            expected="the name of a region",
-            got=type(name).__name__,
-        )
-    return name
+    return _region_name(
+        parameters.get(_OUTPUT_REGION, ""), f"parameter '{_OUTPUT_REGION}'", f"parameters[{_OUTPUT_REGION}]"
+    )
+
+
+def _region_name(value: ParameterValue, subject: str, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    expected, got = "the name of a region", type(value).__name__
+    raise InvalidRequest(f"{subject}: expected {expected}, got {got}", field=field, expected=expected, got=got)
 
 
 def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:

@@ -71,7 +71,7 @@ class Bucket:
     __slots__ = ("__weakref__", "digest", "feeds", "has_batch_axis", "output_names", "unread")
 
     def __init__(
-        self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool, unread: bool = False
+        self, *, feeds: tuple[Feed, ...], output_names: tuple[str, ...], has_batch_axis: bool, unread: bool
     ) -> None:
         self.feeds = feeds
         self.output_names = output_names

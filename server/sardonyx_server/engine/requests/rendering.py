@@ -49,7 +49,7 @@ class Rendering:
         ways: Sequence[TopClasses | Place | None],
         regions: Sequence[Region | None] = (),
         *,
-        output_region: str = "",
+        output_region: str,
         room: Region | None = None,
     ) -> None:
         self._ways = tuple(ways)
@@ -146,7 +146,7 @@ def _heads(plan: Plan, tails: tuple[tuple[int, ...], ...], said: Sequence[int | 
 
 
 def read_rendering(
-    outputs: Sequence[OutputHeader], specs: Mapping[str, TensorSpec], model_name: str, *, output_region: str = ""
+    outputs: Sequence[OutputHeader], specs: Mapping[str, TensorSpec], model_name: str, *, output_region: str
 ) -> Rendering | None:
     """What the parameters of the requested outputs ask for; None where all are simply sent.
 

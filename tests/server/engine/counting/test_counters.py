@@ -80,7 +80,7 @@ class TestAnswers:
     def test_what_the_cache_answers_is_a_request_without_a_run(self) -> None:
         """And what it does not answer is one more look."""
         counters = new_counters()
-        counters.hit(0.5, 0.25)
+        counters.hit(0.5, 0.25, streamed=False)
         counters.missed(0.125)
         assert (counters.requests, counters.cache_hits, counters.cache_misses) == (0, 1, 1)
         assert (counters.request_s, counters.cache_hit_s, counters.cache_miss_s) == (0.5, 0.25, 0.125)

@@ -18,7 +18,11 @@ from tests.server.engine.doubles import decode, message, one_input, rows_of, sig
 def check_of(*inputs: TensorSpec) -> HeaderCheck:
     """For a model with these inputs and one output, y."""
     return HeaderCheck(
-        model_name="m", inputs={one.name: one for one in inputs}, outputs={"y": spec("y")}, has_batch_axis=True
+        model_name="m",
+        inputs={one.name: one for one in inputs},
+        outputs={"y": spec("y")},
+        has_batch_axis=True,
+        max_rows=0,
     )
 
 
@@ -185,7 +189,11 @@ def test_all_inputs_bring_the_same_rows_and_none_is_missing() -> None:
 def test_outputs_come_in_the_order_that_they_are_asked_for() -> None:
     """All of them, in the graph's, where none is."""
     of = HeaderCheck(
-        model_name="m", inputs={"x": spec("x")}, outputs={"y": spec("y"), "z": spec("z")}, has_batch_axis=True
+        model_name="m",
+        inputs={"x": spec("x")},
+        outputs={"y": spec("y"), "z": spec("z")},
+        has_batch_axis=True,
+        max_rows=0,
     )
     assert of.output_names(decode(message({"x": rows_of(0, 1)}, outputs=["z", "y"]))[0]) == ("z", "y")
     assert of.output_names(decode(message({"x": rows_of(0, 1)}))[0]) == ("y", "z")

@@ -93,7 +93,7 @@ def test_every_figure_arrives() -> None:
     counters.scattered(4, 0.5)
     counters.answered(3, arrived_s=0.0, began_s=5.0, ran_s=8.0, now_s=8.25, streamed=False)
     counters.answered(1, arrived_s=1.0, began_s=5.0, ran_s=8.0, now_s=8.5, streamed=False)
-    counters.hit(7.0, 0.125)
+    counters.hit(7.0, 0.125, streamed=False)
     counters.missed(0.25)
     model.failures.count(NotFound("x"), 3.0)
     registry = Registry()
