@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import Overloaded, ShuttingDown
+from sardonyx_server.rpc.public_call import PublicCall
 from sardonyx_server.rpc.status import GRPC_CODES
 from sardonyx_server.rpc.stream import Stream, StreamCall
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
-    from sardonyx_server.rpc.public_api import PublicCall
 
 __all__ = ["MAX_STREAMS", "PublicStreams"]
 
@@ -33,7 +33,6 @@ class PublicStreams:
 
     Args:
         method: Full name of the method.
-        make_call: Who called, of a context.
         make_intake: Makes one intake for each stream.
         authorise: Raises where a call is not allowed; None allows all.
         changed: Told when a stream has ended; guards :attr:`open`.
@@ -50,7 +49,6 @@ class PublicStreams:
         self,
         *,
         method: str,
-        make_call: Callable[[grpc.ServicerContext], PublicCall],
         make_intake: Callable[[], Intake],
         authorise: Authorise | None,
         changed: threading.Condition,
@@ -58,7 +56,6 @@ class PublicStreams:
         max_streams: int,
     ) -> None:
         self._method = method
-        self._make_call = make_call
         self._make_intake = make_intake
         self._authorise = authorise
         self._changed = changed
@@ -72,7 +69,7 @@ class PublicStreams:
         self, messages: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
     ) -> None:
         """Runs on a thread of grpc's pool, which it leaves at once."""
-        caller = self._make_call(context)
+        caller = PublicCall(context)
         intake = self._make_intake()
         stream = _PublicStream(
             caller,
