@@ -148,8 +148,9 @@ class Loop:
     # Tasks.
 
     def drain_streams(self) -> None:
-        """Take no new streams; end the others when what is in flight is answered."""
+        """Take no new streams; end the others when what is in flight is answered, and calls whose message lingers."""
         self._draining = True
+        self._look_s = 0.0
         for stream in list(self.streams):
             stream.drain()
 
@@ -278,7 +279,7 @@ class Loop:
     def _end_stalled(self, now_s: float) -> None:
         """End calls whose message does not come."""
         awaited = [call for connection in self._connections() for call in connection.awaited]
-        for call, error in self._stalled.late(awaited, now_s):
+        for call, error in self._stalled.late(awaited, now_s, stopping=self._draining):
             call.refuse(error)
 
     def _on_connected(self, connected: socket.socket) -> None:

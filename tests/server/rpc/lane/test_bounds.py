@@ -231,6 +231,28 @@ def test_who_has_no_answer_when_the_time_to_stop_is_up_hears_why() -> None:
             call.reply(b"too late")
 
 
+def test_a_stop_does_not_wait_for_requests_that_come_in_half() -> None:
+    """Neither for those of the lane nor for those of the stock server: they hear that it stops, and nothing has run."""
+    half = prefixed(b"a message")[:-1]
+    with (
+        opened("lane", react=echo, handlers=(pouring(1, 10)[0],)) as transport,
+        Peer(transport.address) as peer,
+    ):
+        peer.send(
+            headers(1, block(request_fields())),
+            headers(3, block(request_fields())) + data(3, half),
+            headers(5, block(request_fields(path=POUR))) + data(5, half),
+        )
+        until(lambda: transport.serving.open_calls == 2)
+        assert peer.answer(peer.start(path=POUR)).well
+        transport.serving.drain()
+        stopped = transport.serving.stop_server(10 * BOUND_S)
+        answers = [peer.answer(stream_id) for stream_id in (1, 3, 5)]
+        assert {one.status for one in answers} == {UNAVAILABLE}
+        assert {one.trailers["grpc-message"].partition(",")[0] for one in answers} == {"the server is stopping"}
+        assert stopped.wait(BOUND_S)
+
+
 def test_who_sends_more_than_a_streams_window_is_cut_off() -> None:
     """128 requests wait for their model; what comes then must keep to the window of 1 MiB."""
     with opened("lane") as transport, Peer(transport.address) as peer:
