@@ -15,6 +15,7 @@ A request, from the socket to the model and back:
     replies.py       what a caller gets
     answers.py       answers and failures -> frames
     outflow.py       what windows and the socket hold back
+    held.py          how much of that there is in all, and may be
     wire.py          writes a socket
     loopback.py      whose other end may be on this machine
 

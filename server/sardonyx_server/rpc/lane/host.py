@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.answers import FailureBlocks
     from sardonyx_server.rpc.lane.call import LaneCall
     from sardonyx_server.rpc.lane.compression import Level
-    from sardonyx_server.rpc.lane.outflow import HeldBytes
+    from sardonyx_server.rpc.lane.held import HeldBytes
     from sardonyx_server.rpc.lane.owner import Owner
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.relayed import Relayed
@@ -33,7 +33,7 @@ class Host(Protocol):
         max_message_bytes: Largest message that is accepted or sent.
         min_ping_interval_s: Callers that ping more often are cut off.
         unfinished: Bounds the bytes of all messages that are not whole yet.
-        held: What all connections hold back.
+        held: What callers have not taken yet, on all connections.
         failures: What callers are told of errors.
         strangers: Who speaks something else than HTTP/2.
         thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
@@ -52,6 +52,11 @@ class Host(Protocol):
 
     def later(self, task: Callable[[], None], /) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
+
+    @property
+    def share_bytes(self) -> int:
+        """How much of what is held each connection may have of its own, where that is too much in all."""
+        ...
 
     def touch(self, owner: Owner, /) -> None:
         """Somebody has something to be written."""

@@ -23,8 +23,8 @@ from sardonyx_server.rpc.lane.connection import Connection
 from sardonyx_server.rpc.lane.deadlines import Deadlines
 from sardonyx_server.rpc.lane.doors import Doors, peer_name
 from sardonyx_server.rpc.lane.events import MOST_EVENTS, Events
+from sardonyx_server.rpc.lane.held import HeldBytes
 from sardonyx_server.rpc.lane.open_calls import OpenCalls
-from sardonyx_server.rpc.lane.outflow import HeldBytes
 from sardonyx_server.rpc.lane.relay import Relay
 from sardonyx_server.rpc.lane.stalled import LOOK_S, Stalled
 from sardonyx_server.rpc.lane.stranger import Strangers
@@ -97,7 +97,7 @@ class Loop:
         self.min_ping_interval_s = limits.min_ping_interval_s
         self.compression: Level = compression
         self.unfinished = ByteBudget(limits.unfinished_bytes)
-        self.held = HeldBytes()
+        self.held = HeldBytes(limits.unfinished_bytes)
         self.failures = FailureBlocks()
         self.strangers = Strangers()
         self.stopping = False
@@ -171,6 +171,11 @@ class Loop:
         self._over = True
 
     # What connections and calls want: see Host.
+
+    @property
+    def share_bytes(self) -> int:
+        """How much each connection may have that its caller has not taken."""
+        return self.held.share_bytes(len(self.wires.by_fd))
 
     def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
         """A call of a method came. Raises where it is not allowed."""

@@ -9,8 +9,8 @@ from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
+    from sardonyx_server.rpc.lane.held import HeldBytes
     from sardonyx_server.rpc.lane.host import Host
-    from sardonyx_server.rpc.lane.outflow import HeldBytes
     from sardonyx_server.rpc.lane.relay import Relay
     from sardonyx_server.rpc.lane.relayed import Relayed
     from sardonyx_server.rpc.lane.replies import Replies
@@ -64,7 +64,7 @@ class Relays:
                 return None
             self._relays = [*(each for each in self._relays if not each.finished), relay]
         relay = self._relays[-1]
-        full = self.held.bytes >= self._host.unfinished.limit_bytes
+        full = self.held.is_much
         if relay.is_behind or (full and relay.outflow.held_bytes > _HELD_BYTES):
             return None
         return relay.open(stream_id, fields, end=ends)
