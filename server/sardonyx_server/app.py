@@ -36,6 +36,7 @@ from sardonyx_server.rpc.transports import make_transport
 from sardonyx_server.runtime import posix_memory
 from sardonyx_server.runtime.cuda_memory import CudaRuntime
 from sardonyx_server.runtime.machine import Machine
+from sardonyx_server.runtime.process import give_back_memory
 from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
@@ -125,7 +126,11 @@ class App:
             on_runner_lost=self._lost,
         )
         self._lifecycle = Lifecycle(
-            self.registry, self._loader.load, drain_timeout_s=settings.exit_timeout_secs, on_model=self._model_done
+            self.registry,
+            self._loader.load,
+            drain_timeout_s=settings.exit_timeout_secs,
+            on_model=self._model_done,
+            give_back=give_back_memory,
         )
         self._wanted = WantedModels(settings, self.registry, self._lifecycle)
         shares = settings.allow_client_shm

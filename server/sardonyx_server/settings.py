@@ -138,7 +138,8 @@ class Settings(BaseModel):
     )
     max_queue_bytes: Bytes = Field(
         default=GIB,
-        description="Bytes of requests that may wait in all models together before further ones are refused.",
+        description="Bytes of requests that may wait in all models together before further ones are refused; and "
+        "of answers that callers do not read, before connections that have their share of them are refused.",
     )
     cache_bytes: OptionalBytes = Field(
         default=256 * MIB,

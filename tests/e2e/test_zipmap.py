@@ -16,6 +16,7 @@ from tests.e2e.converted_models import FLOWERS, Converted, converted
 from tests.e2e.messages import arrays_of, infer_request
 from tests.e2e.models import Folder, write
 from tests.e2e.servers import ALLOW_ALL, Server
+from tests.server.repository.zipmap_models import maps, zipmap, zipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ def server(models: dict[str, Converted], tmp_path_factory: pytest.TempPathFactor
     folders = [
         *(Folder(name=each.name, data=each.by_default) for each in models.values()),
         *(Folder(name=f"{each.name}_plain", data=each.plain) for each in models.values()),
+        Folder(name="keyless", data=zipped([zipmap("p", "y", None)], [maps("y")]).SerializeToString()),
         Folder(name="configured", data=models["logistic"].by_default, config=CONFIGURED, labels=("one", "two")),
     ]
     with Server(write(folders, tmp_path_factory.mktemp("converted")), "lane", **ALLOW_ALL) as running:
@@ -92,6 +94,19 @@ def test_classes_have_the_labels_of_the_maps(server: Server, models: dict[str, C
     best = [each.decode() if isinstance(each, bytes) else str(each) for each in said]
     assert _classes(server, model, name) == [[str(model.labels.index(label)), label] for label in best]
     assert set(best) == set(model.labels)
+
+
+def test_maps_without_keys_are_served_as_their_scores(server: Server) -> None:
+    """Of any shape, for the keys alone say how many columns: so rows join no others, and classes have no labels."""
+    rows = np.array([[0.5, -0.0, np.inf], [1e-42, 3.0, -7.25], [1.0, 2.0, 3.0]], np.float32)
+    with Client(server.app.address) as client:
+        assert client.infer("keyless", x=rows)["y"].tobytes() == (2 * rows).tobytes()
+        (output,) = client.metadata("keyless").outputs
+        assert (output.name, output.datatype) == ("y", "FP32")
+    request = infer_request("keyless", x=rows[2:])
+    request.outputs.add(name="y").parameters["classification"].int64_param = 1
+    assert arrays_of(server.infer(request))["y"].tolist() == [b"6.000000:2"]
+    assert not server.model("keyless").facts.verdict.batchable
 
 
 def test_a_label_file_comes_first(server: Server, models: dict[str, Converted]) -> None:

@@ -19,13 +19,13 @@ from sardonyx_client._inference import to_array
 from sardonyx_client._values import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from sardonyx_client._request import Request
 
-__all__ = ["BLAMED_ON_ONE", "Form", "Forms", "Group", "Joinable", "cut", "join"]
+__all__ = ["BLAMED_ON_ONE", "Form", "Forms", "Group", "Joinable", "cut", "how_many_fit", "join"]
 
 BLAMED_ON_ONE = (BadResponse, InvalidArgument, ResourceExhausted, ServerFault)
 """Failures of a joined request that one member may have caused: its members are sent singly."""
@@ -136,7 +136,7 @@ M = TypeVar("M", bound=_Waits)
 
 
 class Group(Generic[M]):
-    """Calls of one kind that wait to be joined.
+    """Calls of one kind that wait to be joined, on an event loop. Of threads it is turns.py.
 
     Attributes:
         waiting: In the order in which they came.
@@ -151,13 +151,18 @@ class Group(Generic[M]):
 
     def take(self, max_rows: int) -> list[M]:
         """The calls of the next request, at least one. Requires: some wait."""
-        taken = [self.waiting.popleft()]
-        rows = taken[0].asks.rows
-        alone = taken[0].asks.form.alone
-        while not alone and self.waiting and rows + self.waiting[0].asks.rows <= max_rows:
-            taken.append(self.waiting.popleft())
-            rows += taken[-1].asks.rows
-        return taken
+        return [self.waiting.popleft() for _ in range(how_many_fit(self.waiting, max_rows))]
+
+
+def how_many_fit(waiting: Iterable[_Waits], max_rows: int) -> int:
+    """Calls of those that wait that make the next request: at least one. Requires: some wait, all of one form."""
+    count = rows = 0
+    for call in waiting:
+        rows += call.asks.rows
+        if count and (rows > max_rows or call.asks.form.alone):
+            break
+        count += 1
+    return count
 
 
 def join(calls: Sequence[Joinable]) -> Request:

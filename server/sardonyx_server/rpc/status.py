@@ -98,10 +98,16 @@ def to_status(error: BaseException) -> Status:
     """The status with which a call fails. Any thread; does not block, but for the log.
 
     Args:
-        error: A ``ServerError`` is shown as it is; anything else is logged under a fresh id, and only the id is shown.
+        error: A ``ServerError`` is shown as it is; anything else is logged under a fresh id, and only the id is shown,
+            but that there is not enough memory.
     """
     if isinstance(error, errors.ServerError):
         return _status(_code(type(error)), error.message, error.reason, _info(error), error)
+    if isinstance(error, MemoryError):
+        # What takes much memory here is the caller's: its message, its rows, its answer.
+        _LOG.error("not enough memory for a request", exc_info=error)
+        text = "not enough memory for the request or its answer; ask for less at a time, or later"
+        return to_status(errors.MessageTooLarge(text, reason="OUT_OF_MEMORY"))
     error_id = secrets.token_hex(_ERROR_ID_BYTES)
     _LOG.error("unforeseen error, the caller sees error id %s", error_id, exc_info=error, extra={"error_id": error_id})
     message = f"internal error; quote error id {error_id} to the operator"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["freeing_quickly", "tune_process"]
+__all__ = ["freeing_quickly", "give_back_memory", "tune_process"]
 
 _SWITCH_INTERVAL_S: Final = 50e-6
 # mallopt(3), of glibc.
@@ -70,6 +70,16 @@ def freeing_quickly() -> Iterator[None]:
     finally:
         # Where two do this at once, the first to end says so for both: then the other takes as long as it would have.
         mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)
+
+
+def give_back_memory() -> None:
+    """Give all whole pages that are free back to the system. Blocks for 6 to 15 ms, without the interpreter's lock.
+
+    glibc gives back only what lies at the end of a region, and after a session there are crumbs at the end. Threads
+    that ask for memory meanwhile waited 0.06 ms at most (2026-11-26). Where the C library is not glibc nothing happens.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
 
 
 def _mallopt() -> Callable[[int, int], Any] | None:

@@ -350,7 +350,7 @@ def queue_of(
     )
 
 
-def facts(*, runners: int) -> ModelFacts:
+def facts(*, runners: int, file_bytes: int = 1_000) -> ModelFacts:
     """What a load would have found out."""
     verdict = Verdict(batchable=True, reason="made up", curve=(CurvePoint(rows=1, seconds=0.001),))
     return ModelFacts(
@@ -364,6 +364,7 @@ def facts(*, runners: int) -> ModelFacts:
         threads=1,
         remembered=False,
         load_s=0.5,
+        file_bytes=file_bytes,
         warnings=(),
     )
 

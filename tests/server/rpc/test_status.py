@@ -138,6 +138,14 @@ def test_the_unforeseen_is_logged_under_an_id_and_shows_nothing_else(caplog: pyt
     assert b"ValueError" not in sent
 
 
+def test_that_memory_is_short_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """It is no bug, and a caller can ask for less; where it was short is for the log."""
+    status = to_status(MemoryError("/secret/place"))
+    assert status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert status.message == "not enough memory for the request or its answer; ask for less at a time, or later"
+    assert "/secret/place" in caplog.text
+
+
 def test_ids_of_errors_differ() -> None:
     """Two failures are two log lines."""
     assert to_status(ValueError()).message != to_status(ValueError()).message

@@ -111,7 +111,7 @@ class Loader:
         tell(State.LOADING)
         with closing(take_private_copy(spec, version, graphs=self._graphs)) as files:
             opening = Opening(self._runtime, spec, files, self._normal_priority)
-            content = opening.content()
+            content, file_bytes = opening.content(), files.size_bytes()
             known = self._findings.get(content)
             # What is measured has one thread in each run.
             threads = known.threads if known is not None else 1
@@ -184,6 +184,7 @@ class Loader:
                 threads=main.threads,
                 remembered=known is not None,
                 load_s=time.monotonic() - began_s,
+                file_bytes=file_bytes,
                 warnings=(*opening.warnings, *self._no_cache(config)),
                 notes=opening.notes,
             ),

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.priority import normal_priority
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sardonyx_server.engine.running.model import Model
 
 __all__ = ["Drains"]
@@ -22,6 +24,8 @@ _LOG = logging.getLogger("sardonyx.models")
 
 # Each keeps a session in memory. A storm of reloads of a model that does not finish waits here, instead of filling it.
 _AT_ONCE: Final = 32
+# What a smaller model leaves behind in the C library is not worth a look at all of it.
+_LARGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class Drains:
@@ -29,9 +33,16 @@ class Drains:
 
     Args:
         timeout_s: How long a version may take to finish what it had admitted; then its runs are ended.
+        give_back: Gives freed memory back to the system. Blocks; called on a thread of normal priority.
+
+    Attributes:
+        leaves_much: Whether a large version was drained since memory was last given back. The caller's of
+            :meth:`begin`.
     """
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, give_back: Callable[[], None] = lambda: None) -> None:
+        self.leaves_much = False
+        self._give_back = give_back
         self._timeout_s = timeout_s
         self._room = threading.BoundedSemaphore(_AT_ONCE)
         self._lock = threading.Lock()
@@ -46,6 +57,7 @@ class Drains:
             Done when the version is closed: True where it finished all it had admitted.
         """
         self._room.acquire()
+        self.leaves_much = self.leaves_much or model.facts.file_bytes >= _LARGE_BYTES
         closed: Future[bool] = Future()
         with self._lock:
             self._under_way[closed] = model.name
@@ -54,6 +66,17 @@ class Drains:
         )
         self._normal_priority.submit(thread.start).result()
         return closed
+
+    def give_back_memory(self) -> None:
+        """Give back what large versions left, unless one is still draining. Blocks for some milliseconds.
+
+        Whoever has a low priority does not do it: it would keep the others from memory while it waits for a core.
+        """
+        with self._lock:
+            if self._under_way:
+                return
+        self.leaves_much = False
+        self._normal_priority.submit(self._give_back).result()
 
     def of(self, name: str) -> list[Future[bool]]:
         """The drains of a model's versions that are under way."""

@@ -37,6 +37,9 @@ _LOG = logging.getLogger("sardonyx.models")
 
 # How long after a look at unfinished files to look again.
 _SETTLE_S: Final = 1.0
+# How long nothing may have been loaded or unloaded before memory is given back: the next load would only ask for it
+# again, and takes up to twice as long beside it (2026-11-26).
+_QUIET_S: Final = 5.0
 # Callers may load models under any name; so many that are not served stay known.
 _REMEMBERED: Final = 1_000
 
@@ -49,6 +52,9 @@ class Lifecycle:
         load: Opens one version, telling its states; raises LoadFailed. Blocks as long as that takes.
         drain_timeout_s: How long a version that was replaced may take to finish what it had admitted.
         on_model: Told (name, done so far, of how many) after each model of a reconciliation, on the loader's thread.
+        give_back: Gives freed memory back to the system; called when large versions are closed and nothing is loaded.
+            May block for some milliseconds.
+        quiet_s: How long nothing must have been loaded or unloaded for that.
     """
 
     def __init__(
@@ -58,10 +64,13 @@ class Lifecycle:
         *,
         drain_timeout_s: float,
         on_model: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+        give_back: Callable[[], None] = lambda: None,
+        quiet_s: float = _QUIET_S,
     ) -> None:
         self._registry = registry
         self._on_model = on_model
-        self._drains = Drains(drain_timeout_s)
+        self._quiet_s = quiet_s
+        self._drains = Drains(drain_timeout_s, give_back)
         self._versions = Versions(registry, load, self._drains, lambda: self._stopping)
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Names that the last reconciliation wanted: the next one takes out what it no longer wants of them.
@@ -145,10 +154,11 @@ class Lifecycle:
 
     def _run(self) -> None:
         while True:
+            idle_s, idly = self._when_idle()
             try:
-                task = self._tasks.get(timeout=_SETTLE_S if self._versions.has_unsettled else None)
+                task = self._tasks.get(timeout=idle_s)
             except queue.Empty:
-                task = self._versions.retry_unsettled
+                task = idly
             if task is None:
                 return
             try:
@@ -158,6 +168,12 @@ class Lifecycle:
             del task  # While the thread waits it would keep in memory what came with a load.
             # From the first task on: until then nobody else wants the processor.
             lower_priority()
+
+    def _when_idle(self) -> tuple[float | None, Callable[[], None]]:
+        """After how many seconds without a task to do what; None = never."""
+        if self._versions.has_unsettled:
+            return _SETTLE_S, self._versions.retry_unsettled
+        return self._quiet_s if self._drains.leaves_much else None, self._drains.give_back_memory
 
     def _reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel], done: threading.Event) -> None:
         try:

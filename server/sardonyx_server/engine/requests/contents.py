@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.parameters import Place
     from sardonyx_server.engine.requests.plan import Plan, Tensor
     from sardonyx_server.engine.shared_memory.region import FindRegion
+    from sardonyx_wire.messages import InferTensorContents
     from sardonyx_wire.request_reader import Header, TensorHeader
 
 __all__ = ["plain_reads", "read_places", "read_tensors", "tensor_bytes"]
@@ -156,8 +157,7 @@ def _read_strings(tensor: TensorHeader, payload: memoryview, field: str, model_n
     # than a message has bytes.
     if not many or len(payload) < _LENGTH_BYTES * count:
         return _decode_strings(payload, tensor, field, model_name)
-    decode = partial(_decode_strings, tensor=tensor, field=field, model_name=model_name)
-    return Undecoded(Whole(payload, decode), 0, count)
+    return Undecoded(Whole(partial(_decode_strings, payload, tensor, field, model_name), payload), 0, count)
 
 
 def _decode_strings(payload: memoryview, tensor: TensorHeader, field: str, model_name: str) -> list[str]:
@@ -175,9 +175,36 @@ def _read_typed(tensor: TensorHeader, index: int, model_name: str, *, has_raw: b
         raise _bad_data(tensor, problem, field, model_name)
     if TYPE_CHECKING:
         assert tensor.contents is not None
+    if tensor.datatype == "BYTES":
+        decode = partial(_decode_typed_strings, tensor, tensor.contents, field, model_name)
+        strings = tensor.contents.bytes_contents
+        # Another number than the shape says is found out at once.
+        many = len(strings) == math.prod(tensor.shape) and _are_many(strings)
+        return Undecoded(Whole(decode), 0, len(strings)) if many else decode()
     try:
-        array = decode_typed(DATATYPES[tensor.datatype], tensor.shape, tensor.contents)
-        return decode_utf8(array.ravel().tolist()) if tensor.datatype == "BYTES" else array.tobytes()
+        return decode_typed(DATATYPES[tensor.datatype], tensor.shape, tensor.contents).tobytes()
+    except WireError as error:
+        raise _bad_data(tensor, str(error), field, model_name) from error
+
+
+def _are_many(strings: Sequence[bytes]) -> bool:
+    """Whether they are left to who runs the model. Each that is looked at is copied, so no more than need be."""
+    if len(strings) > LANE_STRINGS:
+        return True
+    size = 0
+    for one in strings:
+        size += len(one)
+        if size > LANE_STRING_BYTES:
+            return True
+    return False
+
+
+def _decode_typed_strings(
+    tensor: TensorHeader, contents: InferTensorContents, field: str, model_name: str
+) -> list[str]:
+    """Raises InvalidRequest."""
+    try:
+        return decode_utf8(decode_typed(DATATYPES["BYTES"], tensor.shape, contents).ravel().tolist())
     except WireError as error:
         raise _bad_data(tensor, str(error), field, model_name) from error
 

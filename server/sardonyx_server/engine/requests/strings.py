@@ -22,24 +22,33 @@ class Whole:
     """All strings of one input of a request. Any thread.
 
     Args:
-        raw: As they came. Kept until they are decoded.
-        decode: Makes them; called once where it raises nothing.
+        decode: Makes them; called once where it raises nothing, and then let go with what it holds.
+        raw: As they came; None where they came as typed contents.
+
+    Attributes:
+        decoded: Whether they have been.
+        raw: As given, until they are decoded.
     """
 
     __slots__ = ("_decode", "_lock", "_texts", "raw")
 
-    def __init__(self, raw: memoryview, decode: Callable[[memoryview], list[str]]) -> None:
-        self.raw: memoryview | None = raw
-        self._decode = decode
+    def __init__(self, decode: Callable[[], list[str]], raw: memoryview | None = None) -> None:
+        self.raw = raw
+        self._decode: Callable[[], list[str]] | None = decode
         self._lock = threading.Lock()
         self._texts: list[str] = []
+
+    @property
+    def decoded(self) -> bool:
+        """See the class."""
+        return self._decode is None
 
     def texts(self) -> list[str]:
         """Decode them, or wait for the thread that does. Raises what ``decode`` does."""
         with self._lock:
-            if self.raw is not None:
-                self._texts = self._decode(self.raw)
-                self.raw = None
+            if self._decode is not None:
+                self._texts = self._decode()
+                self._decode = self.raw = None
             return self._texts
 
 
@@ -68,9 +77,9 @@ class Undecoded:
         return Undecoded(self._whole, self._start + start, self._start + stop)
 
     @property
-    def raw(self) -> memoryview:
-        """All of the request as they came. Requires: not decoded."""
-        if self._whole.raw is None:
+    def raw(self) -> memoryview | None:
+        """All of the request as they came; None where they came as typed contents. Requires: not decoded."""
+        if self._whole.decoded:
             raise AssertionError("bug: strings that were decoded are asked for as they came")
         return self._whole.raw
 

@@ -244,6 +244,8 @@ def _key(job: Job) -> bytes | None:
     for tensor in tensors:
         data = encode_bytes_elements(tensor) if isinstance(tensor, list) else tensor
         if isinstance(data, Undecoded):
+            if data.raw is None:
+                return None  # To encode so many takes this thread as long as to decode them.
             data = data.raw  # What it would be encoded to again.
         # Each with its length, so that no two lists of inputs are the same bytes.
         digest.update(len(data).to_bytes(8))

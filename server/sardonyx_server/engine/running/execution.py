@@ -14,7 +14,7 @@ from sardonyx_server.engine.counting.tracing import Stage, mark_all
 from sardonyx_server.engine.requests.outputs import BatchOutputs
 from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.shared_memory.region import Unread
-from sardonyx_server.errors import ExecutionFailed, ServerError
+from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,8 @@ class HandBack:
 def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: HandBack | None = None) -> None:
     """Run a batch and see to it that each of its jobs is answered. Blocks while the model runs; raises no Exception.
 
-    If the batch raises, its members run singly, so that only the guilty one fails.
+    If the batch raises, its members run singly, so that only the guilty one fails. Whose data cannot be read is known
+    without a run: the others stay together.
 
     Args:
         session: Safe to run on this thread.
@@ -75,6 +76,10 @@ def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: Han
     jobs = batch.jobs
     counters.closed(batch.closed_by)
     error = _run(session, jobs, batch.rows, counters, hand_back)
+    if isinstance(error, InvalidRequest) and len(jobs) > 1:
+        jobs = [job for job in jobs if _is_readable(job, counters)]
+        rows = sum(job.rows for job in jobs)
+        error = _run(session, jobs, rows, counters, hand_back) if jobs else None
     if error is None:
         return
     if len(jobs) == 1:
@@ -209,6 +214,16 @@ def _gather_all(bucket: Bucket, jobs: Sequence[Job], rows: int) -> dict[str, NDA
         feed.name: gather(feed, [job.tensors[index] for job in jobs], rows, has_batch_axis=True)
         for index, feed in enumerate(bucket.feeds)
     }
+
+
+def _is_readable(job: Job, counters: Counters) -> bool:
+    """Whether the data of a job are what it says; fails it where not. What was decoded is not decoded again."""
+    try:
+        _gather_all(job.plan.bucket, [job], job.rows)
+    except Exception as error:  # noqa: BLE001  # its own, whatever it is
+        _fail(job, error, counters)
+        return False
+    return True
 
 
 def _wrong_rows(bucket: Bucket, arrays: Sequence[NDArray[np.generic]], rows: int, model: str) -> ExecutionFailed:

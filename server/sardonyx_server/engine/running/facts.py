@@ -27,6 +27,7 @@ class ModelFacts:
         threads: onnxruntime's threads within one run.
         remembered: Whether verdict and runners follow from what an earlier load of the same content has measured.
         load_s: Time from reading the file to ready.
+        file_bytes: Of the model and its external data.
         warnings: What the operator should know: fields without effect, names that were ignored.
         notes: What the operator may like to know: outputs that are served otherwise than the file has them.
     """
@@ -41,5 +42,6 @@ class ModelFacts:
     threads: int
     remembered: bool
     load_s: float
+    file_bytes: int
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()

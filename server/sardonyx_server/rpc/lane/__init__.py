@@ -27,6 +27,7 @@ A request, from the socket to the model and back:
     calls/replies.py              what a caller gets
     messages/answers.py           answers and failures -> frames
     windows/outflow.py            what windows and the socket hold back
+    windows/held.py               how much of that there is in all, and may be
     sockets/wire.py               writes a socket
 """
 

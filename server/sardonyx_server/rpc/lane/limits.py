@@ -13,10 +13,11 @@ class Limits:
 
     Attributes:
         max_message_bytes: Largest message that is accepted or sent.
-        unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that windows hold back, beyond
-            which no more calls are taken of who has many of them. What is not counted: answers to calls that were taken
-            before, and those that windows let through and a socket does not take. Who has more than 4 MiB of these is
-            not read, so they are at most the answers to what its connection has in the queues.
+        unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that callers have not taken, be
+            it that windows hold them back or that they wait for a socket. Beyond it a connection that has its share of
+            these, or 1 MiB, gets refusals in place of answers. So in all they are twice as much at most, with 1 MiB and
+            one answer for each connection, and what was answered in the turn in which it became too much. Not counted
+            are up to 8 MiB of each stream.
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 

@@ -53,9 +53,13 @@ def broken(name: str, reason: str) -> BrokenModel:
 
 
 class Server:
-    """A lifecycle with a loader that is a double: what it does with a version is looked up by its fingerprint."""
+    """A lifecycle with a loader that is a double: what it does with a version is looked up by its fingerprint.
 
-    def __init__(self) -> None:
+    Args:
+        give_back: Told when memory is to be given back, soon after nothing more is loaded.
+    """
+
+    def __init__(self, give_back: Callable[[], None] = lambda: None) -> None:
         self.registry = Registry()
         self.loads: list[tuple[str, int]] = []
         self.done: list[tuple[str, int, int]] = []
@@ -71,6 +75,8 @@ class Server:
             self._load,
             drain_timeout_s=PATIENCE_S,
             on_model=lambda *progress: self.done.append(progress),
+            give_back=give_back,
+            quiet_s=0.001,
         )
         self.lifecycle.start()
 

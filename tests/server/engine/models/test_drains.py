@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.engine.models import drains as module
 from sardonyx_server.engine.models.drains import Drains
-from tests.server.engine.doubles import PATIENCE_S, doubling, model_of
+from tests.e2e.servers import eventually
+from tests.server.engine.doubles import PATIENCE_S, doubling, facts, model_of
 from tests.server.engine.models.loaders import Busy
 
 if TYPE_CHECKING:
@@ -73,3 +74,25 @@ def test_a_storm_of_drains_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> No
         assert not begun.wait(0.05)
         busy.let_go()
         assert other.result(PATIENCE_S)
+
+
+def test_memory_is_given_back_once_large_versions_are_closed() -> None:
+    """Not while one still drains, and not for small ones; on another thread, whatever the priority of this one."""
+    threads: list[threading.Thread] = []
+    drains, busy = Drains(PATIENCE_S, lambda: threads.append(threading.current_thread())), Busy()
+    assert drains.begin(model_of(doubling())).result(PATIENCE_S)
+    assert [drains.leaves_much] == [False]
+    busy.model.facts = facts(runners=1, file_bytes=16 * 2**20)
+    busy.run()
+    closed = drains.begin(busy.model)
+    assert [drains.leaves_much] == [True]
+    drains.give_back_memory()
+    assert not threads
+    busy.let_go()
+    assert closed.result(PATIENCE_S)
+    assert drains.join(PATIENCE_S)
+    eventually(lambda: not drains.of("m"), "nothing drains")
+    drains.give_back_memory()
+    assert [drains.leaves_much] == [False]
+    (thread,) = threads
+    assert thread is not threading.current_thread()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 
+from sardonyx_server.engine.batching.batch import Batch
 from sardonyx_server.engine.batching.job import split
 from sardonyx_server.engine.requests.strings import LANE_STRING_BYTES, LANE_STRINGS, Undecoded, Whole
-from sardonyx_server.engine.running.execution import gather
+from sardonyx_server.engine.running.execution import gather, run_batch
 from sardonyx_server.errors import InvalidRequest
-from tests.server.engine.doubles import check, job, message, one_input, signature, spec
-
-if TYPE_CHECKING:
-    from sardonyx_wire.messages import ModelInferRequest
+from sardonyx_wire.messages import ModelInferRequest
+from tests.server.engine.doubles import (
+    FakeSession,
+    call_of,
+    check,
+    job,
+    message,
+    new_counters,
+    one_input,
+    signature,
+    spec,
+)
 
 WIDE = signature(spec("x", "BYTES", (-1, -1)), max_rows=4)
 
@@ -29,6 +36,13 @@ def strings(*shape: int, values: list[str]) -> ModelInferRequest:
     return message({"x": np.array(values, object).reshape(shape)})
 
 
+def typed(*values: bytes) -> ModelInferRequest:
+    """A request of one row of strings as typed contents."""
+    request = ModelInferRequest(model_name="m")
+    request.inputs.add(name="x", datatype="BYTES", shape=[1, len(values)]).contents.bytes_contents.extend(values)
+    return request
+
+
 def empty(count: int, rows: int = 1) -> ModelInferRequest:
     """A request of so many empty strings, which take four bytes each."""
     return one_input((rows, count // rows), bytes(4 * count), datatype="BYTES")
@@ -41,7 +55,7 @@ class Decoder:
         self.calls = 0
         self._answers = list(answers)
 
-    def __call__(self, _raw: memoryview) -> list[str]:
+    def __call__(self) -> list[str]:
         """The next answer."""
         self.calls += 1
         answer = self._answers.pop(0)
@@ -52,15 +66,16 @@ class Decoder:
 
 @pytest.mark.parametrize(
     ("count", "length", "waits"),
-    [(LANE_STRINGS, 1, False), (LANE_STRINGS + 1, 1, True), (1, LANE_STRING_BYTES, True), (1, 1000, False)],
+    [(LANE_STRINGS, 1, False), (LANE_STRINGS + 1, 1, True), (1, LANE_STRING_BYTES + 1, True), (1, 1000, False)],
 )
 def test_many_strings_and_long_ones_are_left_to_the_run(count: int, length: int, *, waits: bool) -> None:
     """Few are decoded at once, as those of nearly all requests."""
     values = ["x" * length] * count
-    plan, (tensor,) = check(WIDE, strings(1, count, values=values))
-    assert isinstance(tensor, Undecoded) is waits
-    array = gather(plan.bucket.feeds[0], (tensor,), 1, has_batch_axis=True)
-    assert array.tolist() == [values]
+    for request in (strings(1, count, values=values), typed(*map(str.encode, values))):
+        plan, (tensor,) = check(WIDE, request)
+        assert isinstance(tensor, Undecoded) is waits
+        array = gather(plan.bucket.feeds[0], (tensor,), 1, has_batch_axis=True)
+        assert array.tolist() == [values]
 
 
 def test_more_rows_than_a_request_may_bring_are_refused_undecoded() -> None:
@@ -84,14 +99,50 @@ def test_strings_that_cannot_be_there_are_refused_at_once() -> None:
 def test_what_the_run_cannot_decode_is_refused_in_the_same_words() -> None:
     """As few strings would have been when they came."""
     for count in (3, LANE_STRINGS + 1):
-        request = one_input((1, count), bytes(4 * count - 4) + b"\x01\0\0\0\xff", datatype="BYTES")
-        with pytest.raises(InvalidRequest) as refused:  # noqa: PT012  # the one here, the other there
-            plan, tensors = check(WIDE, request)
-            gather(plan.bucket.feeds[0], tensors, 1, has_batch_axis=True)
-        assert refused.value.message == (
-            f"data of input 'x' of model 'm': element {count - 1} is not UTF-8: byte 0xff at offset 0"
-        )
-        assert refused.value.field == "raw_input_contents[0]"
+        raw = one_input((1, count), bytes(4 * count - 4) + b"\x01\0\0\0\xff", datatype="BYTES")
+        as_typed = typed(*[b""] * (count - 1), b"\xff")
+        for request, field in ((raw, "raw_input_contents[0]"), (as_typed, "inputs[0].contents")):
+            with pytest.raises(InvalidRequest) as refused:  # noqa: PT012  # the one here, the other there
+                plan, tensors = check(WIDE, request)
+                gather(plan.bucket.feeds[0], tensors, 1, has_batch_axis=True)
+            assert refused.value.message == (
+                f"data of input 'x' of model 'm': element {count - 1} is not UTF-8: byte 0xff at offset 0"
+            )
+            assert refused.value.field == field
+
+
+def test_typed_strings_of_another_number_are_refused_at_once() -> None:
+    """However many they are."""
+    request = typed(*[b""] * (LANE_STRINGS + 2))
+    request.inputs[0].shape[1] -= 1
+    with pytest.raises(InvalidRequest, match=f"expected {LANE_STRINGS + 1} elements in bytes_contents for BYTES"):
+        check(WIDE, request)
+
+
+def test_one_request_that_cannot_be_decoded_costs_the_others_no_further_run() -> None:
+    """They ran once each, apart from one another, when it came along."""
+    session = FakeSession(lambda feeds: [feeds["x"][:, :1]])
+    of = signature(spec("x", "BYTES", (-1, -1)), outputs=(spec("y", "BYTES", (-1, 1)),), max_rows=4)
+    count = LANE_STRINGS + 1
+    bad = bytes(4 * count - 4) + b"\x01\0\0\0\xff"
+    jobs = [
+        job(of, one_input((1, count), bad, datatype="BYTES")) if number == 1 else job(of, empty(count))
+        for number in range(4)
+    ]
+    run_batch(session, Batch(list(jobs), 4, "drained"), new_counters())
+    assert [len(run["x"]) for run in session.runs] == [3]
+    assert [[type(error) for error in call_of(one).errors] for one in jobs] == [[], [InvalidRequest], [], []]
+    assert [len(call_of(one).replies) for one in jobs] == [1, 0, 1, 1]
+
+
+def test_a_batch_of_which_nothing_can_be_decoded_does_not_run() -> None:
+    """Each is told."""
+    session = FakeSession(lambda feeds: [feeds["x"]])
+    count = LANE_STRINGS + 1
+    jobs = [job(WIDE, typed(*[b""] * (count - 1), b"\xff")) for _ in range(2)]
+    run_batch(session, Batch(list(jobs), 2, "drained"), new_counters())
+    assert not session.runs
+    assert [[type(error) for error in call_of(one).errors] for one in jobs] == [[InvalidRequest]] * 2
 
 
 def test_parts_of_a_request_get_their_own_strings() -> None:
@@ -116,8 +167,8 @@ def test_they_join_others_in_one_run() -> None:
 def test_all_parts_are_decoded_once() -> None:
     """By the first that runs; then the message's bytes are let go."""
     decoder = Decoder(["a", "b", "c"])
-    strings_of = Undecoded(Whole(memoryview(b"raw"), decoder), 0, 3)
-    assert bytes(strings_of.raw) == b"raw"
+    strings_of = Undecoded(Whole(decoder, memoryview(b"raw")), 0, 3)
+    assert bytes(strings_of.raw or b"") == b"raw"
     assert decoder.calls == 0
     assert (strings_of[0:2].texts(), strings_of[1:3][1:2].texts(), len(strings_of[2:9])) == (["a", "b"], ["c"], 1)
     assert decoder.calls == 1
@@ -128,7 +179,7 @@ def test_all_parts_are_decoded_once() -> None:
 def test_each_part_hears_what_is_wrong() -> None:
     """So that none is taken for decoded."""
     wrong = InvalidRequest("not UTF-8", field="raw_input_contents[0]")
-    strings_of = Undecoded(Whole(memoryview(b"raw"), Decoder(wrong, wrong)), 0, 2)
+    strings_of = Undecoded(Whole(Decoder(wrong, wrong)), 0, 2)
     for part in (strings_of[0:1], strings_of[1:2]):
         with pytest.raises(InvalidRequest):
             part.texts()

@@ -216,6 +216,19 @@ class TestKey:
         asked(model, message({"t": values}))
         assert len(session.runs) == 2
 
+    def test_many_strings_as_typed_contents_are_not_looked_at(self) -> None:
+        """To make them the bytes that they would have been holds up the lane."""
+        texts = signature(spec("t", "BYTES", (-1, -1)), outputs=(spec("u", "BYTES"),))
+        session = FakeSession(lambda feeds: [feeds["t"][:, -2:]])
+        model = cached(session, of=texts)
+        for count, runs in ((LANE_STRINGS, 1), (LANE_STRINGS + 1, 3)):
+            request = ModelInferRequest(model_name="m")
+            tensor = request.inputs.add(name="t", datatype="BYTES", shape=[1, count])
+            tensor.contents.bytes_contents.extend([b"z"] * count)
+            for _ in range(2):
+                assert asked(model, request).arrays[0].tolist() == [[b"z", b"z"]]
+            assert len(session.runs) == runs
+
     def test_a_request_beyond_the_bound_is_not_looked_at(self) -> None:
         """Hashing holds up the lane. It counts as a miss."""
         session = FakeSession(lambda feeds: [feeds["x"][:, :2]])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import math
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -120,6 +122,37 @@ def test_who_reads_nothing_has_no_more_of_its_stream_answered() -> None:
         assert len(peer.of(1).messages) == 100
 
 
+def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
+    """Twenty connections ask for 480 MB of answers that they do not take; others are served, and they again later."""
+    large, limit_bytes, count = bytes(600_000), 32 * MIB, 40
+
+    def react(message: bytes, call: Call) -> None:
+        call.reply(large if message == b"large" else message)
+
+    with opened("lane", react=react) as transport, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(transport.address)) for _ in range(20)]
+        ids = range(1, 2 * count, 2)
+        for peer in peers:
+            # What the systems between the two take is not the server's.
+            peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            whole = (headers(one, block(request_fields())) + data(one, prefixed(b"large"), end=True) for one in ids)
+            peer.send(*whole)
+        until(lambda: transport.serving._loop.calls.begun == len(peers) * count and not transport.serving.open_calls)
+        held = transport.serving._loop.held
+        assert limit_bytes < held.bytes < 2 * limit_bytes + len(peers) * MIB + (len(peers) + count) * len(large)
+        with Peer(transport.address) as bystander:
+            assert bystander.ask(b"large") == large
+        answers = [peer.answer(one) for peer in peers for one in ids]
+        refused = [one for one in answers if not one.well]
+        assert {one.status for one in refused} == {UNAVAILABLE}
+        assert {one.trailers["grpc-message"].partition(",")[0] for one in refused} == {
+            f"{limit_bytes} bytes of answers wait to be taken by the callers of this server"
+        }
+        assert len(refused) > len(answers) // 2
+        until(lambda: not held.bytes)
+        assert all(peer.ask(b"large") == large for peer in peers)
+
+
 def test_who_reads_nothing_has_no_more_relayed() -> None:
     """Nor has the stock server more asked of it, although the windows of the caller have room."""
     handler, sent = pouring(100, MIB)
@@ -229,6 +262,28 @@ def test_who_has_no_answer_when_the_time_to_stop_is_up_hears_why() -> None:
         for call in calls:
             assert call.cancelled
             call.reply(b"too late")
+
+
+def test_a_stop_does_not_wait_for_requests_that_come_in_half() -> None:
+    """Neither for those of the lane nor for those of the stock server: they hear that it stops, and nothing has run."""
+    half = prefixed(b"a message")[:-1]
+    with (
+        opened("lane", react=echo, handlers=(pouring(1, 10)[0],)) as transport,
+        Peer(transport.address) as peer,
+    ):
+        peer.send(
+            headers(1, block(request_fields())),
+            headers(3, block(request_fields())) + data(3, half),
+            headers(5, block(request_fields(path=POUR))) + data(5, half),
+        )
+        until(lambda: transport.serving.open_calls == 2)
+        assert peer.answer(peer.start(path=POUR)).well
+        transport.serving.drain()
+        stopped = transport.serving.stop_server(10 * BOUND_S)
+        answers = [peer.answer(stream_id) for stream_id in (1, 3, 5)]
+        assert {one.status for one in answers} == {UNAVAILABLE}
+        assert {one.trailers["grpc-message"].partition(",")[0] for one in answers} == {"the server is stopping"}
+        assert stopped.wait(BOUND_S)
 
 
 def test_who_sends_more_than_a_streams_window_is_cut_off() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
     from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
-    from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+    from sardonyx_server.rpc.lane.windows.held import HeldBytes
     from sardonyx_server.rpc.stream import StreamCall
 
 __all__ = ["CallHost"]
@@ -23,7 +23,7 @@ class CallHost(Protocol):
     Attributes:
         max_message_bytes: Largest message that is accepted or sent.
         unfinished: Bounds the bytes of all messages that are not whole yet.
-        held: What all connections hold back.
+        held: What callers have not taken yet, on all connections.
         failures: What callers are told of errors.
         thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
     """
@@ -36,6 +36,11 @@ class CallHost(Protocol):
 
     def later(self, task: Callable[[], None], /) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
+
+    @property
+    def share_bytes(self) -> int:
+        """How much of what is held each connection may have of its own, where that is too much in all."""
+        ...
 
     def watch(self, call: LaneCall, /) -> None:
         """Have a call expire at its deadline."""

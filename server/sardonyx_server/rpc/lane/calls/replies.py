@@ -59,10 +59,15 @@ class Replies:
             its table smaller at any time.
     """
 
-    __slots__ = ("_host", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold")
+    __slots__ = (
+        "_held", "_host", "_put_bytes", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold",
+    )  # fmt: skip
 
     def __init__(self, host: CallHost, peer: str, touch: Callable[[], None]) -> None:
         self._host = host
+        self._held = host.held
+        # Of answers in ``outflow.out``, as far as they were put while too much waited in all.
+        self._put_bytes = 0
         self.peer = peer
         self.streams: dict[int, OpenStream] = {}
         self.outflow = Outflow(host.held, touch)
@@ -77,10 +82,11 @@ class Replies:
         if call.id not in self.streams:
             return
         self.strikes = 0
-        outflow = self.outflow
+        outflow, held = self.outflow, self._held
         size = len(message) + PREFIX_BYTES
         if (
             size > outflow.window
+            or held.bytes >= held.limit_bytes
             or size > outflow.initial_window + call.widened
             or size > self._host.max_message_bytes
             or self.untold
@@ -259,12 +265,28 @@ class Replies:
             del self.streams[call.id]
             self._put_failure(call, answer_too_large(len(message), limit))
             return
+        if self._has_too_much(len(message)):
+            del self.streams[call.id]
+            self._put_failure(call, self._held.refusal())
+            return
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
         self.outflow.send(flow, *message_parts(message, call.encoding), trailers)
         if not flow.parts:
             del self.streams[call.id]
+
+    def _has_too_much(self, size: int) -> bool:
+        """Whether too much waits in all, and this caller's share is used up without an answer of so many bytes."""
+        outflow = self.outflow
+        if not self._held.is_much:
+            return False
+        if not outflow.out:
+            self._put_bytes = 0
+        if outflow.held_bytes + outflow.waiting_bytes + self._put_bytes > self._host.share_bytes:
+            return True
+        self._put_bytes += size
+        return False
 
 
 def _last(call: LaneCall | LaneStream) -> bytes:

@@ -253,7 +253,7 @@ class Connection:
                 f"the metadata is larger than max: it has {request.fields_bytes} bytes, {MAX_FIELDS_BYTES} are accepted"
             )
             call.refuse(MessageTooLarge(f"{text}; send less of it"))
-        elif self.outflow.held_bytes > _HELD_BYTES and self._host.held.bytes >= self._host.unfinished.limit_bytes:
+        elif self.outflow.held_bytes > _HELD_BYTES and self._host.held.is_much:
             text = f"{self.outflow.held_bytes} bytes of answers wait to be taken on this connection"
             call.refuse(Overloaded(f"{text}, and no more may wait on this server: take them first"))
         elif ends:

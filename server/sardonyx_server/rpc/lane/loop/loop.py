@@ -29,7 +29,7 @@ from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
 from sardonyx_server.rpc.lane.relaying.relay import Relay
 from sardonyx_server.rpc.lane.sockets.doors import Doors, peer_name
 from sardonyx_server.rpc.lane.sockets.wires import Wires
-from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 if TYPE_CHECKING:
     import socket
@@ -97,7 +97,7 @@ class Loop:
         self.min_ping_interval_s = limits.min_ping_interval_s
         self.compression: Level = compression
         self.unfinished = ByteBudget(limits.unfinished_bytes)
-        self.held = HeldBytes()
+        self.held = HeldBytes(limits.unfinished_bytes)
         self.failures = FailureBlocks()
         self.strangers = Strangers()
         self.stopping = False
@@ -148,8 +148,9 @@ class Loop:
     # Tasks.
 
     def drain_streams(self) -> None:
-        """Take no new streams; end the others when what is in flight is answered."""
+        """Take no new streams; end the others when what is in flight is answered, and calls whose message lingers."""
         self._draining = True
+        self._look_s = 0.0
         for stream in list(self.streams):
             stream.drain()
 
@@ -170,6 +171,11 @@ class Loop:
         self._over = True
 
     # What connections and calls want: see Host.
+
+    @property
+    def share_bytes(self) -> int:
+        """How much each connection may have that its caller has not taken."""
+        return self.held.share_bytes(len(self.wires.by_fd))
 
     def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
         """A call of a method came. Raises where it is not allowed."""
@@ -278,7 +284,7 @@ class Loop:
     def _end_stalled(self, now_s: float) -> None:
         """End calls whose message does not come."""
         awaited = [call for connection in self._connections() for call in connection.awaited]
-        for call, error in self._stalled.late(awaited, now_s):
+        for call, error in self._stalled.late(awaited, now_s, stopping=self._draining):
             call.refuse(error)
 
     def _on_connected(self, connected: socket.socket) -> None:

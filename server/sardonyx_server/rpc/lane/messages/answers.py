@@ -157,15 +157,22 @@ def put_answer(message: Message, stream_id: int, frame_bytes: int, out: list[byt
 
 
 def message_parts(message: Message, encoding: bytes) -> list[memoryview]:
-    """A message with its prefix, compressed where that is asked for and helps."""
-    if isinstance(message, Pieces) and not encoding:
+    """A message with its prefix, compressed where that is asked for, helps, and there is memory for it."""
+    packed = _packed(message, encoding) if encoding else None
+    if packed is None and isinstance(message, Pieces):
         first, *rest = message.pieces
         beginning = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
         if len(first) <= COPIED_BYTES:
             return [memoryview(beginning + first), *(memoryview(piece) for piece in rest)]
         return [memoryview(beginning), *(memoryview(piece) for piece in message.pieces)]
-    message = bytes(message)
-    packed = compress(message, encoding) if encoding else None
-    prefix = bytes((packed is not None,)) + len(packed or message).to_bytes(PREFIX_BYTES - 1)
-    body = packed or message
+    body = bytes(message) if packed is None else packed
+    prefix = bytes((packed is not None,)) + len(body).to_bytes(PREFIX_BYTES - 1)
     return [memoryview(prefix + body)] if len(body) <= COPIED_BYTES else [memoryview(prefix), memoryview(body)]
+
+
+def _packed(message: Message, encoding: bytes) -> bytes | None:
+    """A message in fewer bytes; None where they would not be fewer, or there is no memory to find out."""
+    try:
+        return compress(bytes(message), encoding)
+    except MemoryError:
+        return None

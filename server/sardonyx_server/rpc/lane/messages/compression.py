@@ -52,13 +52,15 @@ def decompress(packed: bytes | memoryview, encoding: bytes, most_bytes: int) -> 
 
     Raises:
         InvalidRequest: It is damaged, or has something behind it.
-        MessageTooLarge: It has more bytes than are accepted.
+        MessageTooLarge: It has more bytes than are accepted, or than there is memory for.
     """
     reader = zlib.decompressobj(ENCODINGS[encoding])
     try:
         message = reader.decompress(packed, most_bytes + 1)
     except zlib.error as error:
         raise InvalidRequest(f"the message is no {encoding.decode()}: {error}", reason="MALFORMED_MESSAGE") from error
+    except MemoryError as error:
+        raise MessageTooLarge("not enough memory to decompress the message", reason="OUT_OF_MEMORY") from error
     if len(message) > most_bytes:
         text = f"the message is larger than max_message_bytes: it has over {most_bytes} bytes once it is decompressed"
         raise MessageTooLarge(f"{text}; send less at a time, or have the server's limit raised")

@@ -81,7 +81,7 @@ class Assembly:
 
         Raises:
             InvalidRequest: It is compressed in a way that was not said.
-            MessageTooLarge: It is larger than is accepted.
+            MessageTooLarge: It is larger than is accepted, or than there is memory for.
             QueueBytesFull: Too many bytes of unfinished messages wait already.
         """
         if self.size < 0:
@@ -120,9 +120,14 @@ class Assembly:
                 f"{self._budget.used_bytes} do and this one has {size}; retry later",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        self.size = size
         # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at such an
         # address, it mostly begins at one, and needs no copy to be where kernels want it (engine/running/execution.py).
-        memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
+        try:
+            memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
+        except MemoryError as error:
+            self._budget.give(size)
+            text = f"not enough memory for the message, which has {size} bytes; send less at a time, or later"
+            raise MessageTooLarge(text, reason="OUT_OF_MEMORY") from error
+        self.size = size
         start = -(memory.ctypes.data + size) % _ALIGNMENT_BYTES
         self._target = memory.data[start : start + size]

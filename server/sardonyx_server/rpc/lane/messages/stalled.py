@@ -1,21 +1,22 @@
 """Messages that do not come: of calls whose time is up, or of which nothing has come for a minute.
 
 Calls that have come whole are watched by deadlines.py. These are looked for once a second, so that nothing has to be
-done for those that come as they should, which are nearly all.
+done for those that come as they should, which are nearly all. What the stock server answers goes by the same times
+(relayed.py).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.errors import DeadlineExceeded, InvalidRequest
+from sardonyx_server.errors import DeadlineExceeded, InvalidRequest, ShuttingDown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sardonyx_server.errors import ServerError
 
-__all__ = ["LOOK_S", "STALLED_S", "Awaited", "Stalled", "did_not_come"]
+__all__ = ["LOOK_S", "STALLED_S", "Awaited", "Stalled", "did_not_come", "patience_s"]
 
 LOOK_S: Final = 1.0
 """From one look to the next."""
@@ -23,6 +24,10 @@ LOOK_S: Final = 1.0
 STALLED_S: Final = 60.0
 """How long a request may be on its way without any of it coming. The room of a message that has begun is kept for it,
 and there is only so much: four calls that said a length of 256 MiB, and nothing after it, left no room for anybody."""
+
+# The same once the server stops: nothing of such a request has run, so it may go to another server, and to wait for it
+# would hold up the stop for as long as that may take.
+_STOPPING_S: Final = 1.0
 
 
 class Awaited(Protocol):
@@ -61,12 +66,15 @@ class Stalled:
         """
         return unary > 0 or unfinished_bytes > 0 or bool(self._seen)
 
-    def late(self, awaited: Iterable[Awaited], now_s: float) -> list[tuple[Awaited, ServerError]]:
+    def late(
+        self, awaited: Iterable[Awaited], now_s: float, *, stopping: bool = False
+    ) -> list[tuple[Awaited, ServerError]]:
         """Those that have had their time, and what they are to hear.
 
         Args:
             awaited: All calls whose message has not come whole.
             now_s: On ``time.monotonic``.
+            stopping: Whether the server stops.
         """
         seen, self._seen = self._seen, {}
         late: list[tuple[Awaited, ServerError]] = []
@@ -76,14 +84,22 @@ class Stalled:
             since_s = now_s if before is None or before[0] != missing else before[1]
             if call.deadline_s <= now_s:
                 late.append((call, DeadlineExceeded("the deadline passed before the request had come whole")))
-            elif now_s - since_s >= STALLED_S:
-                late.append((call, did_not_come()))
+            elif now_s - since_s >= patience_s(stopping=stopping):
+                late.append((call, did_not_come(stopping=stopping)))
             else:
                 self._seen[call] = missing, since_s
         return late
 
 
-def did_not_come() -> InvalidRequest:
+def patience_s(*, stopping: bool) -> float:
+    """How long nothing of a request may come; ``stopping``: the server stops."""
+    return _STOPPING_S if stopping else STALLED_S
+
+
+def did_not_come(*, stopping: bool) -> ServerError:
     """What the caller of a request hears of which nothing came for so long."""
+    if stopping:
+        text = f"the server is stopping, and nothing more of the request came for {_STOPPING_S:g} s"
+        return ShuttingDown(f"{text}; send it to another server")
     text = f"the request did not come whole: nothing of it came for {STALLED_S:g} s"
     return InvalidRequest(text, reason="NO_MESSAGE")

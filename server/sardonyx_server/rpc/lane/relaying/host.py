@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relaying.relay import Relay
     from sardonyx_server.rpc.lane.relaying.relayed import Relayed
     from sardonyx_server.rpc.lane.relaying.relays import Relays
-    from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+    from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 __all__ = ["RelayHost"]
 

@@ -235,8 +235,11 @@ class Relay:
 
     def _on_goaway(self, last_id: int) -> None:
         self.usable = False
-        for stream in [stream for stream in self._streams.values() if stream.id > last_id]:
-            self._end(stream, ErrorCode.REFUSED_STREAM)
+        for stream in list(self._streams.values()):
+            if stream.id > last_id:
+                self._end(stream, ErrorCode.REFUSED_STREAM)
+            else:
+                stream.hurry()
 
     def _end(self, stream: Relayed, code: int) -> None:
         """The stock server wants no more of a stream, or is gone."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.messages.stalled import STALLED_S, did_not_come
+from sardonyx_server.rpc.lane.messages.stalled import did_not_come, patience_s
 from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.windows.outflow import Flow
 from sardonyx_wire.http2.broken import ConnectionBroken
@@ -68,7 +68,7 @@ class Relayed:
         if not caller_ended:
             # Each holds a thread of the stock server meanwhile, of which there are few: 64 callers that were stopped in
             # the midst of a request left nobody's health checks answered.
-            self.deadline_s = time.monotonic() + STALLED_S
+            self._wait_on()
             caller.watch(self)
 
     @property
@@ -80,14 +80,19 @@ class Relayed:
         """Nothing has come for a while: end a stream whose request does not come. See ``deadlines.py``."""
         if self.ended:
             return
-        now_s = time.monotonic()
         if self.held:
             # It is the stock server that does not take it.
-            self.deadline_s = now_s + STALLED_S
-        if self.deadline_s > now_s:
+            self._wait_on()
+        if self.deadline_s > time.monotonic():
             self._caller.watch(self)
         else:
-            self._caller.fail(self, did_not_come())
+            self._caller.fail(self, did_not_come(stopping=self._caller.stopping))
+
+    def hurry(self) -> None:
+        """The stock server stops, and would wait for the whole request as long as it may."""
+        if not self.ended:
+            self._wait_on()
+            self._caller.watch(self)
 
     def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last.
@@ -97,7 +102,7 @@ class Relayed:
         """
         if self.caller_ended:
             return  # It has said that nothing comes.
-        self.deadline_s = time.monotonic() + STALLED_S
+        self._wait_on()
         self.held += end - begin
         if self.held > MOST_STREAM_BYTES:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
@@ -136,6 +141,10 @@ class Relayed:
         self._over = True
         # They know each other, and are garbage only once they do not.
         self.flow.on_sent = None
+
+    def _wait_on(self) -> None:
+        """For what comes next."""
+        self.deadline_s = time.monotonic() + patience_s(stopping=self._caller.stopping)
 
     def _sent(self, size: int) -> None:
         """So many bytes went on to the stock server: the caller may send more."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relaying.host import RelayHost
     from sardonyx_server.rpc.lane.relaying.relay import Relay
     from sardonyx_server.rpc.lane.relaying.relayed import Relayed
-    from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+    from sardonyx_server.rpc.lane.windows.held import HeldBytes
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["Relays"]
@@ -64,7 +64,7 @@ class Relays:
                 return None
             self._relays = [*(each for each in self._relays if not each.finished), relay]
         relay = self._relays[-1]
-        full = self.held.bytes >= self._host.unfinished.limit_bytes
+        full = self.held.is_much
         if relay.is_behind or (full and relay.outflow.held_bytes > _HELD_BYTES):
             return None
         return relay.open(stream_id, fields, end=ends)

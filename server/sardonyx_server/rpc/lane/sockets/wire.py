@@ -155,6 +155,7 @@ class Wire:
         self.fd = -1
         self._socket.close()
         self._waiting.clear()
+        self.owner.outflow.wait(0)
         self.owner.lost()
 
     def close_if_finished(self) -> None:
@@ -220,6 +221,7 @@ class Wire:
 
     def _watch(self) -> None:
         events = _READ
+        self.owner.outflow.wait(self._waiting_bytes)
         if self._waiting:
             # While the socket takes nothing, data that windows hold back wait for it as well.
             too_much = self._waiting_bytes + self.owner.outflow.held_bytes > _MOST_WAITING_BYTES

@@ -2,4 +2,5 @@
 
 inflow.py    by callers
 outflow.py   to whom we send: what is held back meanwhile
+held.py      how much that is on all connections, and may be
 """

@@ -25,7 +25,9 @@ from sardonyx_wire.http2.numbers import DATA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "HeldBytes", "Outflow", "put_data"]
+    from sardonyx_server.rpc.lane.windows.held import HeldBytes
+
+__all__ = ["FEW_BYTES", "NO_WINDOW", "Flow", "Outflow", "put_data"]
 
 NO_WINDOW: Final = 1 << 60
 """Of a stream that somebody else keeps to its window."""
@@ -34,19 +36,6 @@ NO_WINDOW: Final = 1 << 60
 _AHEAD_BYTES: Final = 1 << 20
 FEW_BYTES: Final = _AHEAD_BYTES // 2
 """Once so little more may be put ahead, :meth:`Outflow.written` is worth its while."""
-
-
-class HeldBytes:
-    """What several connections hold back.
-
-    Attributes:
-        bytes: Of data.
-    """
-
-    __slots__ = ("bytes",)
-
-    def __init__(self) -> None:
-        self.bytes = 0
 
 
 class Flow:
@@ -90,9 +79,13 @@ class Outflow:
         initial_window: Of a stream that begins now.
         frame_bytes: Largest frame that the peer takes.
         held_bytes: Data that is held back.
+        waiting_bytes: Of what went out of ``out`` and waits for the socket.
     """
 
-    __slots__ = ("_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "touch", "window")
+    __slots__ = (
+        "_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "touch", "waiting_bytes",
+        "window",
+    )  # fmt: skip
 
     def __init__(self, held: HeldBytes, touch: Callable[[], None]) -> None:
         self._held = held
@@ -103,6 +96,7 @@ class Outflow:
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.frame_bytes = DEFAULT_FRAME_BYTES
         self.held_bytes = 0
+        self.waiting_bytes = 0
         self._flows: dict[int, Flow] = {}
 
     def put(self, frames: bytes) -> None:
@@ -153,6 +147,11 @@ class Outflow:
     def written(self) -> None:
         """The socket has taken all that was put. To be told at least whenever :attr:`ahead` is below FEW_BYTES."""
         self.ahead = _AHEAD_BYTES
+
+    def wait(self, size: int) -> None:
+        """So many bytes wait for the socket now."""
+        self._held.bytes += size - self.waiting_bytes
+        self.waiting_bytes = size
 
     def set_initial_window(self, size: int) -> None:
         """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.

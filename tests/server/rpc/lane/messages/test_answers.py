@@ -17,7 +17,8 @@ from sardonyx_server.rpc.lane.messages.answers import (
     short_answer,
     status_block,
 )
-from sardonyx_server.rpc.lane.windows.outflow import Flow, HeldBytes, Outflow
+from sardonyx_server.rpc.lane.windows.held import HeldBytes
+from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow, Outflow
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.framing import Message, Pieces
 
@@ -34,7 +35,7 @@ def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by
     quick: list[bytes | memoryview] = []
     put_answer(message, 5, frame_bytes, quick)
 
-    slow = Outflow(HeldBytes(), lambda: None)
+    slow = Outflow(HeldBytes(NO_WINDOW), lambda: None)
     slow.window = 1 << 24
     slow.set_frame_bytes(frame_bytes)
     slow.out.append(header_frames(5, opening_block(b""), end=False))

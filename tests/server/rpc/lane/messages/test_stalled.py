@@ -12,7 +12,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.errors import DeadlineExceeded, InvalidRequest
+from sardonyx_server.errors import DeadlineExceeded, InvalidRequest, ShuttingDown
 from sardonyx_server.rpc.lane.messages.stalled import STALLED_S, Stalled
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ class AwaitedCall:
         """Never: that is for who looks."""
 
 
-def ended(stalled: Stalled, calls: list[AwaitedCall], now_s: float) -> list[tuple[Awaited, type[Exception]]]:
+def ended(
+    stalled: Stalled, calls: list[AwaitedCall], now_s: float, *, stopping: bool = False
+) -> list[tuple[Awaited, type[Exception]]]:
     """Which calls are ended at a look, and how."""
-    return [(call, type(error)) for call, error in stalled.late(calls, now_s)]
+    return [(call, type(error)) for call, error in stalled.late(calls, now_s, stopping=stopping)]
 
 
 def test_a_call_of_which_nothing_comes_for_a_minute_is_ended() -> None:
@@ -60,6 +62,16 @@ def test_a_deadline_ends_a_call_at_once() -> None:
     assert ended(stalled, [call], 4.9) == []
     call.room = memoryview(bytes(1))
     assert ended(stalled, [call], 5.0) == [(call, DeadlineExceeded)]
+
+
+def test_once_the_server_stops_a_second_without_anything_is_enough() -> None:
+    """Also one that had begun before; a message that goes on coming is waited for."""
+    stalled, call, coming = Stalled(), AwaitedCall(), AwaitedCall(memoryview(bytes(3)))
+    assert ended(stalled, [call, coming], 10.0) == []
+    coming.room = memoryview(bytes(2))
+    assert ended(stalled, [call, coming], 11.0, stopping=True) == [(call, ShuttingDown)]
+    assert ended(stalled, [coming], 11.9, stopping=True) == []
+    assert ended(stalled, [coming], 12.0, stopping=True) == [(coming, ShuttingDown)]
 
 
 def test_what_has_come_is_forgotten() -> None:

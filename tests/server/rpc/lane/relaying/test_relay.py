@@ -8,7 +8,8 @@ import pytest
 
 from sardonyx_server.errors import ServerError
 from sardonyx_server.rpc.lane.relaying.relay import Relay
-from sardonyx_server.rpc.lane.windows.outflow import HeldBytes
+from sardonyx_server.rpc.lane.windows.held import HeldBytes
+from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW
 from sardonyx_wire.http2.broken import ConnectionBroken
 from tests.server.rpc.http2.wire import START_WINDOW, Kind, Setting, reset, settings, window_update
 
@@ -24,7 +25,7 @@ class Caller:
     stopping = False
 
     def __init__(self) -> None:
-        self.held = HeldBytes()
+        self.held = HeldBytes(NO_WINDOW)
         self.sent: list[bytes] = []
         self.ended_ids: list[int] = []
         self.watched: list[Any] = []
