@@ -20,6 +20,7 @@ from sardonyx_client._sharing.nearness import is_near
 from sardonyx_client._sharing.rules import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer, echo, hang, refuse, say
+from tests.client.waiting import BOUND_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ class TestFallback:
             # Of a list nobody sees the size, but the answer tells that the next ones want room, too.
             client.infer("m", x=LARGE.tolist())
             for _ in range(2):
-                np.testing.assert_array_equal(client.infer("m", x=LARGE, timeout_s=1.5)["x"], LARGE)
+                np.testing.assert_array_equal(client.infer("m", x=LARGE, timeout_s=BOUND_S)["x"], LARGE)
         called = methods(server)
         assert called.count(silent) == 1
         assert called.count("ModelInfer") == 3

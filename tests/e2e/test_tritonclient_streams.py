@@ -19,7 +19,7 @@ triton: Any = pytest.importorskip("tritonclient.grpc", reason="tritonclient need
 aio: Any = pytest.importorskip("tritonclient.grpc.aio")
 utilities: Any = pytest.importorskip("tritonclient.utils")
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 
 
 class Answers:

@@ -234,6 +234,7 @@ def test_a_cancellation_is_seen_by_every_request_in_flight(transport: Transport)
 
 def test_a_deadline_that_passes_is_seen_as_a_cancellation(transport: Transport) -> None:
     """Nobody waits any more, whatever the reason."""
+    came: list[tuple[bytes, Call]] = []
     for timeout_s in HASTE_S:
         with conversing(transport, timeout=timeout_s) as stream:
             stream.send(request())
