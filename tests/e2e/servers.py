@@ -190,6 +190,13 @@ class Server:
         """How often a model ran."""
         return sum(one.batches for one in self.counters(name))
 
+    def runs_of(self, name: str, requests: int) -> int:
+        """How many runs requests of one row become that wait together: how many fit into one is measured at load.
+
+        Requires: one runner, whose full batch they do not exceed. On a busy machine a large one may have seemed dear.
+        """
+        return -(-requests // self.model(name)._policy.piece_rows)
+
     def gauges(self) -> dict[str, int]:
         """What is in flight or waits anywhere."""
         models = [

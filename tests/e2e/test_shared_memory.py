@@ -230,7 +230,7 @@ def test_an_input_is_that_of_the_moment_it_is_run(server: Server) -> None:
 
 
 def test_requests_with_and_without_shared_memory_or_classes_run_together(server: Server) -> None:
-    """How an output is answered is each request's own; one run for all."""
+    """How an output is answered is each request's own; they share a run all the same."""
     plain = gate_request([[1, 5]])
     two, one, placed = gate_request([[2, 6]]), gate_request([[3, 7]]), gate_request([[4, 8]])
     two.outputs.add(name="y").parameters["classification"].int64_param = 2
@@ -244,7 +244,10 @@ def test_requests_with_and_without_shared_memory_or_classes_run_together(server:
             before = server.runs("gate")
             hold.release()
             answers = [ModelInferResponse.FromString(call.result()) for call in calls]
-        eventually(lambda: server.runs("gate") == before + 2, "the one that was held, and one for the four")
+        eventually(
+            lambda: server.runs("gate") == before + 1 + server.runs_of("gate", 4),
+            "the held one, and those for the four",
+        )
         assert np.frombuffer(memory.read(), np.float32).tolist() == [4.5, 8.5]
     assert [list(answer.outputs[0].shape) for answer in answers] == [[1, 2], [1, 2], [1, 1], [1, 2]]
     assert arrays_of(answers[0])["y"].tolist() == [[1.5, 5.5]]
