@@ -114,4 +114,4 @@ def test_the_page_names_every_setting_of_both_rpcs(served: tuple[str, Path]) -> 
     with grpc.insecure_channel(served[0]) as channel:
         for rpc, response in (("TraceSetting", TraceSettingResponse), ("LogSettings", LogSettingsResponse)):
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS[rpc].path)
-            assert spans >= set(response.FromString(call(b"", timeout=10.0)).settings)
+            assert spans >= set(response.FromString(call(b"", timeout=60.0)).settings)
