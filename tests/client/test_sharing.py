@@ -21,6 +21,7 @@ from sardonyx_client._sharing.rules import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer, echo, hang, refuse, say
 from tests.client.waiting import BOUND_S
+from tests.descriptors import SHARED_MEMORY, descriptors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,11 +192,6 @@ class TestPatience:
         sharing.close()
 
 
-def descriptors() -> list[str]:
-    """That this process has open."""
-    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
-
-
 @NEEDS_MEMORY
 class TestPool:
     """Regions of one client."""
@@ -285,10 +281,11 @@ class TestPool:
     def test_a_pool_that_nobody_forgot_leaves_no_descriptor(self) -> None:
         """Of a client that was dropped without being closed: its memory would stay as long as the process."""
         gc.collect()
-        before = descriptors()
+        before = descriptors_of(SHARED_MEMORY)
         pool = RegionPool(1024 * KIB)
         taken = pool.take(64 * KIB, "outputs")
         assert taken is not None
+        assert descriptors_of(SHARED_MEMORY) == before + 1
         taken[0].write(0, b"seven")
         view = taken[0].view()
         pool.give_back_with(view, taken[0])
@@ -297,7 +294,7 @@ class TestPool:
         assert bytes(view[:5]) == b"seven"  # a result stays good
         del view
         gc.collect()
-        assert descriptors() == before
+        assert descriptors_of(SHARED_MEMORY) == before
 
 
 @NEEDS_MEMORY

@@ -53,4 +53,4 @@ def test_a_server_that_stops_while_16_threads_call_loses_no_call(models: Path, t
             finally:
                 over.set()
             for end in ends:
-                end.result(20.0)
+                end.result(60.0)

@@ -23,6 +23,7 @@ from sardonyx_wire.messages import (
     ModelInferResponse,
 )
 from sardonyx_wire.tensors import decode_raw, encode_raw
+from tests.descriptors import SHARED_MEMORY, descriptors_of
 from tests.e2e.memory import (
     NEEDS_POSIX_MEMORY,
     in_region,
@@ -320,7 +321,6 @@ def test_an_output_larger_than_its_place_names_both(server: Server) -> None:
 
 def test_a_storm_of_registrations_and_requests_leaves_nothing_behind(server: Server) -> None:
     """Eight callers of one name: each call succeeds or says that the name is taken or unknown; no descriptor stays."""
-    descriptors = Path("/proc/self/fd")
     request = without_data(infer_request("affine", x=np.ones((1, 4), np.float32), outputs=["y"]))
     in_region(request.inputs[0], "r", 16)
     in_region(request.outputs[0], "r", 16, offset=16)
@@ -341,15 +341,14 @@ def test_a_storm_of_registrations_and_requests_leaves_nothing_behind(server: Ser
                 return failure_of(error).code
             return None
 
-        before = sum(1 for _ in descriptors.iterdir())
+        before = descriptors_of(SHARED_MEMORY)
         with ThreadPoolExecutor(8) as callers:
             outcomes = set(callers.map(attempt, range(800)))
         assert outcomes <= expected | {None}
         assert None in outcomes
         unregister(server)
     server.settle()
-    # Descriptors of the transport may come and go by some.
-    eventually(lambda: sum(1 for _ in descriptors.iterdir()) <= before + 8, "the descriptors are closed")
+    eventually(lambda: descriptors_of(SHARED_MEMORY) <= before, "the descriptors are closed")
 
 
 def test_where_it_is_off_nothing_is_registered_or_used(careful: Server) -> None:
