@@ -285,7 +285,7 @@ class TestPool:
         pool = RegionPool(1024 * KIB)
         taken = pool.take(64 * KIB, "outputs")
         assert taken is not None
-        assert descriptors_of(SHARED_MEMORY) == before + 1
+        assert descriptors_of(SHARED_MEMORY) > before
         taken[0].write(0, b"seven")
         view = taken[0].view()
         pool.give_back_with(view, taken[0])
