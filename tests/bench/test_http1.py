@@ -152,7 +152,7 @@ def test_a_request_whose_time_is_up_is_given_up() -> None:
             return 200, b"late"
         return 200, b"answer"
 
-    with serving(first_hangs) as (address, _), sending(address, answer_bytes=6, timeout_s=0.2) as sender:
+    with serving(first_hangs) as (address, _), sending(address, answer_bytes=6, timeout_s=1.0) as sender:
         tally = closed(sender, callers=1, requests=4)
         late.set()
     assert (answered(tally), tally.statuses) == (3, {"DEADLINE_EXCEEDED": 1})

@@ -112,5 +112,5 @@ def hang(_request: Any, context: grpc.ServicerContext) -> ModelInferResponse:
     """Answer when nobody waits any more."""
     over = threading.Event()
     context.add_callback(over.set)
-    over.wait(10)
+    over.wait(60)
     return ModelInferResponse()

@@ -11,11 +11,10 @@ import pytest
 from sardonyx_client import Hedge, InvalidArgument, Unavailable
 from sardonyx_client._sending.hedging import Delays
 from tests.client.servers import TinyServer, echo, refuse
+from tests.client.waiting import BOUND_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BOUND_S = 20.0
 
 
 class Slow:

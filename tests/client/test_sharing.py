@@ -21,6 +21,8 @@ from sardonyx_client._sharing.nearness import is_near
 from sardonyx_client._sharing.rules import Sharing
 from sardonyx_wire.messages import ServerMetadataResponse, SystemSharedMemoryRegisterResponse
 from tests.client.servers import TinyServer, echo, hang, refuse, say
+from tests.client.waiting import BOUND_S
+from tests.descriptors import SHARED_MEMORY, descriptors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +128,7 @@ class TestFallback:
             # Of a list nobody sees the size, but the answer tells that the next ones want room, too.
             client.infer("m", x=LARGE.tolist())
             for _ in range(2):
-                np.testing.assert_array_equal(client.infer("m", x=LARGE, timeout_s=1.5)["x"], LARGE)
+                np.testing.assert_array_equal(client.infer("m", x=LARGE, timeout_s=BOUND_S)["x"], LARGE)
         called = methods(server)
         assert called.count(silent) == 1
         assert called.count("ModelInfer") == 3
@@ -187,11 +189,6 @@ class TestPatience:
             with pytest.raises(Unavailable, match="busy"):
                 steps.throw(busy)
         sharing.close()
-
-
-def descriptors() -> list[str]:
-    """That this process has open."""
-    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
 
 
 @NEEDS_MEMORY
@@ -283,10 +280,11 @@ class TestPool:
     def test_a_pool_that_nobody_forgot_leaves_no_descriptor(self) -> None:
         """Of a client that was dropped without being closed: its memory would stay as long as the process."""
         gc.collect()
-        before = descriptors()
+        before = descriptors_of(SHARED_MEMORY)
         pool = RegionPool(1024 * KIB)
         taken = pool.take(64 * KIB, "outputs")
         assert taken is not None
+        assert descriptors_of(SHARED_MEMORY) > before
         taken[0].write(0, b"seven")
         view = taken[0].view()
         pool.give_back_with(view, taken[0])
@@ -295,7 +293,7 @@ class TestPool:
         assert bytes(view[:5]) == b"seven"  # a result stays good
         del view
         gc.collect()
-        assert descriptors() == before
+        assert descriptors_of(SHARED_MEMORY) == before
 
 
 @NEEDS_MEMORY

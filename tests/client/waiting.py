@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 
 
 def until(holds: Callable[[], bool]) -> None:

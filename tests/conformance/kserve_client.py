@@ -61,7 +61,7 @@ async def code_of(call: Any) -> str:
 async def converse(address: str) -> dict[str, Any]:
     """Every method of the client."""
     ones = np.ones((1, 4), np.float32)
-    async with InferenceGRPCClient(address, timeout=20) as client:
+    async with InferenceGRPCClient(address, timeout=60) as client:
         whole = request(
             "affine",
             "FP32",

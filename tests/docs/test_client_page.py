@@ -36,7 +36,7 @@ def test_each_example_runs(address: str, folder: Path, number: int) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.stderr == ""

@@ -56,13 +56,13 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     app.start()
     try:
-        with Client(app.address, timeout_s=30) as client:
+        with Client(app.address, timeout_s=60) as client:
             for name in ("iris", "cached", "iris", "cached"):
                 client.infer(name, X=np.ones((2, 4), np.float32))
             for name, width in (("nobody", 4), ("iris", 5)):
                 with pytest.raises(ClientError):
                     client.infer(name, X=np.ones((2, width), np.float32))
-        with urlopen(app.metrics_url, timeout=30) as answer:  # noqa: S310  # our own server
+        with urlopen(app.metrics_url, timeout=60) as answer:  # noqa: S310  # our own server
             text: bytes = answer.read()
     finally:
         app.drain_and_stop(5.0)

@@ -16,7 +16,7 @@ DOCUMENT = ROOT / "docs/other-languages.md"
 NODE = ROOT / "docs/examples/node"
 PYTHON = ROOT / "docs/examples/python"
 FILES = ("inference/grpc_service.proto", "inference/model_config.proto")
-_LIMIT_S = 60
+_LIMIT_S = 180
 
 
 def run(*command: str | Path, environment: dict[str, str] | None = None) -> str:

@@ -78,7 +78,7 @@ def test_the_client_runs_and_prints_what_the_readme_says(address: str) -> None:
         [sys.executable, "-W", "error", "-c", client.replace(_DEFAULT_ADDRESS, address)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (done.stdout, done.stderr) == (blocks(README, "text")[0].text, "")
@@ -87,7 +87,7 @@ def test_the_client_runs_and_prints_what_the_readme_says(address: str) -> None:
 def test_a_model_as_skl2onnx_exports_it_is_served(tmp_path: Path) -> None:
     """Three blocks of the README: what trains and exports, what serves, and what asks; only the port is another."""
     _, train, ask = blocks(README, "python")
-    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
     trained = run([sys.executable, "-c", train.text])
     assert (trained.returncode, trained.stdout) == (0, ""), trained.stderr
     (serve,) = (block.text.split() for block in blocks(README, "sh") if "flowers" in block.text)
@@ -117,7 +117,7 @@ def test_the_command_prints_what_the_readme_says(address: str) -> None:
         env={**os.environ, "SARDONYX_URL": address},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (done.stdout, done.stderr) == (output, "")

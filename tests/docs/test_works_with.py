@@ -23,7 +23,7 @@ from sardonyx_wire.messages import METHODS
 from tests.docs.documents import README
 
 FLOWER = [[5.1, 3.5, 1.4, 0.2]]
-_WAIT_S = 10.0
+_WAIT_S = 60.0
 
 
 def triton_input() -> Any:

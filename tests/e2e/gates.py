@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "GatedRuntime", "Hold"]
 
-_BOUND_S: Final = 60.0
+_BOUND_S: Final = 120.0
 
 
 class Hold:

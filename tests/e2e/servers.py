@@ -38,6 +38,7 @@ __all__ = [
     "CALL_TIMEOUT_S",
     "INFER",
     "MESSAGE_LIMIT_BYTES",
+    "SHORT_S",
     "TRANSPORTS",
     "Server",
     "assert_safe",
@@ -46,7 +47,10 @@ __all__ = [
 
 TRANSPORTS: Final = ("lane", "grpcio")
 INFER: Final = METHODS["ModelInfer"].path
-CALL_TIMEOUT_S: Final = 30.0
+# Far more than any call takes, on a busy machine too.
+CALL_TIMEOUT_S: Final = 60.0
+# A deadline that passes soon, though not before its request has come to the server, on a busy machine either.
+SHORT_S: Final = 1.0
 MESSAGE_LIMIT_BYTES: Final = 48 * MIB
 
 ALLOW_ALL: Final[dict[str, Any]] = {
@@ -74,7 +78,7 @@ _PLACES: Final = (
 )
 
 
-def eventually(holds: Callable[[], bool], what: str, *, timeout_s: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], what: str, *, timeout_s: float = 60.0) -> None:
     """Wait for something that no event tells of; fails after ``timeout_s``."""
     until_s = time.monotonic() + timeout_s
     while not holds():
@@ -185,6 +189,13 @@ class Server:
     def runs(self, name: str) -> int:
         """How often a model ran."""
         return sum(one.batches for one in self.counters(name))
+
+    def runs_of(self, name: str, requests: int) -> int:
+        """How many runs requests of one row become that wait together: how many fit into one is measured at load.
+
+        Requires: one runner, whose full batch they do not exceed. On a busy machine a large one may have seemed dear.
+        """
+        return -(-requests // self.model(name)._policy.piece_rows)
 
     def gauges(self) -> dict[str, int]:
         """What is in flight or waits anywhere."""

@@ -37,7 +37,7 @@ def test_a_server_that_stops_while_16_threads_call_loses_no_call(models: Path, t
                 done[number] += 1
 
         with (
-            Client([first.app.address, second.app.address], timeout_s=20.0) as client,
+            Client([first.app.address, second.app.address], timeout_s=60.0) as client,
             ThreadPoolExecutor(CALLERS) as threads,
         ):
             ends = [threads.submit(call, number) for number in range(CALLERS)]
@@ -53,4 +53,4 @@ def test_a_server_that_stops_while_16_threads_call_loses_no_call(models: Path, t
             finally:
                 over.set()
             for end in ends:
-                end.result(20.0)
+                end.result(60.0)

@@ -259,7 +259,7 @@ def test_nothing_is_left_of_a_client_that_is_killed(server: Server) -> None:
         server.app._regions.forget_abandoned()
         assert regions(server)
         process.send_signal(signal.SIGKILL)
-        process.wait(20)
+        process.wait(60)
     server.app._regions.forget_abandoned()
     assert regions(server) == {}
 
@@ -269,7 +269,7 @@ def test_a_name_that_a_killed_client_could_not_remove_is_removed_by_the_next(cli
     with start(PUBLISHES) as process:
         assert process.stdout is not None
         name = process.stdout.readline().strip()
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     assert name in files()
     client.infer("wide", x=rows())
     assert name not in files()

@@ -20,7 +20,7 @@ def test_results_come_in_order_and_a_failure_leaves_the_stream_open(server: Serv
     """With the same values as calls one by one."""
     with Client(server.app.address) as client:
         expected = [client.infer("affine", x=X * k)["y"].tolist() for k in range(30)]
-        with client.stream(timeout_s=30) as stream:
+        with client.stream(timeout_s=60) as stream:
             for k in range(30):
                 stream.send("affine", x=X * k, request_id=str(k))
             stream.send("nobody", x=X, request_id="bad")
@@ -40,7 +40,7 @@ def test_results_come_in_order_from_the_asynchronous_client(server: Server) -> N
     """Sent while others are awaited."""
 
     async def converse() -> None:
-        async with AsyncClient(server.app.address) as client, client.stream(timeout_s=30) as stream:
+        async with AsyncClient(server.app.address) as client, client.stream(timeout_s=60) as stream:
             for k in range(30):
                 await stream.send("affine", x=X * k, request_id=str(k))
             await stream.done_sending()
@@ -76,7 +76,7 @@ def test_a_server_that_stops_says_so_to_streams(server: Server, models: Path) ->
     with (
         Server(models, server.transport, **settings) as own,
         Client(own.app.address) as client,
-        client.stream(timeout_s=30) as stream,
+        client.stream(timeout_s=60) as stream,
     ):
         stream.send("affine", x=X)
         assert next(stream)["y"].shape == (3, 4)

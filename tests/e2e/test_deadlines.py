@@ -10,7 +10,7 @@ import pytest
 
 from sardonyx_wire.messages import ModelInferResponse
 from tests.e2e.messages import arrays_of, gate_request, infer_request
-from tests.e2e.servers import Server, assert_safe, eventually
+from tests.e2e.servers import CALL_TIMEOUT_S, SHORT_S, Server, assert_safe, eventually
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.batching.queue import BatchQueue
@@ -37,7 +37,7 @@ def code_of(call: Any) -> grpc.StatusCode:
 def test_a_request_whose_deadline_passes_while_it_waits_does_not_run(server: Server) -> None:
     """The caller gets DEADLINE_EXCEEDED at its time, the runner throws the request away."""
     with server.holding(gate_request()) as hold:
-        late = server.start_infer(gate_request(), timeout=0.05)
+        late = server.start_infer(gate_request(), timeout=SHORT_S)
         eventually(lambda: queue_of(server).rows == 1, "the request waits")
         assert code_of(late) is grpc.StatusCode.DEADLINE_EXCEEDED
         patient = server.start_infer(gate_request())
@@ -121,7 +121,7 @@ def test_a_request_that_is_cancelled_while_it_runs_hurts_nobody(server: Server) 
         eventually(lambda: queue_of(server).rows == 3, "three requests wait")
         second = server.gate.hold("gate")
         first.release()
-        assert second.entered.wait(20), "the three run"
+        assert second.entered.wait(CALL_TIMEOUT_S), "the three run"
         calls[1].cancel()
         second.release()
         for k in (0, 2):

@@ -297,10 +297,10 @@ def test_a_model_that_works_finishes_before_it_is_unloaded(server: Explicit) -> 
     server.load("b")
     hold = server.gate.hold("b")
     running = server.start_infer(infer_request("b", x=X))
-    assert hold.entered.wait(20)
+    assert hold.entered.wait(CALL_TIMEOUT_S)
     path = "/inference.GRPCInferenceService/RepositoryModelUnload"
     unloading = server.channel.unary_unary(path).future(
-        RepositoryModelUnloadRequest(model_name="b").SerializeToString(), timeout=30
+        RepositoryModelUnloadRequest(model_name="b").SerializeToString(), timeout=CALL_TIMEOUT_S
     )
     eventually(lambda: server.index()["b", "1"] == ("UNLOADING", "unloaded"), "b is unloading")
     server.load("a")
@@ -357,7 +357,7 @@ def test_loads_that_are_stuck_keep_nothing_else_waiting(server: Explicit) -> Non
     hold = server.gate.hold("a")
     loads = server.channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
     stuck = [loads.future(load_request("a").SerializeToString(), timeout=60) for _ in range(40)]
-    assert hold.entered.wait(20)
+    assert hold.entered.wait(CALL_TIMEOUT_S)
     left = [loads.future(load_request("b", config="{}").SerializeToString(), timeout=60) for _ in range(40)]
     with pytest.raises(grpc.RpcError) as caught:
         server.call("RepositoryModelLoad", load_request("b", config="{}"), timeout=0.2)
@@ -381,9 +381,9 @@ def test_a_stop_ends_the_wait_for_a_load(server: Explicit) -> None:
     """Whoever waits hears of it at once, and the server comes to its end."""
     hold = server.gate.hold("a")
     loads = server.channel.unary_unary("/inference.GRPCInferenceService/RepositoryModelLoad")
-    waiting = [loads.future(load_request("a").SerializeToString(), timeout=30)]
-    assert hold.entered.wait(20)
-    waiting.append(loads.future(load_request("b").SerializeToString(), timeout=30))
+    waiting = [loads.future(load_request("a").SerializeToString(), timeout=CALL_TIMEOUT_S)]
+    assert hold.entered.wait(CALL_TIMEOUT_S)
+    waiting.append(loads.future(load_request("b").SerializeToString(), timeout=CALL_TIMEOUT_S))
     stopping = threading.Thread(target=server.stop, args=(20.0,))
     stopping.start()
     for call in waiting:
@@ -392,7 +392,7 @@ def test_a_stop_ends_the_wait_for_a_load(server: Explicit) -> None:
         failure = failure_of(caught.value)
         assert failure.code is grpc.StatusCode.UNAVAILABLE, failure
     hold.release()
-    stopping.join(30)
+    stopping.join(CALL_TIMEOUT_S)
     assert not stopping.is_alive()
 
 

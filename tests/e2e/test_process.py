@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 COMMAND = [sys.executable, "-m", "sardonyx_server.cli", "serve"]
 QUICK = ["--grpc-port", "0", "--metrics-port", "0", "--probe-budget-s", "0.05"]
 
@@ -94,7 +94,7 @@ def test_sigterm_under_load_answers_all_that_was_accepted_and_exits_0(models: Pa
     x = np.ones((1, 4), np.float32)
     request = encoded(infer_request("affine", x=x))
     expected = (-2 * x + 0.25)[0, 1]
-    with serving(str(models), *QUICK, "--transport", transport, "--exit-timeout-secs", "3") as process:
+    with serving(str(models), *QUICK, "--transport", transport, "--exit-timeout-secs", "15") as process:
         address = process.wait_for("serving")["address"]
         warm = threading.Barrier(7)
 

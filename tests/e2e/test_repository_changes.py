@@ -35,7 +35,7 @@ def test_changes_on_disk_are_followed(tmp_path: Path) -> None:
     app.start()
     row = np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)
     try:
-        with Client(app.address, timeout_s=10) as client:
+        with Client(app.address, timeout_s=60) as client:
             first = client.infer("iris", X=row)
             assert first.model_version == "1"
 

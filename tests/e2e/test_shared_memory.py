@@ -23,6 +23,7 @@ from sardonyx_wire.messages import (
     ModelInferResponse,
 )
 from sardonyx_wire.tensors import decode_raw, encode_raw
+from tests.descriptors import SHARED_MEMORY, descriptors_of
 from tests.e2e.memory import (
     NEEDS_POSIX_MEMORY,
     in_region,
@@ -230,7 +231,7 @@ def test_an_input_is_that_of_the_moment_it_is_run(server: Server) -> None:
 
 
 def test_requests_with_and_without_shared_memory_or_classes_run_together(server: Server) -> None:
-    """How an output is answered is each request's own; one run for all."""
+    """How an output is answered is each request's own; they share a run all the same."""
     plain = gate_request([[1, 5]])
     two, one, placed = gate_request([[2, 6]]), gate_request([[3, 7]]), gate_request([[4, 8]])
     two.outputs.add(name="y").parameters["classification"].int64_param = 2
@@ -244,7 +245,10 @@ def test_requests_with_and_without_shared_memory_or_classes_run_together(server:
             before = server.runs("gate")
             hold.release()
             answers = [ModelInferResponse.FromString(call.result()) for call in calls]
-        eventually(lambda: server.runs("gate") == before + 2, "the one that was held, and one for the four")
+        eventually(
+            lambda: server.runs("gate") == before + 1 + server.runs_of("gate", 4),
+            "the held one, and those for the four",
+        )
         assert np.frombuffer(memory.read(), np.float32).tolist() == [4.5, 8.5]
     assert [list(answer.outputs[0].shape) for answer in answers] == [[1, 2], [1, 2], [1, 1], [1, 2]]
     assert arrays_of(answers[0])["y"].tolist() == [[1.5, 5.5]]
@@ -317,7 +321,6 @@ def test_an_output_larger_than_its_place_names_both(server: Server) -> None:
 
 def test_a_storm_of_registrations_and_requests_leaves_nothing_behind(server: Server) -> None:
     """Eight callers of one name: each call succeeds or says that the name is taken or unknown; no descriptor stays."""
-    descriptors = Path("/proc/self/fd")
     request = without_data(infer_request("affine", x=np.ones((1, 4), np.float32), outputs=["y"]))
     in_region(request.inputs[0], "r", 16)
     in_region(request.outputs[0], "r", 16, offset=16)
@@ -338,15 +341,14 @@ def test_a_storm_of_registrations_and_requests_leaves_nothing_behind(server: Ser
                 return failure_of(error).code
             return None
 
-        before = sum(1 for _ in descriptors.iterdir())
+        before = descriptors_of(SHARED_MEMORY)
         with ThreadPoolExecutor(8) as callers:
             outcomes = set(callers.map(attempt, range(800)))
         assert outcomes <= expected | {None}
         assert None in outcomes
         unregister(server)
     server.settle()
-    # Descriptors of the transport may come and go by some.
-    eventually(lambda: sum(1 for _ in descriptors.iterdir()) <= before + 8, "the descriptors are closed")
+    eventually(lambda: descriptors_of(SHARED_MEMORY) <= before, "the descriptors are closed")
 
 
 def test_where_it_is_off_nothing_is_registered_or_used(careful: Server) -> None:

@@ -17,7 +17,7 @@ from sardonyx_server.engine.statistics import snapshot
 from sardonyx_wire.messages import ModelStatisticsRequest
 from tests.e2e.messages import gate_request, infer_request
 from tests.e2e.models import MAX_ROWS
-from tests.e2e.servers import TRANSPORTS, Server, eventually
+from tests.e2e.servers import SHORT_S, TRANSPORTS, Server, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,7 +183,7 @@ def test_a_request_whose_deadline_passes_in_the_queue(counting: Server) -> None:
         counted(counting, "gate", success=1, rows=1, runs=1, runs_of_1=1, fail=1, REJECTED=1, deadline=1),
         counting.holding(gate_request()) as hold,
     ):
-        call = counting.start_infer(gate_request(), timeout=0.3)
+        call = counting.start_infer(gate_request(), timeout=SHORT_S)
         queue = counting.model("gate").queue
         eventually(lambda: queue.requests == 1, "it waits")
         (job,) = [job for level in queue._waiting.levels.values() for jobs in level.buckets.values() for job in jobs]

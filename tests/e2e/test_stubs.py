@@ -24,15 +24,15 @@ from inference import grpc_service_pb2 as pb, grpc_service_pb2_grpc as stubs
 
 with grpc.insecure_channel(sys.argv[1]) as channel:
     stub = stubs.GRPCInferenceServiceStub(channel)
-    live = stub.ServerLive(pb.ServerLiveRequest(), timeout=20).live
-    metadata = stub.ModelMetadata(pb.ModelMetadataRequest(name="affine"), timeout=20)
+    live = stub.ServerLive(pb.ServerLiveRequest(), timeout=60).live
+    metadata = stub.ModelMetadata(pb.ModelMetadataRequest(name="affine"), timeout=60)
     typed = pb.ModelInferRequest(model_name="affine", id="typed")
     typed.inputs.add(name="x", datatype="FP32", shape=[1, 4]).contents.fp32_contents.extend([1, 1, 1, 1])
     raw = pb.ModelInferRequest(model_name="affine", id="raw", raw_input_contents=[struct.pack("<4f", 1, 1, 1, 1)])
     raw.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    answers = [stub.ModelInfer(request, timeout=20) for request in (typed, raw)]
+    answers = [stub.ModelInfer(request, timeout=60) for request in (typed, raw)]
     try:
-        stub.ModelInfer(pb.ModelInferRequest(model_name="nobody"), timeout=20)
+        stub.ModelInfer(pb.ModelInferRequest(model_name="nobody"), timeout=60)
         code = "OK"
     except grpc.RpcError as error:
         code = error.code().name

@@ -20,7 +20,7 @@ from sardonyx_server.observe.trace_file import FILE_NAME
 from sardonyx_wire.messages import LogSettingsRequest, TraceSettingRequest
 from tests.e2e.messages import failure_of, gate_request, infer_request
 from tests.e2e.models import repository, write
-from tests.e2e.servers import TRANSPORTS, Server, eventually
+from tests.e2e.servers import SHORT_S, TRANSPORTS, Server, eventually
 from tests.server.observe.collector import PATIENCE_S, collector
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def test_a_request_that_fails_ends_its_trace(traced: Traced) -> None:
     traced.set("gate", trace_level=["OFF"])
     with server.holding(gate_request()):
         traced.set("gate", trace_level=["TIMESTAMPS"])
-        late = server.start_infer(gate_request(request_id="late"), timeout=0.2)
+        late = server.start_infer(gate_request(request_id="late"), timeout=SHORT_S)
         assert late.exception().code() is grpc.StatusCode.DEADLINE_EXCEEDED
     (line,) = traced.lines(1)
     assert (line["request_id"], line["outcome"]) in {("late", "DEADLINE_EXCEEDED"), ("late", "CANCELLED")}

@@ -16,7 +16,7 @@ from sardonyx_wire.datatypes import DATATYPES
 from tests.conformance.table import WHAT
 from tests.e2e.messages import failure_of, gate_request
 from tests.e2e.models import identity_name
-from tests.e2e.servers import Server, eventually
+from tests.e2e.servers import SHORT_S, Server, eventually
 from tests.e2e.triton_conversations import KINDS, memory, talk, utilities
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ def test_a_stream_has_a_time_limit_of_its_own(server: Server, kind: str) -> None
             request = {"model_name": "gate", "inputs": on.gate_inputs()}
             if on.kind == "aio":
                 with pytest.raises(grpc.RpcError) as caught:
-                    await on.stream([request], stream_timeout=0.2)
+                    await on.stream([request], stream_timeout=SHORT_S)
                 status = str(failure_of(caught.value).code)
             else:
-                ((_, error),) = await on.stream([request], stream_timeout=0.2)
+                ((_, error),) = await on.stream([request], stream_timeout=SHORT_S)
                 status = error.status()
         assert status == "StatusCode.DEADLINE_EXCEEDED"
 

@@ -110,7 +110,7 @@ def test_a_client_timeout_is_a_deadline(server: Server, client: Any) -> None:
     with server.holding(gate_request()), pytest.raises(utilities.InferenceServerException) as caught:
         client.infer("gate", inputs, client_timeout=0.05)
     assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
-    assert client.infer("gate", inputs, client_timeout=20.0, timeout=1_000_000, priority=1).as_numpy("y").shape == (
+    assert client.infer("gate", inputs, client_timeout=60.0, timeout=1_000_000, priority=1).as_numpy("y").shape == (
         1,
         2,
     )
@@ -132,7 +132,7 @@ def test_its_threads_and_callbacks(client: Any) -> None:
     for k in range(20):
         done = lambda result, error: results.put((result, error))  # noqa: E731  # the arguments' names are its own
         client.async_infer("affine", [tensor("x", k * x, "FP32")], callback=done, request_id=str(k))
-    answers = [results.get(timeout=20) for _ in range(20)]
+    answers = [results.get(timeout=60) for _ in range(20)]
     assert {result.get_response().id for result, error in answers if error is None} == {str(k) for k in range(20)}
 
 

@@ -99,8 +99,8 @@ def test_files_of_its_own(client: Any) -> None:
 
 def test_a_client_timeout_is_a_deadline(client: Any) -> None:
     """In seconds, on the calls that load."""
-    client.load_model("simple", client_timeout=30.0)
-    client.unload_model("simple", client_timeout=30.0)
+    client.load_model("simple", client_timeout=60.0)
+    client.unload_model("simple", client_timeout=60.0)
     with pytest.raises(utilities.InferenceServerException) as caught:
         client.load_model("simple", client_timeout=1e-6)
     assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"

@@ -29,7 +29,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 
 
 def _ask(address: str) -> int:
-    connection = HTTPConnection(address, timeout=10)
+    connection = HTTPConnection(address, timeout=60)
     connection.request("GET", "/")
     answer = connection.getresponse()
     pid = int(answer.read())

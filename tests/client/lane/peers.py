@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BOUND_S", "Peer", "PeerConnection"]
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 _UNREAD_BYTES: Final = 64 * 1024
 # struct linger of socket(7): whether, and seconds.
 _LINGER: Final = struct.Struct("ii")

@@ -67,7 +67,7 @@ class FakeApp:
 
     def start(self) -> None:
         """Waits for ``let_start``."""
-        self.let_start.wait(10)
+        self.let_start.wait(60)
         self.calls.append("start")
         if self._start_error is not None:
             raise self._start_error
@@ -75,7 +75,7 @@ class FakeApp:
     def drain_and_stop(self, timeout_s: float) -> bool:
         """Waits for ``let_drain``."""
         self.calls.append(f"drain {timeout_s:g}")
-        self.let_drain.wait(10)
+        self.let_drain.wait(60)
         return self._drains
 
     def kill(self) -> None:

@@ -61,7 +61,7 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")

@@ -103,5 +103,5 @@ def test_signals_become_events_and_the_old_handlers_come_back() -> None:
     with signals_into(inbox):
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(os.getpid(), number)
-            assert inbox.get(timeout=10) == StopAsked()
+            assert inbox.get(timeout=60) == StopAsked()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

@@ -42,7 +42,7 @@ Array = NDArray[Any]
 Answer = Callable[[Mapping[str, Array]], list[Array]]
 
 # Far more than any test takes: only a bug makes a wait last as long.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class FakeCall:

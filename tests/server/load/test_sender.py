@@ -183,7 +183,7 @@ class TestLimits:
                 if stream_id != silent:
                     peer.send(answer(stream_id, b""))
 
-        with Peer(script) as server, sending(server.address, timeout_s=0.5) as sender:
+        with Peer(script) as server, sending(server.address, timeout_s=1.0) as sender:
             tally = closed(sender, callers=1, requests=3)
         assert (answered(tally), tally.statuses) == (2, {"DEADLINE_EXCEEDED": 1})
 

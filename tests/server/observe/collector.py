@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PATIENCE_S", "collector"]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Answer:
 
 def ask(endpoint: HttpEndpoint, path: str, *, method: str = "GET", host: str | None = None) -> Answer:
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=60)
     try:
         connection.request(method, path, headers={} if host is None else {"Host": host})
         response = connection.getresponse()
@@ -125,7 +125,7 @@ def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
 
 def test_who_sends_no_host_header_is_answered(endpoint: HttpEndpoint) -> None:
     """Load balancers that probe with HTTP/1.0; a browser always sends one."""
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=60) as connection:
         connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
         assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
 

@@ -47,7 +47,7 @@ def opened(**settings: Any) -> Iterator[HttpPorts]:
 def status(url: str) -> int:
     """Of a GET."""
     try:
-        with urlopen(url, timeout=10) as answer:  # noqa: S310  # our own server
+        with urlopen(url, timeout=60) as answer:  # noqa: S310  # our own server
             return int(answer.status)
     except HTTPError as error:
         return error.code

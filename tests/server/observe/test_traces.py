@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counting.tracing import Trace
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FULL = "/dev/full"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

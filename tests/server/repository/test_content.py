@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sardonyx_server.repository.content import PIECE_BYTES, Content, join, take
+from tests.descriptors import IN_MEMORY, descriptors_of
 
 _LARGE = 9 * PIECE_BYTES + 7
 _IN_MEMORY = sys.platform == "linux"
@@ -100,10 +101,10 @@ def test_a_part_may_outlive_the_view(tmp_path: Path) -> None:
 @pytest.mark.skipif(not _IN_MEMORY, reason="only Linux has files in memory")
 def test_what_cannot_be_copied_leaves_nothing_open() -> None:
     """Text is no bytes: that is found out when the file in memory is there."""
-    opened = len(list(Path("/proc/self/fd").iterdir()))
+    opened = descriptors_of(IN_MEMORY)
     with pytest.raises(TypeError):
         join(("x" * (PIECE_BYTES + 1),))  # type: ignore[arg-type]  # as a bug would
-    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+    assert descriptors_of(IN_MEMORY) == opened
 
 
 @pytest.mark.skipif(not _IN_MEMORY, reason="only Linux has files in memory")
@@ -114,14 +115,13 @@ def test_where_no_file_can_be_as_large_there_are_bytes(tmp_path: Path, lacks: in
     Where only the end of the last piece has no room, some of it is written before the error comes.
     """
     resource = pytest.importorskip("resource")
-    descriptors = Path("/proc/self/fd")
     data = _write(tmp_path / "model", _LARGE)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    opened = len(list(descriptors.iterdir()))
+    opened = descriptors_of(IN_MEMORY)
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGE - lacks, before[1]))
     try:
         content = _take(tmp_path / "model", _LARGE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (content.data, content.path) == (data, None)
-    assert len(list(descriptors.iterdir())) == opened
+    assert descriptors_of(IN_MEMORY) == opened

@@ -42,7 +42,8 @@ __all__ = ["FakeLoads", "FakeModel", "Running", "failed", "loading", "ready", "r
 INPUT = TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("batch", ""))
 OUTPUT = TensorSpec(name="label", datatype="INT64", shape=(-1,), dim_names=("batch",))
 
-CALL_TIMEOUT_S = 10.0
+# Far more than any call takes, on a busy machine too.
+CALL_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

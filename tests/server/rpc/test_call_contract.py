@@ -148,8 +148,7 @@ def test_a_cancellation_is_seen_by_a_call_that_is_watched(transport: Transport) 
 
 def test_a_deadline_that_passes_is_seen_as_a_cancellation(transport: Transport) -> None:
     """Nobody waits any more, whatever the reason."""
-    sent = transport.send(timeout=0.05)
-    _, call = transport.calls.take()
+    sent, call = transport.send_in_haste()
     call.watch()
     assert failed(sent) is grpc.StatusCode.DEADLINE_EXCEEDED
     until(lambda: call.cancelled)

@@ -46,7 +46,7 @@ def report(home: Path, before: str = "") -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sardonyx_server.engine.shared_memory.region import Unread
 from sardonyx_server.errors import InvalidRequest, TryLater, Unsupported
 from sardonyx_server.runtime.posix_memory import PosixMemory, open_memory
+from tests.descriptors import descriptors_of
 
 WHAT = "shared memory region 'r'"
 
@@ -35,11 +36,6 @@ def opened(folder: Path, key: str = "/object", offset: int = 0, byte_size: int =
     return open_memory(WHAT, key, offset, byte_size, folder=folder)
 
 
-def open_files() -> int:
-    """How many descriptors this process has."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
 @pytest.mark.parametrize("key", ["object", "/object"])
 def test_a_part_of_an_object_is_read_and_written(folder: Path, key: str) -> None:
     """From where the part begins."""
@@ -53,16 +49,16 @@ def test_a_part_of_an_object_is_read_and_written(folder: Path, key: str) -> None
 def test_the_descriptor_is_closed_with_the_last_reference(folder: Path) -> None:
     """And one that may not be used at once."""
     gc.collect()  # what other tests have left
-    before = open_files()
+    before = descriptors_of(str(folder))
     memory = opened(folder)
-    assert open_files() == before + 1
+    assert descriptors_of(str(folder)) == before + 1
     del memory
     gc.collect()
-    assert open_files() == before
+    assert descriptors_of(str(folder)) == before
     with pytest.raises(InvalidRequest):
         opened(folder, byte_size=101)
     gc.collect()
-    assert open_files() == before
+    assert descriptors_of(str(folder)) == before
 
 
 def test_an_object_without_a_name_is_still_there(folder: Path) -> None:
@@ -168,7 +164,7 @@ def test_what_is_no_object_of_this_user_is_refused_in_the_same_words(
     """A caller does not learn what lies there, nor where."""
     make(folder / "odd")
     gc.collect()  # what other tests have left
-    before = open_files()
+    before = descriptors_of(str(folder))
     with pytest.raises(InvalidRequest) as caught:
         opened(folder, "/odd")
     assert caught.value.message == (
@@ -177,7 +173,7 @@ def test_what_is_no_object_of_this_user_is_refused_in_the_same_words(
     assert caught.value.field == "key"
     del caught
     gc.collect()
-    assert open_files() == before
+    assert descriptors_of(str(folder)) == before
 
 
 def test_a_part_beyond_the_object_is_refused(folder: Path) -> None:

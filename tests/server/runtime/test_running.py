@@ -132,7 +132,7 @@ class TestTermination:
         failures: list[ExecutionFailed] = []
 
         def work() -> None:
-            started.wait(10)
+            started.wait(60)
             try:
                 run(endless, x=np.array(0, np.float32))
             except ExecutionFailed as error:
@@ -141,7 +141,7 @@ class TestTermination:
         threads = [threading.Thread(target=work) for _ in range(2)]
         for thread in threads:
             thread.start()
-        started.wait(10)
+        started.wait(60)
         while any(thread.is_alive() for thread in threads):
             # Until both have begun: a run that begins after terminate() is a later run.
             endless.terminate()

@@ -59,7 +59,7 @@ def test_an_outcome_is_waited_for_without_end_where_there_is_no_deadline() -> No
     context, outcome = Context(), Future[int]()
 
     def answer() -> None:
-        assert context.waits.wait(20)
+        assert context.waits.wait(60)
         outcome.set_result(7)
 
     thread = threading.Thread(target=answer)
@@ -87,7 +87,7 @@ def test_a_caller_that_leaves_ends_the_wait() -> None:
     context, outcome = Context(), Future[int]()
 
     def leave() -> None:
-        assert context.waits.wait(20)
+        assert context.waits.wait(60)
         context.leave()
 
     thread = threading.Thread(target=leave)

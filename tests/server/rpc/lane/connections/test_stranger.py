@@ -13,14 +13,12 @@ import pytest
 from sardonyx_server.rpc.lane.connections.stranger import Stranger, Strangers
 from sardonyx_wire.http2.frames import PREFACE, Kind
 from tests.server.rpc.http2.peer import Peer
-from tests.server.rpc.transports import opened
+from tests.server.rpc.transports import BOUND_S, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.server.rpc.transports import Transport
-
-BOUND_S = 20.0
 
 
 @pytest.fixture(scope="module")

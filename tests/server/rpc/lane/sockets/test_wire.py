@@ -25,7 +25,7 @@ if sys.platform != "linux":
 
 from sardonyx_server.rpc.lane.sockets.wire import Wire
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 # Something at least: who has nothing to say is not asked.
 _PARTS = st.lists(
     st.tuples(st.booleans(), st.one_of(st.integers(0, 40), st.integers(0, 200_000))), min_size=1, max_size=6
