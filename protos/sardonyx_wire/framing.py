@@ -179,12 +179,6 @@ def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Se
         raw_tag: Tag of the payloads, as one byte.
         payloads: In order; memoryviews of single bytes.
     """
-    if len(payloads) == 1:
-        # One small output, as most models have that are quick: in one step.
-        payload = payloads[0]
-        length = len(payload)
-        if length < 128:
-            return b"".join((head, id_field, tail, raw_tag, _SHORT_LENGTHS[length], payload))
     parts: list[bytes | memoryview] = [head, id_field, tail]
     for payload in payloads:
         length = len(payload)
