@@ -13,6 +13,7 @@ What is said of an inference, without protobuf where it repeats:
 
     framing.py            fields, lengths, the id, payloads
     request_reader.py     bytes -> a request; the server's
+    request_layout.py     where its parts lie, known from one before
     request_template.py   a request -> bytes; the client's
     response_reader.py    bytes -> an answer; the client's
     response_template.py  an answer -> bytes; the server's

@@ -1,7 +1,8 @@
 """Bytes of a ``ModelInferRequest`` -> header, id and views of the payloads. Does not judge: the signature check does.
 
 Requests of one client repeat everything but the payload and the id. So the reader cuts the message apart (framing.py)
-and looks the header's bytes up in a bounded memo of parsed headers. What that does not recognise (fields out of order,
+and looks the header's bytes up in a bounded memo of parsed headers; where a message is as long as one before and begins
+alike, it is not even cut apart (request_layout.py). What that does not recognise (fields out of order,
 an id sent twice, unknown fields, typed contents, malformed bytes) is parsed by protobuf itself, in
 ``decode_with_protobuf``: the slow twin, which property tests hold equal.
 """
@@ -14,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from sardonyx_wire.framing import TooManyFields, begin, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferRequest
+from sardonyx_wire.request_layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
@@ -39,6 +41,11 @@ _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5, 6)))
 # The caller chooses the memo's keys, so both their size and their number are bounded: 1,024 x 4 KiB = 4 MiB at most.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 1024
+# Likewise: each holds a header's bytes once more.
+_LAYOUTS: Final = 256
+# Of messages for which no layout is known, each so manieth gets one: where lengths or headers change all the time, to
+# make one for each would cost more than it saves.
+_LAYOUT_EVERY: Final = 16
 # No header that is remembered is longer, unless its id is very long; and a caller could make any number of fields.
 _FORESEEN_BYTES: Final = _MEMO_KEY_BYTES + 1024
 
@@ -122,10 +129,13 @@ Decoded = tuple[Header, bytes, list[memoryview]]
 class RequestReader:
     """Reads requests, remembering headers. Not thread-safe: one reader for each reading thread."""
 
-    __slots__ = ("_memo",)
+    __slots__ = ("_layouts", "_memo", "_unknown")
 
     def __init__(self) -> None:
         self._memo: dict[bytes, Header] = {}
+        # By the length of the message.
+        self._layouts: dict[int, Layout] = {}
+        self._unknown = 0
 
     def decode(self, message: bytes | memoryview) -> Decoded:
         """Read one message.
@@ -140,6 +150,15 @@ class RequestReader:
         Raises:
             MalformedMessage: The bytes cannot be parsed.
         """
+        layout = self._layouts.get(len(message))
+        if layout is not None and isinstance(message, bytes):
+            decoded = layout.read(message)
+            if decoded is not None:
+                return decoded
+        return self._decode(message)
+
+    def _decode(self, message: bytes | memoryview) -> Decoded:
+        """The same for any message."""
         try:
             parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
         except TooManyFields as error:
@@ -150,7 +169,17 @@ class RequestReader:
         header = self._memo.get(key)
         if header is None:
             header = self._parse_header(key)
+        elif isinstance(message, bytes):
+            self._unknown += 1
+            if not self._unknown % _LAYOUT_EVERY:
+                self._learn(message, header)
         return header, id_field, payloads
+
+    def _learn(self, message: bytes, header: Header) -> None:
+        """Remember where the parts of a message lie. Its header is remembered, so it is not long."""
+        if len(self._layouts) >= _LAYOUTS:
+            self._layouts.clear()
+        self._layouts[len(message)] = Layout(message, header, raw_tag=_RAW_TAG)
 
     def foresee(self, beginning: bytes | memoryview) -> Header | None:
         """The header of a message of which only the beginning has come; None where it is not known.

@@ -40,6 +40,28 @@ def test_a_filled_template_parses_as_the_message_protobuf_makes(
     assert filled == expected.SerializeToString(deterministic=True)
 
 
+lengths = st.integers(0, 4).flatmap(
+    lambda count: st.lists(
+        st.lists(st.sampled_from([0, 4, 127, 128, LARGE_BYTES]), min_size=count, max_size=count), min_size=1, max_size=5
+    )
+)
+
+
+@given(lengths, st.text(max_size=3))
+def test_a_template_is_filled_again_with_data_of_any_length(fillings: list[list[int]], request_id: str) -> None:
+    """What is known of the first answer holds for those alike, and for no others."""
+    heads = [OutputHead(f"y{index}", "BYTES", [1]) for index in range(len(fillings[0]))]
+    template = ResponseTemplate(model_name="m", model_version="1", outputs=heads)
+    id_field = ModelInferRequest(id=request_id).SerializeToString()
+    for number, filling in enumerate(fillings):
+        expected = ModelInferResponse(model_name="m", model_version="1", id=request_id)
+        for head in heads:
+            expected.outputs.add(name=head.name, datatype=head.datatype, shape=head.shape)
+        expected.raw_output_contents.extend(bytes((number,)) * length for length in filling)
+        filled = template.fill(id_field, [memoryview(data) for data in expected.raw_output_contents])
+        assert bytes(filled) == expected.SerializeToString(deterministic=True)
+
+
 @given(st.lists(st.sampled_from([0, 3, LARGE_BYTES - 1, LARGE_BYTES, 3 * LARGE_BYTES]), max_size=5))
 def test_large_outputs_are_not_copied(sizes: list[int]) -> None:
     """Put together, the pieces are what protobuf would have made."""

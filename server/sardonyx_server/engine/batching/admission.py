@@ -94,7 +94,15 @@ class Admission:
             Overloaded: A bound is reached, or it would wait beyond its deadline; nothing was taken.
             QueueClosed: The model drains; likewise.
         """
-        self._check_room(level, rows, size)
+        policy, waiting = self._policy, self._waiting
+        # Where there is room for sure, nobody needs to say how much.
+        if (
+            waiting.closed
+            or level.policy.max_requests
+            or waiting.rows + rows > policy.queue_rows
+            or waiting.message_bytes + size > policy.queue_bytes
+        ):
+            self._check_room(level, rows, size)
         if self._pace.row_s:
             self._check_time(level, bucket, deadline_s, _MARGIN)
         if not self._budget.take(size):

@@ -138,7 +138,9 @@ class Cutting:
                 level.requests -= job.requests
                 removed_rows += job.rows
                 removed_bytes += job.message_bytes
-                reason = drop_reason(job, now, ready_s, self._model_name, self._retry_after_s)
+                # Nearly all are in time and waited for: of these it need not be asked.
+                is_due = job.deadline_s > ready_s and job.expires_s > now and not job.call.cancelled
+                reason = None if is_due else drop_reason(job, now, ready_s, self._model_name, self._retry_after_s)
                 if reason is None:
                     jobs.append(job)
                     rows += job.rows

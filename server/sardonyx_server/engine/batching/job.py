@@ -151,7 +151,7 @@ class _Whole:
         self._lock = threading.Lock()
         self._missing = parts
         self._failed = False
-        self._pieces: list[list[bytes | memoryview]] = [[] for _ in range(parts)]
+        self._pieces: list[Sequence[bytes | memoryview]] = [[] for _ in range(parts)]
         self._tails: tuple[tuple[int, ...], ...] | None = None
         self.deadline_s: float = job.deadline_s
         self.streamed: bool = job.call.streamed
@@ -161,7 +161,7 @@ class _Whole:
     def cancelled(self) -> bool:
         return self._failed or self._job.call.cancelled
 
-    def add(self, part: _Part, outputs: Outputs, data: list[bytes | memoryview], counters: Counters) -> None:
+    def add(self, part: _Part, outputs: Outputs, data: Sequence[bytes | memoryview], counters: Counters) -> None:
         """Take one part's outputs; the last one answers. Several runners may call it at once."""
         tails = outputs.tails
         with self._lock:

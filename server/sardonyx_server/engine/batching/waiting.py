@@ -44,12 +44,13 @@ class Waiting:
 
     Attributes:
         levels: By priority, the highest first.
+        only_level: Of all requests; None where there are several.
         rows: That wait.
         message_bytes: Of the messages that wait.
         closed: Whether nothing more will be let in.
     """
 
-    __slots__ = ("_budget", "_default_level", "closed", "levels", "message_bytes", "rows")
+    __slots__ = ("_budget", "_default_level", "closed", "levels", "message_bytes", "only_level", "rows")
 
     def __init__(self, policy: BatchPolicy, budget: ByteBudget) -> None:
         self.levels = {number: Level(level) for number, level in policy.levels.items()}
@@ -57,6 +58,7 @@ class Waiting:
         self.message_bytes = 0
         self.closed = False
         self._default_level = self.levels[policy.default_level]
+        self.only_level = self._default_level if len(self.levels) == 1 else None
         self._budget = budget
 
     @property

@@ -104,13 +104,16 @@ class Plan:
         places: Where each input of the header lies in shared memory, None for one that was sent; () where all were.
         reads: Where the inputs lie, in the order of the bucket's feeds, where all lie in shared memory and need no look
             before the model runs; () elsewhere.
+        only_bytes: Size of the payload, where a request has one input, of numbers that are sent; -1 elsewhere.
         region_bytes: What the inputs in shared memory take in all.
         rendering: What becomes of outputs that are not simply sent; None where all are.
     """
 
     __slots__ = (
+        "_last",
         "_templates",
         "bucket",
+        "only_bytes",
         "order",
         "payload_bytes",
         "places",
@@ -143,6 +146,7 @@ class Plan:
         self.order = order
         self.reorders = list(order) != sorted(order)
         self.payload_bytes = payload_bytes
+        self.only_bytes = payload_bytes[0] if payload_bytes is not None and len(payload_bytes) == 1 else -1
         self.priority = parameters.priority
         self.timeout_s = parameters.timeout_s
         self.places = places
@@ -150,6 +154,8 @@ class Plan:
         self.region_bytes = sum(place.byte_size for place in places if place is not None)
         self.rendering = rendering
         self._templates: dict[Hashable, ResponseTemplate] = {}
+        # The last answers of a run have the same dimensions, in the same object.
+        self._last: tuple[tuple[tuple[int, ...], ...] | None, ResponseTemplate | None] = (None, None)
 
     def for_request(self, find_region: FindRegion) -> Plan:
         """This plan for one request: with the regions that its outputs go to, kept until it is answered.
@@ -181,9 +187,10 @@ class Plan:
         """
         if self.rendering is not None:
             return self.rendering.response(self, id_field, tails, data)
-        template = self._templates.get(tails)
-        if template is None:
+        last_tails, template = self._last
+        if tails is not last_tails or template is None:
             template = self.template(tails, lambda: self.signature.output_heads(self, tails))
+            self._last = tails, template
         return template.fill(id_field, data)
 
     def template(self, form: Hashable, heads: Callable[[], Sequence[OutputHead]]) -> ResponseTemplate:

@@ -64,6 +64,19 @@ def test_any_cut_of_any_layout_is_that_of_numpy(rows: int, tail: list[int], layo
     )
 
 
+@given(rows=st.integers(1, 12), tails=st.lists(st.lists(st.integers(0, 3), max_size=2), max_size=4), data=st.data())
+def test_rows_of_several_outputs_are_those_of_each(rows: int, tails: list[list[int]], data: st.DataObject) -> None:
+    """One, two and many are cut in ways of their own."""
+    arrays: list[Array] = [
+        (np.arange(rows * int(np.prod(tail)), dtype=np.int32) + index).reshape(rows, *tail)
+        for index, tail in enumerate(tails)
+    ]
+    outputs = BatchOutputs(arrays, has_batch_axis=True, began_s=0.0, ran_s=0.0)
+    start = data.draw(st.integers(0, rows - 1))
+    stop = data.draw(st.integers(start + 1, rows))
+    assert [bytes(part) for part in outputs.rows(start, stop)] == [array[start:stop].tobytes() for array in arrays]
+
+
 def test_strings_are_cut_by_elements() -> None:
     """UTF-8 with a length before each; a NUL is kept."""
     array = np.array([["a", "é"], ["", "x\0y"], ["z", "z"]], object)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from threading import get_ident
@@ -77,7 +78,8 @@ class LaneCall:
         self._window = replies.inflow.window
         self.id = stream_id
         self.cancelled = False
-        self.deadline_s = time.monotonic() + request.timeout_s
+        timeout_s = request.timeout_s
+        self.deadline_s = timeout_s if timeout_s == math.inf else time.monotonic() + timeout_s
         self.encoding = request.answer_encoding
         self.half_closed = False
         self.widened = 0

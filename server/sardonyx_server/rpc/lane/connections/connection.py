@@ -75,8 +75,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_last_id", "_peer", "_relays", "_replies",
-        "_requests", "_silent", "_streams", "_used", "outflow",
+        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_known", "_last_id", "_peer", "_relays",
+        "_replies", "_requests", "_silent", "_streams", "_used", "outflow",
     )  # fmt: skip
 
     def __init__(self, host: Host, peer: str) -> None:
@@ -87,6 +87,7 @@ class Connection:
         self._streams = self._replies.streams
         self._frames = FrameReader(self)
         self._requests = RequestReader(peer, host.compression)
+        self._known = self._requests.known
         self._relays = Relays(host, self._replies)
         self._control = Control(host, self._replies, self._relays)
         self._last_id = 0
@@ -212,12 +213,7 @@ class Connection:
 
     def header(self, stream_id: int, block: bytes, ends: bool) -> None:  # noqa: FBT001  # likewise
         """A whole header came."""
-        try:
-            request = self._requests.read(block)
-        except HeaderTooLarge as error:
-            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
-        except HpackError as error:
-            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+        request = self._known.get(block) or self._read(block)
         if stream_id <= self._last_id or not stream_id & 1:
             self._trailers(stream_id, ends=ends)
             return
@@ -227,8 +223,8 @@ class Connection:
             self._widen()
         if self._going or len(self._streams) >= _MAX_STREAMS:
             self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
-        elif request.is_grpc and request.path in self._host.methods:
-            self._open(stream_id, request, ends)
+        elif request.is_grpc and (kind := self._host.methods.get(request.path)) is not None:
+            self._open(kind, stream_id, request, ends)
         else:
             self._open_relayed(stream_id, request, ends=ends)
 
@@ -238,13 +234,27 @@ class Connection:
             self._check_known(stream_id)
         self._control.take(kind, flags, stream_id, body)
 
-    def _open(self, stream_id: int, request: Request, ends: bool) -> None:  # noqa: FBT001  # likewise
-        call = self._host.methods[request.path](self._host, self._replies, stream_id, request)
-        self._streams[stream_id] = call
-        if not isinstance(call, LaneCall):
+    def _read(self, block: bytes) -> Request:
+        try:
+            return self._requests.read(block)
+        except HeaderTooLarge as error:
+            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
+        except HpackError as error:
+            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+
+    def _open(
+        self,
+        kind: type[LaneCall | LaneStream],
+        stream_id: int,
+        request: Request,
+        ends: bool,  # noqa: FBT001  # likewise
+    ) -> None:
+        host = self._host
+        call = self._streams[stream_id] = kind(host, self._replies, stream_id, request)
+        if kind is not LaneCall:
             self._replies.inflow.give(stream_id)
         try:
-            self._host.begun(call, request.path)
+            host.begun(call, request.path)
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
             call.refuse(error)
             return

@@ -7,11 +7,12 @@ for each of ten thousand connections would be too many, and most messages are sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import struct
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.rpc.lane.connections.stranger import Stranger
 from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
+from sardonyx_wire.http2.frames import HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
 from sardonyx_wire.http2.numbers import (
     ACK,
     CONTINUATION,
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
 
 
 __all__ = ["FrameReader"]
+
+# The head of a frame with kind and flags in one number: nearly all frames are one of these two.
+_HEAD: Final = struct.Struct(">BHHL")
+_LAST_DATA: Final = DATA << 8 | END_STREAM
+_WHOLE_HEADER: Final = HEADERS << 8 | END_HEADERS
 
 
 class FrameReader:
@@ -96,38 +102,26 @@ class FrameReader:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        position, stop = 0, len(data)
         if not self.greeted:
-            if data[: len(PREFACE)] != PREFACE[:stop]:
-                raise Stranger(data)
-            if stop < len(PREFACE):
-                self._rest = data
+            data = self._begin(data)
+            if not self.greeted:
                 return
-            self.greeted = True
-            self._sink.greet()
-            position = len(PREFACE)
+        position, stop = 0, len(data)
         if self.left:
             position = self._rest_of_data(data, stop)
-        unpack, sink = HEAD.unpack_from, self._sink
+        unpack, sink = _HEAD.unpack_from, self._sink
         while stop - position >= HEAD_BYTES:
-            high, low, kind, flags, stream_id = unpack(data, position)
+            high, low, what, stream_id = unpack(data, position)
             begin = position + HEAD_BYTES
-            position = begin + (high << 8 | low)
-            if kind == DATA and position <= stop and not flags & PADDED and self._regular:
-                sink.data(stream_id & STREAM_BITS, data, begin, position, flags & END_STREAM != 0)
-            elif (
-                kind == HEADERS
-                and position <= stop
-                and flags & END_HEADERS
-                and position - begin <= MAX_BLOCK_BYTES
-                and self._regular
-                and not flags & PADDED_OR_PRIORITY
-            ):
-                sink.header(stream_id & STREAM_BITS, data[begin:position], flags & END_STREAM != 0)
-            elif position <= stop:
-                self._frame(kind, flags, stream_id & STREAM_BITS, data[begin:position])
-            else:
-                self._cut_off(kind, flags, stream_id & STREAM_BITS, data, begin, position)
+            position = begin + (high << 16 | low)
+            if position <= stop and self._regular:
+                if what == _LAST_DATA:
+                    sink.data(stream_id & STREAM_BITS, data, begin, position, True)  # noqa: FBT003  # the last
+                    continue
+                if what == _WHOLE_HEADER and not high:
+                    sink.header(stream_id & STREAM_BITS, data[begin:position], False)  # noqa: FBT003  # not the last
+                    continue
+            if not self._any_frame(what >> 8, what & 0xFF, stream_id & STREAM_BITS, data, begin, position):
                 return
         self._rest = data[position:]
 
@@ -135,6 +129,37 @@ class FrameReader:
         """So many bytes of the DATA frame were read by somebody else."""
         self.left -= size
         self._sink.used(size)
+
+    def _begin(self, data: bytes) -> bytes:
+        """What a connection begins with. Returns what is behind it, once the caller has greeted."""
+        if data[: len(PREFACE)] != PREFACE[: len(data)]:
+            raise Stranger(data)
+        if len(data) < len(PREFACE):
+            self._rest = data
+            return b""
+        self.greeted = True
+        self._sink.greet()
+        return data[len(PREFACE) :]
+
+    def _any_frame(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> bool:
+        """A frame of any kind, whole or not. Returns whether the next one begins where it ends."""
+        if kind == DATA and end <= len(data) and not flags & PADDED and self._regular:
+            self._sink.data(stream_id, data, begin, end, flags & END_STREAM != 0)
+        elif (
+            kind == HEADERS
+            and end <= len(data)
+            and flags & END_HEADERS
+            and end - begin <= MAX_BLOCK_BYTES
+            and self._regular
+            and not flags & PADDED_OR_PRIORITY
+        ):
+            self._sink.header(stream_id, data[begin:end], flags & END_STREAM != 0)
+        elif end <= len(data):
+            self._frame(kind, flags, stream_id, data[begin:end])
+        else:
+            self._cut_off(kind, flags, stream_id, data, begin, end)
+            return False
+        return True
 
     @staticmethod
     def _check_size(kind: int, size: int) -> None:

@@ -101,16 +101,19 @@ class RequestReader:
     Args:
         peer: Address of the caller, in gRPC's form.
         compression: How much work goes into compressing answers.
+
+    Attributes:
+        known: Blocks that mean the same as before; of others ask :meth:`read`.
     """
 
-    __slots__ = ("_changes", "_compression", "_memo", "_peer", "_table")
+    __slots__ = ("_changes", "_compression", "_peer", "_table", "known")
 
     def __init__(self, peer: str, compression: Level) -> None:
         self._peer = peer
         self._compression: Level = compression
         self._table = FieldTable(_HEADER_TABLE_BYTES)
         self._changes = 0
-        self._memo: dict[bytes, Request] = {}
+        self.known: dict[bytes, Request] = {}
 
     def read(self, block: bytes) -> Request:
         """Block -> request. Every block of the connection must come here, in order.
@@ -118,19 +121,19 @@ class RequestReader:
         Raises:
             HpackError: It is damaged or too large. The connection is of no use any more.
         """
-        return self._memo.get(block) or self._read(block)
-
-    def _read(self, block: bytes) -> Request:
+        request = self.known.get(block)
+        if request is not None:
+            return request
         fields = decode_block(block, self._table, most_bytes=_MOST_FIELDS_BYTES)
         request = Request(fields, self._peer, self._compression)
         if self._changes != self._table.changes:
             # What was remembered may say something else from now on, and this block would, too.
             self._changes = self._table.changes
-            self._memo.clear()
+            self.known.clear()
         elif len(block) <= _MEMO_KEY_BYTES:
-            if len(self._memo) >= _MEMO_ENTRIES:
-                self._memo.clear()
-            self._memo[block] = request
+            if len(self.known) >= _MEMO_ENTRIES:
+                self.known.clear()
+            self.known[block] = request
         return request
 
 
