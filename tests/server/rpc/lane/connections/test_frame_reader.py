@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.rpc.lane.frame_reader import FrameReader
+from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
 from sardonyx_wire.http2.broken import ConnectionBroken
 from sardonyx_wire.http2.frames import HEAD_BYTES, PREFACE, frame, settings
 
