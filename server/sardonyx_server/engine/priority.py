@@ -32,7 +32,9 @@ _SCHED_ATTR: Final = struct.Struct("=IIQiIQQQ")
 
 
 def lower_priority() -> None:
-    """Lower the calling thread's priority, for good; threads it starts afterwards inherit it."""
+    """Lower the calling thread's priority, once and for good; threads it starts afterwards inherit it."""
+    if is_lowered():
+        return
     _OWN.lowered = True
     if sys.platform == "linux":
         thread_id = threading.get_native_id()

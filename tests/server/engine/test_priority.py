@@ -46,6 +46,23 @@ def test_a_thread_that_was_lowered_says_so_and_no_other_does() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_a_thread_is_lowered_once() -> None:
+    """The loader asks for it after each load: the second must have as much of a busy core as the first."""
+    nice: list[int] = []
+
+    def load() -> None:
+        for _ in range(3):
+            nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            lower_priority()
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    before, once, twice = nice
+    assert once == twice == min(19, before + 15)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
 def test_a_thread_that_was_lowered_gets_on_where_others_always_want_its_core() -> None:
     """It has its small share: a server with more requests than it can answer must be able to take a new model."""
     core = {min(os.sched_getaffinity(0))}
