@@ -41,8 +41,9 @@ _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5, 6)))
 # The caller chooses the memo's keys, so both their size and their number are bounded: 1,024 x 4 KiB = 4 MiB at most.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 1024
-# Likewise: each holds a header's bytes once more.
+# Likewise: each holds a header's bytes once more, and some 230 bytes for each payload, which may be two in the message.
 _LAYOUTS: Final = 256
+_LAYOUT_PAYLOADS: Final = 64
 # Of messages for which no layout is known, each so manieth gets one: where lengths or headers change all the time, to
 # make one for each would cost more than it saves.
 _LAYOUT_EVERY: Final = 16
@@ -169,14 +170,14 @@ class RequestReader:
         header = self._memo.get(key)
         if header is None:
             header = self._parse_header(key)
-        elif isinstance(message, bytes):
+        elif isinstance(message, bytes) and len(payloads) <= _LAYOUT_PAYLOADS:
             self._unknown += 1
             if not self._unknown % _LAYOUT_EVERY:
                 self._learn(message, header)
         return header, id_field, payloads
 
     def _learn(self, message: bytes, header: Header) -> None:
-        """Remember where the parts of a message lie. Its header is remembered, so it is not long."""
+        """Remember where the parts of a message lie. Its header is remembered, so it is not long; payloads are few."""
         if len(self._layouts) >= _LAYOUTS:
             self._layouts.clear()
         self._layouts[len(message)] = Layout(message, header, raw_tag=_RAW_TAG)

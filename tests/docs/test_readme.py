@@ -170,6 +170,13 @@ def test_every_default_in_the_table_is_the_default() -> None:
     assert {flag: known.get(flag) for flag in shown} == shown
 
 
+@pytest.mark.parametrize("document", [*DOCUMENTS, *BENCH], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_section_stands_twice(document: Path) -> None:
+    """Two branches that move one have it twice when they meet, and what is generated into it is only made anew once."""
+    headings = re.findall(r"^## .+$", document.read_text("utf-8"), re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
 @pytest.mark.parametrize("document", [README, *DOCS], ids=lambda path: path.name)
 def test_every_source_file_that_is_named_exists(document: Path) -> None:
     """`rpc/lane.py` and the like, relative to the document, to the root, or to one of the packages."""

@@ -121,6 +121,16 @@ def test_layouts_are_bounded() -> None:
     assert 0 < len(reader._layouts) <= 256
 
 
+def test_a_message_of_very_many_payloads_gets_no_layout() -> None:
+    """Two bytes are enough for one, and its place in a layout takes a hundred times as much, for ever."""
+    header = request(name="m", request_id="", sizes=[])
+    reader = RequestReader()
+    for _ in range(40):
+        reader.decode(header + bytes((RAW_TAG, 0)) * 65)
+    assert not reader._layouts
+    learned(header + bytes((RAW_TAG, 0)) * 64)
+
+
 def test_a_header_that_is_not_remembered_gets_no_layout() -> None:
     """One that is long, or has typed contents, which would be taken for another request's."""
     long = ModelInferRequest(model_name="m" * 5000).SerializeToString()
