@@ -131,6 +131,17 @@ def test_a_server_that_comes_later_is_found(make: Make) -> None:
             until(finds)
 
 
+def test_the_lane_finds_a_server_that_comes_later_at_the_first_call(make_lane: Make) -> None:
+    """It looks each time that it is asked."""
+    with TinyServer(ModelInfer=echo) as server, make_lane(server.address) as client:
+        client.infer("m", x=[1])
+        server.__exit__()
+        with pytest.raises(Unavailable):
+            client.infer("m", x=[1])
+        with TinyServer(port=int(server.address.rpartition(":")[2]), ModelInfer=echo):
+            assert client.infer("m", x=[1])["x"][0] == 1
+
+
 def test_messages_have_the_clients_limit(make: Make) -> None:
     """Both ways."""
     with TinyServer(ModelInfer=echo) as server, make(server.address, max_message_bytes=500) as client:

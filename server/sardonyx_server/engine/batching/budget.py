@@ -25,10 +25,12 @@ class ByteBudget:
         """Reserve bytes; False where they do not fit. Where nothing waits any size fits: else it never would."""
         # Not by `with`, which takes twice as long: it is of each request.
         self._lock.acquire()
-        fits = not self.used_bytes or self.used_bytes + count <= self.limit_bytes
-        if fits:
-            self.used_bytes += count
-        self._lock.release()
+        try:
+            fits = not self.used_bytes or self.used_bytes + count <= self.limit_bytes
+            if fits:
+                self.used_bytes += count
+        finally:
+            self._lock.release()
         return fits
 
     def add(self, count: int) -> None:
