@@ -44,8 +44,8 @@ _MEMO_ENTRIES: Final = 1024
 # Likewise: each holds a header's bytes once more, and some 230 bytes for each payload, which may be two in the message.
 _LAYOUTS: Final = 256
 _LAYOUT_PAYLOADS: Final = 64
-# Of messages for which no layout is known, each so manieth gets one: where lengths or headers change all the time, to
-# make one for each would cost more than it saves.
+# Of messages for which no layout is known, one in so many gets one: where lengths or headers change all the time, one
+# for each would cost more than it saves.
 _LAYOUT_EVERY: Final = 16
 # No header that is remembered is longer, unless its id is very long; and a caller could make any number of fields.
 _FORESEEN_BYTES: Final = _MEMO_KEY_BYTES + 1024

@@ -79,7 +79,7 @@ class ResponseTemplate:
             The serialised ``ModelInferResponse``: one copy of the data, or views of it where it is large.
         """
         known = self._known
-        # Each in one step, for that is what nearly all models give; a loop takes longer than all else.
+        # One output or two, which is what nearly all models give, in one step: a loop takes longer than all else.
         if len(known) == len(data) == 1:
             lead, length = known[0]
             if len(data[0]) == length:

@@ -36,8 +36,8 @@ class Drains:
         give_back: Gives freed memory back to the system. Blocks; called on a thread of normal priority.
 
     Attributes:
-        leaves_much: Whether a large version was drained since memory was last given back. The caller's of
-            :meth:`begin`.
+        leaves_much: Whether a large version was drained since memory was last given back. For the thread that calls
+            :meth:`begin`, and no other.
     """
 
     def __init__(self, timeout_s: float, give_back: Callable[[], None] = lambda: None) -> None:

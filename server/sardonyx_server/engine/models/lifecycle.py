@@ -154,11 +154,11 @@ class Lifecycle:
 
     def _run(self) -> None:
         while True:
-            idle_s, idly = self._when_idle()
+            idle_s, when_idle = self._when_idle()
             try:
                 task = self._tasks.get(timeout=idle_s)
             except queue.Empty:
-                task = idly
+                task = when_idle
             if task is None:
                 return
             try:

@@ -78,7 +78,7 @@ class BatchOutputs:
         """Raw contents of each output for these rows: views of large numbers, which keep the arrays in memory."""
         if self._is_small:
             columns = self._columns
-            # Nearly all models have as many: a comprehension takes longer than the slices themselves.
+            # Nearly all models have one output or two, and a comprehension takes longer than their slices.
             if len(columns) == 1:
                 data, width = columns[0]
                 return (data[start * width : stop * width],)  # type: ignore[return-value]  # no strings

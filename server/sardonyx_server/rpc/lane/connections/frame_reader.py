@@ -182,7 +182,7 @@ class FrameReader:
         stop = len(data)
         self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
         if begin < stop:
-            self._sink.data(stream_id, data, begin, stop, False)  # noqa: FBT003  # the last
+            self._sink.data(stream_id, data, begin, stop, False)  # noqa: FBT003  # not the last
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A whole frame that is not the usual."""
