@@ -16,8 +16,8 @@ class Limits:
         unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that callers have not taken, be
             it that windows hold them back or that they wait for a socket. Beyond it a connection that has its share of
             these, or 1 MiB, gets refusals in place of answers. So in all they are twice as much at most, with 1 MiB and
-            one answer for each connection, and what was answered in the turn in which it became too much. Not counted
-            are up to 8 MiB of each stream.
+            one answer for each connection. Not counted are answers of up to 32 KiB until they wait for a socket, and up
+            to 8 MiB of each stream.
         min_ping_interval_s: Callers that ping more often are cut off.
     """
 

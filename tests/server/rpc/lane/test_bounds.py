@@ -26,6 +26,7 @@ from tests.server.rpc.http2.wire import (
     MAX_WINDOW,
     PREFACE,
     START_WINDOW,
+    WIDE,
     Kind,
     Setting,
     block,
@@ -37,6 +38,7 @@ from tests.server.rpc.http2.wire import (
     ping,
     prefixed,
     request_fields,
+    reset,
     settings,
     window_update,
 )
@@ -123,13 +125,22 @@ def test_who_reads_nothing_has_no_more_of_its_stream_answered() -> None:
 
 
 def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
-    """Twenty connections ask for 480 MB of answers that they do not take; others are served, and they again later."""
+    """Twenty connections ask for 480 MB of answers that they do not take; others are served, and they again later.
+
+    All of it comes while the lane is at work, so that one turn answers it.
+    """
     large, limit_bytes, count = bytes(600_000), 32 * MIB, 40
+    begun, go_on = threading.Event(), threading.Event()
 
     def react(message: bytes, call: Call) -> None:
+        if message == b"first":
+            begun.set()
+            assert go_on.wait(BOUND_S)
         call.reply(large if message == b"large" else message)
 
     with opened("lane", react=react) as transport, ExitStack() as stack:
+        first = transport.send(b"first")
+        assert begun.wait(BOUND_S)
         peers = [stack.enter_context(Peer(transport.address)) for _ in range(20)]
         ids = range(1, 2 * count, 2)
         for peer in peers:
@@ -137,9 +148,11 @@ def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
             peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             whole = (headers(one, block(request_fields())) + data(one, prefixed(b"large"), end=True) for one in ids)
             peer.send(*whole)
-        until(lambda: transport.serving._loop.calls.begun == len(peers) * count and not transport.serving.open_calls)
-        held = transport.serving._loop.held
-        assert limit_bytes < held.bytes < 2 * limit_bytes + len(peers) * MIB + (len(peers) + count) * len(large)
+        go_on.set()
+        assert first.result() == b"first"
+        loop, held = transport.serving._loop, transport.serving._loop.held
+        until(lambda: loop.calls.begun == 1 + len(peers) * count and not transport.serving.open_calls)
+        assert limit_bytes < held.bytes < 2 * limit_bytes + len(peers) * (MIB + len(large))
         with Peer(transport.address) as bystander:
             assert bystander.ask(b"large") == large
         answers = [peer.answer(one) for peer in peers for one in ids]
@@ -151,6 +164,38 @@ def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
         assert len(refused) > len(answers) // 2
         until(lambda: not held.bytes)
         assert all(peer.ask(b"large") == large for peer in peers)
+
+
+@pytest.mark.parametrize("end", ["gone", "broken", "reset"])
+def test_what_was_held_for_a_caller_counts_no_more_once_it_is_gone(end: str) -> None:
+    """A call's, a stream's and relayed ones, behind windows and the socket: else others would be refused for them."""
+    large = bytes(4 * MIB)
+
+    def react(message: bytes, call: Call) -> None:
+        call.reply(large if message == b"large" else answer(message, large))
+
+    with opened("lane", react=react, handlers=(pouring(8, MIB)[0],)) as transport, ExitStack() as stack:
+        peers = [stack.enter_context(Peer(transport.address, greeting)) for greeting in (NARROW, WIDE)]
+        for peer in peers:
+            peer.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            peer.send(
+                headers(1, block(request_fields())) + data(1, prefixed(b"large"), end=True),
+                headers(3, block(request_fields(path=STREAM_METHOD))) + data(3, prefixed(request("one"))),
+                headers(5, block(request_fields(path=POUR))) + data(5, prefixed(b"much"), end=True),
+            )
+        loop = transport.serving._loop
+        # The answers of both behind windows, and of one behind its socket.
+        until(lambda: loop.held.bytes > 2 * len(large))
+        before_bytes = loop.held.bytes
+        # The first one is read: little waits for its socket, and all else behind its windows.
+        if end == "broken":
+            peers[0].send(frame(Kind.SETTINGS, 0, 1))
+        elif end == "reset":
+            peers[0].send(*(reset(stream_id) for stream_id in (1, 3, 5)))
+        until(lambda: end == "gone" or loop.held.bytes < before_bytes - 7 * MIB)
+        for peer in peers:
+            peer.raw.close()
+        until(lambda: not loop.held.bytes)
 
 
 def test_who_reads_nothing_has_no_more_relayed() -> None:

@@ -60,14 +60,12 @@ class Replies:
     """
 
     __slots__ = (
-        "_held", "_host", "_put_bytes", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold",
+        "_held", "_host", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold",
     )  # fmt: skip
 
     def __init__(self, host: CallHost, peer: str, touch: Callable[[], None]) -> None:
         self._host = host
         self._held = host.held
-        # Of answers in ``outflow.out``, as far as they were put while too much waited in all.
-        self._put_bytes = 0
         self.peer = peer
         self.streams: dict[int, OpenStream] = {}
         self.outflow = Outflow(host.held, touch)
@@ -100,11 +98,12 @@ class Replies:
         out = outflow.out
         if not out:
             outflow.touch()
+        if size <= COPIED_BYTES and size <= outflow.frame_bytes and isinstance(message, bytes):
+            out.append(short_answer(call.id, message))
+            return
+        outflow.count_put(size)
         if size > outflow.frame_bytes:
             put_answer(message, call.id, outflow.frame_bytes, out)
-            return
-        if size <= COPIED_BYTES and isinstance(message, bytes):
-            out.append(short_answer(call.id, message))
             return
         before, behind = answer_frames(call.id, len(message))
         out += (before, *message.pieces, behind) if isinstance(message, Pieces) else (before, message, behind)
@@ -265,28 +264,25 @@ class Replies:
             del self.streams[call.id]
             self._put_failure(call, answer_too_large(len(message), limit))
             return
-        if self._has_too_much(len(message)):
+        if self._has_too_much:
             del self.streams[call.id]
             self._put_failure(call, self._held.refusal())
             return
         self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
         flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
+        held_bytes = self.outflow.held_bytes
         self.outflow.send(flow, *message_parts(message, call.encoding), trailers)
+        self.outflow.count_put(len(message) + PREFIX_BYTES - (self.outflow.held_bytes - held_bytes))
         if not flow.parts:
             del self.streams[call.id]
 
-    def _has_too_much(self, size: int) -> bool:
-        """Whether too much waits in all, and this caller's share is used up without an answer of so many bytes."""
+    @property
+    def _has_too_much(self) -> bool:
+        """Whether too much waits in all, and this caller's share of it is used up."""
         outflow = self.outflow
-        if not self._held.is_much:
-            return False
-        if not outflow.out:
-            self._put_bytes = 0
-        if outflow.held_bytes + outflow.waiting_bytes + self._put_bytes > self._host.share_bytes:
-            return True
-        self._put_bytes += size
-        return False
+        own_bytes = outflow.held_bytes + outflow.waiting_bytes + outflow.put_bytes
+        return self._held.is_much and own_bytes > self._host.share_bytes
 
 
 def _last(call: LaneCall | LaneStream) -> bytes:

@@ -133,13 +133,8 @@ def short_answer(stream_id: int, message: bytes) -> bytes:
     length = len(message)
     # Of the head of a data frame, 0 is the kind, and there are no flags; of the prefix, the message is not compressed.
     data_head = (length + PREFIX_BYTES << 16).to_bytes(5)
-    return b"".join(
-        (
-            *(_OPENING_HEAD, number, _OPENING),
-            *(data_head, number, length.to_bytes(PREFIX_BYTES), message),
-            *(_WELL_HEAD, number, WELL),
-        )
-    )
+    prefix = length.to_bytes(PREFIX_BYTES)
+    return b"".join((_OPENING_HEAD, number, _OPENING, data_head, number, prefix, message, _WELL_HEAD, number, WELL))
 
 
 def message_head(stream_id: int, length: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.batching.budget import ByteBudget
     from sardonyx_server.rpc.lane.relaying.relay import Relay
     from sardonyx_server.rpc.lane.relaying.relayed import Relayed
     from sardonyx_server.rpc.lane.relaying.relays import Relays
@@ -19,12 +18,10 @@ class RelayHost(Protocol):
 
     Attributes:
         stopping: The stock server takes no more calls.
-        unfinished: Bounds the bytes of all messages that are not whole yet, and what is held back by all connections.
         held: What all connections hold back.
     """
 
     stopping: bool
-    unfinished: ByteBudget
     held: HeldBytes
 
     def relay(self, relays: Relays, /) -> Relay | None:

@@ -213,10 +213,12 @@ class Wire:
             self._all_written()
 
     def _all_written(self) -> None:
-        owner = self.owner
-        if owner.outflow.ahead < FEW_BYTES:
+        owner, outflow = self.owner, self.owner.outflow
+        if outflow.put_bytes:
+            outflow.wait(0)
+        if outflow.ahead < FEW_BYTES:
             owner.written()
-        if owner.finished and not owner.outflow.out:
+        if owner.finished and not outflow.out:
             self._say_all()
 
     def _watch(self) -> None:

@@ -22,7 +22,8 @@ class HeldBytes:
         limit_bytes: In all, beyond which who has its share of it gets refusals in place of answers.
 
     Attributes:
-        bytes: Of data that windows hold back, and of all that waits for sockets.
+        bytes: Of data that windows hold back, of large answers that are about to be written, and of all that waits
+            for sockets.
         limit_bytes: As given.
     """
 

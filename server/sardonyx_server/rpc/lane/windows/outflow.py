@@ -79,12 +79,13 @@ class Outflow:
         initial_window: Of a stream that begins now.
         frame_bytes: Largest frame that the peer takes.
         held_bytes: Data that is held back.
+        put_bytes: Of answers in ``out``, as far as they count: see :meth:`count_put`.
         waiting_bytes: Of what went out of ``out`` and waits for the socket.
     """
 
     __slots__ = (
-        "_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "touch", "waiting_bytes",
-        "window",
+        "_flows", "_held", "ahead", "frame_bytes", "held_bytes", "initial_window", "out", "put_bytes", "touch",
+        "waiting_bytes", "window",
     )  # fmt: skip
 
     def __init__(self, held: HeldBytes, touch: Callable[[], None]) -> None:
@@ -95,8 +96,7 @@ class Outflow:
         self.ahead = _AHEAD_BYTES
         self.initial_window = DEFAULT_WINDOW_BYTES
         self.frame_bytes = DEFAULT_FRAME_BYTES
-        self.held_bytes = 0
-        self.waiting_bytes = 0
+        self.held_bytes = self.put_bytes = self.waiting_bytes = 0
         self._flows: dict[int, Flow] = {}
 
     def put(self, frames: bytes) -> None:
@@ -148,10 +148,16 @@ class Outflow:
         """The socket has taken all that was put. To be told at least whenever :attr:`ahead` is below FEW_BYTES."""
         self.ahead = _AHEAD_BYTES
 
+    def count_put(self, size: int) -> None:
+        """So many bytes of an answer went into ``out``. They count at once: one turn may have any number of answers."""
+        self._held.bytes += size
+        self.put_bytes += size
+
     def wait(self, size: int) -> None:
-        """So many bytes wait for the socket now."""
-        self._held.bytes += size - self.waiting_bytes
+        """So many bytes wait for the socket now, with what was put."""
+        self._held.bytes += size - self.waiting_bytes - self.put_bytes
         self.waiting_bytes = size
+        self.put_bytes = 0
 
     def set_initial_window(self, size: int) -> None:
         """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.
