@@ -150,8 +150,8 @@ class Settings(BaseModel):
         default=1.0,
         ge=0,
         le=600,
-        description="Longest time spent on measuring one model at load (does batching pay, how many threads); "
-        "0 measures nothing.",
+        description="Longest time spent on measuring one model at load (does batching pay, how many threads), four "
+        "times as much where others use the cores; 0 measures nothing.",
     )
     max_batch_rows: Whole = Field(
         default=64,

@@ -17,6 +17,7 @@ Where a model runs:
     options.py         options of each provider
     splits.py          runners and threads, by measurement
     rates.py           how often sessions run; two of them in turn
+    own_time.py        what a thread has had of a core
 
 How it runs:
 

@@ -12,28 +12,25 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.engine.measuring.curve import Curve
+from sardonyx_server.engine.measuring.stopwatch import Stopwatch
 from sardonyx_server.engine.measuring.synth import recipes
 from sardonyx_server.engine.measuring.trial import Refusal, RunFailed, Trial
-from sardonyx_server.engine.measuring.verdict import MOST_UNREAD_BYTES, CurvePoint, Verdict, best_point, duration_text
+from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict, best_point, duration_text
 from sardonyx_server.repository.shapes import is_one_row
+from sardonyx_server.runtime.own_time import own_time
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.session import Session
+    from sardonyx_server.runtime.own_time import OwnTime
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["CurvePoint", "Verdict", "batch_axis_refusal", "probe"]
 
 _MIB: Final = 1024 * 1024
-# Runs timed at each batch size, and the time after which fewer will do: noise matters less where runs are long.
-_RUNS: Final = 15
-_FEWEST_RUNS: Final = 3
-_POINT_S: Final = 0.004
-# The cost of a row falls where a doubling lowers it by more than 2 %; after two doublings that do not, none will.
-_FALLS: Final = 0.98
-_FLAT_DOUBLINGS: Final = 2
 # The first rows that are run together; the second time in reverse order, for no sorting leaves both as they are.
 _FORWARD: Final = (0, 1)
 _BACKWARD: Final = (2, 1, 0)
@@ -45,19 +42,21 @@ def probe(
     max_rows: int = 64,
     budget_s: float = 0.5,
     clock: Callable[[], float] = time.perf_counter,
+    own: OwnTime = own_time,
     fixed_max_batch: int | None = None,
     max_bytes: int = 64 * _MIB,
 ) -> Verdict:
     """Run the model on made-up inputs and tell what was found. Warms the session up by the way.
 
-    Blocks the calling thread for about ``budget_s`` at most, the very first run not counted; runs one thing at a time.
-    Never raises because of the model.
+    Blocks the calling thread for about ``budget_s`` at most, the very first run not counted; up to four times as long
+    where others take its core. Runs one thing at a time. Never raises because of the model.
 
     Args:
         session: An opened model; stays the caller's.
         max_rows: Rows in a run up to which the cost is measured, >= 1.
         budget_s: Time to spend. What it does not suffice to check is not claimed.
         clock: Seconds, monotonic.
+        own: What the calling thread has had of a core.
         fixed_max_batch: The operator's max_batch_size, which overrules what was found as far as the graph allows; 0
             forbids batching. None leaves the choice to the probe.
         max_bytes: Inputs and outputs of one run do not take much more than this.
@@ -66,7 +65,8 @@ def probe(
         The verdict.
     """
     limit = max_rows if fixed_max_batch is None else fixed_max_batch
-    work = _Probe(session, limit=limit, clock=clock, budget_s=budget_s, max_bytes=max_bytes)
+    stopwatch = Stopwatch(session, clock=clock, own=own, budget_s=budget_s)
+    work = _Probe(session, limit=limit, stopwatch=stopwatch, max_bytes=max_bytes)
     refusal = batch_axis_refusal(session.inputs, session.outputs)
     if refusal is not None:
         return work.whole(refusal)
@@ -108,25 +108,21 @@ def batch_axis_refusal(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpe
 class _Probe:
     """The state of one probe. Used by one thread, once: either ``whole`` or ``batched``."""
 
-    def __init__(
-        self, session: Session, *, limit: int, clock: Callable[[], float], budget_s: float, max_bytes: int
-    ) -> None:
+    def __init__(self, session: Session, *, limit: int, stopwatch: Stopwatch, max_bytes: int) -> None:
         self._session = session
         self._limit = limit
-        self._clock = clock
-        self._budget_s = budget_s
-        self._deadline_s = clock() + budget_s
+        self._stopwatch = stopwatch
         self._max_bytes = max_bytes
-        self._curve: list[CurvePoint] = []
 
     def whole(self, reason: str) -> Verdict:
         """Time the model as it is, for a reason that rules batching out."""
         try:
             trial = self._begin(batched=False)
-            self._time_alone(trial)
+            curve = self._curve(trial)
+            curve.time_alone()
         except RunFailed as failed:
             return Verdict(batchable=False, reason=f"{reason}; {_unprobed(failed)}")
-        return self._verdict(trial, batchable=False, reason=reason)
+        return _verdict(trial, curve, batchable=False, reason=reason)
 
     def batched(self) -> tuple[Verdict, bool]:
         """Check that rows do not touch each other, and measure the cost curve.
@@ -138,38 +134,42 @@ class _Probe:
             trial = self._begin(batched=True)
         except RunFailed as failed:
             return Verdict(batchable=False, reason=_unprobed(failed)), False
+        curve = self._curve(trial)
         try:
             single_s = trial.repeat()
-            self._curve.append(CurvePoint(rows=1, seconds=single_s, input_bytes=trial.recipe.row_bytes))
+            curve.begin(single_s)
             self._check_few(trial, single_s)
             # Two rows have been run together, but not by the clock: a second point is worth more than a better first.
-            self._time_alone(trial, reserve_s=2 * single_s if self._limit > 1 else 0.0)
-            self._measure(trial)
+            curve.time_alone(reserve_s=2 * single_s if self._limit > 1 else 0.0)
+            curve.extend()
         except RunFailed as failed:
-            return self._verdict(trial, batchable=False, reason=_unprobed(failed)), False
+            return _verdict(trial, curve, batchable=False, reason=_unprobed(failed)), False
         except Refusal as refused:
             with suppress(RunFailed):
-                self._time_alone(trial)
-            return self._verdict(trial, batchable=False, reason=refused.reason), refused.final
-        best = best_point(self._curve)
-        verdict = self._verdict(trial, batchable=True, reason=_pays(self._curve, best))
+                curve.time_alone()
+            return _verdict(trial, curve, batchable=False, reason=refused.reason), refused.final
+        best = best_point(curve.points)
+        verdict = _verdict(trial, curve, batchable=True, reason=_pays(curve.points, best))
         return replace(verdict, best_rows=best.rows), False
+
+    def _curve(self, trial: Trial) -> Curve:
+        return Curve(trial, self._stopwatch, limit=self._limit, max_bytes=self._max_bytes)
 
     def _begin(self, *, batched: bool) -> Trial:
         """Find inputs that the model takes. Raises RunFailed where there are none."""
         error: RunFailed | None = None
         for recipe in recipes(self._session.inputs, batched=batched, max_bytes=self._max_bytes):
-            began_s = self._clock()
-            if error is not None and began_s >= self._deadline_s:
+            left_s = self._stopwatch.left_s
+            if error is not None and left_s <= 0:
                 break
-            trial = Trial(self._session, recipe, clock=self._clock)
+            trial = Trial(self._session, recipe, stopwatch=self._stopwatch)
             try:
                 trial.apart(0)
             except RunFailed as failed:
                 error = error or failed
                 continue
             # The first run of a session prepares much: it says nothing about the cost of a run.
-            self._deadline_s += self._clock() - began_s
+            self._stopwatch.grant(left_s - self._stopwatch.left_s)
             return trial
         raise error or RunFailed(f"one row of its inputs takes more than {self._max_bytes // _MIB} MiB")
 
@@ -178,8 +178,8 @@ class _Probe:
         # One row at a time is safe for any model, but not to cut a request into rows that the answer may not have.
         if self._limit == 1 and not any(is_one_row(spec.shape) for spec in self._session.outputs):
             return
-        if not self._affords(3 * single_s):
-            took, had = duration_text(single_s), duration_text(self._budget_s)
+        if not self._stopwatch.affords(3 * single_s):
+            took, had = duration_text(single_s), duration_text(self._stopwatch.budget_s)
             raise Refusal(f"not tried: one run takes {took} of the {had} for a probe; set max_batch_size to batch it")
         try:
             trial.check(_FORWARD, compared=range(len(_FORWARD)))
@@ -187,78 +187,18 @@ class _Probe:
             # One row has just run: it is the second that the graph has no place for.
             raise Refusal(f"its first axis is declared open, but {failed.reason}") from failed
         # What follows is worth less than the cost of two rows, which takes two more.
-        if self._limit >= len(_BACKWARD) and self._affords((4 + 2) * single_s):
+        if self._limit >= len(_BACKWARD) and self._stopwatch.affords((4 + 2) * single_s):
             trial.check(_BACKWARD, compared=range(len(_BACKWARD)))
 
-    def _measure(self, trial: Trial) -> None:
-        """Extend the curve to where the cost of a row stops falling, checking a few rows at each size."""
-        flat = 0
-        lowest_s, lowest_unread_s = self._curve[0].served_row_s, self._curve[0].unread_row_s
-        checked = [0, 1]
-        for rows in _doublings(self._limit):
-            last = self._curve[-1]
-            expected_s = last.seconds * rows / last.rows
-            is_new = not trial.was_checked(rows)
-            if trial.run_bytes(rows) > self._max_bytes or not self._affords(expected_s * (2 if is_new else 1)):
-                return
-            try:
-                if is_new:
-                    checked.append(rows - 1)
-                    trial.check(range(rows), compared=checked)
-                point = self._point(trial, rows)
-            except RunFailed:
-                # So many rows are too many, for the memory perhaps: the sizes before have worked.
-                return
-            self._curve.append(point)
-            falls = point.served_row_s < lowest_s * _FALLS or (
-                point.unread_row_s < lowest_unread_s * _FALLS and 2 * point.input_bytes <= MOST_UNREAD_BYTES
-            )
-            flat = 0 if falls else flat + 1
-            lowest_s = min(lowest_s, point.served_row_s)
-            lowest_unread_s = min(lowest_unread_s, point.unread_row_s)
-            if flat == _FLAT_DOUBLINGS:
-                return
 
-    def _time_alone(self, trial: Trial, *, reserve_s: float = 0.0) -> None:
-        """Put the cost of one row at the head of the curve, better measured than by the one run that may be there."""
-        took_s = [point.seconds for point in self._curve[:1]]
-        self._curve[:1] = [self._point(trial, 1, took_s=took_s, reserve_s=reserve_s)]
-
-    def _point(self, trial: Trial, rows: int, *, took_s: Sequence[float] = (), reserve_s: float = 0.0) -> CurvePoint:
-        """Time a batch size several times, ``took_s`` included; at least once. Leave ``reserve_s`` of the budget."""
-        runs = list(took_s) or [trial.time(rows)]
-        while len(runs) < _FEWEST_RUNS or (len(runs) < _RUNS and sum(runs) < _POINT_S):
-            if not self._affords(min(runs) + reserve_s):
-                break
-            runs.append(trial.time(rows))
-        return CurvePoint(
-            rows=rows,
-            seconds=min(runs),
-            copied_bytes=trial.copied_bytes(rows),
-            input_bytes=rows * trial.recipe.row_bytes,
-        )
-
-    def _affords(self, cost_s: float) -> bool:
-        return self._clock() + cost_s <= self._deadline_s
-
-    def _verdict(self, trial: Trial, *, batchable: bool, reason: str) -> Verdict:
-        return Verdict(
-            batchable=batchable,
-            reason=reason,
-            curve=tuple(self._curve),
-            input_shapes=trial.recipe.input_shapes,
-            guessed=trial.recipe.guessed,
-        )
-
-
-def _doublings(limit: int) -> Iterator[int]:
-    """2, 4, 8, ... and the limit itself."""
-    rows = 2
-    while rows < limit:
-        yield rows
-        rows *= 2
-    if limit > 1:
-        yield limit
+def _verdict(trial: Trial, curve: Curve, *, batchable: bool, reason: str) -> Verdict:
+    return Verdict(
+        batchable=batchable,
+        reason=reason,
+        curve=tuple(curve.points),
+        input_shapes=trial.recipe.input_shapes,
+        guessed=trial.recipe.guessed,
+    )
 
 
 def _unprobed(failed: RunFailed) -> str:

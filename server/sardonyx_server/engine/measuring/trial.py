@@ -17,10 +17,11 @@ from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from sardonyx_server.engine.measuring.stopwatch import Stopwatch
     from sardonyx_server.engine.measuring.synth import Recipe
     from sardonyx_server.engine.session import Session
 
@@ -57,10 +58,10 @@ class Trial:
         recipe: How its inputs are made.
     """
 
-    def __init__(self, session: Session, recipe: Recipe, *, clock: Callable[[], float]) -> None:
+    def __init__(self, session: Session, recipe: Recipe, *, stopwatch: Stopwatch) -> None:
         self.recipe = recipe
         self._session = session
-        self._clock = clock
+        self._stopwatch = stopwatch
         self._names = [spec.name for spec in session.outputs]
         self._yardstick = Yardstick(inputs=session.inputs, on_cpu=session.provider == "CPUExecutionProvider")
         self._pool: dict[str, NDArray[Any]] = {}
@@ -102,10 +103,7 @@ class Trial:
             Refusal: It differs by more than rounding, or the model raised (RunFailed).
         """
         first = self.apart(0)
-        feeds = self._feeds((0,))
-        began_s = self._clock()
-        again = self._run(feeds)
-        took_s = self._clock() - began_s
+        again, took_s = self._timed(self._feeds((0,)))
         self._compare([first], [again], _DICE)
         return took_s
 
@@ -149,10 +147,7 @@ class Trial:
         Raises:
             RunFailed: The model raised.
         """
-        feeds = self._feeds(range(rows))
-        began_s = self._clock()
-        self._run(feeds)
-        return self._clock() - began_s
+        return self._timed(self._feeds(range(rows)))[1]
 
     def _compare(self, one: Sequence[list[NDArray[Any]]], other: Sequence[list[NDArray[Any]]], text: str) -> None:
         """Compare rows, each a list of outputs."""
@@ -183,8 +178,12 @@ class Trial:
 
     def _run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the model; whatever it raises becomes a RunFailed."""
+        return self._timed(feeds)[0]
+
+    def _timed(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[list[NDArray[Any]], float]:
+        """The same, and the seconds it took."""
         try:
-            return self._session.run(self._names, feeds)
+            return self._stopwatch.time(lambda: self._session.run(self._names, feeds))
         except ServerError as error:
             raise RunFailed(one_line(" ".join(error.message.split()), _ERROR_BYTES)) from error
         except Exception as error:  # a probe never fails a load, whatever the runtime raises
