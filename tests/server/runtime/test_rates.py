@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sardonyx_server.runtime.rates import Comparison, Contender, compare, measure_rate
+from sardonyx_server.runtime.rates import Comparison, Contender, compare, measure_rate, quickest_run_s
 from tests.server.runtime.rated import FEEDS, StubSession, ThreadClock
 
 if TYPE_CHECKING:
@@ -109,6 +109,31 @@ def test_a_runner_that_is_done_is_not_charged_for_the_others() -> None:
     clock = ThreadClock(2, 3)
     session = StubSession(on_run=clock.tick)
     assert measure_rate(session, FEEDS, 2, 4.0, clock) == pytest.approx(2 / 4 + 2 / 6)
+
+
+@pytest.mark.parametrize(
+    ("runs_ms", "quickest_ms", "runs"),
+    [
+        ([9, 3, 1], 3, 2),  # 9 warms up; 3 is enough
+        ([9, 8, 2, 1], 2, 3),
+        ([9, 8, 7, 8, 1], 7, 4),  # another of 7 would end after 35 ms
+        ([90, 80], 80, 2),
+    ],
+)
+def test_the_quickest_run_ends_with_one_that_is_enough_or_with_the_time(
+    runs_ms: list[float], quickest_ms: float, runs: int
+) -> None:
+    """Others disturb some runs, and 3 ms are enough here; there is at least one run and one to warm up."""
+    now_s = [0.0]
+    costs_ms = iter(runs_ms)
+
+    def on_run() -> None:
+        now_s[0] += next(costs_ms) * MS
+
+    session = StubSession(2, on_run)
+    found = quickest_run_s(session, FEEDS, 3.001 * MS, 35 * MS, lambda: now_s[0])
+    assert found == pytest.approx(quickest_ms * MS)
+    assert session.runs == runs
 
 
 def test_what_a_run_raises_reaches_the_caller() -> None:

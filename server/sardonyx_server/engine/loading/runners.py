@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.session import Session
     from sardonyx_server.runtime.splits import Split
 
-__all__ = ["INLINE_LIMIT_ONE_CORE_S", "INLINE_LIMIT_S", "LANE_RUN_S", "RunnerChoice", "Runners", "rows_for_lane"]
+__all__ = [
+    "INLINE_LIMIT_ONE_CORE_S",
+    "INLINE_LIMIT_S",
+    "LANE_RUN_S",
+    "RunnerChoice",
+    "Runners",
+    "fed_by_one_lane",
+    "rows_for_lane",
+]
 
 INLINE_LIMIT_S: Final = 0.0003
 """Longest batch that runs on the lane itself. A hand-over to a runner costs a third of the throughput of a tiny model;
@@ -179,9 +187,10 @@ class RunnerChoice:
         reason = "fastest of " + ", ".join(
             f"{split.runners} x {split.threads} threads: {split.runs_per_s * rows:.0f} rows/s" for split in splits
         )
-        runners = _fed_by_one_lane(
+        runners = fed_by_one_lane(
             Runners(sessions=(session,), count=best.runners, reason=reason, splits=splits),
             runner_rows_per_s=best.runs_per_s * rows / best.runners,
+            alone_rows_per_s=rows / (verdict.seconds(rows) or math.inf) if best.threads == 1 else 0.0,
         )
         if policy.max_delay_s or policy.preferred_rows:
             return runners  # A batch that waits for more is for those who do not come alone.
@@ -198,8 +207,10 @@ class RunnerChoice:
         if run_s is None:
             raise AssertionError("bug: runners are chosen by time for a model without one")
         reason = f"{self._cores} x 1 threads: not measured, because other models were being asked"
-        return _fed_by_one_lane(
-            Runners(sessions=(first,), count=self._cores, reason=reason), runner_rows_per_s=rows / run_s
+        return fed_by_one_lane(
+            Runners(sessions=(first,), count=self._cores, reason=reason),
+            runner_rows_per_s=rows / run_s,
+            alone_rows_per_s=rows / run_s,
         )
 
     def _opened_instead(self, session: Session, threads: int) -> Session:
@@ -208,9 +219,16 @@ class RunnerChoice:
         return opened
 
 
-def _fed_by_one_lane(found: Runners, *, runner_rows_per_s: float) -> Runners:
-    """The same without runners that would find nothing to do."""
-    enough = math.ceil(_LANE_ROWS_PER_S / runner_rows_per_s)
+def fed_by_one_lane(found: Runners, *, runner_rows_per_s: float, alone_rows_per_s: float) -> Runners:
+    """The same without runners that would find nothing to do.
+
+    Args:
+        found: All that there are cores for.
+        runner_rows_per_s: Of each of them, while all are at work.
+        alone_rows_per_s: Of one that works alone, as the probe did, whose word holds on a busy machine as well; 0 where
+            it did not run as they do.
+    """
+    enough = 1 if alone_rows_per_s >= _LANE_ROWS_PER_S else math.ceil(_LANE_ROWS_PER_S / runner_rows_per_s)
     if enough >= found.count:
         return found
     reason = f"{found.reason}; {enough} of these runners take all that one lane can bring"

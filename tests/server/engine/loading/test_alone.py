@@ -1,4 +1,4 @@
-"""Whether a caller that is alone gets a session with all cores; rates are those that a test says."""
+"""Whether a caller that is alone gets a session with all cores; runs take what a test says."""
 
 from __future__ import annotations
 
@@ -45,20 +45,25 @@ def decide(
     opening: FakeOpening,
     *,
     shared: FakeSession | None = None,
-    wide_per_s: float = 350.0,
+    wide_ms: float = 2.9,
     verdict: Verdict = _VERDICT,
     cores: int = 2,
     known: bool | None = None,
 ) -> tuple[Session | None, str]:
-    """With a shared session that runs 200 times a second."""
+    """With a shared session whose runs take 5 ms with one thread, and 4 ms with more."""
 
-    def measure(session: Any, _feeds: Mapping[str, Any], runners: int, _seconds: float) -> float:
-        assert runners == 1
-        return wide_per_s if session is opening.wide else 200.0
+    def measure(session: Any, _feeds: Mapping[str, Any], enough_s: float, budget_s: float) -> float:
+        assert budget_s == pytest.approx(0.2)
+        if session is opening.wide:
+            assert enough_s == pytest.approx(0.00375 if session_shared.threads == 1 else 0.003)
+            return wide_ms * 1e-3
+        assert session.threads > 1
+        return 0.004
 
+    session_shared = shared or doubling()
     return session_for_one(
         cast("Opening", opening),
-        shared or doubling(),
+        session_shared,
         verdict,
         cores=cores,
         budget_s=1.0,
@@ -79,8 +84,18 @@ def test_it_gets_one_where_that_takes_less_time() -> None:
 def test_it_gets_none_where_that_gains_little() -> None:
     """It would keep the others waiting for longer than it gains."""
     opening = FakeOpening(doubling())
-    assert decide(opening, wide_per_s=250.0) == (None, "")
+    assert decide(opening, wide_ms=4.0) == (None, "")
     assert opening.wide.closed == 1
+
+
+@pytest.mark.parametrize(("wide_ms", "gets"), [(2.9, True), (3.1, False)])
+def test_it_is_held_against_the_threads_that_a_shared_run_has(wide_ms: float, *, gets: bool) -> None:
+    """The probe's runs have one thread: what a run with two takes is measured."""
+    opening, shared = FakeOpening(doubling()), doubling()
+    shared.threads = 2
+    session, told = decide(opening, shared=shared, wide_ms=wide_ms, cores=4)
+    assert (session is opening.wide) == gets
+    assert told == ("; a caller that is alone has 4 threads: 2.9 ms in place of 4.0 ms" if gets else "")
 
 
 def test_it_gets_none_where_its_answer_would_be_another() -> None:
@@ -122,7 +137,7 @@ def test_none_is_tried_of_models_that_are_unknown_short_or_large_or_on_one_core(
 def test_what_was_found_before_is_not_measured_again(*, known: bool) -> None:
     """Of the same content."""
     opening = FakeOpening(doubling())
-    session, told = decide(opening, known=known, wide_per_s=1.0)
+    session, told = decide(opening, known=known, wide_ms=1000.0)
     assert (session is opening.wide, opening.wide.runs) == (known, [])
     assert told == ("; a caller that is alone has 2 threads" if known else "")
 

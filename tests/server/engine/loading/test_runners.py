@@ -1,4 +1,4 @@
-"""Which batches of a model with runners are for the lane itself."""
+"""How many runners one lane can feed, and which batches of a model with runners are for the lane itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.loading.runners import LANE_RUN_S, rows_for_lane
+from sardonyx_server.engine.loading.runners import LANE_RUN_S, Runners, fed_by_one_lane, rows_for_lane
 from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
-from tests.server.engine.doubles import policy
+from tests.server.engine.doubles import doubling, policy
 
 
 def verdict(one_s: float, sixteen_s: float) -> Verdict:
@@ -46,3 +46,22 @@ def test_all_where_the_largest_is_short() -> None:
 def test_none(found: Verdict, more: dict[str, Any]) -> None:
     """Where one row takes long, nobody knows how long, or the runners' way is what was asked for."""
     assert rows_for_lane(found, policy(max_rows=16, **more)) == 0
+
+
+@pytest.mark.parametrize(
+    ("each_per_s", "alone_per_s", "count"),
+    [
+        (25_000.0, 54_000.0, 1),  # they share the memory, or others had their cores: one alone is enough all the same
+        (54_000.0, 54_000.0, 1),
+        (25_000.0, 30_000.0, 2),
+        (8_000.0, 9_000.0, 4),
+        (25_000.0, 0.0, 2),
+    ],
+)
+def test_runners_beyond_what_one_lane_can_bring_are_left_out(each_per_s: float, alone_per_s: float, count: int) -> None:
+    """It brings 40,000 rows a second; of four cores, as many have a runner as it takes for that."""
+    found = Runners(sessions=(doubling(),), count=4, reason="of a test")
+    fed = fed_by_one_lane(found, runner_rows_per_s=each_per_s, alone_rows_per_s=alone_per_s)
+    assert fed.count == count
+    told = "" if count == 4 else f"; {count} of these runners take all that one lane can bring"
+    assert fed.reason == "of a test" + told
