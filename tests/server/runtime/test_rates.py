@@ -118,6 +118,8 @@ def test_a_runner_that_is_done_is_not_charged_for_the_others() -> None:
         ([9, 8, 2, 1], 2, 3),
         ([9, 8, 7, 8, 1], 7, 4),  # another of 7 would end after 35 ms
         ([90, 80], 80, 2),
+        ([9, 8, 20, 8, 20, 8, 3], 3, 7),  # others are there: 35 ms and then some
+        ([9, 8, 20, 8, 20, 8, 20, 8, 3], 8, 8),  # but not for ever
     ],
 )
 def test_the_quickest_run_ends_with_one_that_is_enough_or_with_the_time(
