@@ -41,8 +41,8 @@ _LEFT_OUT: Final = frozenset(
 )
 # There are more points beside peers than in all else. The command of the run says how all of them were measured.
 _LEFT_OUT_BESIDE: Final = _LEFT_OUT | {
-    *("p90_ms", "p99_9_ms", "goodput_per_s", "batch_rows_mean", "arrivals", "label", "slip_share", "seed"),
-    "command",
+    *("p50_ms", "p90_ms", "p99_9_ms", "goodput_per_s", "batch_rows_mean", "arrivals", "label", "slip_share", "seed"),
+    *("answered", "batch_run_us", "command"),
 }
 
 
