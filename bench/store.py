@@ -117,6 +117,7 @@ class Benchmark:
         figures: What was measured otherwise, and what holds for all points; units are in the names.
         remarks: Sentences for people.
         commit: That was measured; "" = the run's.
+        cpu: Model name of the processor that it was measured on; "" = the run's.
     """
 
     name: str
@@ -129,13 +130,19 @@ class Benchmark:
     figures: Mapping[str, float] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     commit: str = ""
+    cpu: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read an entry of ``benchmarks``."""
+        """Read an entry of ``benchmarks``; a point without a load has that of the one before it."""
         extra = data["extra_info"]
         known = {one.name: extra[one.name] for one in fields(cls) if one.name in extra}
-        known["points"] = [Point.from_json(point) for point in extra.get("points", ())]
+        load: Mapping[str, Any] = {}
+        points = []
+        for point in extra.get("points", ()):
+            load = point.get("load", load)
+            points.append(Point.from_json({**point, "load": load}))
+        known["points"] = points
         return cls(**{**known, "name": data["name"]})
 
     def as_json(self) -> dict[str, Any]:

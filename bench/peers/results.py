@@ -28,8 +28,8 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
         verdicts: All of this run.
         fields: Of the run, as :func:`bench.surroundings.run_fields` gives them.
     """
-    command, commit = str(fields["command"]), str(fields.get("commit", ""))
-    found = [replace(one, commit=commit) for verdict in verdicts for one in _benchmarks(verdict, command)]
+    command, commit, cpu = (str(fields.get(name, "")) for name in ("command", "commit", "cpu"))
+    found = [replace(one, commit=commit, cpu=cpu) for verdict in verdicts for one in _benchmarks(verdict, command)]
     earlier = _earlier(file)
     benchmarks = [*kept(earlier.benchmarks, found), *found]
     pieces = _untold(earlier) + len(_commands(benchmarks))
@@ -42,11 +42,12 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
 
 
 def _earlier(file: Path) -> Run:
-    """A file that may not be there; each benchmark with the commit that was measured."""
+    """A file that may not be there; each benchmark with the commit that was measured, and the processor."""
     if not file.exists():
         return Run()
     run = judged_anew(Run.read(file))
-    return replace(run, benchmarks=[replace(one, commit=one.commit or run.commit) for one in run.benchmarks])
+    benchmarks = [replace(one, commit=one.commit or run.commit, cpu=one.cpu or run.cpu) for one in run.benchmarks]
+    return replace(run, benchmarks=benchmarks)
 
 
 def _commands(benchmarks: Sequence[Benchmark]) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.report.beside import beside
+from bench.report.beside import beside, processors
 from bench.report.kept import Bars, name_of
 from bench.report.markdown import paragraph
 from bench.report.points import OURS
@@ -39,10 +39,10 @@ def headline(results: Sequence[Bars | Run]) -> str:
 
 def _of_run(run: Run) -> Iterator[str]:
     own = latencies(run)
-    others = beside([one for one in verdicts(run) if one.benchmark.server != OURS])
+    others = beside([one for one in verdicts(run) if one.benchmark.server != OURS], run)
     if own or others:
         yield paragraph(
-            f"`{_verb(run)}` on {run.cpu or 'an unknown processor'}, {run.cores} cores shared by servers and callers,",
+            f"`{_verb(run)}` on {processors(run)}, {run.cores} cores shared by servers and callers,",
             f"{run.started[:_DATE_LETTERS]}{', a quick run' if run.quick else ''}:",
         )
         yield own

@@ -115,7 +115,7 @@ def name_of(result: Bars | Run) -> str:
 
 
 def small(result: Bars | Run) -> str:
-    """The text to keep: floats to six digits, defaults and histograms left out."""
+    """The text to keep: floats to six digits; defaults, histograms and what was said before are left out."""
     if isinstance(result, Bars):
         outcomes = [
             {
@@ -135,22 +135,27 @@ def small(result: Bars | Run) -> str:
     benchmarks = [
         {
             "name": one.name,
-            "extra_info": {**_told(one, left_out), "points": [_point(point, left_out) for point in one.points]},
+            "extra_info": {**_told(one, left_out), "points": _points(one.points, left_out)},
         }
-        for one in (_said_once(result.benchmarks) if beside else result.benchmarks)
+        for one in (_said_once(result) if beside else result.benchmarks)
     ]
     own = result.as_json()
     return json.dumps({"sardonyx": own["sardonyx"], "benchmarks": benchmarks}, indent=0, separators=(",", ":")) + "\n"
 
 
-def _said_once(benchmarks: Sequence[Benchmark]) -> Iterator[Benchmark]:
+def _said_once(run: Run) -> Iterator[Benchmark]:
     """Without the remarks of an earlier one; where nothing was measured they are the reason, and stay.
 
-    Our own points beside a peer's have the question of the peer's.
+    Our own points beside a peer's have the question of the peer's. A commit or processor that is the run's is left out.
     """
     said = set[tuple[str, ...]]()
     asked = set[str]()
-    for one in benchmarks:
+    for whole in run.benchmarks:
+        one = replace(
+            whole,
+            commit="" if whole.commit == run.commit else whole.commit,
+            cpu="" if whole.cpu == run.cpu else whole.cpu,
+        )
         remarks, question = tuple(one.remarks), one.question
         if one.figures:
             yield replace(one, remarks=() if remarks in said else remarks)
@@ -164,8 +169,15 @@ def _told(benchmark: Benchmark, left_out: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in _changed(benchmark, left_out).items() if name not in {"name", "points"}}
 
 
-def _point(point: Point, left_out: frozenset[str]) -> dict[str, Any]:
-    return {**_changed(point, left_out), "load": _changed(point.load, left_out)}
+def _points(points: Sequence[Point], left_out: frozenset[str]) -> list[dict[str, Any]]:
+    """Each with its load, unless that is the load of the point before it, as in turns."""
+    found: list[dict[str, Any]] = []
+    before: Load | None = None
+    for point in points:
+        told = {name: value for name, value in _changed(point, left_out).items() if name != "load"}
+        found.append(told if point.load == before else {"load": _changed(point.load, left_out), **told})
+        before = point.load
+    return found
 
 
 def _changed(record: Benchmark | Point | Load, left_out: frozenset[str]) -> dict[str, Any]:

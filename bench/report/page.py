@@ -11,6 +11,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.report.beside import processors
 from bench.report.drawing import drawings, key
 from bench.report.figures import callers, everything, history, ladder, overload, percentiles, phases, stages
 from bench.report.history import Entry
@@ -61,6 +62,7 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
         counts=Counter(verdict.state for verdict in judged),
         states=list(State),
         commits=len({one.commit or run.commit for one in run.benchmarks}),
+        processors=processors(run),
         points=sum(len(one.points) for one in run.benchmarks),
         invalid=sum(not point.valid for one in run.benchmarks for point in one.points),
         drawings=_drawings,

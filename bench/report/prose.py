@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.bars import BY_CONSTRUCTION, Bar, Outcome
-from bench.report.beside import beside, commits, each_model
+from bench.report.beside import beside, commits, each_model, processor_column, processor_of, processors
 from bench.report.kept import Bars, name_of
 from bench.report.markdown import cell, item, paragraph, strong, table
 from bench.report.points import OURS, Served, by_model
@@ -85,7 +85,7 @@ def _reached(outcome: Outcome) -> str:
 def _of_run(run: Run) -> Iterator[str]:
     yield paragraph(
         f"`{run.command or 'make bench'}`, {run.started[:_DATE_LETTERS]}, {commits(run)} on",
-        f"{run.cpu or 'an unknown processor'}, {run.cores} cores shared by servers and callers;",
+        f"{processors(run)}, {run.cores} cores shared by servers and callers;",
         f"{_versions(run.versions)}; seed {run.seed}.",
         "Requests arrive as a Poisson process; latency counts from when each was due.",
         "It was a quick run: few points and short ones." if run.quick else "",
@@ -93,15 +93,15 @@ def _of_run(run: Run) -> Iterator[str]:
     yield latencies(run)
     judged = verdicts(run)
     others = [one for one in judged if one.benchmark.server != OURS]
-    yield beside(others)
+    yield beside(others, run)
     lost = [one for one in judged if one.state != State.MET]
     if lost:
         yield f"{len(lost)} of {len(judged)} bars are missed, or the run does not prove that they are met:"
-        yield _judged(lost)
+        yield _judged(lost, run)
     yield each_model(others, run)
     met = [one for one in judged if one.state == State.MET and one.benchmark.server == OURS]
     if met:
-        yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met)}\n\n</details>"
+        yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met, run)}\n\n</details>"
 
 
 def latencies(run: Run) -> str:
@@ -138,7 +138,8 @@ def _both(point: Point | None) -> str:
     return f"{significant(point.p50_ms)} / {milliseconds(point.p99_ms)}{'' if point.valid else ' (invalid)'}"
 
 
-def _judged(found: Sequence[Verdict]) -> str:
+def _judged(found: Sequence[Verdict], run: Run) -> str:
+    column = processor_column(run)
     rows = [
         (
             cell(one.what),
@@ -146,10 +147,11 @@ def _judged(found: Sequence[Verdict]) -> str:
             cell(one.benchmark.server),
             one.wording,
             strong(one.reading, missed=one.state == State.MISSED) + _doubt(one.state),
+            *([cell(processor_of(one.benchmark, run))] if column else []),
         )
         for one in found
     ]
-    return table(("compared, in one run", "model", "server", "bar", "reached"), rows)
+    return table(("compared, in one run", "model", "server", "bar", "reached", *column), rows)
 
 
 def _doubt(state: State) -> str:

@@ -54,6 +54,14 @@ def test_what_later_versions_add_is_passed_over() -> None:
     assert benchmark.points[0].failed == POINT.failed
 
 
+def test_a_point_without_a_load_has_that_of_the_one_before_it() -> None:
+    """Turns are kept so: their load is said once."""
+    data = RUN.as_json()
+    data["benchmarks"][0]["extra_info"]["points"] = [POINT.as_json(), {"p99_ms": 1.5}]
+    (benchmark,) = Run.from_json(data).benchmarks
+    assert benchmark.points == [POINT, Point(load=POINT.load, p99_ms=1.5)]
+
+
 def test_benchmarks_of_others_are_left_out() -> None:
     """pytest-benchmark's file may hold more than the suite's."""
     data = RUN.as_json()

@@ -1,4 +1,4 @@
-"""A run that is taken in pieces: what each piece adds, what it replaces, and which commit each figure is of."""
+"""A run that is taken in pieces: what each adds, what it replaces, of which commit and processor each figure is."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _verdict(peer: str, ours: float) -> Verdict:
     )
 
 
-def _fields(commit: str) -> dict[str, Any]:
-    return {"command": f"python -m bench.peers --at {commit}", "commit": commit}
+def _fields(commit: str, cpu: str = "a processor") -> dict[str, Any]:
+    return {"command": f"python -m bench.peers --at {commit}", "commit": commit, "cpu": cpu}
 
 
 def test_a_piece_keeps_what_it_does_not_measure_anew(tmp_path: Path) -> None:
@@ -38,6 +38,23 @@ def test_a_piece_keeps_what_it_does_not_measure_anew(tmp_path: Path) -> None:
     assert theirs["triton"].figures["ratio"] == pytest.approx(2.0)
     assert theirs["mosec"].figures["ratio"] == pytest.approx(4.0)
     assert run.command == "python -m bench.peers, in 2 pieces, the last: python -m bench.peers --at newer"
+
+
+def test_every_figure_names_the_processor_that_it_was_measured_on(tmp_path: Path) -> None:
+    """A run that was begun on one machine and went on upon another; files of before have that of the run."""
+    file = tmp_path / "run.json"
+    write(file, [_verdict("triton", 200.0), _verdict("mosec", 300.0)], _fields("older", "first"))
+    file.write_text(file.read_text().replace('"cpu": "first"\n   }', '"cpu": ""\n   }'))
+    assert [one.cpu for one in Run.read(file).benchmarks] == [""] * 4
+    write(file, [_verdict("mosec", 400.0)], _fields("newer", "second"))
+    run = Run.read(file)
+    assert run.cpu == "second"
+    assert {one.name.partition("[")[2]: one.cpu for one in run.benchmarks} == {
+        "triton-iris]": "first",
+        "triton-iris-sardonyx]": "first",
+        "mosec-iris]": "second",
+        "mosec-iris-sardonyx]": "second",
+    }
 
 
 def test_figures_without_a_commit_are_of_their_file_s(tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def test_pieces_of_several_commits_are_said_to_be() -> None:
     assert f" · 2 commits, the last <code>{RUN.commit[:10]}</code>" in page(pieces)
 
 
+def test_pieces_of_several_processors_are_said_to_be() -> None:
+    """Whoever compares two plots of them is to know."""
+    ours, *others = RUN.benchmarks
+    pieces = replace(RUN, benchmarks=[replace(ours, cpu="Another processor"), *others])
+    assert f"· {RUN.cpu}, 2 cores" in page(RUN)
+    assert f"· 2 processors ({RUN.cpu}; Another processor), 2 cores" in page(pieces)
+
+
 def test_nothing_is_fetched() -> None:
     """No address, no import, no link to another file."""
     text = page(RUN, PAST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,56 @@ def test_each_model_beside_each_peer_says_its_commit() -> None:
     ]
     assert "2 commits, the last `0123456789`, on A processor" in " ".join(text.split())
     assert "commit `0123456789` on A processor" in " ".join(prose(RUN).split())
+
+
+def test_rows_of_several_processors_say_which() -> None:
+    """In every table, and the paragraph above them names all; where there is one, no row has a column for it."""
+    pieces = [replace(one, cpu="Another" * (one.server in {"triton", "sardonyx"})) for one in RUN.benchmarks]
+    run = replace(RUN, command="make bench-peers", benchmarks=pieces)
+    text = prose(run)
+    assert "on 2 processors (A processor of tests; Another), 2 cores" in " ".join(text.split())
+    assert "`make bench-peers` on 2 processors (A processor of tests; Another), 2" in " ".join(headline([run]).split())
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+    assert {row[0]: row[-1] for row in rows if row[0] in {"triton", "mlserver", "beside", "compared, in one run"}} == {
+        "triton": "Another",
+        "mlserver": "A processor of tests",
+        "beside": "processor",
+        "compared, in one run": "processor",
+    }
+    assert {row[-1] for row in rows if row[2] == "mlserver"} == {"A processor of tests"}
+    assert {row[-1] for row in rows if row[2] == "sardonyx"} == {"Another"}
+    assert "processor |" not in prose(RUN)
+    assert "2 processors" not in headline([RUN])
+
+
+def test_a_line_of_several_processors_says_which_of_its_models_is_of_which() -> None:
+    """Its range is over all of them."""
+    (one,) = [one for one in RUN.benchmarks if one.server == "triton" and "ratio" in one.figures]
+    models = {"iris": "First", "mlp": "Second", "forest": "First"}
+    pieces = [replace(one, name=f"test_p99[{name}]", model=name, cpu=cpu) for name, cpu in models.items()]
+    text = prose(replace(RUN, benchmarks=pieces))
+    assert "| triton | not measured | 0.610 .. 0.610 | 0 of 3 | First: forest, iris; Second: mlp |" in text
+
+
+def test_commit_processor_and_load_are_kept_once() -> None:
+    """Those of the run are not repeated with each of its figures, nor a load with each of its turns."""
+    duel = [replace(one, commit=RUN.commit, cpu=RUN.cpu) for one in RUN.benchmarks if one.server == "triton"]
+    other = [replace(one, commit="f" * 16, cpu="Another") for one in RUN.benchmarks if one.server == "mlserver"]
+    run = replace(RUN, command="make bench-peers", benchmarks=[*duel, *other])
+    text = small(run)
+    assert (text.count(RUN.commit), text.count(RUN.cpu)) == (1, 1)
+    assert (text.count("f" * 16), text.count("Another")) == (len(other), len(other))
+    for one in json.loads(text)["benchmarks"]:
+        loads = [point.get("load") for point in one["extra_info"]["points"]]
+        assert loads[0] is not None
+        assert all(load is None or load != before for before, load in pairwise(loads))
+        assert None in loads
+    again = kept(json.loads(text))
+    assert isinstance(again, Run)
+    assert [[point.load.rate_per_s for point in one.points] for one in again.benchmarks] == [
+        [point.load.rate_per_s for point in one.points] for one in run.benchmarks
+    ]
+    assert prose(again) == prose(kept(run.as_json()))
 
 
 def test_a_remark_is_kept_once() -> None:
