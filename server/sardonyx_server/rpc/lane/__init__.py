@@ -17,7 +17,7 @@ Each room knows only those below it:
 
 A request, from the socket to the model and back:
 
-    sockets/wire.py               reads a socket
+    sockets/socket_transport.py   reads a socket
     connections/frame_reader.py   bytes of a caller -> frames
     connections/connection.py     which stream is whose
     messages/request.py           header block -> who asks, for what and how
@@ -28,7 +28,7 @@ A request, from the socket to the model and back:
     messages/answers.py           answers and failures -> frames
     windows/outflow.py            what windows and the socket hold back
     windows/held.py               how much of that there is in all, and may be
-    sockets/wire.py               writes a socket
+    sockets/socket_transport.py   writes a socket
 """
 
 __all__: list[str] = []

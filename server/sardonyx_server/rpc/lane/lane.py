@@ -93,7 +93,7 @@ class Lane:
             CannotListen: It is taken or not ours.
         """
         self._back_door.open(self._server)
-        return self._loop.doors.open(host, port)
+        return self._loop.listeners.listen(host, port)
 
     def start(self) -> None:
         """Take calls. Requires: the server has been started. Once."""
@@ -127,7 +127,7 @@ class Lane:
         # First of all: what the stock server cancels from now on is not its callers' doing.
         self._loop.stopping = True
         stopped, over = self._server.stop(grace_s), threading.Event()
-        self._loop.later(self._loop.close_doors)
+        self._loop.later(self._loop.close_listeners)
         if not grace_s:
             self.hurry()
         threading.Thread(
@@ -141,7 +141,7 @@ class Lane:
         Args:
             patience_s: How long callers have to take what was answered.
         """
-        self._loop.wires.wait(patience_s)
+        self._loop.transports.wait(patience_s)
         self._loop.later(self._loop.end)
         self._thread.join()
         self._loop.free()

@@ -399,11 +399,11 @@ def test_who_connects_and_says_nothing_has_a_limited_time() -> None:
     """Else whoever scans ports would keep a descriptor of the server's for ever."""
     with opened("lane") as transport, Peer(transport.address, PREFACE[:10]) as silent:
         loop = transport.serving._loop
-        until(lambda: any(wire.deadline_s < math.inf for wire in list(loop.wires.by_fd.values())))
-        (wire,) = loop.wires.by_fd.values()
-        assert 0 < wire.deadline_s - time.monotonic() <= 120
+        until(lambda: any(each.deadline_s < math.inf for each in list(loop.transports.by_fd.values())))
+        (connected,) = loop.transports.by_fd.values()
+        assert 0 < connected.deadline_s - time.monotonic() <= 120
         # As the lane does when the time has come.
-        loop.later(wire.expire)
+        loop.later(connected.expire)
         while silent.take():
             pass
         assert silent.closed

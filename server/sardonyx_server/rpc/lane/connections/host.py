@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.connections.stranger import Strangers
     from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_server.rpc.lane.relaying.relayed import Relayed
-    from sardonyx_server.rpc.lane.sockets.owner import Owner
+    from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
 
 __all__ = ["Host"]
 
@@ -35,7 +35,7 @@ class Host(CallHost, RelayHost, Protocol):
     min_ping_interval_s: float
     strangers: Strangers
 
-    def touch(self, owner: Owner, /) -> None:
+    def touch(self, handler: ProtocolHandler, /) -> None:
         """Somebody has something to be written."""
 
     def begun(self, call: LaneCall | LaneStream, path: bytes, /) -> None:

@@ -27,8 +27,8 @@ from sardonyx_server.rpc.lane.loop.open_calls import OpenCalls
 from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
 from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
 from sardonyx_server.rpc.lane.relaying.relay import Relay
-from sardonyx_server.rpc.lane.sockets.doors import Doors, peer_name
-from sardonyx_server.rpc.lane.sockets.wires import Wires
+from sardonyx_server.rpc.lane.sockets.listeners import Listeners, peer_name
+from sardonyx_server.rpc.lane.sockets.socket_transports import SocketTransports
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
     from sardonyx_server.rpc.lane.relaying.relayed import Relayed
     from sardonyx_server.rpc.lane.relaying.relays import Relays
-    from sardonyx_server.rpc.lane.sockets.owner import Owner
+    from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Loop"]
@@ -69,11 +69,11 @@ class Loop:
         back_door: The way to the stock server.
 
     Attributes:
-        doors: Where callers come in.
+        listeners: Listening sockets.
         calls: That are open.
         streams: Those of them that are streams.
         lag: How late the thread gets to its events.
-        wires: The sockets that are connected.
+        transports: The sockets that are connected.
         stopping: See Host; set by any thread.
     """
 
@@ -111,7 +111,7 @@ class Loop:
         self._stalled = Stalled()
         # When to look for messages that do not come.
         self._look_s = 0.0
-        self.doors = Doors(self._events.epoll, self._on_connected)
+        self.listeners = Listeners(self._events.epoll, self._on_accepted)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
         self.lag = Lag(time.monotonic)
@@ -123,8 +123,8 @@ class Loop:
         self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
         self.ended = self.calls.ended
         self.later, self.between, self.withdraw = self._events.later, self._events.between, self._events.withdraw
-        self.wires = Wires(self._events.epoll, self._deadlines.add)
-        self.touch: Callable[[Owner], None] = self.wires.touched.append
+        self.transports = SocketTransports(self._events.epoll, self._deadlines.add)
+        self.touch: Callable[[ProtocolHandler], None] = self.transports.touched.append
         self._draining = False
         self._over = False
 
@@ -138,8 +138,8 @@ class Loop:
             _LOG.exception("bug: the lane's loop failed")
             on_lost(error)
             # Nobody must be kept waiting.
-            self.doors.close()
-        self.wires.close()
+            self.listeners.close()
+        self.transports.close()
 
     def free(self) -> None:
         """Requires: the thread is over."""
@@ -154,10 +154,10 @@ class Loop:
         for stream in list(self.streams):
             stream.drain()
 
-    def close_doors(self) -> None:
+    def close_listeners(self) -> None:
         """Take no more connections and calls."""
-        self.wires.closing = True
-        self.doors.close()
+        self.transports.closing = True
+        self.listeners.close()
         for connection in self._connections():
             connection.say_goodbye()
 
@@ -175,7 +175,7 @@ class Loop:
     @property
     def share_bytes(self) -> int:
         """How much each connection may have that its caller has not taken."""
-        return self.held.share_bytes(len(self.wires.by_fd))
+        return self.held.share_bytes(len(self.transports.by_fd))
 
     def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
         """A call of a method came. Raises where it is not allowed."""
@@ -208,7 +208,7 @@ class Loop:
             return None
         relay = Relay(relays, self.touch)
         try:
-            self.wires.add(back, relay)
+            self.transports.add(back, relay)
         except OSError:
             # The kernel watches no more sockets for this user.
             back.close()
@@ -216,20 +216,20 @@ class Loop:
         return relay
 
     def _take_events(self) -> None:
-        events_of, wires, burst, doing = self._events, self.wires, self._burst, self.lag.doing
-        by_fd, touched = wires.by_fd, wires.touched
+        events_of, transports, burst, doing = self._events, self.transports, self._burst, self.lag.doing
+        by_fd, touched = transports.by_fd, transports.touched
         poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
         looks = 0
         while not self._over:
             events = poll(0, MOST_EVENTS) if waiting or burst.accepted else events_of.wait(self._patience_s)
             for fd, mask in events:
-                wire = by_fd.get(fd)
-                if wire is not None:
-                    wire.on_events(mask)
+                transport = by_fd.get(fd)
+                if transport is not None:
+                    transport.on_events(mask)
                 elif fd == waker:
                     events_of.woken()
                 else:
-                    self.doors.on_event(fd)
+                    self.listeners.on_event(fd)
             while tasks:
                 doing(tasks.popleft())
             looks += 1
@@ -240,19 +240,19 @@ class Loop:
             if not events or looks >= _MAX_LOOKS:
                 looks = 0
                 self._see_clock(time.monotonic())
-            if touched or wires.closing:
+            if touched or transports.closing:
                 self._finish_turn()
 
     def _dispatch(self) -> None:
         """Set the models to work on what has come."""
         self._burst.wake()
-        if self.wires.touched:
-            self.wires.flush()  # What is answered must not wait for what runs now.
+        if self.transports.touched:
+            self.transports.flush()  # What is answered must not wait for what runs now.
         self._burst.dispatch()
 
     def _finish_turn(self) -> None:
         """Write the answers; then there is time for what else is to be done."""
-        self.wires.flush()
+        self.transports.flush()
         # One at a time: what comes meanwhile is answered first.
         if self._events.spare and not self._burst.waiting and not self._burst.accepted:
             self.lag.doing(self._events.do_spare)
@@ -263,7 +263,7 @@ class Loop:
 
     def _patience_s(self, now_s: float) -> float:
         """How long the thread may sleep; below 0 = for ever."""
-        patience_s = min(self.doors.patience_s(now_s), self._deadlines.patience_s(now_s))
+        patience_s = min(self.listeners.patience_s(now_s), self._deadlines.patience_s(now_s))
         if self._may_be_stalled():
             patience_s = min(patience_s, max(0.0, self._look_s - now_s))
         return -1 if patience_s == math.inf else patience_s
@@ -271,7 +271,7 @@ class Loop:
     def _see_clock(self, now_s: float) -> None:
         """Do what is due."""
         self._deadlines.expire(now_s)
-        self.doors.see_clock(now_s)
+        self.listeners.see_clock(now_s)
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_S
             if self._may_be_stalled():
@@ -287,11 +287,11 @@ class Loop:
         for call, error in self._stalled.late(awaited, now_s, stopping=self._draining):
             call.refuse(error)
 
-    def _on_connected(self, connected: socket.socket) -> None:
+    def _on_accepted(self, connected: socket.socket) -> None:
         """A caller came in."""
-        wire = self.wires.add(connected, Connection(self, peer_name(connected)))
-        wire.deadline_s = time.monotonic() + _HANDSHAKE_S
-        self._deadlines.add(wire)
+        transport = self.transports.add(connected, Connection(self, peer_name(connected)))
+        transport.deadline_s = time.monotonic() + _HANDSHAKE_S
+        self._deadlines.add(transport)
 
     def _connections(self) -> list[Connection]:
-        return [owner for owner in self.wires.owners if isinstance(owner, Connection)]
+        return [handler for handler in self.transports.handlers if isinstance(handler, Connection)]

@@ -1,8 +1,8 @@
-"""The sockets of the lane: callers come in, bytes are read and written. What they mean is their owner's matter.
+"""The sockets of the lane: connections are accepted, bytes are read and written. What they mean is for their handlers.
 
-doors.py      listening
-wires.py      all that are connected: whose each is, who has something to say
-wire.py       one of them
-owner.py      what a wire asks of whose it is
-loopback.py   whose other end may be on this machine
+listeners.py           listening sockets
+socket_transports.py   all connected sockets: whose each is, which have something to write
+socket_transport.py    one connected socket
+protocol_handler.py    what a transport asks of the handler of its bytes
+loopback.py            connections within one machine
 """

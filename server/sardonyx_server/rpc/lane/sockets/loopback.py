@@ -6,13 +6,13 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["unpace"]
+__all__ = ["disable_pacing"]
 
 # In every Linux, and the one that no administrator can forbid: it is the last resort of the others.
 _PLAIN: Final = b"reno"
 
 
-def unpace(connected: socket.socket) -> None:
+def disable_pacing(connected: socket.socket) -> None:
     """Have a socket send at once what it is given, where the other end is on this machine.
 
     Called when it has much to send: what is little is sent at once either way.

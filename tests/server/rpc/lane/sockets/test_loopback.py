@@ -11,7 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.rpc.lane.sockets.loopback import unpace
+from sardonyx_server.rpc.lane.sockets.loopback import disable_pacing
 
 _BYTES = 16
 
@@ -24,7 +24,7 @@ def congestion(connected: socket.socket) -> bytes:
 def test_to_this_machine_nothing_is_paced() -> None:
     """Whatever the system is set to: there is no network to spare."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
-        unpace(near)
+        disable_pacing(near)
         assert congestion(near) == b"reno"
 
 
@@ -35,7 +35,7 @@ def test_to_another_address_the_systems_choice_holds() -> None:
         socket.create_connection(listener.getsockname(), source_address=("127.0.0.2", 0)) as far,
     ):
         before = congestion(far)
-        unpace(far)
+        disable_pacing(far)
         assert congestion(far) == before
 
 
@@ -43,10 +43,10 @@ def test_what_is_not_connected_or_no_tcp_is_left_alone() -> None:
     """It raises nothing: there is nothing to be gained, either."""
     with closing(socket.socket()) as alone:
         before = congestion(alone)
-        unpace(alone)
+        disable_pacing(alone)
         assert congestion(alone) == before
     one, other = socket.socketpair()
     with closing(one), closing(other):
-        unpace(one)
+        disable_pacing(one)
         one.send(b"x")
         assert other.recv(_BYTES) == b"x"

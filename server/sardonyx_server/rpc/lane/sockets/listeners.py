@@ -1,4 +1,4 @@
-"""Where callers come in: listening sockets, and what happens where no more connections can be taken."""
+"""Listening sockets: connections are accepted, or not for a while where the process has no descriptors left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sardonyx_server.rpc.listening import cannot_listen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Doors", "peer_name"]
+__all__ = ["Listeners", "peer_name"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
@@ -24,26 +24,26 @@ _BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
 # Where the process has no file descriptors left: how long to wait for some.
 _PAUSE_S: Final = 0.1
-_NOT_OURS: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_NOT_LOCAL: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-class Doors:
+class Listeners:
     """The listening sockets of one lane.
 
     Args:
         epoll: Where they are watched.
-        on_connected: Takes a connected socket.
+        on_accepted: Called with each accepted socket.
     """
 
-    def __init__(self, epoll: select.epoll, on_connected: Callable[[socket.socket], None]) -> None:
+    def __init__(self, epoll: select.epoll, on_accepted: Callable[[socket.socket], None]) -> None:
         self._epoll = epoll
-        self._on_connected = on_connected
+        self._on_accepted = on_accepted
         self._listeners: dict[int, socket.socket] = {}
-        self._again_s: float | None = None
-        self._complains = Rarely()
+        self._resume_s: float | None = None
+        self._log_limit = Rarely()
 
-    def open(self, host: str, port: int) -> int:
+    def listen(self, host: str, port: int) -> int:
         """Listen on all addresses of a host, on one port.
 
         Args:
@@ -61,10 +61,10 @@ class Doors:
             found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
                 try:
-                    port = self._listen(family, (address[0], port, *address[2:]))
+                    port = self._bind(family, (address[0], port, *address[2:]))
                 except OSError as error:
                     # A name may have addresses that this machine has not: IPv6 where that is off.
-                    if error.errno not in _NOT_OURS:
+                    if error.errno not in _NOT_LOCAL:
                         raise
                     problem = error
             if not self._listeners and problem is not None:
@@ -74,10 +74,10 @@ class Doors:
                 listener.close()
             self._listeners.clear()
             raise cannot_listen(host, port) from error
-        self._watch()
+        self._register()
         return port
 
-    def _listen(self, family: int, address: tuple[Any, ...]) -> int:
+    def _bind(self, family: int, address: tuple[Any, ...]) -> int:
         """Listen on one address. Returns the port."""
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -96,7 +96,7 @@ class Doors:
         return port
 
     def on_event(self, fd: int) -> None:
-        """Somebody comes in at a door; nothing where ``fd`` is none."""
+        """Accept what waits; nothing where ``fd`` is no listening socket."""
         listener = self._listeners.get(fd)
         if listener is not None:
             for _ in range(_ACCEPTED_AT_ONCE):
@@ -105,29 +105,29 @@ class Doors:
 
     def patience_s(self, now_s: float) -> float:
         """How long the thread may sleep before :meth:`see_clock`; infinity = for ever."""
-        return math.inf if self._again_s is None else max(0.0, self._again_s - now_s)
+        return math.inf if self._resume_s is None else max(0.0, self._resume_s - now_s)
 
     def see_clock(self, now_s: float) -> None:
-        """Let callers in again, where that was put off."""
-        if self._again_s is not None and self._again_s <= now_s:
-            self._again_s = None
-            self._watch()
+        """Accept again, where that was put off."""
+        if self._resume_s is not None and self._resume_s <= now_s:
+            self._resume_s = None
+            self._register()
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Accept nothing more."""
         for fd, listener in self._listeners.items():
-            if self._again_s is None:
+            if self._resume_s is None:
                 self._epoll.unregister(fd)
             listener.close()
-        self._again_s = None
+        self._resume_s = None
         self._listeners.clear()
 
-    def _watch(self) -> None:
+    def _register(self) -> None:
         for fd in self._listeners:
             self._epoll.register(fd, select.EPOLLIN)
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Take a connection; whether there may be more."""
+        """Accept a connection; whether there may be more."""
         try:
             connected, _ = listener.accept()
         except BlockingIOError:
@@ -135,13 +135,13 @@ class Doors:
         except OSError as error:
             if error.errno not in _NO_DESCRIPTORS:
                 return True  # The caller has gone away already.
-            if self._again_s is None:
-                if self._complains.due():
+            if self._resume_s is None:
+                if self._log_limit.due():
                     _LOG.warning(
                         "cannot take more connections for now; raise the limit of open files (ulimit -n)",
                         extra={"reason": str(error)},
                     )
-                self._again_s = time.monotonic() + _PAUSE_S
+                self._resume_s = time.monotonic() + _PAUSE_S
                 for fd in self._listeners:
                     self._epoll.unregister(fd)
             return False
@@ -149,7 +149,7 @@ class Doors:
             connected.setblocking(False)  # noqa: FBT003  # its only argument
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._on_connected(connected)
+            self._on_accepted(connected)
         except OSError:
             connected.close()
         return True

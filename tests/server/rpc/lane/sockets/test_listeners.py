@@ -1,4 +1,4 @@
-"""Where callers come in, when the process can take no more of them."""
+"""Listening sockets, when the process can accept no more connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
-from sardonyx_server.rpc.lane.sockets.doors import Doors
+from sardonyx_server.rpc.lane.sockets.listeners import Listeners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,20 +30,20 @@ def no_descriptors() -> Iterator[None]:
 
 
 def test_a_lack_of_descriptors_is_said_once_and_callers_wait(caplog: pytest.LogCaptureFixture) -> None:
-    """The door is tried again ten times a second; the log tells it once a minute. Who waited is let in later."""
+    """Accepting is tried again ten times a second; the log tells it once a minute. Who waited is accepted later."""
     taken: list[socket.socket] = []
     with select.epoll() as epoll:
-        doors = Doors(epoll, taken.append)
-        port = doors.open("127.0.0.1", 0)
+        listeners = Listeners(epoll, taken.append)
+        port = listeners.listen("127.0.0.1", 0)
         with socket.create_connection(("127.0.0.1", port)):
             ((fd, _),) = epoll.poll(timeout=60)
             with no_descriptors():
                 for _ in range(3):
-                    doors.on_event(fd)
-                    doors.see_clock(time.monotonic() + 1)
+                    listeners.on_event(fd)
+                    listeners.see_clock(time.monotonic() + 1)
             assert taken == []
-            doors.on_event(fd)
-        doors.close()
+            listeners.on_event(fd)
+        listeners.close()
     assert len(taken) == 1
     taken[0].close()
     assert [(record.name, record.levelname) for record in caplog.records] == [("sardonyx.lane", "WARNING")]

@@ -1,4 +1,4 @@
-"""Whose bytes go over a wire: a caller's connection, or a relay's."""
+"""Who handles the bytes of a socket: a caller's connection, or a relay to the stock server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.windows.outflow import Outflow
     from sardonyx_wire.http2.broken import ConnectionBroken
 
-__all__ = ["Owner"]
+__all__ = ["ProtocolHandler"]
 
 
-class Owner(Protocol):
-    """What a wire asks of it.
+class ProtocolHandler(Protocol):
+    """What a transport asks of it.
 
     Attributes:
         outflow: What is to be written.
@@ -48,4 +48,4 @@ class Owner(Protocol):
         """The other side broke the protocol."""
 
     def lost(self) -> None:
-        """The wire is closed."""
+        """The transport is closed."""

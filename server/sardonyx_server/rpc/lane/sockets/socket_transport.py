@@ -12,18 +12,18 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.sockets.loopback import unpace
+from sardonyx_server.rpc.lane.sockets.loopback import disable_pacing
 from sardonyx_server.rpc.lane.windows.outflow import FEW_BYTES
 from sardonyx_wire.http2.broken import ConnectionBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.rpc.lane.sockets.owner import Owner
+    from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
 
 _LOG = logging.getLogger("sardonyx.lane")
 
-__all__ = ["Wire"]
+__all__ = ["SocketTransport"]
 
 _READ_BYTES: Final = 64 * 1024
 # While a message of many frames comes.
@@ -33,54 +33,54 @@ _JOINED_BYTES: Final = 128 * 1024
 # Pieces in one write (IOV_MAX); in frames of 16 KiB some 8 MiB, more than a socket takes.
 _BUFFERS: Final = 1024
 # Who does not read its answers is not read either, once so much waits for its socket.
-_MOST_WAITING_BYTES: Final = 4 << 20
-# How long the other side has to close, once all is said: it may still be reading.
+_MAX_UNSENT_BYTES: Final = 4 << 20
+# How long the other side has to close, once all is written: it may still be reading.
 _LINGER_S: Final = 2.0
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 
 
-class Wire:
+class SocketTransport:
     """A connected socket. Used on the lane's thread only.
 
     Args:
-        connected: Not blocking; closed with the wire.
-        owner: Is told what comes, and says what goes.
+        connected: Not blocking; closed with the transport.
+        handler: Is given what is read, and has what is written.
         epoll: Where it is watched.
         on_closed: Called once, when it is closed.
-        on_said_all: Called once, when nothing more is said: it shall be closed soon, by :meth:`expire`.
+        on_write_closed: Called once, when nothing more is written: it shall be closed soon, by :meth:`expire`.
 
     Attributes:
-        owner: As given.
-        fd: Its number; -1 once it is closed.
+        handler: As given.
+        fd: Its descriptor; -1 once it is closed.
         deadline_s: When :meth:`expire` is due, on ``time.monotonic``; who sets it sees to that.
     """
 
     __slots__ = (
-        "__weakref__", "_epoll", "_events", "_on_closed", "_on_said_all", "_paced", "_read_bytes", "_said_all",
-        "_socket", "_waiting", "_waiting_bytes", "deadline_s", "fd", "owner",
+        "__weakref__", "_epoll", "_events", "_on_closed", "_on_write_closed", "_paced", "_read_bytes", "_socket",
+        "_unsent", "_unsent_bytes", "_write_closed", "deadline_s", "fd", "handler",
     )  # fmt: skip
 
     def __init__(
         self,
         connected: socket.socket,
-        owner: Owner,
+        handler: ProtocolHandler,
         epoll: select.epoll,
         *,
-        on_closed: Callable[[Wire], None],
-        on_said_all: Callable[[Wire], None],
+        on_closed: Callable[[SocketTransport], None],
+        on_write_closed: Callable[[SocketTransport], None],
     ) -> None:
         self._socket = connected
-        self.owner = owner
+        self.handler = handler
         self._epoll = epoll
         self._on_closed = on_closed
-        self._on_said_all = on_said_all
+        self._on_write_closed = on_write_closed
         self.deadline_s = math.inf
         self.fd = connected.fileno()
         self._read_bytes = _READ_BYTES
-        self._waiting: list[bytes | memoryview] = []
-        self._waiting_bytes = 0
-        self._said_all = False
-        # Until it has much to say.
+        self._unsent: list[bytes | memoryview] = []
+        self._unsent_bytes = 0
+        self._write_closed = False
+        # Until it has much to send.
         self._paced = True
         self._events = _READ
         epoll.register(self.fd, _READ)
@@ -88,7 +88,7 @@ class Wire:
     @property
     def is_writing(self) -> bool:
         """Whether something is still to be written, or to be let through by the other side's windows."""
-        return bool(self._waiting or self.owner.outflow.held_bytes)
+        return bool(self._unsent or self.handler.outflow.held_bytes)
 
     @property
     def ended(self) -> bool:
@@ -96,37 +96,37 @@ class Wire:
         return self.fd < 0
 
     def expire(self) -> None:
-        """The other side has had its time to close, or to say that it speaks HTTP/2."""
-        if self._said_all or not self.owner.greeted:
+        """The other side has had its time to close, or to send the preface of HTTP/2."""
+        if self._write_closed or not self.handler.greeted:
             self.close()
 
     def on_events(self, events: int) -> None:
         """The socket is ready."""
         if events & select.EPOLLOUT:
-            self._write_on()
+            self._write_unsent()
         if events & ~select.EPOLLOUT and self.fd >= 0:
             self._read()
 
     def flush(self) -> None:
-        """Write what the owner has, or as much as the socket takes."""
-        out = self.owner.outflow.out
+        """Write what the handler has, or as much as the socket takes."""
+        out = self.handler.outflow.out
         if self.fd < 0:
             out.clear()
             return
-        if self._waiting:
-            self._waiting.extend(out)
-            self._waiting_bytes += sum(map(len, out))
+        if self._unsent:
+            self._unsent.extend(out)
+            self._unsent_bytes += sum(map(len, out))
             out.clear()
-            self._watch()
+            self._update_events()
             return
         size = sum(map(len, out))
         if size > _JOINED_BYTES:
             if self._paced:
                 self._paced = False
-                unpace(self._socket)
-            self._waiting, out[:] = out[:], ()
-            self._waiting_bytes = size
-            self._write_on()
+                disable_pacing(self._socket)
+            self._unsent, out[:] = out[:], ()
+            self._unsent_bytes = size
+            self._write_unsent()
             return
         if size:
             data = b"".join(out)
@@ -139,14 +139,14 @@ class Wire:
                 self.close()
                 return
             if sent < size:
-                self._waiting.append(memoryview(data)[sent:])
-                self._waiting_bytes = size - sent
-                self._write_on()
+                self._unsent.append(memoryview(data)[sent:])
+                self._unsent_bytes = size - sent
+                self._write_unsent()
                 return
         self._all_written()
 
     def close(self) -> None:
-        """Close it now, and tell the owner."""
+        """Close it now, and tell the handler."""
         if self.fd < 0:
             return
         with suppress(OSError):
@@ -154,20 +154,20 @@ class Wire:
         self._on_closed(self)
         self.fd = -1
         self._socket.close()
-        self._waiting.clear()
-        self.owner.outflow.wait(0)
-        self.owner.lost()
+        self._unsent.clear()
+        self.handler.outflow.wait(0)
+        self.handler.lost()
 
     def close_if_finished(self) -> None:
-        """Close it where nothing more is to be said."""
-        if self.fd >= 0 and self.owner.finished and not self._waiting and not self.owner.outflow.out:
-            self._say_all()
+        """Close it where the handler is finished."""
+        if self.fd >= 0 and self.handler.finished and not self._unsent and not self.handler.outflow.out:
+            self._close_write()
 
     def _read(self) -> None:
-        owner = self.owner
+        handler = self.handler
         data = b""
         try:
-            room = owner.room
+            room = handler.room
             if room is None:
                 data = self._socket.recv(self._read_bytes)
                 size = len(data)
@@ -180,72 +180,72 @@ class Wire:
             size = 0
         if not size:
             self.close()
-        elif not self._said_all:
+        elif not self._write_closed:
             try:
                 if data:
-                    owner.receive(data)
+                    handler.receive(data)
                 else:
-                    owner.filled(size)
+                    handler.filled(size)
             except ConnectionBroken as error:
-                owner.break_off(error)
+                handler.break_off(error)
             except Exception:  # noqa: BLE001  # one connection must not end all others
                 _LOG.exception("bug: a connection failed")
                 self.close()
 
-    def _write_on(self) -> None:
-        """Write what waits."""
-        waiting = self._waiting
+    def _write_unsent(self) -> None:
+        """Write what is unsent."""
+        unsent = self._unsent
         try:
-            while waiting:
-                sent = self._socket.sendmsg(waiting[:_BUFFERS])
-                self._waiting_bytes -= sent
-                if not self._waiting_bytes:
-                    waiting.clear()
+            while unsent:
+                sent = self._socket.sendmsg(unsent[:_BUFFERS])
+                self._unsent_bytes -= sent
+                if not self._unsent_bytes:
+                    unsent.clear()
                     break
-                _drop(waiting, sent)
+                _drop(unsent, sent)
         except BlockingIOError:
             pass
         except OSError:
             self.close()
             return
-        self._watch()
-        if not waiting and not self.owner.outflow.out:
+        self._update_events()
+        if not unsent and not self.handler.outflow.out:
             self._all_written()
 
     def _all_written(self) -> None:
-        owner, outflow = self.owner, self.owner.outflow
+        handler, outflow = self.handler, self.handler.outflow
         if outflow.put_bytes:
             outflow.wait(0)
         if outflow.ahead < FEW_BYTES:
-            owner.written()
-        if owner.finished and not outflow.out:
-            self._say_all()
+            handler.written()
+        if handler.finished and not outflow.out:
+            self._close_write()
 
-    def _watch(self) -> None:
+    def _update_events(self) -> None:
         events = _READ
-        self.owner.outflow.wait(self._waiting_bytes)
-        if self._waiting:
+        self.handler.outflow.wait(self._unsent_bytes)
+        if self._unsent:
             # While the socket takes nothing, data that windows hold back wait for it as well.
-            too_much = self._waiting_bytes + self.owner.outflow.held_bytes > _MOST_WAITING_BYTES
+            too_much = self._unsent_bytes + self.handler.outflow.held_bytes > _MAX_UNSENT_BYTES
             events = select.EPOLLOUT if too_much else _READ | select.EPOLLOUT
         if events != self._events:
             self._events = events
             self._epoll.modify(self.fd, events)
 
-    def _say_all(self) -> None:
-        """Nothing more is said.
+    def _close_write(self) -> None:
+        """Close the sending side: nothing more is written.
 
-        What the peer still says is read and dropped: to close with that unread would take back what was sent last.
+        What the peer still sends is read and dropped: to close with that unread would take back what was sent last.
         """
-        if not self._said_all:
-            self._said_all = True
+        if not self._write_closed:
+            self._write_closed = True
             try:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 self.close()
             else:
                 self.deadline_s = time.monotonic() + _LINGER_S
-                self._on_said_all(self)
+                self._on_write_closed(self)
 
 
 def _drop(parts: list[bytes | memoryview], size: int) -> None:

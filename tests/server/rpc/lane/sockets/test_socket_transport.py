@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.rpc.lane.sockets.wire import Wire
+from sardonyx_server.rpc.lane.sockets.socket_transport import SocketTransport
 
 PATIENCE_S = 60.0
 # Something at least: who has nothing to say is not asked.
@@ -32,7 +32,7 @@ _PARTS = st.lists(
 ).filter(lambda parts: any(size for _, size in parts))
 
 
-class _Owner:
+class _Handler:
     """Says what it is told to say."""
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ class _Owner:
         self.is_lost = True
 
 
-def _wire(stack: ExitStack, owner: _Owner) -> tuple[Wire, socket.socket, Callable[[], None]]:
-    """A wire, the other end of its socket, and what has the wire look once at what the socket can do."""
+def _transport(stack: ExitStack, handler: _Handler) -> tuple[SocketTransport, socket.socket, Callable[[], None]]:
+    """A transport, the other end of its socket, and what has the transport look once at what the socket can do."""
     near, far = socket.socketpair()
     stack.enter_context(far)
     # A test that waits for what does not come shall end.
@@ -67,14 +67,14 @@ def _wire(stack: ExitStack, owner: _Owner) -> tuple[Wire, socket.socket, Callabl
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     near.setblocking(False)
     epoll = stack.enter_context(select.epoll())
-    wire = Wire(near, owner, epoll, on_closed=lambda _: None, on_said_all=lambda _: None)
-    stack.callback(wire.close)
+    transport = SocketTransport(near, handler, epoll, on_closed=lambda _: None, on_write_closed=lambda _: None)
+    stack.callback(transport.close)
 
     def look() -> None:
         for _, events in epoll.poll(0):
-            wire.on_events(events)
+            transport.on_events(events)
 
-    return wire, far, look
+    return transport, far, look
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,18 +83,18 @@ def _wire(stack: ExitStack, owner: _Owner) -> tuple[Wire, socket.socket, Callabl
 )
 def test_what_is_written_arrives_whole_and_in_order(bursts: list[list[tuple[bool, int]]], takes: list[int]) -> None:
     """However many parts it has, and however little of it the socket takes at a time."""
-    owner = _Owner()
+    handler = _Handler()
     expected, got = bytearray(), bytearray()
     with ExitStack() as stack:
-        wire, far, look = _wire(stack, owner)
+        transport, far, look = _transport(stack, handler)
         turn = 0
         for burst in bursts:
             for is_view, size in burst:
                 data = bytes((len(expected) + at) % 251 for at in range(min(size, 512))) * (size // 512 + 1)
                 part = data[:size]
-                owner.outflow.out.append(memoryview(part) if is_view else part)
+                handler.outflow.out.append(memoryview(part) if is_view else part)
                 expected += part
-            wire.flush()
+            transport.flush()
             got += far.recv(takes[turn % len(takes)])
             look()
             turn += 1
@@ -103,68 +103,68 @@ def test_what_is_written_arrives_whole_and_in_order(bursts: list[list[tuple[bool
             look()
             turn += 1
         assert got == expected
-        assert not wire.is_writing
-        assert not owner.is_lost
+        assert not transport.is_writing
+        assert not handler.is_lost
 
 
 def test_more_parts_than_a_write_takes_arrive_in_order() -> None:
     """The system takes 1,024 (IOV_MAX)."""
-    owner = _Owner()
+    handler = _Handler()
     with ExitStack() as stack:
-        wire, far, look = _wire(stack, owner)
+        transport, far, look = _transport(stack, handler)
         parts = [bytes((number % 251,)) * 100 for number in range(3000)]
-        owner.outflow.out += parts
-        wire.flush()
+        handler.outflow.out += parts
+        transport.flush()
         got = b""
-        while wire.is_writing or len(got) < 300_000:
+        while transport.is_writing or len(got) < 300_000:
             got += far.recv(50_000)
             look()
         assert got == b"".join(parts)
 
 
 def test_a_socket_that_fails_is_closed() -> None:
-    """And its owner hears of it, once."""
-    owner = _Owner()
+    """And its handler hears of it, once."""
+    handler = _Handler()
     with ExitStack() as stack:
-        wire, far, _ = _wire(stack, owner)
+        transport, far, _ = _transport(stack, handler)
         far.close()
-        owner.outflow.out.append(bytes(200_000))
-        wire.flush()
-        assert wire.ended
-        assert owner.is_lost
+        handler.outflow.out.append(bytes(200_000))
+        transport.flush()
+        assert transport.ended
+        assert handler.is_lost
 
 
 def test_who_never_says_that_it_speaks_http2_is_closed_when_its_time_is_up() -> None:
     """Who has said so may be silent for as long as it likes."""
-    owner = _Owner()
+    handler = _Handler()
     with ExitStack() as stack:
-        wire, far, _ = _wire(stack, owner)
-        wire.expire()
-        assert wire.fd >= 0
-        owner.greeted = False
-        wire.expire()
-        assert wire.ended
-        assert owner.is_lost
+        transport, far, _ = _transport(stack, handler)
+        transport.expire()
+        assert transport.fd >= 0
+        handler.greeted = False
+        transport.expire()
+        assert transport.ended
+        assert handler.is_lost
         assert far.recv(1) == b""
 
 
 def test_over_loopback_much_is_not_paced() -> None:
     """Whatever the system is set to. What is little is sent at once either way, and changes nothing."""
-    owner = _Owner()
+    handler = _Handler()
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         far = stack.enter_context(socket.create_connection(listener.getsockname()))
         near, _ = listener.accept()
         near.setblocking(False)
         epoll = stack.enter_context(select.epoll())
-        wire = Wire(near, owner, epoll, on_closed=lambda _: None, on_said_all=lambda _: None)
-        stack.callback(wire.close)
+        transport = SocketTransport(near, handler, epoll, on_closed=lambda _: None, on_write_closed=lambda _: None)
+        stack.callback(transport.close)
         before = _congestion(near)
-        owner.outflow.out.append(b"little")
-        wire.flush()
+        handler.outflow.out.append(b"little")
+        transport.flush()
         assert _congestion(near) == before
-        owner.outflow.out.append(bytes(256 * 1024))
-        wire.flush()
+        handler.outflow.out.append(bytes(256 * 1024))
+        transport.flush()
         assert _congestion(near) == b"reno"
         assert far.recv(6, socket.MSG_WAITALL) == b"little"
 

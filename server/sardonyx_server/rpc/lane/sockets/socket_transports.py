@@ -1,0 +1,93 @@
+"""The lane's connected sockets: whose each is, which have something to write, and who waits until all are closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.lane.sockets.socket_transport import SocketTransport
+
+if TYPE_CHECKING:
+    import select
+    import socket
+    from collections.abc import Callable
+
+    from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
+
+__all__ = ["SocketTransports"]
+
+# How long callers have to close once they have all their answers and were told to go.
+_GOODBYE_S: Final = 0.5
+
+
+class SocketTransports:
+    """Of one lane. Used on its thread, but for what says so.
+
+    Args:
+        epoll: Where they are watched.
+        on_write_closed: Called with each that shall be closed soon, by its ``expire``.
+
+    Attributes:
+        by_fd: Those that are open, by descriptor.
+        touched: Handlers that have something to write.
+        closing: Whether each is to be closed once its handler is finished.
+    """
+
+    __slots__ = ("_by_handler", "_epoll", "_on_write_closed", "_one_gone", "by_fd", "closing", "touched")
+
+    def __init__(self, epoll: select.epoll, on_write_closed: Callable[[SocketTransport], None]) -> None:
+        self._epoll = epoll
+        self._on_write_closed = on_write_closed
+        self.by_fd: dict[int, SocketTransport] = {}
+        self.touched: list[ProtocolHandler] = []
+        self.closing = False
+        self._by_handler: dict[ProtocolHandler, SocketTransport] = {}
+        self._one_gone = threading.Event()
+
+    @property
+    def handlers(self) -> list[ProtocolHandler]:
+        """Of all that are open."""
+        return list(self._by_handler)
+
+    def add(self, connected: socket.socket, handler: ProtocolHandler) -> SocketTransport:
+        """Have a socket watched.
+
+        Raises:
+            OSError: The kernel watches no more for this user.
+        """
+        transport = SocketTransport(
+            connected, handler, self._epoll, on_closed=self._forget, on_write_closed=self._on_write_closed
+        )
+        self._by_handler[handler] = self.by_fd[transport.fd] = transport
+        return transport
+
+    def flush(self) -> None:
+        """Write what there is to write."""
+        touched, by_handler = self.touched, self._by_handler
+        while touched:
+            transport = by_handler.get(touched.pop())
+            if transport is not None:
+                transport.flush()
+        if self.closing:
+            for transport in list(by_handler.values()):
+                transport.close_if_finished()
+
+    def close(self) -> None:
+        """Close all of them now."""
+        for transport in list(self.by_fd.values()):
+            transport.close()
+
+    def wait(self, patience_s: float) -> None:
+        """Wait until callers have taken what was answered, and closed. Any other thread; blocks."""
+        began_s = time.monotonic()
+        while self.by_fd and (waited_s := time.monotonic() - began_s) < patience_s:
+            if waited_s >= _GOODBYE_S and not any(transport.is_writing for transport in list(self.by_fd.values())):
+                break  # Who has heard all and does not close is waited for no longer.
+            self._one_gone.wait(_GOODBYE_S / 10)
+            self._one_gone.clear()
+
+    def _forget(self, transport: SocketTransport) -> None:
+        del self.by_fd[transport.fd]
+        del self._by_handler[transport.handler]
+        self._one_gone.set()
