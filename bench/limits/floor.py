@@ -1,7 +1,7 @@
 """The floor of a latency: a greedy queue in front of a model, simulated with measured run times. Pure; times nothing.
 
 Greedy and work-conserving: a runner that is free takes all that waits, up to the most it may, and never waits for more.
-No policy for Poisson arrivals has a lower p99 by more than 2 % (docs/architecture.md). The simulated server has no
+No policy for Poisson arrivals has a lower p99 by more than 2 % (docs/decisions.md). The simulated server has no
 transport, no interpreter and no other work, so what it needs is a bound for any real one.
 """
 
