@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_client import AsyncClient, ClientClosed, Unavailable
-from sardonyx_wire.http2.frames import Kind
+from sardonyx_wire.http2.frames import FrameType
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import OPENING, headers
 
@@ -58,7 +58,7 @@ def test_a_stream_that_has_ended_takes_no_more() -> None:
 
     def fail(peer: PeerConnection) -> None:
         peer.greet()
-        stream_id = peer.until(Kind.HEADERS)[2]
+        stream_id = peer.until(FrameType.HEADERS)[2]
         peer.send(headers(stream_id, [*OPENING, ("grpc-status", "14"), ("grpc-message", "busy")], end=True))
         while True:
             peer.frame()

@@ -35,7 +35,7 @@ from tests.server.rpc.http2.wire import (
     headers,
     prefixed,
     request_fields,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
@@ -122,7 +122,7 @@ def test_a_stream_that_stays_open_holds_nothing_up(peer: Peer) -> None:
     answers = [ModelInferResponse.FromString(peer.ask(affine(number), path=INFER)).id for number in range(50)]
     assert answers == [str(number) for number in range(50)]
     assert not peer.of(watch).ended
-    peer.send(reset(watch))
+    peer.send(rst_stream(watch))
     assert ServerLiveResponse.FromString(peer.ask(b"", path=LIVE)).live
     assert not peer.of(watch).ended
 
@@ -193,7 +193,7 @@ def test_a_relayed_answer_that_waits_can_be_reset(server: Server) -> None:
         for _ in range(20):
             blocked = peer.start(large(), path=STREAM)
             peer.read_until(lambda: len(peer.of(blocked).data) == 1000)  # noqa: B023  # called before the next
-            peer.send(reset(blocked))
+            peer.send(rst_stream(blocked))
         assert ServerLiveResponse.FromString(peer.ask(b"", path=LIVE)).live
     server.settle()
 
@@ -204,7 +204,7 @@ def test_a_call_that_runs_can_be_reset(server: Server, peer: Peer, path: str) ->
     with server.holding(gate_request()):
         stream_id = peer.start(encoded(gate_request()), path=path)
         assert ServerLiveResponse.FromString(peer.ask(b"", path=LIVE)).live
-        peer.send(reset(stream_id))
+        peer.send(rst_stream(stream_id))
         # So that the server has read of it before there is an answer.
         assert ServerLiveResponse.FromString(peer.ask(b"", path=LIVE)).live
     assert ServerLiveResponse.FromString(peer.ask(b"", path=LIVE)).live

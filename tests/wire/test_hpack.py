@@ -9,7 +9,7 @@ from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_wire.http2.hpack import FieldTable, HeaderTooLarge, HpackError, decode_block, encode_block
+from sardonyx_wire.http2.hpack import DynamicTable, HeaderListTooLarge, HpackError, decode_block, encode_block
 from sardonyx_wire.http2.huffman import HuffmanError, decode_huffman
 
 NAMES = st.sampled_from([b":status", b":path", b"content-type", b"grpc-status", b"x", b"te", b"authorization"]) | (
@@ -21,15 +21,15 @@ FIELDS = st.lists(
 Fields = list[tuple[bytes, bytes]]
 
 
-def decoded(block: bytes, table: FieldTable | None = None) -> Fields:
+def decoded(block: bytes, table: DynamicTable | None = None) -> Fields:
     """Its fields, without a table unless there is one."""
-    return decode_block(block, table or FieldTable(0), most_bytes=1 << 20)
+    return decode_block(block, table or DynamicTable(0), max_bytes=1 << 20)
 
 
 @given(blocks=st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, 0, 64, 4096])), max_size=6))
 def test_what_hpack_writes_is_read(blocks: list[tuple[Fields, bool, int | None]]) -> None:
     """Any bytes, with and without the Huffman code, by way of a table of changing size."""
-    encoder, table = Encoder(), FieldTable(4096)
+    encoder, table = Encoder(), DynamicTable(4096)
     for fields, huffman, size in blocks:
         if size is not None:
             encoder.header_table_size = size
@@ -38,7 +38,7 @@ def test_what_hpack_writes_is_read(blocks: list[tuple[Fields, bool, int | None]]
 
 def test_a_table_tells_when_it_has_changed() -> None:
     """As long as it has not, equal blocks say the same."""
-    encoder, table = Encoder(), FieldTable(4096)
+    encoder, table = Encoder(), DynamicTable(4096)
     decoded(encoder.encode([(b"x", b"1")]), table)
     before = table.changes
     assert decoded(encoder.encode([(b"x", b"1")]), table) == [(b"x", b"1")]
@@ -49,10 +49,10 @@ def test_a_table_tells_when_it_has_changed() -> None:
 
 def test_fields_that_are_too_long_together_are_refused() -> None:
     """A hundred bytes can say a long field a hundred times."""
-    encoder, table = Encoder(), FieldTable(4096)
+    encoder, table = Encoder(), DynamicTable(4096)
     decoded(encoder.encode([(b"x", bytes(4000))]), table)
-    with pytest.raises(HeaderTooLarge):
-        decode_block(b"\xbe" * 100, table, most_bytes=65536)
+    with pytest.raises(HeaderListTooLarge):
+        decode_block(b"\xbe" * 100, table, max_bytes=65536)
 
 
 @given(fields=FIELDS)

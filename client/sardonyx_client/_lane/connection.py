@@ -12,19 +12,19 @@ from sardonyx_client._lane.answer import Answer
 from sardonyx_client._lane.frame_reader import FrameReader
 from sardonyx_client._lane.outflow import Outflow
 from sardonyx_client._lane.stream import Stream
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.constants import ACK, END_HEADERS, HEADERS
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import (
     SETTING,
     ErrorCode,
-    Kind,
+    FrameType,
     Setting,
     frame,
-    head,
-    reset,
+    frame_header,
+    rst_stream,
     window_update,
 )
 from sardonyx_wire.http2.hpack import HpackError
-from sardonyx_wire.http2.numbers import ACK, END_HEADERS, HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,12 +65,12 @@ class Connection:
         self._max_streams = _LAST_STREAM_ID
         # Kinds that are not here are ignored, as the protocol wants.
         self._handlers: dict[int, Callable[[int, int, memoryview], None]] = {
-            Kind.RST_STREAM: self._rst_stream,
-            Kind.SETTINGS: self._settings,
-            Kind.PUSH_PROMISE: self._push_promise,
-            Kind.PING: self._ping,
-            Kind.GOAWAY: self._goaway,
-            Kind.WINDOW_UPDATE: self._window_update,
+            FrameType.RST_STREAM: self._rst_stream,
+            FrameType.SETTINGS: self._settings,
+            FrameType.PUSH_PROMISE: self._push_promise,
+            FrameType.PING: self._ping,
+            FrameType.GOAWAY: self._goaway,
+            FrameType.WINDOW_UPDATE: self._window_update,
         }
 
     @property
@@ -97,11 +97,11 @@ class Connection:
         """So many bytes were put into :attr:`buffer`.
 
         Raises:
-            ConnectionBroken: The server broke the protocol.
+            Http2ConnectionError: The server broke the protocol.
         """
         self._frames.received(size)
         if self._refused:
-            self.out.extend(reset(one, ErrorCode.CANCEL) for one in self._refused)
+            self.out.extend(rst_stream(one, ErrorCode.CANCEL) for one in self._refused)
             self._refused.clear()
 
     def open(self, block: bytes, message: bytes) -> Stream:
@@ -116,7 +116,7 @@ class Connection:
         self.draining = self._next_id > _LAST_STREAM_ID
         stream = Stream(stream_id, Answer(self._max_message_bytes), message, self._outflow.initial_window)
         self._streams[stream_id] = stream
-        self.out.extend((head(HEADERS, END_HEADERS, stream_id, len(block)), block))
+        self.out.extend((frame_header(HEADERS, END_HEADERS, stream_id, len(block)), block))
         self._outflow.begin(stream)
         return stream
 
@@ -124,7 +124,7 @@ class Connection:
         """Give a call up, and say so to the server. Nothing where it has ended."""
         if self._streams.pop(stream.id, None) is not None:
             self._outflow.drop(stream)
-            self.out.append(reset(stream.id, ErrorCode.CANCEL))
+            self.out.append(rst_stream(stream.id, ErrorCode.CANCEL))
 
     def lost(self, reason: str) -> None:
         """The connection is gone: so are the calls on it."""
@@ -184,7 +184,7 @@ class Connection:
         try:
             section = self._fields.read(block)
         except HpackError as error:
-            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
         if end:
             self._forget(stream)
         stream.answer.fields(section, end=end)
@@ -206,7 +206,9 @@ class Connection:
 
     def _check_known(self, stream_id: int) -> None:
         if stream_id >= self._next_id or not stream_id & 1:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"the server answers on stream {stream_id}, which is none")
+            raise Http2ConnectionError(
+                ErrorCode.PROTOCOL_ERROR, f"the server answers on stream {stream_id}, which is none"
+            )
 
     def _forget(self, stream: Stream) -> None:
         """The server has ended its side. It needs no more of the request, if there is more."""
@@ -225,7 +227,7 @@ class Connection:
 
     def _settings(self, flags: int, stream_id: int, body: memoryview) -> None:
         if stream_id or len(body) % SETTING.size or (flags & ACK and body):
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent damaged settings")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "the server sent damaged settings")
         if flags & ACK:
             return
         for name, value in SETTING.iter_unpack(body):
@@ -236,21 +238,21 @@ class Connection:
             elif name == Setting.INITIAL_WINDOW_SIZE:
                 self._outflow.set_initial_window(value, self._streams.values())
         self.ready = True
-        self.out.append(frame(Kind.SETTINGS, ACK, 0, b""))
+        self.out.append(frame(FrameType.SETTINGS, ACK, 0, b""))
         self._outflow.go_on()
 
     def _push_promise(self, _flags: int, _stream_id: int, _body: memoryview) -> None:
-        raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server pushes, which was not agreed")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the server pushes, which was not agreed")
 
     def _ping(self, flags: int, stream_id: int, body: memoryview) -> None:
         if stream_id or len(body) != 8:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent a damaged ping")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "the server sent a damaged ping")
         if not flags & ACK:
-            self.out.append(frame(Kind.PING, ACK, 0, bytes(body)))
+            self.out.append(frame(FrameType.PING, ACK, 0, bytes(body)))
 
     def _goaway(self, _flags: int, stream_id: int, body: memoryview) -> None:
         if stream_id or len(body) < 8:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent a damaged goodbye")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "the server sent a damaged goodbye")
         self.draining = True
         last = _number(body[:4]) & _LAST_STREAM_ID
         for stream in [stream for stream in self._streams.values() if stream.id > last]:
@@ -272,5 +274,5 @@ class Connection:
 def _number(body: memoryview) -> int:
     """Four bytes."""
     if len(body) != 4:
-        raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"the server sent {len(body)} bytes where 4 are due")
+        raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"the server sent {len(body)} bytes where 4 are due")
     return int.from_bytes(body)

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import grpc
 
-from sardonyx_wire.http2.hpack import FieldTable, decode_block
+from sardonyx_wire.http2.hpack import DynamicTable, decode_block
 
 if TYPE_CHECKING:
     from sardonyx_wire.http2.hpack import Field
@@ -89,7 +89,7 @@ class FieldReader:
         """
         section = self._memo.get(block)
         if section is None:
-            section = _section(decode_block(block, FieldTable(0), most_bytes=_MAX_FIELDS_BYTES))
+            section = _section(decode_block(block, DynamicTable(0), max_bytes=_MAX_FIELDS_BYTES))
             if len(block) <= _MEMO_KEY_BYTES:
                 if len(self._memo) >= _MEMO_ENTRIES:
                     self._memo.clear()

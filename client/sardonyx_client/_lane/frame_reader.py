@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, MAX_FRAME_BYTES, ErrorCode
-from sardonyx_wire.http2.numbers import (
+from sardonyx_wire.http2.constants import (
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    MAX_BLOCK_BYTES,
+    MAX_HEADER_BLOCK_BYTES,
     PADDED,
     PRIORITY,
     PRIORITY_BYTES,
     SETTINGS,
-    STREAM_BITS,
+    STREAM_ID_MASK,
 )
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import FRAME_HEADER, FRAME_HEADER_BYTES, MAX_FRAME_BYTES, ErrorCode
 
 if TYPE_CHECKING:
 
@@ -92,7 +92,7 @@ class FrameReader:
         """So many bytes were put into :attr:`buffer`.
 
         Raises:
-            ConnectionBroken: The server broke the protocol.
+            Http2ConnectionError: The server broke the protocol.
         """
         if self._left and self._sink.room(self._left_id) is not None:
             self._left -= size
@@ -115,12 +115,12 @@ class FrameReader:
     def _frames(self, start: int) -> tuple[int, int]:
         """Hand on what is whole; returns where the rest begins, and how long it must be to go on."""
         sink, view, stop = self._sink, self._view, self._stop
-        while stop - start >= HEAD_BYTES:
-            high, low, kind, flags, stream_id = HEAD.unpack_from(view, start)
+        while stop - start >= FRAME_HEADER_BYTES:
+            high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(view, start)
             length = high << 8 | low
-            stream_id &= STREAM_BITS
+            stream_id &= STREAM_ID_MASK
             self._check(kind, length)
-            begin = start + HEAD_BYTES
+            begin = start + FRAME_HEADER_BYTES
             end = begin + length
             if kind == DATA and not flags & PADDED:
                 if end > stop:
@@ -129,26 +129,26 @@ class FrameReader:
                 sink.used(end - begin)
                 sink.data(stream_id, view[begin:end], end=flags & END_STREAM != 0 and not self._left)
             elif end > stop:
-                return start, HEAD_BYTES + length
+                return start, FRAME_HEADER_BYTES + length
             elif kind in _PIECES:
                 self._padded_or_split(kind, flags, stream_id, view[begin:end])
             else:
                 sink.frame(kind, flags, stream_id, view[begin:end])
             start = end
-        return start, HEAD_BYTES
+        return start, FRAME_HEADER_BYTES
 
     def _check(self, kind: int, length: int) -> None:
         if not self._started:
             # First of all: text read as a frame's head has a length that means nothing.
             if kind != SETTINGS:
-                raise ConnectionBroken(
+                raise Http2ConnectionError(
                     ErrorCode.PROTOCOL_ERROR, "the server does not speak HTTP/2 without TLS: is this its gRPC port?"
                 )
             self._started = True
         if length > MAX_FRAME_BYTES:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"the server sent a frame of {length} bytes")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"the server sent a frame of {length} bytes")
         if (kind == CONTINUATION) != (self._block is not None):
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: memoryview) -> None:
         """A whole frame of a header, or of data with padding."""
@@ -160,14 +160,14 @@ class FrameReader:
             self._sink.used(len(body))
         if flags & PADDED:
             if not body or body[0] >= len(body):
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server sent a frame that is all padding")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the server sent a frame that is all padding")
             body = body[1 : len(body) - body[0]]
         if kind == DATA:
             self._sink.data(stream_id, body, end=ends)
             return
         if flags & PRIORITY:
             if len(body) < PRIORITY_BYTES:
-                raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "the server sent a header that is too short")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "the server sent a header that is too short")
             body = body[PRIORITY_BYTES:]
         _check_block(len(body))
         if flags & END_HEADERS:
@@ -178,7 +178,7 @@ class FrameReader:
     def _go_on(self, flags: int, stream_id: int, body: memoryview) -> None:
         block = self._block
         if block is None or stream_id != self._block_id:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the server's header does not go on where it must")
         block += body
         _check_block(len(block))
         if flags & END_HEADERS:
@@ -199,7 +199,7 @@ class FrameReader:
 
 
 def _check_block(size: int) -> None:
-    if size > MAX_BLOCK_BYTES:
-        raise ConnectionBroken(
-            ErrorCode.ENHANCE_YOUR_CALM, f"the server sent a header of more than {MAX_BLOCK_BYTES} bytes"
+    if size > MAX_HEADER_BLOCK_BYTES:
+        raise Http2ConnectionError(
+            ErrorCode.ENHANCE_YOUR_CALM, f"the server sent a header of more than {MAX_HEADER_BLOCK_BYTES} bytes"
         )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.failure import LaneFailure, deadline_exceeded
 from sardonyx_client._lane.sockets import hand_over, tune
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import ErrorCode, go_away, reset
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import ErrorCode, goaway, rst_stream
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader
@@ -76,7 +76,7 @@ class Line:
             self._wait_at_most(until_s - time.monotonic())
             try:
                 self._receive()
-            except ConnectionBroken as error:
+            except Http2ConnectionError as error:
                 raise ConnectionAbortedError(str(error)) from error
         if not self._http.usable:
             raise ConnectionAbortedError("the server takes no calls on it")
@@ -90,7 +90,7 @@ class Line:
             self._receive()
         except BlockingIOError:
             pass
-        except (OSError, ConnectionBroken):
+        except (OSError, Http2ConnectionError):
             self._broken = True
         return self.reusable
 
@@ -125,13 +125,13 @@ class Line:
                 if deadline_s is not None:
                     self._wait_at_most(deadline_s - time.monotonic())
                 self._receive()
-        except (OSError, ConnectionBroken) as error:
+        except (OSError, Http2ConnectionError) as error:
             if not answer.ended:
                 raise self._failure(error, stream, deadline_s) from error
             self._broken = True
         except BaseException:
             # Such as a keyboard interrupt.
-            self._give_up(reset(stream.id, ErrorCode.CANCEL))
+            self._give_up(rst_stream(stream.id, ErrorCode.CANCEL))
             raise
         self.used_s = time.monotonic()
         if http.out and not self._broken:
@@ -192,9 +192,9 @@ class Line:
     def _failure(self, error: Exception, stream: Stream, deadline_s: float | None) -> LaneFailure:
         """What a connection that failed means for the call on it."""
         if isinstance(error, TimeoutError) and deadline_s is not None and time.monotonic() >= deadline_s:
-            self._give_up(reset(stream.id, ErrorCode.CANCEL))
+            self._give_up(rst_stream(stream.id, ErrorCode.CANCEL))
             return deadline_exceeded()
-        self._give_up(go_away(error.code) if isinstance(error, ConnectionBroken) else b"")
+        self._give_up(goaway(error.code) if isinstance(error, Http2ConnectionError) else b"")
         # Of a request that was not sent to its end the server has no use: it has no message.
         return stream.answer.lost(f"the connection was lost: {error}", unprocessed=not self._delivered)
 

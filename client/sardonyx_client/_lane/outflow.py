@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,
@@ -78,20 +78,20 @@ class Outflow:
         """The server takes so many more bytes on the connection.
 
         Raises:
-            ConnectionBroken: That is more than it can say.
+            Http2ConnectionError: That is more than it can say.
         """
         self._window += size
         if not size or self._window > LARGEST_WINDOW_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the server's window is out of bounds")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the server's window is out of bounds")
 
     def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
         """The server takes so many bytes on each stream; those that are open are moved along, below 0 if need be.
 
         Raises:
-            ConnectionBroken: That is more than it can say.
+            Http2ConnectionError: That is more than it can say.
         """
         if size > LARGEST_WINDOW_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"the server wants a window of {size} bytes")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, f"the server wants a window of {size} bytes")
         for stream in streams:
             stream.window += size - self.initial_window
         self.initial_window = size
@@ -100,10 +100,10 @@ class Outflow:
         """The server takes frames up to this size.
 
         Raises:
-            ConnectionBroken: It may not say so.
+            Http2ConnectionError: It may not say so.
         """
         if not DEFAULT_FRAME_BYTES <= size <= LARGEST_FRAME_BYTES:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"the server wants frames of {size} bytes")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"the server wants frames of {size} bytes")
         self._frame_bytes = size
 
     def written(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.http2.frames import head
-from sardonyx_wire.http2.numbers import DATA, END_STREAM
+from sardonyx_wire.http2.constants import DATA, END_STREAM
+from sardonyx_wire.http2.frames import frame_header
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.answer import Answer
@@ -56,10 +56,10 @@ class Stream:
         begin = self._position
         if not begin and self._size <= most_bytes:
             self.sent = True
-            return self._size, [head(DATA, END_STREAM, self.id, self._size), self._prefix, self._message]
+            return self._size, [frame_header(DATA, END_STREAM, self.id, self._size), self._prefix, self._message]
         end = self._position = min(begin + most_bytes, self._size)
         self.sent = end == self._size
-        parts: list[bytes | memoryview] = [head(DATA, END_STREAM if self.sent else 0, self.id, end - begin)]
+        parts: list[bytes | memoryview] = [frame_header(DATA, END_STREAM if self.sent else 0, self.id, end - begin)]
         if begin < _PREFIX_BYTES:
             parts.append(self._prefix[begin:end])
         if end > _PREFIX_BYTES:

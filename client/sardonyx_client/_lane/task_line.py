@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.failure import deadline_exceeded
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import go_away
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import goaway
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader
@@ -131,8 +131,8 @@ class TaskLine(asyncio.BufferedProtocol):
         http = self._http
         try:
             http.received(nbytes)
-        except ConnectionBroken as error:
-            http.out.append(go_away(error.code))
+        except Http2ConnectionError as error:
+            http.out.append(goaway(error.code))
             self._flush()
             self.close(str(error))
             return

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_FRAME_BYTES",
     "DEFAULT_WINDOW_BYTES",
-    "HEAD",
-    "HEAD_BYTES",
+    "FRAME_HEADER",
+    "FRAME_HEADER_BYTES",
     "LARGEST_FRAME_BYTES",
     "LARGEST_WINDOW_BYTES",
     "MAX_FRAME_BYTES",
@@ -21,20 +21,20 @@ __all__ = [
     "SETTING",
     "ErrorCode",
     "Flag",
-    "Kind",
+    "FrameType",
     "Setting",
     "frame",
-    "go_away",
-    "head",
-    "reset",
+    "frame_header",
+    "goaway",
+    "rst_stream",
     "settings",
     "window_update",
 ]
 
-HEAD: Final = struct.Struct(">HBBBL")
+FRAME_HEADER: Final = struct.Struct(">HBBBL")
 """Head of a frame: length in two parts, kind, flags, stream. The stream's first bit is reserved."""
 
-HEAD_BYTES: Final = HEAD.size
+FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 SETTING: Final = struct.Struct(">HL")
 DEFAULT_FRAME_BYTES: Final = 16384
 """Largest frame until the peer allows more."""
@@ -49,7 +49,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client says first, before its settings."""
 
 
-class Kind(IntEnum):
+class FrameType(IntEnum):
     """What a frame is (section 6)."""
 
     DATA = 0
@@ -100,31 +100,31 @@ class ErrorCode(IntEnum):
     INADEQUATE_SECURITY = 12
 
 
-def head(kind: int, flags: int, stream_id: int, length: int) -> bytes:
+def frame_header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
     """Head of a frame."""
-    return HEAD.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
+    return FRAME_HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
     """A whole frame."""
-    return head(kind, flags, stream_id, len(payload)) + payload
+    return frame_header(kind, flags, stream_id, len(payload)) + payload
 
 
 def window_update(stream_id: int, size_bytes: int) -> bytes:
     """Allow the peer to send more; stream 0 is the connection."""
-    return frame(Kind.WINDOW_UPDATE, 0, stream_id, size_bytes.to_bytes(4))
+    return frame(FrameType.WINDOW_UPDATE, 0, stream_id, size_bytes.to_bytes(4))
 
 
-def reset(stream_id: int, code: int) -> bytes:
+def rst_stream(stream_id: int, code: int) -> bytes:
     """End a stream."""
-    return frame(Kind.RST_STREAM, 0, stream_id, code.to_bytes(4))
+    return frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4))
 
 
-def go_away(code: int, *, last_id: int = 0, text: str = "") -> bytes:
+def goaway(code: int, *, last_id: int = 0, text: str = "") -> bytes:
     """Say why this side ends the connection, and the last stream of the other side that it deals with."""
-    return frame(Kind.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4) + text.encode())
+    return frame(FrameType.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4) + text.encode())
 
 
 def settings(values: Mapping[Setting, int]) -> bytes:
     """What this side asks for."""
-    return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in values.items()))
+    return frame(FrameType.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in values.items()))

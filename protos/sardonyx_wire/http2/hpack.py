@@ -17,7 +17,15 @@ from sardonyx_wire.http2.huffman import HuffmanError, decode_huffman
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Field", "FieldTable", "HeaderTooLarge", "HpackError", "decode_block", "encode_block", "fields_bytes"]
+__all__ = [
+    "DynamicTable",
+    "Field",
+    "HeaderListTooLarge",
+    "HpackError",
+    "decode_block",
+    "encode_block",
+    "header_list_bytes",
+]
 
 Field = tuple[bytes, bytes]
 """Name, in lower case, and value."""
@@ -69,11 +77,11 @@ class HpackError(ValueError):
     """The bytes are no header block, or need a larger dynamic table than there is."""
 
 
-class HeaderTooLarge(HpackError):
+class HeaderListTooLarge(HpackError):
     """The fields of a block are longer than is accepted: some bytes may say the same long field again and again."""
 
 
-class FieldTable:
+class DynamicTable:
     """The dynamic table of what one side sends (RFC 7541, section 2.3.2).
 
     Args:
@@ -83,27 +91,27 @@ class FieldTable:
         changes: How often it has changed: as long as it has not, equal blocks say the same.
     """
 
-    __slots__ = ("_entries", "_limit_bytes", "_most_bytes", "_used_bytes", "changes")
+    __slots__ = ("_entries", "_limit_bytes", "_max_bytes", "_used_bytes", "changes")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = self._most_bytes = limit_bytes
+        self._limit_bytes = self._max_bytes = limit_bytes
         self._used_bytes = 0
         # Newest first.
         self._entries: deque[Field] = deque()
         self.changes = 0
 
-    def resize(self, most_bytes: int) -> None:
+    def resize(self, max_bytes: int) -> None:
         """The other side chose another size.
 
         Raises:
             HpackError: It is larger than was agreed.
         """
-        if most_bytes > self._limit_bytes:
+        if max_bytes > self._limit_bytes:
             raise HpackError(
-                f"a header table of {most_bytes} bytes is larger than the {self._limit_bytes} bytes that were agreed"
+                f"a header table of {max_bytes} bytes is larger than the {self._limit_bytes} bytes that were agreed"
             )
         self.changes += 1
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._evict()
 
     def add(self, field: Field) -> None:
@@ -129,7 +137,7 @@ class FieldTable:
         return self._entries[position]
 
     def _evict(self) -> None:
-        while self._used_bytes > self._most_bytes:
+        while self._used_bytes > self._max_bytes:
             self._used_bytes -= _size(self._entries.pop())
 
 
@@ -150,16 +158,16 @@ def encode_block(fields: Iterable[Field]) -> bytes:
     return bytes(block)
 
 
-def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Field]:
+def decode_block(block: bytes, table: DynamicTable, *, max_bytes: int) -> list[Field]:
     """Block -> fields, in order.
 
     Args:
         block: A whole one.
         table: Of the side that sent it; changed as the block says. After an error it is of no use any more.
-        most_bytes: That all fields may have together, counted as the protocol counts them: 32 for each, and its bytes.
+        max_bytes: That all fields may have together, counted as the protocol counts them: 32 for each, and its bytes.
 
     Raises:
-        HeaderTooLarge: The fields are longer than that.
+        HeaderListTooLarge: The fields are longer than that.
         HpackError: It is damaged, or refers to what is not in the table.
     """
     fields: list[Field] = []
@@ -182,15 +190,15 @@ def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Fi
                 if index:
                     name = table.entry(index)[0]
                 else:
-                    name, position = _read_string(block, position, most_bytes)
-                value, position = _read_string(block, position, most_bytes)
+                    name, position = _read_string(block, position, max_bytes)
+                value, position = _read_string(block, position, max_bytes)
                 field = name, value
                 if indexed:
                     table.add(field)
             fields.append(field)
-            most_bytes -= _size(field)
-            if most_bytes < 0:
-                raise HeaderTooLarge("the fields of a header are longer than is accepted")
+            max_bytes -= _size(field)
+            if max_bytes < 0:
+                raise HeaderListTooLarge("the fields of a header are longer than is accepted")
     except IndexError:
         raise HpackError("a header block ends within a field") from None
     except HuffmanError as error:
@@ -198,7 +206,7 @@ def decode_block(block: bytes, table: FieldTable, *, most_bytes: int) -> list[Fi
     return fields
 
 
-def fields_bytes(fields: Iterable[Field]) -> int:
+def header_list_bytes(fields: Iterable[Field]) -> int:
     """Size of a header's fields, as the protocol counts them."""
     return sum(map(_size, fields))
 
@@ -237,14 +245,14 @@ def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
     raise HpackError("a number in a header is too large")
 
 
-def _read_string(block: bytes, position: int, most_bytes: int) -> tuple[bytes, int]:
+def _read_string(block: bytes, position: int, max_bytes: int) -> tuple[bytes, int]:
     """(string, position behind it). Raises IndexError where the block ends within."""
     coded = block[position] & _HUFFMAN
     length, position = _read_integer(block, position, 7)
     end = position + length
     if end > len(block):
         raise IndexError(end)
-    if length > most_bytes:
-        raise HeaderTooLarge("the fields of a header are longer than is accepted")
+    if length > max_bytes:
+        raise HeaderListTooLarge("the fields of a header are longer than is accepted")
     string = block[position:end]
     return decode_huffman(string) if coded else string, end

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._lane.fields import FieldReader
 from sardonyx_server.load.loops import LoadFailed
 from sardonyx_server.load.polled_line import PolledLine
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,7 @@ class GrpcLines:
     def _receive(self, line: PolledLine) -> None:
         try:
             line.receive()
-        except (OSError, ConnectionBroken) as error:
+        except (OSError, Http2ConnectionError) as error:
             self._lose(line, error)
             return
         if line.http.draining:

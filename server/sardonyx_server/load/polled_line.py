@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.sockets import hand_over, tune
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import go_away
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import goaway
 
 if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader
@@ -78,7 +78,7 @@ class PolledLine:
 
         Raises:
             OSError: The connection is gone.
-            ConnectionBroken: The server broke the protocol.
+            Http2ConnectionError: The server broke the protocol.
         """
         http = self.http
         for _ in range(_MOST_READS):
@@ -101,10 +101,10 @@ class PolledLine:
         Args:
             problem: Why; None = it was of no more use.
         """
-        if isinstance(problem, ConnectionBroken):
+        if isinstance(problem, Http2ConnectionError):
             # Where it cannot be said, closing says the same.
             with suppress(OSError):
-                self._socket.send(go_away(problem.code))
+                self._socket.send(goaway(problem.code))
         self._socket.close()
         self.now_ns = time.monotonic_ns()
         self.http.lost(f"the connection was lost: {problem or 'it was closed'}")

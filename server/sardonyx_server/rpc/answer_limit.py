@@ -7,12 +7,12 @@ from sardonyx_server.errors import MessageTooLarge
 __all__ = ["answer_too_large"]
 
 
-def answer_too_large(size_bytes: int, most_bytes: int) -> MessageTooLarge:
+def answer_too_large(size_bytes: int, max_bytes: int) -> MessageTooLarge:
     """The error of an answer.
 
     Args:
         size_bytes: It has.
-        most_bytes: Are sent in one message.
+        max_bytes: Are sent in one message.
     """
-    text = f"the answer is larger than max_message_bytes: it has {size_bytes} bytes, {most_bytes} are sent"
+    text = f"the answer is larger than max_message_bytes: it has {size_bytes} bytes, {max_bytes} are sent"
     return MessageTooLarge(f"{text}; ask for less at a time, or have the server's limit raised")

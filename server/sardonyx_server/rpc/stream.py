@@ -115,8 +115,8 @@ class StreamCall:
     def reply(self, message: Message) -> None:
         """Answer; an answer that is too large is a failure. Any thread; never blocks."""
         frame = answer_frame(message)
-        if len(frame) > (most_bytes := self._carrier.max_answer_bytes):
-            self.fail(answer_too_large(len(frame), most_bytes))
+        if len(frame) > (max_bytes := self._carrier.max_answer_bytes):
+            self.fail(answer_too_large(len(frame), max_bytes))
         else:
             self._settle(frame)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hpack import Decoder
 
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, PREFACE, Flag, Kind
+from sardonyx_wire.http2.frames import FRAME_HEADER, FRAME_HEADER_BYTES, PREFACE, Flag, FrameType
 from tests.client.lane.wire import settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class PeerConnection:
 
     def frame(self) -> tuple[int, int, int, bytes]:
         """The next one: (kind, flags, stream, payload). Raises EOFError where the client has gone."""
-        high, low, kind, flags, stream_id = HEAD.unpack(self._read(HEAD_BYTES))
+        high, low, kind, flags, stream_id = FRAME_HEADER.unpack(self._read(FRAME_HEADER_BYTES))
         return kind, flags, stream_id, self._read(high << 8 | low)
 
     def until(self, wanted: int) -> tuple[int, int, int, bytes]:
@@ -60,11 +60,11 @@ class PeerConnection:
 
     def request(self) -> tuple[int, dict[str, str], bytes]:
         """The next request: (stream, header, message with its prefix)."""
-        _, _, stream_id, block = self.until(Kind.HEADERS)
+        _, _, stream_id, block = self.until(FrameType.HEADERS)
         header = {str(name): str(value) for name, value in self._decoder.decode(block)}
         message, flags = b"", 0
         while not flags & Flag.END_STREAM:
-            _, flags, _, payload = self.until(Kind.DATA)
+            _, flags, _, payload = self.until(FrameType.DATA)
             message += payload
         return stream_id, header, message
 

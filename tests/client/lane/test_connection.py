@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sardonyx_client._lane import outflow
 from sardonyx_client._lane.failure import LaneFailure
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import Flag, FrameType, frame, rst_stream, window_update
 from tests.client.lane.wire import (
     OPENING,
     TRAILERS,
@@ -54,7 +54,7 @@ class TestRequests:
         assert not fresh.usable
         assert b"".join(fresh.take()) == outflow.OPENING
         feed(fresh, settings(MAX_FRAME_SIZE=1 << 20))
-        assert list(frames_of(b"".join(fresh.take()))) == [(Kind.SETTINGS, Flag.ACK, 0, b"")]
+        assert list(frames_of(b"".join(fresh.take()))) == [(FrameType.SETTINGS, Flag.ACK, 0, b"")]
 
     def test_a_small_request_is_a_header_and_its_data(self) -> None:
         """In order, the stream ended."""
@@ -62,8 +62,8 @@ class TestRequests:
         stream = connection.open(b"block", b"message")
         assert stream.sent
         assert list(frames_of(b"".join(connection.take()))) == [
-            (Kind.HEADERS, Flag.END_HEADERS, 1, b"block"),
-            (Kind.DATA, Flag.END_STREAM, 1, prefixed(b"message")),
+            (FrameType.HEADERS, Flag.END_HEADERS, 1, b"block"),
+            (FrameType.DATA, Flag.END_STREAM, 1, prefixed(b"message")),
         ]
         assert connection.open(b"", b"").id == 3
 
@@ -88,7 +88,7 @@ class TestRequests:
                 window = size
             before = len(sent)
             for kind, flags, _, payload in frames_of(b"".join(connection.take())):
-                if kind == Kind.DATA:
+                if kind == FrameType.DATA:
                     sent += payload
                     assert bool(flags & Flag.END_STREAM) == (len(sent) == len(message) + 5)
             # A window that shrinks takes nothing back.
@@ -102,10 +102,14 @@ class TestRequests:
         """Nor does the connection's window give way to a stream's."""
         connection = connected(INITIAL_WINDOW_SIZE=1 << 20)
         connection.open(b"", bytes(100_000))
-        sizes = [len(payload) for kind, _, _, payload in frames_of(b"".join(connection.take())) if kind == Kind.DATA]
+        sizes = [
+            len(payload) for kind, _, _, payload in frames_of(b"".join(connection.take())) if kind == FrameType.DATA
+        ]
         assert sizes == [16384, 16384, 16384, 16383]
         feed(connection, settings(MAX_FRAME_SIZE=1 << 20) + window_update(0, 100_000))
-        sizes = [len(payload) for kind, _, _, payload in frames_of(b"".join(connection.take())) if kind == Kind.DATA]
+        sizes = [
+            len(payload) for kind, _, _, payload in frames_of(b"".join(connection.take())) if kind == FrameType.DATA
+        ]
         assert sizes == [100_005 - 65535]
 
     def test_no_more_is_handed_out_than_the_socket_has_taken_and_a_mebibyte(self) -> None:
@@ -118,7 +122,7 @@ class TestRequests:
         def sent() -> dict[int, int]:
             sizes: dict[int, int] = {}
             for kind, _, stream_id, payload in frames_of(b"".join(connection.take())):
-                if kind == Kind.DATA:
+                if kind == FrameType.DATA:
                     sizes[stream_id] = sizes.get(stream_id, 0) + len(payload)
             return sizes
 
@@ -138,9 +142,9 @@ class TestRequests:
         stream = connection.open(b"", bytes(100))
         connection.take()
         refusal = headers(1, (*OPENING, ("grpc-status", "14")), end=True)
-        feed(connection, refusal + (reset(1, 0) if says_so else b""))
+        feed(connection, refusal + (rst_stream(1, 0) if says_so else b""))
         assert stream.answer.ended
-        resets = [] if says_so else [(Kind.RST_STREAM, 0, 1, (8).to_bytes(4))]
+        resets = [] if says_so else [(FrameType.RST_STREAM, 0, 1, (8).to_bytes(4))]
         assert list(frames_of(b"".join(connection.take()))) == resets
         feed(connection, window_update(0, 1000))
         assert not connection.take()
@@ -152,7 +156,7 @@ class TestRequests:
         connection.take()
         connection.cancel(stream)
         connection.cancel(stream)
-        assert b"".join(connection.take()) == reset(1, 8)
+        assert b"".join(connection.take()) == rst_stream(1, 8)
         feed(connection, answer(1, b"late") + answer(3, b"other"))
         assert other.answer.message() == b"other"
         connection.cancel(other)
@@ -168,7 +172,13 @@ class TestAnswers:
         padding=st.none() | st.integers(0, 255),
         at_once=st.integers(1, 4000) | st.just(1 << 20),
         noise=st.sampled_from(
-            [b"", frame(Kind.PING, 0, 0, b"12345678"), frame(99, 255, 7, b"unknown"), window_update(0, 9), settings()]
+            [
+                b"",
+                frame(FrameType.PING, 0, 0, b"12345678"),
+                frame(99, 255, 7, b"unknown"),
+                window_update(0, 9),
+                settings(),
+            ]
         ),
         pieces=st.integers(1, 4),
     )
@@ -211,8 +221,8 @@ class TestAnswers:
     def test_pings_are_answered(self) -> None:
         """With what they carry; answers to ours are not."""
         connection = connected()
-        feed(connection, frame(Kind.PING, 0, 0, b"12345678") + frame(Kind.PING, Flag.ACK, 0, b"abcdefgh"))
-        assert b"".join(connection.take()) == frame(Kind.PING, Flag.ACK, 0, b"12345678")
+        feed(connection, frame(FrameType.PING, 0, 0, b"12345678") + frame(FrameType.PING, Flag.ACK, 0, b"abcdefgh"))
+        assert b"".join(connection.take()) == frame(FrameType.PING, Flag.ACK, 0, b"12345678")
 
     def test_the_connections_window_is_given_back(self) -> None:
         """Long before it is used up."""
@@ -244,7 +254,7 @@ class TestAnswers:
         """Later ones were not looked at; new ones cannot begin."""
         connection = connected()
         first, second = connection.open(b"", b""), connection.open(b"", b"")
-        feed(connection, frame(Kind.GOAWAY, 0, 0, (1).to_bytes(4) + bytes(4)))
+        feed(connection, frame(FrameType.GOAWAY, 0, 0, (1).to_bytes(4) + bytes(4)))
         assert not connection.usable
         assert not first.answer.ended
         with pytest.raises(LaneFailure) as raised:
@@ -334,7 +344,7 @@ class TestFailures:
     )
     def test_a_reset_has_the_status_that_grpc_gives_it(self, error: int, code: Any) -> None:
         """One that refuses says that nothing was done."""
-        failure = failure_of(headers(1, OPENING) + reset(1, error))
+        failure = failure_of(headers(1, OPENING) + rst_stream(1, error))
         assert (failure.code(), failure.unprocessed) == (code, error == 7)
 
     @pytest.mark.parametrize(
@@ -372,27 +382,29 @@ class TestFailures:
         "received",
         [
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            frame(Kind.PING, 0, 0, bytes(8)),
-            settings() + frame(Kind.DATA, 0, 3, b""),
-            settings() + frame(Kind.DATA, 0, 2, b""),
+            frame(FrameType.PING, 0, 0, bytes(8)),
+            settings() + frame(FrameType.DATA, 0, 3, b""),
+            settings() + frame(FrameType.DATA, 0, 2, b""),
             settings() + headers(5, OPENING),
-            settings() + reset(9, 0),
+            settings() + rst_stream(9, 0),
             settings() + b"\x20\0\0" + bytes(6),
-            settings() + frame(Kind.PING, 0, 0, b""),
-            settings() + frame(Kind.PUSH_PROMISE, 0, 1, bytes(4)),
-            settings() + frame(Kind.SETTINGS, 0, 0, b"1"),
-            settings() + frame(Kind.SETTINGS, 0, 1, b""),
-            settings() + frame(Kind.GOAWAY, 0, 0, b""),
-            settings() + frame(Kind.RST_STREAM, 0, 1, b""),
+            settings() + frame(FrameType.PING, 0, 0, b""),
+            settings() + frame(FrameType.PUSH_PROMISE, 0, 1, bytes(4)),
+            settings() + frame(FrameType.SETTINGS, 0, 0, b"1"),
+            settings() + frame(FrameType.SETTINGS, 0, 1, b""),
+            settings() + frame(FrameType.GOAWAY, 0, 0, b""),
+            settings() + frame(FrameType.RST_STREAM, 0, 1, b""),
             settings() + window_update(0, 0),
             settings() + window_update(0, 2**31 - 1),
-            settings() + frame(Kind.CONTINUATION, 0, 1, b""),
-            settings() + frame(Kind.HEADERS, 0, 1, b"") + frame(Kind.PING, 0, 0, bytes(8)),
-            settings() + frame(Kind.HEADERS, 0, 1, b"") + frame(Kind.CONTINUATION, 0, 3, b""),
-            settings() + frame(Kind.HEADERS, 0, 1, bytes(60_000)) + frame(Kind.CONTINUATION, 0, 1, bytes(6000)),
-            settings() + frame(Kind.HEADERS, Flag.PADDED, 1, b"\x01"),
-            settings() + frame(Kind.HEADERS, Flag.PRIORITY, 1, b"1"),
-            settings() + frame(Kind.HEADERS, Flag.END_HEADERS, 1, b"\xbe"),
+            settings() + frame(FrameType.CONTINUATION, 0, 1, b""),
+            settings() + frame(FrameType.HEADERS, 0, 1, b"") + frame(FrameType.PING, 0, 0, bytes(8)),
+            settings() + frame(FrameType.HEADERS, 0, 1, b"") + frame(FrameType.CONTINUATION, 0, 3, b""),
+            settings()
+            + frame(FrameType.HEADERS, 0, 1, bytes(60_000))
+            + frame(FrameType.CONTINUATION, 0, 1, bytes(6000)),
+            settings() + frame(FrameType.HEADERS, Flag.PADDED, 1, b"\x01"),
+            settings() + frame(FrameType.HEADERS, Flag.PRIORITY, 1, b"1"),
+            settings() + frame(FrameType.HEADERS, Flag.END_HEADERS, 1, b"\xbe"),
             settings(MAX_FRAME_SIZE=1),
             settings(INITIAL_WINDOW_SIZE=2**31),
         ],
@@ -402,13 +414,13 @@ class TestFailures:
         connection = connected()
         fresh = type(connection)(connection._fields, None)
         fresh.open(b"", b"")
-        with pytest.raises(ConnectionBroken, match=r"the server|a header"):
+        with pytest.raises(Http2ConnectionError, match=r"the server|a header"):
             feed(fresh, received)
 
     def test_a_port_of_another_protocol_is_named_as_such(self) -> None:
         """The metrics' port, for one: text read as a frame has a length that says nothing."""
         fresh = type(connected())(connected()._fields, None)
-        with pytest.raises(ConnectionBroken) as raised:
+        with pytest.raises(Http2ConnectionError) as raised:
             feed(fresh, b"HTTP/1.1 400 Bad Request\r\n\r\n")
         assert str(raised.value) == "the server does not speak HTTP/2 without TLS: is this its gRPC port?"
 
@@ -419,7 +431,7 @@ def _try(received: bytes, at_once: int) -> None:
     stream = fresh.open(b"", b"request")
     try:
         feed(fresh, received, at_once=at_once)
-    except ConnectionBroken:
+    except Http2ConnectionError:
         fresh.lost("it broke")
     if stream.answer.ended:
         with suppress(LaneFailure):

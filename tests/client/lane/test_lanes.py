@@ -21,7 +21,7 @@ from sardonyx_client import (
     Unavailable,
     Unimplemented,
 )
-from sardonyx_wire.http2.frames import Flag, Kind, frame, reset, window_update
+from sardonyx_wire.http2.frames import Flag, FrameType, frame, rst_stream, window_update
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
 from tests.client.lane.peers import BOUND_S, Peer, PeerConnection
 from tests.client.lane.wire import OPENING, answer, data, headers, prefixed, settings
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Make = Callable[..., Any]
 
 QUICK = Retry(first_pause_s=0.001)
-GOODBYE = frame(Kind.GOAWAY, 0, 0, bytes(8))
+GOODBYE = frame(FrameType.GOAWAY, 0, 0, bytes(8))
 
 
 def response(message: bytes) -> bytes:
@@ -88,7 +88,7 @@ class TestConnections:
         def once(peer: PeerConnection) -> None:
             peer.greet()
             stream_id, _, message = peer.request()
-            peer.send(answer(stream_id, response(message)), frame(Kind.GOAWAY, 0, 0, (1).to_bytes(4) + bytes(4)))
+            peer.send(answer(stream_id, response(message)), frame(FrameType.GOAWAY, 0, 0, (1).to_bytes(4) + bytes(4)))
 
         with Peer(once, serve) as peer, make_lane(peer.address, retry=None) as client:
             assert [infer(client), infer(client)] == [7, 7]
@@ -100,13 +100,13 @@ class TestConnections:
         def script(peer: PeerConnection) -> None:
             peer.greet()
             stream_id, _, message = peer.request()
-            peer.send(answer(stream_id, response(message)), frame(Kind.PING, 0, 0, b""))
+            peer.send(answer(stream_id, response(message)), frame(FrameType.PING, 0, 0, b""))
 
         with Peer(script) as peer, make_lane(peer.address, retry=None) as client:
             assert [infer(client), infer(client)] == [7, 7]
             assert peer.connections == 2
 
-    @pytest.mark.parametrize("refusal", [GOODBYE, reset(1, 7)], ids=["goodbye", "refused"])
+    @pytest.mark.parametrize("refusal", [GOODBYE, rst_stream(1, 7)], ids=["goodbye", "refused"])
     def test_a_call_that_the_server_did_not_look_at_is_made_again(self, make_lane: Make, refusal: bytes) -> None:
         """Also where nothing is tried again: it is no attempt."""
 
@@ -144,7 +144,7 @@ class TestConnections:
             said.wait(BOUND_S)  # the callers have their answers
             peer.send(GOODBYE)
             said.wait(BOUND_S)
-            peer.until(Kind.HEADERS)
+            peer.until(FrameType.HEADERS)
 
         with Peer(leave, leave, serve) as peer, Client(peer.address, retry=None) as client:
             with ThreadPoolExecutor(2) as threads:
@@ -154,7 +154,7 @@ class TestConnections:
             assert infer(client) == 7
             assert peer.connections == 3
 
-    @pytest.mark.parametrize("abruptly", [False, True], ids=["closed", "reset"])
+    @pytest.mark.parametrize("abruptly", [False, True], ids=["closed", "rst_stream"])
     def test_a_connection_that_is_lost_within_a_call_is_unavailable(self, make_lane: Make, *, abruptly: bool) -> None:
         """And tried again where that was asked for."""
 
@@ -249,7 +249,7 @@ class TestCalls:
             peer.send(answer(stream_id, response(message)))
             _, header, _ = peer.request()
             assert header["grpc-timeout"] == "50000u"
-            told.append(peer.until(Kind.RST_STREAM))
+            told.append(peer.until(FrameType.RST_STREAM))
             came.set()
             answer_all(peer)
 
@@ -259,7 +259,7 @@ class TestCalls:
             with pytest.raises(DeadlineExceeded, match=r"ModelInfer on .* gave no answer within 0\.05 s"):
                 infer(client, timeout_s=0.05)
             assert came.wait(BOUND_S)
-            assert told == [(Kind.RST_STREAM, 0, 3, (8).to_bytes(4))]
+            assert told == [(FrameType.RST_STREAM, 0, 3, (8).to_bytes(4))]
             assert infer(client) == 7
 
     def test_a_deadline_holds_while_a_server_takes_the_request_bit_by_bit(self, make_lane: Make) -> None:
@@ -271,7 +271,7 @@ class TestCalls:
             peer.send(window_update(0, 1 << 30))
             stream_id, _, message = peer.request()
             peer.send(answer(stream_id, response(message)))
-            _, flags, stream_id, _ = peer.until(Kind.HEADERS)
+            _, flags, stream_id, _ = peer.until(FrameType.HEADERS)
             taken = 0
             while not flags & Flag.END_STREAM:
                 if taken < 12 << 20:  # the rest at once, if there is one
@@ -290,10 +290,10 @@ class TestCalls:
 
         def script(peer: PeerConnection) -> None:
             peer.greet(INITIAL_WINDOW_SIZE=1000)
-            _, flags, stream_id, _ = peer.until(Kind.HEADERS)
+            _, flags, stream_id, _ = peer.until(FrameType.HEADERS)
             message = b""
             while not flags & Flag.END_STREAM:
-                _, flags, _, payload = peer.until(Kind.DATA)
+                _, flags, _, payload = peer.until(FrameType.DATA)
                 message += payload
                 peer.send(window_update(stream_id, len(payload)), window_update(0, len(payload)))
             peer.send(answer(stream_id, response(message)))
@@ -314,9 +314,11 @@ class TestCalls:
                 peer.send(headers(stream_id, [(":status", "103")]), headers(stream_id, OPENING, pieces=3))
                 while rest:
                     size = len(rest) // 2 + 1
-                    peer.send(frame(Kind.PING, 0, 0, bytes(8)), data(stream_id, rest[:size], padding=size % 3 or None))
+                    peer.send(
+                        frame(FrameType.PING, 0, 0, bytes(8)), data(stream_id, rest[:size], padding=size % 3 or None)
+                    )
                     rest = rest[size:]
-                    assert peer.until(Kind.PING)[1] == Flag.ACK
+                    assert peer.until(FrameType.PING)[1] == Flag.ACK
                 peer.send(settings(), headers(stream_id, [("grpc-status", "0")], end=True))
 
         x = np.arange(100_000)
@@ -393,7 +395,7 @@ class TestCalls:
             peer.greet()
             stream_id, _, _ = peer.request()
             peer.send(headers(stream_id, OPENING), data(stream_id, (5000).to_bytes(5)))
-            peer.until(Kind.RST_STREAM)
+            peer.until(FrameType.RST_STREAM)
             told.set()
             answer_all(peer)
 
@@ -414,8 +416,8 @@ class TestCalls:
         def script(peer: PeerConnection) -> None:
             peer.greet()
             stream_id, _, _ = peer.request()
-            peer.send(frame(Kind.HEADERS, Flag.END_HEADERS, stream_id, b"\xbe"))
-            told.append(peer.until(Kind.GOAWAY)[3])
+            peer.send(frame(FrameType.HEADERS, Flag.END_HEADERS, stream_id, b"\xbe"))
+            told.append(peer.until(FrameType.GOAWAY)[3])
 
         with (
             Peer(script) as peer,

@@ -8,7 +8,7 @@ from hpack import Encoder
 
 from sardonyx_client._lane.connection import Connection
 from sardonyx_client._lane.fields import FieldReader
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES, SETTING, Flag, Kind, frame
+from sardonyx_wire.http2.frames import FRAME_HEADER, FRAME_HEADER_BYTES, SETTING, Flag, FrameType, frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ def headers(
     for index in range(pieces):
         flags = Flag.END_STREAM if end and not index else 0
         flags |= Flag.END_HEADERS if index == pieces - 1 else 0
-        kind = Kind.CONTINUATION if index else Kind.HEADERS
+        kind = FrameType.CONTINUATION if index else FrameType.HEADERS
         out += frame(kind, flags, stream_id, encoded[cuts[index] : cuts[index + 1]])
     return out
 
@@ -47,8 +47,8 @@ def data(stream_id: int, payload: bytes, *, end: bool = False, padding: int | No
     """A frame of data."""
     flags = Flag.END_STREAM if end else 0
     if padding is None:
-        return frame(Kind.DATA, flags, stream_id, payload)
-    return frame(Kind.DATA, flags | Flag.PADDED, stream_id, bytes((padding,)) + payload + bytes(padding))
+        return frame(FrameType.DATA, flags, stream_id, payload)
+    return frame(FrameType.DATA, flags | Flag.PADDED, stream_id, bytes((padding,)) + payload + bytes(padding))
 
 
 def prefixed(message: bytes, *, flag: int = 0) -> bytes:
@@ -65,7 +65,9 @@ def settings(**values: int) -> bytes:
     """Settings by their names in ``Setting``."""
     from sardonyx_wire.http2.frames import Setting
 
-    return frame(Kind.SETTINGS, 0, 0, b"".join(SETTING.pack(Setting[name], value) for name, value in values.items()))
+    return frame(
+        FrameType.SETTINGS, 0, 0, b"".join(SETTING.pack(Setting[name], value) for name, value in values.items())
+    )
 
 
 def feed(connection: Connection, received: bytes, *, at_once: int = 1 << 30) -> None:
@@ -90,8 +92,8 @@ def connected(max_message_bytes: int | None = None, **values: int) -> Connection
 def frames_of(sent: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """(kind, flags, stream, payload) of each."""
     while sent:
-        high, low, kind, flags, stream_id = HEAD.unpack_from(sent)
-        end = HEAD_BYTES + (high << 8 | low)
+        high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(sent)
+        end = FRAME_HEADER_BYTES + (high << 8 | low)
         assert len(sent) >= end
-        yield kind, flags, stream_id, sent[HEAD_BYTES:end]
+        yield kind, flags, stream_id, sent[FRAME_HEADER_BYTES:end]
         sent = sent[end:]

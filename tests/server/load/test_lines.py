@@ -10,7 +10,7 @@ import pytest
 from sardonyx_server.load.lines import GrpcLines, Interrupted
 from sardonyx_server.load.loops import LoadFailed, Target
 from sardonyx_server.load.sender import over_grpc
-from sardonyx_wire.http2.frames import ErrorCode, go_away
+from sardonyx_wire.http2.frames import ErrorCode, goaway
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import answer
 from tests.server.load.fakes import METHOD
@@ -31,7 +31,7 @@ def test_a_goodbye_in_the_middle_of_a_run() -> None:
     def leaves(peer: PeerConnection) -> None:
         peer.greet()
         ids = [peer.request()[0] for _ in range(4)]
-        peer.send(go_away(ErrorCode.NO_ERROR, last_id=ids[1]))
+        peer.send(goaway(ErrorCode.NO_ERROR, last_id=ids[1]))
         peer.send(answer(ids[0], b""), answer(ids[1], b""))
 
     with Peer(leaves, echo) as server, sending(server.address) as sender:

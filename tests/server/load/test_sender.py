@@ -6,7 +6,7 @@ import socket
 
 from sardonyx_server.load.sender import MAX_IN_FLIGHT
 from sardonyx_server.load.tally import NOT_SENT, WRONG_ANSWER
-from sardonyx_wire.http2.frames import ErrorCode, Kind, frame, reset, window_update
+from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import OPENING, TRAILERS, answer, data, headers, prefixed, settings
 from tests.server.load.senders import answered, at_once, closed, sending
@@ -62,8 +62,8 @@ class TestAnswers:
                 headers(ids[1], OPENING),
                 data(ids[1], prefixed(b"answer")),
                 headers(ids[1], (("grpc-status", "13"),), end=True),
-                reset(ids[2], ErrorCode.REFUSED_STREAM),
-                reset(ids[3], ErrorCode.CANCEL),
+                rst_stream(ids[2], ErrorCode.REFUSED_STREAM),
+                rst_stream(ids[3], ErrorCode.CANCEL),
                 answer(ids[4], b"a longer answer"),
                 answer(ids[5], b"answer"),
             )
@@ -86,7 +86,7 @@ class TestAnswers:
         def script(peer: PeerConnection) -> None:
             peer.greet()
             stream_id, _, _ = peer.request()
-            peer.send(settings(MAX_FRAME_SIZE=1 << 15), frame(Kind.PING, 0, 0, b"12345678"))
+            peer.send(settings(MAX_FRAME_SIZE=1 << 15), frame(FrameType.PING, 0, 0, b"12345678"))
             while len(acknowledged) < 2:
                 kind, flags, _, _ = peer.frame()
                 if flags == 1:
@@ -95,7 +95,7 @@ class TestAnswers:
 
         with Peer(script) as server, sending(server.address) as sender:
             assert answered(at_once(sender, requests=1)) == 1
-        assert acknowledged[-1] == Kind.PING
+        assert acknowledged[-1] == FrameType.PING
 
 
 class TestLimits:
@@ -107,10 +107,10 @@ class TestLimits:
 
         def script(peer: PeerConnection) -> None:
             peer.greet(INITIAL_WINDOW_SIZE=50)
-            _, _, stream_id, _ = peer.until(Kind.HEADERS)
+            _, _, stream_id, _ = peer.until(FrameType.HEADERS)
             found, allowed = b"", 50
             while len(found) < len(message) + 5:
-                _, _, _, payload = peer.until(Kind.DATA)
+                _, _, _, payload = peer.until(FrameType.DATA)
                 found += payload
                 assert len(found) <= allowed
                 if len(found) == allowed:
@@ -131,10 +131,10 @@ class TestLimits:
             for number in range(5):
                 stream_id, _, _ = peer.request()
                 # Whatever was sent before the answer came lies in the socket when the ping comes back.
-                peer.send(frame(Kind.PING, 0, 0, bytes(8)))
+                peer.send(frame(FrameType.PING, 0, 0, bytes(8)))
                 begun = 1
-                while (found := peer.frame())[:2] != (Kind.PING, 1):
-                    begun += found[0] == Kind.HEADERS
+                while (found := peer.frame())[:2] != (FrameType.PING, 1):
+                    begun += found[0] == FrameType.HEADERS
                 most = max(most, begun)
                 peer.send(answer(stream_id, b"%d" % number))
 
@@ -164,7 +164,7 @@ class TestLimits:
             peer.greet(MAX_CONCURRENT_STREAMS=1)
             _, header, _ = peer.request()
             timeouts.append(header["grpc-timeout"])
-            _, _, stream_id, code = peer.until(Kind.RST_STREAM)
+            _, _, stream_id, code = peer.until(FrameType.RST_STREAM)
             given_up.append((stream_id, code))
 
         with Peer(script) as server, sending(server.address, timeout_s=0.05) as sender:
@@ -193,7 +193,7 @@ class TestLimits:
         def script(peer: PeerConnection) -> None:
             peer.greet()
             peer.send(window_update(0, 1 << 20))
-            ids = [peer.until(Kind.HEADERS)[2] for _ in range(MAX_IN_FLIGHT)]
+            ids = [peer.until(FrameType.HEADERS)[2] for _ in range(MAX_IN_FLIGHT)]
             peer.send(*(answer(stream_id, b"") for stream_id in ids))
 
         with Peer(script) as server, sending(server.address) as sender:

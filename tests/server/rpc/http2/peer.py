@@ -14,11 +14,11 @@ from tests.server.rpc.http2.wire import (
     ACK,
     END_HEADERS,
     END_STREAM,
-    HEAD,
+    FRAME_HEADER,
     PADDED,
     START_WINDOW,
     WIDE,
-    Kind,
+    FrameType,
     Setting,
     block,
     data,
@@ -260,10 +260,10 @@ class Peer:
 
     def take(self) -> Frame | None:
         """The next frame, which is kept account of; None where the server has ended the connection."""
-        head = self._read(HEAD.size)
+        head = self._read(FRAME_HEADER.size)
         if head is None:
             return None
-        high, low, kind, flags, stream_id = HEAD.unpack(head)
+        high, low, kind, flags, stream_id = FRAME_HEADER.unpack(head)
         payload = self._read(high << 16 | low)
         if payload is None:
             return None
@@ -273,22 +273,22 @@ class Peer:
 
     def _account(self, found: Frame) -> None:
         match found.kind:
-            case Kind.DATA | Kind.HEADERS | Kind.CONTINUATION | Kind.RST_STREAM:
+            case FrameType.DATA | FrameType.HEADERS | FrameType.CONTINUATION | FrameType.RST_STREAM:
                 assert found.stream_id % 2
                 self._on_stream(found, self.of(found.stream_id))
-            case Kind.SETTINGS if found.flags & ACK:
+            case FrameType.SETTINGS if found.flags & ACK:
                 assert not found.payload
                 self.settings_acknowledged += 1
-            case Kind.SETTINGS:
+            case FrameType.SETTINGS:
                 self._on_settings(found.payload)
-                self.send(frame(Kind.SETTINGS, ACK, 0))
-            case Kind.PING if found.flags & ACK:
+                self.send(frame(FrameType.SETTINGS, ACK, 0))
+            case FrameType.PING if found.flags & ACK:
                 self.pings.append(found.payload)
-            case Kind.PING:
-                self.send(frame(Kind.PING, ACK, 0, found.payload))
-            case Kind.GOAWAY:
+            case FrameType.PING:
+                self.send(frame(FrameType.PING, ACK, 0, found.payload))
+            case FrameType.GOAWAY:
                 self.goaway = int.from_bytes(found.payload[4:8])
-            case Kind.WINDOW_UPDATE:
+            case FrameType.WINDOW_UPDATE:
                 size = int.from_bytes(found.payload)
                 assert size
                 if found.stream_id:
@@ -307,21 +307,21 @@ class Peer:
 
     def _on_stream(self, found: Frame, answer: Answer) -> None:
         payload = found.payload
-        if found.kind == Kind.RST_STREAM:
+        if found.kind == FrameType.RST_STREAM:
             # After the trailers it only says that the server wants no more of the request (RFC 9113, section 8.1).
             if not answer.ended:
                 answer.reset, answer.ended = int.from_bytes(payload), True
             return
         if answer.ended:
             answer.late += 1
-        if found.kind != Kind.CONTINUATION and found.flags & PADDED:
+        if found.kind != FrameType.CONTINUATION and found.flags & PADDED:
             payload = payload[1 : len(payload) - payload[0]]
-        if found.kind == Kind.DATA:
+        if found.kind == FrameType.DATA:
             answer.data += payload
             answer.ended |= bool(found.flags & END_STREAM)
             return
         self._block += payload
-        last = found.kind == Kind.HEADERS and found.flags & END_STREAM
+        last = found.kind == FrameType.HEADERS and found.flags & END_STREAM
         if not found.flags & END_HEADERS:
             assert not last, "trailers in pieces: not known to this client"
             return

@@ -25,7 +25,7 @@ from tests.server.rpc.http2.wire import (
     PRIORITY,
     START_WINDOW,
     WIDE,
-    Kind,
+    FrameType,
     Setting,
     call,
     data,
@@ -34,7 +34,7 @@ from tests.server.rpc.http2.wire import (
     integer,
     literal,
     ping,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("no_bug_is_logged")
 
 OPEN: Final = headers(1, HEADER)
-CUT: Final = frame(Kind.HEADERS, 0, 1, HEADER[:9])
+CUT: Final = frame(FrameType.HEADERS, 0, 1, HEADER[:9])
 FLOOD: Final = 10_000
 CONNECTIONS: Final = 1000
 
@@ -69,47 +69,49 @@ NO_PREFACE: Final = {
 
 ENDS_THE_CONNECTION: Final = {
     "a frame above the limit": frame(0xEE, 0, 0, bytes(2**24 - 1)),
-    "a header above the limit": frame(Kind.HEADERS, END_HEADERS, 1, bytes(5_000_000)),
+    "a header above the limit": frame(FrameType.HEADERS, END_HEADERS, 1, bytes(5_000_000)),
     "HEADERS on stream 0": headers(0, HEADER),
     "HEADERS on an even stream": headers(2, HEADER),
     "HEADERS on a stream that was skipped": call(5) + call(3),
     "DATA on stream 0": data(0, b"x"),
     "DATA on an idle stream": data(7, b"x"),
     "DATA on an even stream": data(2, b"x"),
-    "PRIORITY on stream 0": frame(Kind.PRIORITY, 0, 0, bytes(5)),
-    "RST_STREAM on stream 0": reset(0),
-    "RST_STREAM on an idle stream": reset(9),
-    "RST_STREAM of 3 bytes": OPEN + frame(Kind.RST_STREAM, 0, 1, bytes(3)),
+    "PRIORITY on stream 0": frame(FrameType.PRIORITY, 0, 0, bytes(5)),
+    "RST_STREAM on stream 0": rst_stream(0),
+    "RST_STREAM on an idle stream": rst_stream(9),
+    "RST_STREAM of 3 bytes": OPEN + frame(FrameType.RST_STREAM, 0, 1, bytes(3)),
     "WINDOW_UPDATE of 0": window_update(0, 0),
-    "WINDOW_UPDATE of 3 bytes": frame(Kind.WINDOW_UPDATE, 0, 0, b"abc"),
+    "WINDOW_UPDATE of 3 bytes": frame(FrameType.WINDOW_UPDATE, 0, 0, b"abc"),
     "WINDOW_UPDATE on an idle stream": window_update(9, 1),
     "a window of the connection above the limit": window_update(0, MAX_WINDOW),
     "a window above the limit by settings": OPEN
     + window_update(1, MAX_WINDOW - START_WINDOW)
     + settings({Setting.INITIAL_WINDOW_SIZE: START_WINDOW + 1}),
-    "SETTINGS of 5 bytes": frame(Kind.SETTINGS, 0, 0, b"12345"),
-    "SETTINGS on a stream": frame(Kind.SETTINGS, 0, 1),
-    "SETTINGS that acknowledge with a payload": frame(Kind.SETTINGS, ACK, 0, bytes(6)),
+    "SETTINGS of 5 bytes": frame(FrameType.SETTINGS, 0, 0, b"12345"),
+    "SETTINGS on a stream": frame(FrameType.SETTINGS, 0, 1),
+    "SETTINGS that acknowledge with a payload": frame(FrameType.SETTINGS, ACK, 0, bytes(6)),
     "INITIAL_WINDOW_SIZE above the limit": settings({Setting.INITIAL_WINDOW_SIZE: 2**31}),
     "MAX_FRAME_SIZE below the limit": settings({Setting.MAX_FRAME_SIZE: 16_383}),
     "MAX_FRAME_SIZE above the limit": settings({Setting.MAX_FRAME_SIZE: 2**24}),
     "ENABLE_PUSH of 2": settings({Setting.ENABLE_PUSH: 2}),
     "PING of 7 bytes": ping(b"7 bytes"),
-    "PING on a stream": frame(Kind.PING, 0, 1, bytes(8)),
-    "GOAWAY of 4 bytes": frame(Kind.GOAWAY, 0, 0, bytes(4)),
-    "GOAWAY on a stream": frame(Kind.GOAWAY, 0, 1, bytes(8)),
-    "PUSH_PROMISE": frame(Kind.PUSH_PROMISE, END_HEADERS, 1, bytes(4) + HEADER),
-    "CONTINUATION of nothing": frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER),
-    "CONTINUATION of a header that was whole": OPEN + frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER),
-    "PING within a header": CUT + ping() + frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
-    "DATA within a header": CUT + data(1, b"x") + frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
-    "HEADERS within a header": CUT + headers(3, HEADER) + frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
-    "another stream's CONTINUATION within a header": CUT + frame(Kind.CONTINUATION, END_HEADERS, 3, HEADER[9:]),
-    "an unknown frame within a header": CUT + frame(0xEE, 0, 1) + frame(Kind.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
-    "more padding than DATA": OPEN + frame(Kind.DATA, PADDED, 1, b"\x05abc"),
-    "padded DATA without a length": OPEN + frame(Kind.DATA, PADDED, 1),
-    "more padding than HEADERS": frame(Kind.HEADERS, PADDED | END_HEADERS, 1, b"\xff" + HEADER),
-    "HEADERS too short for their priority": frame(Kind.HEADERS, PRIORITY | END_HEADERS, 1, b"abc"),
+    "PING on a stream": frame(FrameType.PING, 0, 1, bytes(8)),
+    "GOAWAY of 4 bytes": frame(FrameType.GOAWAY, 0, 0, bytes(4)),
+    "GOAWAY on a stream": frame(FrameType.GOAWAY, 0, 1, bytes(8)),
+    "PUSH_PROMISE": frame(FrameType.PUSH_PROMISE, END_HEADERS, 1, bytes(4) + HEADER),
+    "CONTINUATION of nothing": frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER),
+    "CONTINUATION of a header that was whole": OPEN + frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER),
+    "PING within a header": CUT + ping() + frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
+    "DATA within a header": CUT + data(1, b"x") + frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
+    "HEADERS within a header": CUT + headers(3, HEADER) + frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
+    "another stream's CONTINUATION within a header": CUT + frame(FrameType.CONTINUATION, END_HEADERS, 3, HEADER[9:]),
+    "an unknown frame within a header": CUT
+    + frame(0xEE, 0, 1)
+    + frame(FrameType.CONTINUATION, END_HEADERS, 1, HEADER[9:]),
+    "more padding than DATA": OPEN + frame(FrameType.DATA, PADDED, 1, b"\x05abc"),
+    "padded DATA without a length": OPEN + frame(FrameType.DATA, PADDED, 1),
+    "more padding than HEADERS": frame(FrameType.HEADERS, PADDED | END_HEADERS, 1, b"\xff" + HEADER),
+    "HEADERS too short for their priority": frame(FrameType.HEADERS, PRIORITY | END_HEADERS, 1, b"abc"),
     "a block of ones": headers(1, b"\xff" * 50),
     "an index of 0": with_block(b"\x80"),
     "an index beyond the tables": with_block(integer(62, first=0x80, bits=7)),
@@ -127,42 +129,42 @@ ENDS_THE_CONNECTION: Final = {
 }
 
 ENDS_THE_STREAM: Final = {
-    "DATA above the limit": OPEN + frame(Kind.DATA, 0, 1, bytes(2**24 - 1)),
+    "DATA above the limit": OPEN + frame(FrameType.DATA, 0, 1, bytes(2**24 - 1)),
     "WINDOW_UPDATE of 0 on a stream": OPEN + window_update(1, 0),
     "a window of a stream above the limit": OPEN + window_update(1, MAX_WINDOW),
-    "PRIORITY of 4 bytes": OPEN + frame(Kind.PRIORITY, 0, 1, bytes(4)),
+    "PRIORITY of 4 bytes": OPEN + frame(FrameType.PRIORITY, 0, 1, bytes(4)),
     "HEADERS twice": OPEN + OPEN,
     "a list of fields above 64 kB": headers(1, HEADER + literal("x-long", "v" * 70_000), pieces=6),
     "a list of many fields above 64 kB": headers(1, HEADER + literal("x-a", "v" * 30) * 2000, pieces=6),
     "a bomb: 60 MB out of 20 kB": headers(
         1, HEADER + literal("x-bomb", "v" * 4000, ADDED) + b"\xbe" * 15_000, pieces=2
     ),
-    "CONTINUATION without an end": frame(Kind.HEADERS, 0, 1)
-    + frame(Kind.CONTINUATION, 0, 1, literal("x-a", "v" * 100) * 100) * 500,
-    "empty CONTINUATION without an end": frame(Kind.HEADERS, 0, 1) + frame(Kind.CONTINUATION, 0, 1) * FLOOD,
+    "CONTINUATION without an end": frame(FrameType.HEADERS, 0, 1)
+    + frame(FrameType.CONTINUATION, 0, 1, literal("x-a", "v" * 100) * 100) * 500,
+    "empty CONTINUATION without an end": frame(FrameType.HEADERS, 0, 1) + frame(FrameType.CONTINUATION, 0, 1) * FLOOD,
 }
 
 # Each may be taken, too: the call was over, or is answered all the same, or the server has to do a little more.
 ENDS_WHAT_IT_LIKES: Final = {
     "HEADERS on a stream that was used": call(5) + call(5),
-    "a stream that depends on itself": frame(Kind.PRIORITY, 0, 1, b"\x00\x00\x00\x01\x00"),
+    "a stream that depends on itself": frame(FrameType.PRIORITY, 0, 1, b"\x00\x00\x00\x01\x00"),
     "HEADERS that depend on themselves": frame(
-        Kind.HEADERS, PRIORITY | END_HEADERS | END_STREAM, 1, b"\x00\x00\x00\x01\x00" + HEADER
+        FrameType.HEADERS, PRIORITY | END_HEADERS | END_STREAM, 1, b"\x00\x00\x00\x01\x00" + HEADER
     ),
-    "SETTINGS that acknowledge nothing": frame(Kind.SETTINGS, ACK, 0),
+    "SETTINGS that acknowledge nothing": frame(FrameType.SETTINGS, ACK, 0),
     "DATA on a closed stream": call(1) + data(1, b"x"),
-    "DATA on a stream that was reset": OPEN + reset(1) + data(1, b"x" * 1000) * 10,
-    "HEADERS on a stream that was reset": OPEN + reset(1) + OPEN,
+    "DATA on a stream that was reset": OPEN + rst_stream(1) + data(1, b"x" * 1000) * 10,
+    "HEADERS on a stream that was reset": OPEN + rst_stream(1) + OPEN,
     "WINDOW_UPDATE on a closed stream": call(1) + window_update(1, 5),
-    "RST_STREAM on a closed stream": call(1) + reset(1) + reset(1),
-    "calls that are reset at once": b"".join(headers(one, HEADER) + reset(one) for one in range(1, 2 * FLOOD, 2)),
-    "whole calls that are reset at once": b"".join(call(one) + reset(one) for one in range(1, FLOOD, 2)),
+    "RST_STREAM on a closed stream": call(1) + rst_stream(1) + rst_stream(1),
+    "calls that are reset at once": b"".join(headers(one, HEADER) + rst_stream(one) for one in range(1, 2 * FLOOD, 2)),
+    "whole calls that are reset at once": b"".join(call(one) + rst_stream(one) for one in range(1, FLOOD, 2)),
     "pings without reading": ping() * FLOOD,
     "settings without reading": settings({Setting.INITIAL_WINDOW_SIZE: 1000}) * FLOOD,
     "empty settings without reading": settings() * FLOOD,
     "empty DATA": OPEN + data(1) * FLOOD,
     "WINDOW_UPDATE by bytes": OPEN + (window_update(0, 1) + window_update(1, 1)) * FLOOD,
-    "PRIORITY of many streams": b"".join(frame(Kind.PRIORITY, 0, one, bytes(5)) for one in range(1, 2 * FLOOD, 2)),
+    "PRIORITY of many streams": b"".join(frame(FrameType.PRIORITY, 0, one, bytes(5)) for one in range(1, 2 * FLOOD, 2)),
     "unknown frames": frame(0xEE, 0, 0) * FLOOD,
 }
 

@@ -17,14 +17,14 @@ from tests.server.rpc.http2.wire import (
     END_STREAM,
     HEADER,
     WIDE,
-    Kind,
+    FrameType,
     block,
     data,
     frame,
     headers,
     prefixed,
     request_fields,
-    reset,
+    rst_stream,
 )
 from tests.server.rpc.transports import TRANSPORTS, Transport, opened, until
 
@@ -88,7 +88,7 @@ def let_go(client: Peer, *, abruptly: bool) -> None:
 def test_a_reset_before_the_message_is_the_end(transport: Transport, client: Peer, code: int) -> None:
     """After the header, within the message, and within its prefix: no call comes of it."""
     for stream_id, said in ((1, b""), (3, b"\x00\x00"), (5, prefixed(b"message")[:-1]), (7, b"")):
-        client.send(headers(stream_id, HEADER), *([data(stream_id, said)] if said else []), reset(stream_id, code))
+        client.send(headers(stream_id, HEADER), *([data(stream_id, said)] if said else []), rst_stream(stream_id, code))
     assert_served(transport, client)
 
 
@@ -99,7 +99,7 @@ def test_a_reset_is_a_cancellation_for_a_call_that_is_watched(transport: Transpo
     _, call = transport.calls.take()
     call.watch()
     assert not call.cancelled
-    client.send(reset(stream_id, code))
+    client.send(rst_stream(stream_id, code))
     until(lambda: call.cancelled)
     call.reply(b"too late")
     assert_served(transport, client)
@@ -111,7 +111,7 @@ def test_a_call_that_was_reset_before_it_was_watched_is_cancelled(transport: Tra
     """The server knew before anybody asked."""
     stream_id = client.start()
     _, call = transport.calls.take()
-    client.send(reset(stream_id))
+    client.send(rst_stream(stream_id))
     client.settle()
     call.watch()
     until(lambda: call.cancelled)
@@ -126,7 +126,7 @@ def test_a_reset_after_the_answer_does_no_harm(transport: Transport, client: Pee
         _, call = transport.calls.take()
         call.reply(b"answer")
         assert client.answer(stream_id).well
-        client.send(reset(stream_id))
+        client.send(rst_stream(stream_id))
     assert_served(transport, client)
 
 
@@ -135,7 +135,7 @@ def test_an_answer_and_a_reset_may_cross(transport: Transport, client: Peer) -> 
     for _ in range(50):
         stream_id = client.start()
         _, call = transport.calls.take()
-        client.send(reset(stream_id))
+        client.send(rst_stream(stream_id))
         call.reply(b"answer")
     assert_served(transport, client)
 
@@ -191,7 +191,7 @@ def test_a_connection_that_breaks_the_rules_is_a_cancellation_of_all_its_calls(t
         calls = [transport.calls.take()[1] for _ in range(3)]
         for call in calls:
             call.watch()
-        client.send(frame(Kind.SETTINGS, 0, 1))
+        client.send(frame(FrameType.SETTINGS, 0, 1))
         until(lambda: all(call.cancelled for call in calls))
         for call in calls:
             call.reply(b"too late")
@@ -215,8 +215,8 @@ def test_a_goaway_of_the_client_lets_its_calls_end(transport: Transport, client:
     """It says that the client takes no streams of the server's, of which there are none."""
     stream_id = client.start()
     _, call = transport.calls.take()
-    client.send(frame(Kind.GOAWAY, 0, 0, bytes(8) + b"bye"))
-    client.send(frame(Kind.PING, 0, 0, b"goodbye!"))
+    client.send(frame(FrameType.GOAWAY, 0, 0, bytes(8) + b"bye"))
+    client.send(frame(FrameType.PING, 0, 0, b"goodbye!"))
     call.reply(b"answer")
     while client.take():
         if client.of(stream_id).ended:
@@ -267,7 +267,7 @@ def test_what_follows_a_message_does_no_harm(transport: Transport, client: Peer)
         call.reply(b"answer")
         client.send(data(1, end=True))
         client.answer(1)
-    client.send(reset(1))
+    client.send(rst_stream(1))
     while not transport.calls.none_has_come():
         transport.calls.take()[1].reply(b"")
     assert_served(transport)
@@ -376,4 +376,4 @@ def test_who_is_answered_before_it_has_sent_all_hears_that_it_need_not(*, fails:
         assert client.answer(stream_id).failed is fails
         last = client.take()
         assert last is not None
-        assert (last.kind, last.stream_id, int.from_bytes(last.payload)) == (Kind.RST_STREAM, stream_id, 0)
+        assert (last.kind, last.stream_id, int.from_bytes(last.payload)) == (FrameType.RST_STREAM, stream_id, 0)

@@ -20,7 +20,7 @@ from tests.server.rpc.http2.wire import (
     headers,
     prefixed,
     request_fields,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
@@ -210,7 +210,7 @@ def test_an_answer_that_waits_can_be_reset(echo: Transport, room: Peer) -> None:
     for _ in range(20):
         stream_id = room.start(LARGE)
         room.read_until(has(room, stream_id, 1000))
-        room.send(reset(stream_id), window_update(stream_id, LARGE_BYTES))
+        room.send(rst_stream(stream_id), window_update(stream_id, LARGE_BYTES))
     until(lambda: not echo.serving.open_calls)
     assert room.ask(b"next") == b"next"
 
@@ -220,7 +220,7 @@ def test_what_a_reset_answer_has_used_is_used(echo: Transport) -> None:
     with Peer(echo.address, greeting(10_000)) as peer:
         blocked = peer.start(LARGE)
         peer.read_until(has(peer, blocked, 10_000))
-        peer.send(reset(blocked))
+        peer.send(rst_stream(blocked))
         rest = START_WINDOW - 10_000
         stream_id = peer.start(LARGE)
         peer.send(window_update(stream_id, LARGE_BYTES))
@@ -263,7 +263,7 @@ def test_room_is_given_back_for_messages_that_nobody_takes(echo: Transport, peer
         stream_id = peer.next_stream_id()
         peer.send(headers(stream_id, HEADER))
         peer.upload(stream_id, part, end=False)
-        peer.send(reset(stream_id))
+        peer.send(rst_stream(stream_id))
     for _ in range(16):
         stream_id = peer.next_stream_id()
         peer.send(headers(stream_id, block(request_fields(path=UNKNOWN_METHOD))))
@@ -272,7 +272,7 @@ def test_room_is_given_back_for_messages_that_nobody_takes(echo: Transport, peer
             peer.upload(stream_id, rest[:16_384], end=False)
             rest = rest[16_384:]
         assert peer.answer(stream_id).status == 12
-        peer.send(reset(stream_id))
+        peer.send(rst_stream(stream_id))
     assert peer.ask(bytes(MIB)) == bytes(MIB)
 
 

@@ -15,7 +15,7 @@ from tests.server.rpc.http2.wire import (
     PREFACE,
     PRIORITY,
     WIDE,
-    Kind,
+    FrameType,
     Setting,
     block,
     call,
@@ -94,10 +94,10 @@ def test_a_header_may_come_in_continuations(peer: Peer, pieces: int) -> None:
 def test_continuations_may_be_empty(peer: Peer) -> None:
     """Also the first frame of the header."""
     peer.send(
-        frame(Kind.HEADERS, 0, 1),
-        frame(Kind.CONTINUATION, 0, 1),
-        frame(Kind.CONTINUATION, 0, 1, HEADER),
-        frame(Kind.CONTINUATION, END_HEADERS, 1),
+        frame(FrameType.HEADERS, 0, 1),
+        frame(FrameType.CONTINUATION, 0, 1),
+        frame(FrameType.CONTINUATION, 0, 1, HEADER),
+        frame(FrameType.CONTINUATION, END_HEADERS, 1),
         data(1, prefixed(b"x"), end=True),
     )
     assert_answers(peer, 1, b"x")
@@ -209,7 +209,7 @@ def test_a_ping_is_acknowledged_with_its_own_bytes(peer: Peer) -> None:
 
 def test_a_ping_that_acknowledges_nothing_is_ignored(peer: Peer) -> None:
     """An answer to an answer would have no end."""
-    peer.send(frame(Kind.PING, 1, 0, b"unasked!"))
+    peer.send(frame(FrameType.PING, 1, 0, b"unasked!"))
     assert peer.ask(b"x") == b"x"
     peer.settle()
     assert b"unasked!" not in peer.pings
@@ -227,7 +227,7 @@ def test_the_server_says_its_settings_first(echo: Transport) -> None:
     with Peer(echo.address) as peer:
         first = peer.take()
         assert first is not None
-        assert (first.kind, first.flags, first.stream_id) == (Kind.SETTINGS, 0, 0)
+        assert (first.kind, first.flags, first.stream_id) == (FrameType.SETTINGS, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_the_server_says_its_settings_first(echo: Transport) -> None:
         pytest.param(frame(16, 0, 0, b"\x00\x00\x00\x01u=1"), id="PRIORITY_UPDATE"),
         pytest.param(settings({0xEEEE: 7, 0: 1, 0xFFFF: 2**32 - 1}), id="unknown settings"),
         pytest.param(settings({65027: 1}), id="grpc's own setting"),
-        pytest.param(frame(Kind.PRIORITY, 0, 1, DEPENDENCY), id="PRIORITY of the stream"),
-        pytest.param(frame(Kind.PRIORITY, 0, 99, DEPENDENCY), id="PRIORITY of a stream that is idle"),
+        pytest.param(frame(FrameType.PRIORITY, 0, 1, DEPENDENCY), id="PRIORITY of the stream"),
+        pytest.param(frame(FrameType.PRIORITY, 0, 99, DEPENDENCY), id="PRIORITY of a stream that is idle"),
         pytest.param(window_update(0, 1), id="room for the connection"),
         pytest.param(window_update(1, 1), id="room for the stream"),
     ],

@@ -48,7 +48,7 @@ FRAMES: Final = st.one_of(
     st.builds(wire.data, STREAM_IDS, PAYLOADS, end=st.booleans(), padding=st.sampled_from([None, None, 0, 9])),
     st.builds(wire.settings, st.dictionaries(st.integers(0, 7), SIZES, max_size=3)),
     st.builds(wire.window_update, STREAM_IDS, SIZES),
-    st.builds(wire.reset, STREAM_IDS),
+    st.builds(wire.rst_stream, STREAM_IDS),
     st.builds(wire.ping),
     st.builds(wire.frame, st.integers(0, 12), st.integers(0, 255), STREAM_IDS, st.binary(max_size=20)),
 )

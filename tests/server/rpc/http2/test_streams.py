@@ -22,7 +22,7 @@ from tests.server.rpc.http2.wire import (
     headers,
     prefixed,
     request_fields,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
@@ -208,7 +208,7 @@ def test_a_reset_ends_a_stream_at_any_moment(answering: Transport, caller: Peer,
     """Between two messages, within a prefix, within a large message; the connection goes on."""
     caller.upload(1, said(2) + part, end=False)
     caller.read_until(lambda: len(ids(caller)) == 2)
-    caller.send(reset(1), headers(3, HEADER))
+    caller.send(rst_stream(1), headers(3, HEADER))
     caller.upload(3, said(2))
     assert caller.answer(3).well
     assert ids(caller, 3) == numbers(2)
@@ -221,7 +221,7 @@ def test_a_reset_cancels_what_is_in_flight(waiting: Transport) -> None:
         first = [waiting.calls.take()[1] for _ in range(3)]
         peer.send(data(3, said(1), end=True))
         message, other = waiting.calls.take()
-        peer.send(reset(1))
+        peer.send(rst_stream(1))
         until(lambda: all(call.cancelled for call in first))
         assert not other.cancelled
         other.reply(answer(message))

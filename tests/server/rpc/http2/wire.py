@@ -24,7 +24,7 @@ __all__ = [
     "ADDED",
     "END_HEADERS",
     "END_STREAM",
-    "HEAD",
+    "FRAME_HEADER",
     "HEADER",
     "MAX_WINDOW",
     "NEVER",
@@ -35,7 +35,7 @@ __all__ = [
     "START_WINDOW",
     "WIDE",
     "Form",
-    "Kind",
+    "FrameType",
     "Setting",
     "block",
     "call",
@@ -47,14 +47,14 @@ __all__ = [
     "ping",
     "prefixed",
     "request_fields",
-    "reset",
+    "rst_stream",
     "settings",
     "window_update",
 ]
 
 _HUFFMAN: Final = Encoder().huffman_coder
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEAD: Final = struct.Struct(">BHBBI")
+FRAME_HEADER: Final = struct.Struct(">BHBBI")
 MAX_WINDOW: Final = 2**31 - 1
 # Of every connection and stream before anything is said (RFC 9113, section 6.9.2).
 START_WINDOW: Final = 65_535
@@ -68,7 +68,7 @@ PRIORITY: Final = 0x20
 NOTHING: Final[Mapping[int, int]] = MappingProxyType({})
 
 
-class Kind(IntEnum):
+class FrameType(IntEnum):
     """Frame types (RFC 9113, section 6)."""
 
     DATA = 0
@@ -110,27 +110,27 @@ NEVER: Final = Form(0x10, 4)
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """One frame, whatever is in it."""
-    return HEAD.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream_id) + payload
+    return FRAME_HEADER.pack(len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream_id) + payload
 
 
 def settings(values: Mapping[int, int] | Mapping[Setting, int] = NOTHING) -> bytes:
     """Settings, in the order given."""
-    return frame(Kind.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *one) for one in values.items()))
+    return frame(FrameType.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *one) for one in values.items()))
 
 
 def window_update(stream_id: int, size: int) -> bytes:
     """More room for what the server sends."""
-    return frame(Kind.WINDOW_UPDATE, 0, stream_id, size.to_bytes(4))
+    return frame(FrameType.WINDOW_UPDATE, 0, stream_id, size.to_bytes(4))
 
 
-def reset(stream_id: int, code: int = 8) -> bytes:
+def rst_stream(stream_id: int, code: int = 8) -> bytes:
     """The end of a stream; 8 is CANCEL."""
-    return frame(Kind.RST_STREAM, 0, stream_id, code.to_bytes(4))
+    return frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4))
 
 
 def ping(payload: bytes = b"a ping!!") -> bytes:
     """A question whether the server is there."""
-    return frame(Kind.PING, 0, 0, payload)
+    return frame(FrameType.PING, 0, 0, payload)
 
 
 def prefixed(message: bytes, *, flag: int = 0) -> bytes:
@@ -198,9 +198,11 @@ def headers(
     """
     cuts = [len(encoded) * index // pieces for index in range(pieces + 1)]
     parts = [encoded[begin:end] for begin, end in itertools.pairwise(cuts)]
-    out = [frame(Kind.HEADERS, flags if pieces == 1 else flags & ~END_HEADERS, stream_id, before + parts[0] + after)]
-    out += [frame(Kind.CONTINUATION, 0, stream_id, part) for part in parts[1:-1]]
-    out += [frame(Kind.CONTINUATION, END_HEADERS, stream_id, part) for part in parts[1:][-1:]]
+    out = [
+        frame(FrameType.HEADERS, flags if pieces == 1 else flags & ~END_HEADERS, stream_id, before + parts[0] + after)
+    ]
+    out += [frame(FrameType.CONTINUATION, 0, stream_id, part) for part in parts[1:-1]]
+    out += [frame(FrameType.CONTINUATION, END_HEADERS, stream_id, part) for part in parts[1:][-1:]]
     return b"".join(out)
 
 
@@ -208,8 +210,8 @@ def data(stream_id: int, payload: bytes = b"", *, end: bool = False, padding: in
     """A frame of data."""
     flags = END_STREAM if end else 0
     if padding is None:
-        return frame(Kind.DATA, flags, stream_id, payload)
-    return frame(Kind.DATA, flags | PADDED, stream_id, bytes((padding,)) + payload + bytes(padding))
+        return frame(FrameType.DATA, flags, stream_id, payload)
+    return frame(FrameType.DATA, flags | PADDED, stream_id, bytes((padding,)) + payload + bytes(padding))
 
 
 def _text(text: str, *, huffman: bool) -> bytes:

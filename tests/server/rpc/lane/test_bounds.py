@@ -27,7 +27,7 @@ from tests.server.rpc.http2.wire import (
     PREFACE,
     START_WINDOW,
     WIDE,
-    Kind,
+    FrameType,
     Setting,
     block,
     data,
@@ -38,7 +38,7 @@ from tests.server.rpc.http2.wire import (
     ping,
     prefixed,
     request_fields,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
@@ -188,9 +188,9 @@ def test_what_was_held_for_a_caller_counts_no_more_once_it_is_gone(end: str) -> 
                 until(lambda: held.bytes > 2 * len(large) - most_taken)  # noqa: B023
                 # Of the other nothing more is read.
                 if greeting is NARROW and end == "broken":
-                    peer.send(frame(Kind.SETTINGS, 0, 1))
+                    peer.send(frame(FrameType.SETTINGS, 0, 1))
                 elif greeting is NARROW and end == "reset":
-                    peer.send(*(reset(stream_id) for stream_id in (1, 3, 5)))
+                    peer.send(*(rst_stream(stream_id) for stream_id in (1, 3, 5)))
                 until(lambda: greeting is WIDE or end == "gone" or not held.bytes)  # noqa: B023
             until(lambda: not held.bytes)
 
@@ -240,7 +240,7 @@ def test_who_breaks_the_rules_hears_why_on_each_stream() -> None:
         others = [peer.start(), peer.start(path=STREAM_METHOD), peer.next_stream_id()]
         peer.send(headers(others[2], block(request_fields(path=POUR))))
         calls = [transport.calls.take()[1] for _ in range(2)]
-        peer.send(frame(Kind.SETTINGS, 0, 1))
+        peer.send(frame(FrameType.SETTINGS, 0, 1))
         while peer.take():
             pass
         for one in others:
@@ -412,8 +412,8 @@ def test_who_connects_and_says_nothing_has_a_limited_time() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        frame(Kind.PING, 0, 1, bytes(8)),
-        frame(Kind.SETTINGS, 0, 1),
+        frame(FrameType.PING, 0, 1, bytes(8)),
+        frame(FrameType.SETTINGS, 0, 1),
         window_update(0, 0),
     ],
     ids=["ping-of-a-stream", "settings-of-a-stream", "window-by-nothing"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES, Assembly, checked_size
 from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, STREAM_WINDOW_BYTES
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode, window_update
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Incoming:
         """Data came, between two positions.
 
         Raises:
-            ConnectionBroken: They are more than the window.
+            Http2ConnectionError: They are more than the window.
         """
         assembly = self._assembly
         if assembly is None:
@@ -70,7 +70,7 @@ class Incoming:
             self._unread += piece[missing:]
             self._see_whole(assembly, assembly.add(piece[:missing]))
         if len(self._unread) - self._position > MOST_STREAM_BYTES:
-            raise ConnectionBroken(
+            raise Http2ConnectionError(
                 ErrorCode.FLOW_CONTROL_ERROR, f"stream {self._stream_id} was sent more than its window"
             )
 

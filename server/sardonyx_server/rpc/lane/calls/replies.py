@@ -24,7 +24,7 @@ from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.windows.inflow import Inflow
 from sardonyx_server.rpc.lane.windows.outflow import Flow, Outflow
 from sardonyx_wire.framing import Pieces
-from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, reset
+from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, rst_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ class Replies:
         if self.outflow.drop(call.id) is None:
             return False
         self.streams.pop(call.id, None)
-        self.put(reset(call.id, ErrorCode.CANCEL))
+        self.put(rst_stream(call.id, ErrorCode.CANCEL))
         return True
 
     def cut_off(self, status: Status, *, relayed: bool) -> None:
@@ -182,7 +182,7 @@ class Replies:
             in_midst = self.outflow.flow(stream_id) is not None
             self.drop(stream_id)
             if in_midst:
-                self.put(reset(stream_id, ErrorCode.CANCEL))
+                self.put(rst_stream(stream_id, ErrorCode.CANCEL))
                 continue
             self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
             if isinstance(call, LaneCall | LaneStream):
@@ -190,13 +190,13 @@ class Replies:
         if relayed:
             # What the stock server has sent all of, and windows hold back.
             for stream_id in self.outflow.drop_all():
-                self.put(reset(stream_id, ErrorCode.CANCEL))
+                self.put(rst_stream(stream_id, ErrorCode.CANCEL))
 
     def cut_off_relayed(self, stream_id: int, status: Status) -> None:
         """End one that the stock server has not begun to answer."""
         self.drop(stream_id)
         self._put_status(stream_id, status_block(status, first=True), first=True)
-        self.put(reset(stream_id, ErrorCode.NO_ERROR))
+        self.put(rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def drop(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""
@@ -214,7 +214,7 @@ class Replies:
         window = self.outflow.initial_window + call.widened if flow is None else flow.window
         if window + size > LARGEST_WINDOW_BYTES:
             self.drop(call.id)
-            self.put(reset(call.id, ErrorCode.FLOW_CONTROL_ERROR))
+            self.put(rst_stream(call.id, ErrorCode.FLOW_CONTROL_ERROR))
         elif flow is None:
             call.widened += size
         else:
@@ -287,4 +287,4 @@ class Replies:
 
 def _last(call: LaneCall | LaneStream) -> bytes:
     """Where a call is answered before the caller has sent all: it need not."""
-    return b"" if call.half_closed else reset(call.id, ErrorCode.NO_ERROR)
+    return b"" if call.half_closed else rst_stream(call.id, ErrorCode.NO_ERROR)

@@ -19,25 +19,25 @@ from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.control import Control
 from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
 from sardonyx_server.rpc.lane.connections.stranger import Stranger
-from sardonyx_server.rpc.lane.messages.request import MAX_FIELDS_BYTES, RequestReader
+from sardonyx_server.rpc.lane.messages.request import MAX_HEADER_LIST_BYTES, RequestReader
 from sardonyx_server.rpc.lane.relaying.relays import Relays
 from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
 from sardonyx_server.rpc.lane.windows.inflow import NARROW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.status import Status
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     LARGEST_WINDOW_BYTES,
     MAX_FRAME_BYTES,
     ErrorCode,
-    Kind,
+    FrameType,
     Setting,
-    go_away,
-    reset,
+    goaway,
+    rst_stream,
     settings,
     window_update,
 )
-from sardonyx_wire.http2.hpack import HeaderTooLarge, HpackError
+from sardonyx_wire.http2.hpack import HeaderListTooLarge, HpackError
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.connections.host import Host
@@ -58,7 +58,7 @@ _GREETING: Final = settings(
         Setting.MAX_CONCURRENT_STREAMS: _MAX_STREAMS,
         Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
         Setting.MAX_FRAME_SIZE: MAX_FRAME_BYTES,
-        Setting.MAX_HEADER_LIST_SIZE: MAX_FIELDS_BYTES,
+        Setting.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
     }
 ) + window_update(0, LARGEST_WINDOW_BYTES - DEFAULT_WINDOW_BYTES)
 
@@ -125,7 +125,7 @@ class Connection:
         return [call for call in self._streams.values() if isinstance(call, LaneCall | LaneStream) and call.is_awaited]
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the caller. Raises ConnectionBroken: then :meth:`break_off`."""
+        """Bytes of the caller. Raises Http2ConnectionError: then :meth:`break_off`."""
         if not self._broken:
             self._frames.receive(data)
 
@@ -140,7 +140,7 @@ class Connection:
         self.outflow.written()
         self._replies.go_on()
 
-    def break_off(self, error: ConnectionBroken) -> None:
+    def break_off(self, error: Http2ConnectionError) -> None:
         """The caller broke the protocol: say so. What is under way on the connection is lost.
 
         Each call gets the reason as its status: not all clients have an ear for that of the connection.
@@ -157,7 +157,7 @@ class Connection:
         self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), relayed=True)
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
-        self._replies.put(go_away(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
+        self._replies.put(goaway(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
 
     def say_goodbye(self) -> None:
         """Take no more calls: those that come are for another server."""
@@ -165,7 +165,7 @@ class Connection:
             self.greet()
             self._going = True
             self._goodbye_id = self._last_id
-            self._replies.put(go_away(ErrorCode.NO_ERROR, last_id=self._last_id))
+            self._replies.put(goaway(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
         """The server's time to stop is up: end what is under way here. What is relayed the stock server ends."""
@@ -222,7 +222,7 @@ class Connection:
         if inflow.window == NARROW_BYTES and inflow.narrow_until_s <= time.monotonic():
             self._widen()
         if self._going or len(self._streams) >= _MAX_STREAMS:
-            self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+            self._replies.put(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
         elif request.is_grpc and (kind := self._host.methods.get(request.path)) is not None:
             self._open(kind, stream_id, request, ends)
         else:
@@ -230,17 +230,17 @@ class Connection:
 
     def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Any other frame came."""
-        if kind == Kind.RST_STREAM or (kind == Kind.WINDOW_UPDATE and stream_id):
+        if kind == FrameType.RST_STREAM or (kind == FrameType.WINDOW_UPDATE and stream_id):
             self._check_known(stream_id)
         self._control.take(kind, flags, stream_id, body)
 
     def _read(self, block: bytes) -> Request:
         try:
             return self._requests.read(block)
-        except HeaderTooLarge as error:
-            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
+        except HeaderListTooLarge as error:
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
         except HpackError as error:
-            raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, str(error)) from error
 
     def _open(
         self,
@@ -258,11 +258,9 @@ class Connection:
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
             call.refuse(error)
             return
-        if request.fields_bytes > MAX_FIELDS_BYTES:
-            text = (
-                f"the metadata is larger than max: it has {request.fields_bytes} bytes, {MAX_FIELDS_BYTES} are accepted"
-            )
-            call.refuse(MessageTooLarge(f"{text}; send less of it"))
+        if request.header_list_bytes > MAX_HEADER_LIST_BYTES:
+            text = f"the metadata is larger than max: it has {request.header_list_bytes} bytes"
+            call.refuse(MessageTooLarge(f"{text}, {MAX_HEADER_LIST_BYTES} are accepted; send less of it"))
         elif self.outflow.held_bytes > _HELD_BYTES and self._host.held.is_much:
             text = f"{self.outflow.held_bytes} bytes of answers wait to be taken on this connection"
             call.refuse(Overloaded(f"{text}, and no more may wait on this server: take them first"))
@@ -272,7 +270,7 @@ class Connection:
     def _open_relayed(self, stream_id: int, request: Request, *, ends: bool) -> None:
         stream = self._relays.open(stream_id, request.fields, ends=ends)
         if stream is None:
-            self._replies.put(reset(stream_id, ErrorCode.REFUSED_STREAM))
+            self._replies.put(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
         else:
             self._streams[stream_id] = stream
             self._replies.inflow.give(stream_id)
@@ -287,7 +285,7 @@ class Connection:
         """A second header of a stream: gRPC has no use for it, but it ends the stream."""
         self._check_known(stream_id)
         if not ends:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a second header")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a second header")
         call = self._streams.get(stream_id)
         if call is not None:
             call.half_close()
@@ -295,4 +293,4 @@ class Connection:
     def _check_known(self, stream_id: int) -> None:
         """Frames of streams that are over are ignored; there must have been such a stream."""
         if stream_id > self._last_id or not stream_id & 1:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, SETTING, ErrorCode, Kind, Setting, frame, reset
-from sardonyx_wire.http2.numbers import ACK, PRIORITY_BYTES, STREAM_BITS
+from sardonyx_wire.http2.constants import ACK, PRIORITY_BYTES, STREAM_ID_MASK
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, SETTING, ErrorCode, FrameType, Setting, frame, rst_stream
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.replies import Replies
@@ -26,7 +26,7 @@ _PRIORITY: Final = 2
 
 
 class Control:
-    """Of one connection. Each method raises ConnectionBroken where the frame may not be so.
+    """Of one connection. Each method raises Http2ConnectionError where the frame may not be so.
 
     Args:
         host: The lane.
@@ -47,26 +47,32 @@ class Control:
 
         Requires: where the frame is of a stream, there has been such a stream.
         """
-        if kind == Kind.WINDOW_UPDATE:
+        if kind == FrameType.WINDOW_UPDATE:
             self._on_window_update(stream_id, body)
-        elif kind == Kind.RST_STREAM:
+        elif kind == FrameType.RST_STREAM:
             _word(body)
             self._replies.drop(stream_id)
-        elif kind == Kind.PING:
+        elif kind == FrameType.PING:
             self._on_ping(flags, stream_id, body)
-        elif kind == Kind.SETTINGS:
+        elif kind == FrameType.SETTINGS:
             self._on_settings(flags, stream_id, body)
-        elif kind == Kind.PUSH_PROMISE or (kind == Kind.GOAWAY and stream_id) or (kind == _PRIORITY and not stream_id):
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"a caller may not send a frame of kind {kind} there")
-        elif (kind == Kind.GOAWAY and len(body) < _GOAWAY_BYTES) or (kind == _PRIORITY and len(body) != PRIORITY_BYTES):
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {len(body)} bytes")
+        elif (
+            kind == FrameType.PUSH_PROMISE
+            or (kind == FrameType.GOAWAY and stream_id)
+            or (kind == _PRIORITY and not stream_id)
+        ):
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"a caller may not send a frame of kind {kind} there")
+        elif (kind == FrameType.GOAWAY and len(body) < _GOAWAY_BYTES) or (
+            kind == _PRIORITY and len(body) != PRIORITY_BYTES
+        ):
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {len(body)} bytes")
 
     def _on_window_update(self, stream_id: int, body: bytes) -> None:
         replies = self._replies
-        size = _word(body) & STREAM_BITS
+        size = _word(body) & STREAM_ID_MASK
         if not stream_id:
             if not size:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
             replies.outflow.widen(size)
             replies.go_on()
             return
@@ -77,26 +83,26 @@ class Control:
             call.widen(size)
         else:
             replies.drop(stream_id)
-            replies.put(reset(stream_id, ErrorCode.PROTOCOL_ERROR))
+            replies.put(rst_stream(stream_id, ErrorCode.PROTOCOL_ERROR))
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
         if len(body) != _PING_BYTES:
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a ping is damaged")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a ping is damaged")
         if flags & ACK:
             return
         now_s = time.monotonic()
         if now_s - self._pinged_s < self._host.min_ping_interval_s:
             self._replies.strikes += 1
             if self._replies.strikes > _PING_STRIKES:
-                raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+                raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._pinged_s = now_s
-        self._replies.put(frame(Kind.PING, ACK, 0, body))
+        self._replies.put(frame(FrameType.PING, ACK, 0, body))
 
     def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
         if len(body) % SETTING.size or (flags & ACK and body):
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
         if flags & ACK:
             return
         outflow = self._replies.outflow
@@ -109,22 +115,22 @@ class Control:
                 begun = (call.widened for call in self._replies.streams.values() if outflow.flow(call.id) is None)
                 widened = max(begun, default=0)
                 if value + widened > LARGEST_WINDOW_BYTES:
-                    raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
+                    raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 outflow.set_initial_window(value)
                 self._relays.set_initial_window(value)
             elif name == Setting.ENABLE_PUSH and value > 1:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-        self._replies.put(frame(Kind.SETTINGS, ACK, 0, b""))
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
+        self._replies.put(frame(FrameType.SETTINGS, ACK, 0, b""))
         self._replies.go_on()
 
 
 def _require_connection(stream_id: int) -> None:
     if stream_id:
-        raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a frame of the connection")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a frame of the connection")
 
 
 def _word(body: bytes) -> int:
     """Four bytes."""
     if len(body) != _WORD_BYTES:
-        raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes where 4 are due")
+        raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes where 4 are due")
     return int.from_bytes(body)

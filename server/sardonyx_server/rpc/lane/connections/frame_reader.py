@@ -11,23 +11,23 @@ import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.rpc.lane.connections.stranger import Stranger
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
-from sardonyx_wire.http2.numbers import (
+from sardonyx_wire.http2.constants import (
     ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
-    MAX_BLOCK_BYTES,
+    MAX_HEADER_BLOCK_BYTES,
     PADDED,
     PADDED_OR_PRIORITY,
     PRIORITY,
     PRIORITY_BYTES,
     SETTINGS,
-    STREAM_BITS,
+    STREAM_ID_MASK,
 )
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import FRAME_HEADER_BYTES, MAX_FRAME_BYTES, PREFACE, ErrorCode
 
 if TYPE_CHECKING:
 
@@ -97,7 +97,7 @@ class FrameReader:
         """Bytes of the caller.
 
         Raises:
-            ConnectionBroken: It broke the protocol.
+            Http2ConnectionError: It broke the protocol.
         """
         if self._rest:
             data = self._rest + data
@@ -110,18 +110,18 @@ class FrameReader:
         if self.left:
             position = self._rest_of_data(data, stop)
         unpack, sink = _HEAD.unpack_from, self._sink
-        while stop - position >= HEAD_BYTES:
+        while stop - position >= FRAME_HEADER_BYTES:
             high, low, what, stream_id = unpack(data, position)
-            begin = position + HEAD_BYTES
+            begin = position + FRAME_HEADER_BYTES
             position = begin + (high << 16 | low)
             if position <= stop and self._regular:
                 if what == _LAST_DATA:
-                    sink.data(stream_id & STREAM_BITS, data, begin, position, True)  # noqa: FBT003  # the last
+                    sink.data(stream_id & STREAM_ID_MASK, data, begin, position, True)  # noqa: FBT003  # the last
                     continue
                 if what == _WHOLE_HEADER and not high:
-                    sink.header(stream_id & STREAM_BITS, data[begin:position], False)  # noqa: FBT003  # not the last
+                    sink.header(stream_id & STREAM_ID_MASK, data[begin:position], False)  # noqa: FBT003  # not the last
                     continue
-            if not self._any_frame(what >> 8, what & 0xFF, stream_id & STREAM_BITS, data, begin, position):
+            if not self._any_frame(what >> 8, what & 0xFF, stream_id & STREAM_ID_MASK, data, begin, position):
                 return
         self._rest = data[position:]
 
@@ -149,7 +149,7 @@ class FrameReader:
             kind == HEADERS
             and end <= len(data)
             and flags & END_HEADERS
-            and end - begin <= MAX_BLOCK_BYTES
+            and end - begin <= MAX_HEADER_BLOCK_BYTES
             and self._regular
             and not flags & PADDED_OR_PRIORITY
         ):
@@ -163,8 +163,8 @@ class FrameReader:
 
     @staticmethod
     def _check_size(kind: int, size: int) -> None:
-        if size > (MAX_FRAME_BYTES if kind == DATA else MAX_BLOCK_BYTES):
-            raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
+        if size > (MAX_FRAME_BYTES if kind == DATA else MAX_HEADER_BLOCK_BYTES):
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
 
     def _rest_of_data(self, data: bytes, stop: int) -> int:
         """Hand on what belongs to a frame that began earlier; returns where the next begins."""
@@ -177,7 +177,7 @@ class FrameReader:
         """A frame that is not whole yet."""
         self._check_size(kind, end - begin)
         if kind != DATA or flags & PADDED or not self._regular:
-            self._rest = data[begin - HEAD_BYTES :]
+            self._rest = data[begin - FRAME_HEADER_BYTES :]
             return
         stop = len(data)
         self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
@@ -189,9 +189,9 @@ class FrameReader:
         self._check_size(kind, len(body))
         if not self._regular:
             if self._block is None and (kind != SETTINGS or flags & ACK):
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
             if self._block is not None and kind != CONTINUATION:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
             self._regular = self._block is None
         if kind == CONTINUATION:
             self._go_on(flags, stream_id, body)
@@ -204,7 +204,7 @@ class FrameReader:
         """A header or data with padding, or a header that is only begun."""
         if flags & PADDED:
             if not body or body[0] >= len(body):
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
             if kind == DATA:
                 self._sink.used(1 + body[0])
                 self._sink.padded(stream_id, 1 + body[0])
@@ -214,7 +214,7 @@ class FrameReader:
             return
         if flags & PRIORITY:
             if len(body) < PRIORITY_BYTES:
-                raise ConnectionBroken(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
             body = body[PRIORITY_BYTES:]
         if flags & END_HEADERS:
             self._sink.header(stream_id, body, flags & END_STREAM != 0)
@@ -227,12 +227,14 @@ class FrameReader:
         """A header goes on."""
         block = self._block
         if block is None or stream_id != self._block_id:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
         block += body
         self._block_frames += 1
         # A frame counts as well: empty ones could go on for ever.
-        if len(block) + self._block_frames * HEAD_BYTES > MAX_BLOCK_BYTES:
-            raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {MAX_BLOCK_BYTES} bytes")
+        if len(block) + self._block_frames * FRAME_HEADER_BYTES > MAX_HEADER_BLOCK_BYTES:
+            raise Http2ConnectionError(
+                ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {MAX_HEADER_BLOCK_BYTES} bytes"
+            )
         if flags & END_HEADERS:
             self._block = None
             self._regular = True

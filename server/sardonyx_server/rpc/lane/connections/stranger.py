@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rarely import Rarely
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _HTTP1: Final = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|
 _TLS: Final = b"\x16\x03"
 
 
-class Stranger(ConnectionBroken):
+class Stranger(Http2ConnectionError):
     """The first bytes of a connection are not those of HTTP/2.
 
     Args:

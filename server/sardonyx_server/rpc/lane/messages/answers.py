@@ -13,9 +13,9 @@ from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.windows.outflow import put_data
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.framing import Pieces
-from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, Kind, frame, head
+from sardonyx_wire.http2.constants import DATA, END_HEADERS, END_STREAM
+from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, FrameType, frame, frame_header
 from sardonyx_wire.http2.hpack import encode_block
-from sardonyx_wire.http2.numbers import DATA, END_HEADERS, END_STREAM
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.status import Status
@@ -105,12 +105,12 @@ def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
     """A header in as many frames as it needs."""
     flags = END_STREAM if end else 0
     if len(block) <= DEFAULT_FRAME_BYTES:
-        return head(Kind.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
+        return frame_header(FrameType.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
     starts = range(0, len(block), DEFAULT_FRAME_BYTES)
     pieces = [block[start : start + DEFAULT_FRAME_BYTES] for start in starts]
-    frames = [frame(Kind.HEADERS, flags, stream_id, pieces[0])]
-    frames += [frame(Kind.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
-    frames.append(frame(Kind.CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
+    frames = [frame(FrameType.HEADERS, flags, stream_id, pieces[0])]
+    frames += [frame(FrameType.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    frames.append(frame(FrameType.CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
     return b"".join(frames)
 
 

@@ -42,13 +42,13 @@ def compress(message: bytes, encoding: bytes) -> bytes | None:
     return packed if len(packed) < len(message) else None
 
 
-def decompress(packed: bytes | memoryview, encoding: bytes, most_bytes: int) -> bytes:
+def decompress(packed: bytes | memoryview, encoding: bytes, max_bytes: int) -> bytes:
     """The message in a compressed one.
 
     Args:
         packed: As it came.
         encoding: ``grpc-encoding`` of the request.
-        most_bytes: What is accepted of one message.
+        max_bytes: What is accepted of one message.
 
     Raises:
         InvalidRequest: It is damaged, or has something behind it.
@@ -56,13 +56,13 @@ def decompress(packed: bytes | memoryview, encoding: bytes, most_bytes: int) -> 
     """
     reader = zlib.decompressobj(ENCODINGS[encoding])
     try:
-        message = reader.decompress(packed, most_bytes + 1)
+        message = reader.decompress(packed, max_bytes + 1)
     except zlib.error as error:
         raise InvalidRequest(f"the message is no {encoding.decode()}: {error}", reason="MALFORMED_MESSAGE") from error
     except MemoryError as error:
         raise MessageTooLarge("not enough memory to decompress the message", reason="OUT_OF_MEMORY") from error
-    if len(message) > most_bytes:
-        text = f"the message is larger than max_message_bytes: it has over {most_bytes} bytes once it is decompressed"
+    if len(message) > max_bytes:
+        text = f"the message is larger than max_message_bytes: it has over {max_bytes} bytes once it is decompressed"
         raise MessageTooLarge(f"{text}; send less at a time, or have the server's limit raised")
     if not reader.eof:
         raise InvalidRequest(f"the {encoding.decode()} of the message is cut off", reason="MALFORMED_MESSAGE")

@@ -20,12 +20,12 @@ _ALIGNMENT_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 0.1
 
 
-def checked_size(prefix: bytes | memoryview, most_bytes: int, encoding: bytes) -> int:
+def checked_size(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) -> int:
     """Size of the message behind a prefix.
 
     Args:
         prefix: Begins with the five bytes.
-        most_bytes: What is accepted.
+        max_bytes: What is accepted.
         encoding: Of compressed messages; b"" where there may be none.
 
     Raises:
@@ -36,8 +36,8 @@ def checked_size(prefix: bytes | memoryview, most_bytes: int, encoding: bytes) -
         text = f"the message begins with {prefix[0]}, so it is compressed, but grpc-encoding does not say how"
         raise InvalidRequest(text, reason="MALFORMED_MESSAGE")
     size = int.from_bytes(prefix[1:PREFIX_BYTES])
-    if size > most_bytes:
-        text = f"the message is larger than max_message_bytes: it has {size} bytes, {most_bytes} are accepted"
+    if size > max_bytes:
+        text = f"the message is larger than max_message_bytes: it has {size} bytes, {max_bytes} are accepted"
         raise MessageTooLarge(f"{text}; send less at a time, or have the server's limit raised")
     return size
 
@@ -46,15 +46,15 @@ class Assembly:
     """Collects a message.
 
     Args:
-        most_bytes: What is accepted of one message.
+        max_bytes: What is accepted of one message.
         budget: Bounds the bytes of all messages that are not whole yet.
         encoding: Of compressed messages; b"" where there may be none.
     """
 
-    __slots__ = ("_budget", "_encoding", "_filled", "_most_bytes", "_prefix", "_target", "size")
+    __slots__ = ("_budget", "_encoding", "_filled", "_max_bytes", "_prefix", "_target", "size")
 
-    def __init__(self, most_bytes: int, budget: ByteBudget, encoding: bytes) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int, budget: ByteBudget, encoding: bytes) -> None:
+        self._max_bytes = max_bytes
         self._encoding = encoding
         self._budget = budget
         self._prefix = b""
@@ -90,7 +90,7 @@ class Assembly:
             if len(self._prefix) < PREFIX_BYTES:
                 return None
             piece = piece[missing:]
-            self._begin(checked_size(self._prefix, self._most_bytes, self._encoding))
+            self._begin(checked_size(self._prefix, self._max_bytes, self._encoding))
         room = self.room
         if room is None:
             return None

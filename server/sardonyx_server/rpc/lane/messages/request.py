@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.messages.compression import ENCODINGS, choose
-from sardonyx_wire.http2.hpack import FieldTable, decode_block, fields_bytes
+from sardonyx_wire.http2.hpack import DynamicTable, decode_block, header_list_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["MAX_FIELDS_BYTES", "Request", "RequestReader"]
+__all__ = ["MAX_HEADER_LIST_BYTES", "Request", "RequestReader"]
 
-MAX_FIELDS_BYTES: Final = 16 * 1024
+MAX_HEADER_LIST_BYTES: Final = 16 * 1024
 """Longest header of a request, counted as HTTP/2 does. gRPC's core has the same limit."""
 
 # What is longer than that is refused as a call, and what is longer than this as a connection.
-_MOST_FIELDS_BYTES: Final = 64 * 1024
+_MAX_DECODED_HEADER_BYTES: Final = 64 * 1024
 
 # What HTTP/2 lets a caller use before it has heard otherwise.
 _HEADER_TABLE_BYTES: Final = 4096
@@ -51,7 +51,7 @@ class Request:
 
     Attributes:
         fields: In the order sent.
-        fields_bytes: Their size.
+        header_list_bytes: Their size.
         path: Full name of the method.
         peer: As given.
         encoding: How compressed messages of the caller are compressed; b"" where there may be none.
@@ -61,7 +61,8 @@ class Request:
     """
 
     __slots__ = (
-        "_metadata", "answer_encoding", "encoding", "fields", "fields_bytes", "is_grpc", "path", "peer", "timeout_s",
+        "_metadata", "answer_encoding", "encoding", "fields", "header_list_bytes", "is_grpc", "path", "peer",
+        "timeout_s",
     )  # fmt: skip
 
     def __init__(self, fields: list[Field], peer: str, compression: Level) -> None:
@@ -69,7 +70,7 @@ class Request:
         self._metadata: Sequence[tuple[str, str | bytes]] | None = None
         self.fields = fields
         self.peer = peer
-        self.fields_bytes = fields_bytes(fields)
+        self.header_list_bytes = header_list_bytes(fields)
         self.path = values.get(b":path", b"")
         encoding = values.get(b"grpc-encoding", b"identity")
         self.encoding = encoding if encoding in ENCODINGS else b""
@@ -111,7 +112,7 @@ class RequestReader:
     def __init__(self, peer: str, compression: Level) -> None:
         self._peer = peer
         self._compression: Level = compression
-        self._table = FieldTable(_HEADER_TABLE_BYTES)
+        self._table = DynamicTable(_HEADER_TABLE_BYTES)
         self._changes = 0
         self.known: dict[bytes, Request] = {}
 
@@ -124,7 +125,7 @@ class RequestReader:
         request = self.known.get(block)
         if request is not None:
             return request
-        fields = decode_block(block, self._table, most_bytes=_MOST_FIELDS_BYTES)
+        fields = decode_block(block, self._table, max_bytes=_MAX_DECODED_HEADER_BYTES)
         request = Request(fields, self._peer, self._compression)
         if self._changes != self._table.changes:
             # What was remembered may say something else from now on, and this block would, too.

@@ -16,26 +16,26 @@ from sardonyx_server.rpc.lane.relaying.stock_reader import StockReader
 from sardonyx_server.rpc.lane.relaying.stopped import heard
 from sardonyx_server.rpc.lane.windows.outflow import Outflow
 from sardonyx_server.rpc.other_rpcs.forwarded import PEER_KEY
+from sardonyx_wire.http2.constants import ACK, END_STREAM
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
     PREFACE,
     SETTING,
     ErrorCode,
-    Kind,
+    FrameType,
     Setting,
     frame,
-    reset,
+    rst_stream,
     settings,
     window_update,
 )
 from sardonyx_wire.http2.hpack import encode_block
-from sardonyx_wire.http2.numbers import ACK, END_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.rpc.lane.relaying.relays import Relays
-    from sardonyx_wire.http2.broken import ConnectionBroken
+    from sardonyx_wire.http2.errors import Http2ConnectionError
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["Relay"]
@@ -150,7 +150,7 @@ class Relay:
         """Bytes of the stock server.
 
         Raises:
-            ConnectionBroken: It broke the protocol.
+            Http2ConnectionError: It broke the protocol.
         """
         self._reader.receive(data)
 
@@ -159,7 +159,7 @@ class Relay:
         self.outflow.written()
         self.outflow.go_on()
 
-    def break_off(self, error: ConnectionBroken) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
+    def break_off(self, error: Http2ConnectionError) -> None:  # noqa: ARG002  # it is the stock server's fault, not ours
         """It broke the protocol."""
         self.lost()
         # So that the wire is closed.
@@ -187,17 +187,17 @@ class Relay:
     def on_frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Any other frame came."""
         stream = self._streams.get(stream_id)
-        if kind == Kind.DATA:
+        if kind == FrameType.DATA:
             self._on_data(stream, flags, body)
-        elif kind == Kind.WINDOW_UPDATE:
+        elif kind == FrameType.WINDOW_UPDATE:
             self._on_window_update(stream, stream_id, int.from_bytes(body))
-        elif kind == Kind.RST_STREAM and stream is not None:
+        elif kind == FrameType.RST_STREAM and stream is not None:
             self._end(stream, int.from_bytes(body))
-        elif kind == Kind.SETTINGS and not flags & ACK:
+        elif kind == FrameType.SETTINGS and not flags & ACK:
             self._on_settings(body)
-        elif kind == Kind.PING and not flags & ACK:
-            self.put(frame(Kind.PING, ACK, 0, body))
-        elif kind == Kind.GOAWAY:
+        elif kind == FrameType.PING and not flags & ACK:
+            self.put(frame(FrameType.PING, ACK, 0, body))
+        elif kind == FrameType.GOAWAY:
             self._on_goaway(int.from_bytes(body[:4]))
 
     def _on_data(self, stream: Relayed | None, flags: int, body: bytes) -> None:
@@ -207,7 +207,7 @@ class Relay:
         if body:
             self._caller.send(stream, memoryview(body), self)
         if flags & END_STREAM:
-            self._caller.send(stream, frame(Kind.DATA, END_STREAM, stream.id, b""), self)
+            self._caller.send(stream, frame(FrameType.DATA, END_STREAM, stream.id, b""), self)
             stream.server_ended = True
             self.see_end(stream)
 
@@ -222,7 +222,7 @@ class Relay:
                     if outflow.flow(stream.id) is None:
                         stream.flow.window += change
                 outflow.set_initial_window(value)
-        self.put(frame(Kind.SETTINGS, ACK, 0, b""))
+        self.put(frame(FrameType.SETTINGS, ACK, 0, b""))
         self.outflow.go_on()
 
     def _on_window_update(self, stream: Relayed | None, stream_id: int, size: int) -> None:
@@ -244,5 +244,5 @@ class Relay:
     def _end(self, stream: Relayed, code: int) -> None:
         """The stock server wants no more of a stream, or is gone."""
         self.forget(stream)
-        self._caller.send(stream, reset(stream.id, code), self)
+        self._caller.send(stream, rst_stream(stream.id, code), self)
         self._caller.ended(stream)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.rpc.lane.messages.stalled import did_not_come, patience_s
 from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES
 from sardonyx_server.rpc.lane.windows.outflow import Flow
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import ErrorCode, Kind, frame, reset, window_update
-from sardonyx_wire.http2.numbers import END_STREAM
+from sardonyx_wire.http2.constants import END_STREAM
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.relaying.relay import Relay
@@ -98,18 +98,18 @@ class Relayed:
         """Data came, between two positions; ``ends``: and they were the last.
 
         Raises:
-            ConnectionBroken: They are more than the window.
+            Http2ConnectionError: They are more than the window.
         """
         if self.caller_ended:
             return  # It has said that nothing comes.
         self._wait_on()
         self.held += end - begin
         if self.held > MOST_STREAM_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
         parts: list[memoryview | bytes] = [memoryview(data[begin:end])] if end > begin else []
         if ends:
             self.caller_ended = True
-            parts.append(frame(Kind.DATA, END_STREAM, self.id, b""))
+            parts.append(frame(FrameType.DATA, END_STREAM, self.id, b""))
         flow = self.flow
         self._relay.outflow.send(flow, *parts)
         if len(flow.parts) > _MOST_PIECES and not ends:
@@ -127,7 +127,7 @@ class Relayed:
     def drop(self) -> None:
         """The caller has gone away."""
         self._relay.forget(self)
-        self._relay.put(reset(self.id, ErrorCode.CANCEL))
+        self._relay.put(rst_stream(self.id, ErrorCode.CANCEL))
 
     def all_sent(self, window: int) -> None:
         """What windows held back has been sent."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from sardonyx_wire.http2.frames import HEAD, HEAD_BYTES
-from sardonyx_wire.http2.numbers import CONTINUATION, END_HEADERS, END_STREAM, HEADERS
+from sardonyx_wire.http2.constants import CONTINUATION, END_HEADERS, END_STREAM, HEADERS
+from sardonyx_wire.http2.frames import FRAME_HEADER, FRAME_HEADER_BYTES
 
 if TYPE_CHECKING:
 
@@ -47,9 +47,9 @@ class StockReader:
         if self._rest:
             data = self._rest + data
         position, stop = 0, len(data)
-        while stop - position >= HEAD_BYTES:
-            high, low, kind, flags, stream_id = HEAD.unpack_from(data, position)
-            begin = position + HEAD_BYTES
+        while stop - position >= FRAME_HEADER_BYTES:
+            high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(data, position)
+            begin = position + FRAME_HEADER_BYTES
             end = begin + (high << 8 | low)
             if end > stop:
                 break

@@ -13,7 +13,7 @@ import grpc
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lane.messages.answers import status_block
 from sardonyx_server.rpc.status import to_status
-from sardonyx_wire.http2.hpack import FieldTable, HpackError, decode_block
+from sardonyx_wire.http2.hpack import DynamicTable, HpackError, decode_block
 
 __all__ = ["STOPPED", "heard"]
 
@@ -21,7 +21,7 @@ STOPPED: Final = to_status(ShuttingDown("the server stopped before it answered; 
 """How a call ends that has no answer when the server's time to stop is up."""
 
 # Of trailers, which is more than core lets them have.
-_MOST_FIELDS_BYTES: Final = 64 * 1024
+_MAX_DECODED_HEADER_BYTES: Final = 64 * 1024
 _CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
 # "The header table has no entries": the stock server's first header begins with it, as it was asked to.
 _NO_TABLE: Final = b"\x20"
@@ -35,7 +35,7 @@ def heard(block: bytes, *, first: bool) -> bytes:
         first: Nothing was sent before it.
     """
     try:
-        fields = dict(decode_block(block, FieldTable(0), most_bytes=_MOST_FIELDS_BYTES))
+        fields = dict(decode_block(block, DynamicTable(0), max_bytes=_MAX_DECODED_HEADER_BYTES))
     except HpackError:
         return block
     if fields.get(b"grpc-status") != _CANCELLED:

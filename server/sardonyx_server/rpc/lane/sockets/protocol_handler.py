@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.windows.outflow import Outflow
-    from sardonyx_wire.http2.broken import ConnectionBroken
+    from sardonyx_wire.http2.errors import Http2ConnectionError
 
 __all__ = ["ProtocolHandler"]
 
@@ -21,7 +21,7 @@ class ProtocolHandler(Protocol):
     outflow: Outflow
 
     def receive(self, data: bytes) -> None:
-        """Bytes were read. Raises ConnectionBroken."""
+        """Bytes were read. Raises Http2ConnectionError."""
 
     @property
     def room(self) -> memoryview | None:
@@ -44,7 +44,7 @@ class ProtocolHandler(Protocol):
     def written(self) -> None:
         """The socket has taken all there was, and little more could have been put ahead of it."""
 
-    def break_off(self, error: ConnectionBroken) -> None:
+    def break_off(self, error: Http2ConnectionError) -> None:
         """The other side broke the protocol."""
 
     def lost(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.sockets.loopback import disable_pacing
 from sardonyx_server.rpc.lane.windows.outflow import FEW_BYTES
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.errors import Http2ConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,7 +186,7 @@ class SocketTransport:
                     handler.receive(data)
                 else:
                     handler.filled(size)
-            except ConnectionBroken as error:
+            except Http2ConnectionError as error:
                 handler.break_off(error)
             except Exception:  # noqa: BLE001  # one connection must not end all others
                 _LOG.exception("bug: a connection failed")

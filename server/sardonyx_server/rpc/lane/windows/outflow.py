@@ -11,16 +11,16 @@ from collections import deque
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.http2.broken import ConnectionBroken
+from sardonyx_wire.http2.constants import DATA
+from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import (
     DEFAULT_FRAME_BYTES,
     DEFAULT_WINDOW_BYTES,
     LARGEST_FRAME_BYTES,
     LARGEST_WINDOW_BYTES,
     ErrorCode,
-    head,
+    frame_header,
 )
-from sardonyx_wire.http2.numbers import DATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,11 +138,11 @@ class Outflow:
         """The peer takes so many more bytes on the connection.
 
         Raises:
-            ConnectionBroken: That is more than it can say.
+            Http2ConnectionError: That is more than it can say.
         """
         self.window += size
         if not size or self.window > LARGEST_WINDOW_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is out of bounds")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is out of bounds")
 
     def written(self) -> None:
         """The socket has taken all that was put. To be told at least whenever :attr:`ahead` is below FEW_BYTES."""
@@ -163,24 +163,24 @@ class Outflow:
         """The peer takes so many bytes on each stream; those under way are moved along, below 0 if need be.
 
         Raises:
-            ConnectionBroken: That is more than it can say.
+            Http2ConnectionError: That is more than it can say.
         """
         if size > LARGEST_WINDOW_BYTES:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {size} bytes is out of bounds")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, f"a window of {size} bytes is out of bounds")
         for flow in self._flows.values():
             flow.window += size - self.initial_window
             if LARGEST_WINDOW_BYTES < flow.window < NO_WINDOW // 2:
-                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
+                raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
         self.initial_window = size
 
     def set_frame_bytes(self, size: int) -> None:
         """The peer takes frames up to this size.
 
         Raises:
-            ConnectionBroken: It may not say so.
+            Http2ConnectionError: It may not say so.
         """
         if not DEFAULT_FRAME_BYTES <= size <= LARGEST_FRAME_BYTES:
-            raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR, f"frames of {size} bytes are out of bounds")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"frames of {size} bytes are out of bounds")
         self.frame_bytes = size
 
     def go_on(self, only: Flow | None = None) -> list[Flow]:
@@ -233,9 +233,9 @@ def put_data(data: memoryview, stream_id: int, frame_bytes: int, out: list[bytes
     full_bytes = (max(len(data), 1) - 1) // frame_bytes * frame_bytes
     if full_bytes:
         frames = [data[begin : begin + frame_bytes] for begin in range(0, full_bytes, frame_bytes)]
-        out += chain.from_iterable(zip(repeat(head(DATA, 0, stream_id, frame_bytes)), frames, strict=False))
+        out += chain.from_iterable(zip(repeat(frame_header(DATA, 0, stream_id, frame_bytes)), frames, strict=False))
         data = data[full_bytes:]
-    out += (head(DATA, 0, stream_id, len(data)), data)
+    out += (frame_header(DATA, 0, stream_id, len(data)), data)
 
 
 def _data_bytes(parts: Iterable[memoryview | bytes]) -> int:

@@ -10,7 +10,7 @@ import pytest
 from sardonyx_server.errors import Overloaded
 from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES
 from tests.server.rpc.http2.peer import Peer
-from tests.server.rpc.http2.wire import Setting, block, data, headers, prefixed, request_fields, reset
+from tests.server.rpc.http2.wire import Setting, block, data, headers, prefixed, request_fields, rst_stream
 from tests.server.rpc.transports import STREAM_METHOD, Transport, opened, until
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_what_the_caller_has_sent_meanwhile_is_dropped(peer: Peer) -> None:
     peer.send(data(stream_id, bytes(16_384)), data(stream_id, bytes(1000), end=True))
     assert peer.answer(stream_id).status == UNAVAILABLE
     other = begin(peer, REFUSED)
-    peer.send(reset(other))
+    peer.send(rst_stream(other))
     assert peer.ask(PICTURE) == PICTURE
 
 
@@ -146,7 +146,7 @@ def test_who_is_on_its_way_is_told_of_once(lane: Transport, peer: Peer) -> None:
     whole, gone = begin(peer, PICTURE), begin(peer, PICTURE)
     peer.settle()
     assert calls.on_their_way == 2
-    peer.send(reset(gone))
+    peer.send(rst_stream(gone))
     peer.settle()
     assert calls.on_their_way == 1
     peer.upload(whole, prefixed(PICTURE)[20_000:])

@@ -14,8 +14,8 @@ if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
 from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
-from sardonyx_wire.http2.broken import ConnectionBroken
-from sardonyx_wire.http2.frames import HEAD_BYTES, PREFACE, frame, settings
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from sardonyx_wire.http2.frames import FRAME_HEADER_BYTES, PREFACE, frame, settings
 
 # Kind, flags, number of the stream with its reserved bit, size, and how much of it is missing.
 Frame = tuple[int, int, int, int, int]
@@ -76,7 +76,7 @@ def refusal(read: Callable[[], object]) -> str | None:
     """Why the connection is broken off, if it is."""
     try:
         read()
-    except ConnectionBroken as error:
+    except Http2ConnectionError as error:
         return str(error)
     return None
 
@@ -88,7 +88,7 @@ def test_both_ways_say_the_same(sent: list[Frame]) -> None:
     for kind, flags, stream_id, size, missing in sent:
         whole = frame(kind, flags, stream_id, bytes(range(256)) * (size // 256) + bytes(size % 256))
         data = whole[: len(whole) - missing] if size else whole
-        said = partial(long._any_frame, kind, flags, stream_id & (2**31 - 1), data, HEAD_BYTES, len(whole))
+        said = partial(long._any_frame, kind, flags, stream_id & (2**31 - 1), data, FRAME_HEADER_BYTES, len(whole))
         broken = refusal(partial(short.receive, data))
         assert broken == refusal(said)
         assert (short.left, short.left_id, short.left_ends) == (long.left, long.left_id, long.left_ends)

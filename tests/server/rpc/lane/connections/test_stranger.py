@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_server.rpc.lane.connections.stranger import Stranger, Strangers
-from sardonyx_wire.http2.frames import PREFACE, Kind
+from sardonyx_wire.http2.frames import PREFACE, FrameType
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import BOUND_S, opened
 
@@ -55,13 +55,13 @@ def test_nothing_is_said_to_a_caller_before_it_speaks(lane: Transport) -> None:
         with connected(lane) as other:
             other.sendall(PREFACE)
             # The lane has come round: what it had to say to the first, it has said.
-            assert other.recv(9)[3] == Kind.SETTINGS
+            assert other.recv(9)[3] == FrameType.SETTINGS
         connection.setblocking(False)
         with pytest.raises(BlockingIOError):
             connection.recv(1)
         connection.settimeout(BOUND_S)
         connection.sendall(PREFACE[-1:])
-        assert connection.recv(9)[3] == Kind.SETTINGS
+        assert connection.recv(9)[3] == FrameType.SETTINGS
 
 
 def test_a_caller_with_tls_fails_and_the_log_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +86,7 @@ def test_who_stops_before_a_caller_has_spoken_says_its_settings_first() -> None:
             peer.settle()
         assert lane.serving.stop_server(0.0).wait(BOUND_S)
         with connection.makefile("rb") as said:
-            assert said.read(9)[3] == Kind.SETTINGS
+            assert said.read(9)[3] == FrameType.SETTINGS
 
 
 @pytest.mark.parametrize(

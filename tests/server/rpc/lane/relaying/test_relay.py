@@ -10,8 +10,8 @@ from sardonyx_server.errors import ServerError
 from sardonyx_server.rpc.lane.relaying.relay import Relay
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW
-from sardonyx_wire.http2.broken import ConnectionBroken
-from tests.server.rpc.http2.wire import START_WINDOW, Kind, Setting, reset, settings, window_update
+from sardonyx_wire.http2.errors import Http2ConnectionError
+from tests.server.rpc.http2.wire import START_WINDOW, FrameType, Setting, rst_stream, settings, window_update
 
 # Of HTTP/2: nothing was done of it.
 REFUSED_STREAM = 7
@@ -67,12 +67,12 @@ def test_a_relay_that_is_broken_off_is_to_be_closed() -> None:
     relay.open(1, [], end=True)
     relay.outflow.out.clear()
     touched.clear()
-    with pytest.raises(ConnectionBroken) as broken:
+    with pytest.raises(Http2ConnectionError) as broken:
         relay.receive(settings({Setting.MAX_FRAME_SIZE: 1}))
     relay.break_off(broken.value)
     assert relay.finished
     assert touched == [relay]
-    assert caller.sent == [reset(1, REFUSED_STREAM)]
+    assert caller.sent == [rst_stream(1, REFUSED_STREAM)]
 
 
 def test_a_relay_that_is_over_takes_nothing_more() -> None:
@@ -118,7 +118,7 @@ def test_data_in_tiny_pieces_wait_together() -> None:
     relay.receive(window_update(0, 1 << 20) + window_update(1, 1 << 20))
     # Every second part is the head of a frame.
     assert b"".join(relay.outflow.out[1::2])[: len(sent)] == sent
-    assert relay.outflow.out[-1][3:5] == bytes((Kind.DATA, 1))
+    assert relay.outflow.out[-1][3:5] == bytes((FrameType.DATA, 1))
     assert caller.held.bytes == 0
 
 

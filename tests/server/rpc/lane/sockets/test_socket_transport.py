@@ -18,7 +18,7 @@ from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Outflow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_wire.http2.broken import ConnectionBroken
+    from sardonyx_wire.http2.errors import Http2ConnectionError
 
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
@@ -51,7 +51,7 @@ class _Handler:
     def written(self) -> None:
         self.outflow.written()
 
-    def break_off(self, error: ConnectionBroken) -> None:
+    def break_off(self, error: Http2ConnectionError) -> None:
         raise error
 
     def lost(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES, Inflow
-from tests.server.rpc.http2.wire import HEAD, Kind
+from tests.server.rpc.http2.wire import FRAME_HEADER, FrameType
 
 # One stream begins, the oldest ends, a message is refused, or a second passes.
 STEPS: Final = st.lists(st.sampled_from(["begin", "begin with all its room", "end", "refuse", "wait"]), max_size=40)
@@ -26,11 +26,11 @@ class Caller:
     def hear(self, frames: bytes) -> None:
         """What the server says."""
         while frames:
-            high, low, kind, _, stream_id = HEAD.unpack_from(frames)
-            body = frames[HEAD.size : HEAD.size + (high << 16 | low)]
-            frames = frames[HEAD.size + len(body) :]
+            high, low, kind, _, stream_id = FRAME_HEADER.unpack_from(frames)
+            body = frames[FRAME_HEADER.size : FRAME_HEADER.size + (high << 16 | low)]
+            frames = frames[FRAME_HEADER.size + len(body) :]
             self.frames.append(kind)
-            if kind == Kind.SETTINGS:
+            if kind == FrameType.SETTINGS:
                 value = int.from_bytes(body[2:])
                 for one in self.windows:
                     self.windows[one] += value - self.initial
@@ -45,12 +45,12 @@ def test_windows_are_narrow_after_a_refusal_until_a_second_without_one() -> None
     inflow = Inflow(caller.hear)
     inflow.narrow([], 10.0)
     inflow.narrow([], 10.5)
-    assert (inflow.window, caller.initial, caller.frames) == (NARROW_BYTES, NARROW_BYTES, [Kind.SETTINGS])
+    assert (inflow.window, caller.initial, caller.frames) == (NARROW_BYTES, NARROW_BYTES, [FrameType.SETTINGS])
     inflow.widen([], 11.4)
     assert inflow.window == NARROW_BYTES
     inflow.widen([], 11.5)
     assert (inflow.window, caller.initial) == (STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES)
-    assert caller.frames == [Kind.SETTINGS] * 2
+    assert caller.frames == [FrameType.SETTINGS] * 2
 
 
 @given(STEPS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow, Outflow
 from sardonyx_wire.http2 import frames
-from sardonyx_wire.http2.frames import Kind
+from sardonyx_wire.http2.frames import FrameType
 
 
 def test_empty_data_passes_a_window_below_zero_and_leaves_it() -> None:
@@ -32,7 +32,7 @@ def test_data_goes_in_full_frames_and_a_last_one(size: int, frame_bytes: int) ->
     outflow.send(Flow(7, 1 << 20, paced=False), memoryview(data))
     heads, bodies = outflow.out[::2], outflow.out[1::2]
     assert b"".join(bodies) == data
-    assert [bytes(head) for head in heads] == [frames.head(Kind.DATA, 0, 7, len(body)) for body in bodies]
+    assert [bytes(head) for head in heads] == [frames.frame_header(FrameType.DATA, 0, 7, len(body)) for body in bodies]
     assert [len(body) for body in bodies[:-1]] == [frame_bytes] * (len(bodies) - 1)
     assert len(bodies) == max(1, -(-size // frame_bytes))
     assert outflow.window == (1 << 20) - size

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sardonyx_wire.http2.frames import ErrorCode
 
-__all__ = ["ConnectionBroken"]
+__all__ = ["Http2ConnectionError"]
 
 
-class ConnectionBroken(Exception):
+class Http2ConnectionError(Exception):
     """A peer broke the protocol, and its connection is of no use any more.
 
     Args:
