@@ -1,4 +1,4 @@
-"""What is compared with in each frame, as plain numbers: an IntFlag is made anew by each `&`, which takes 0.5 us."""
+"""Frame types and flags as plain integers, for the hot path: each ``&`` on an IntFlag makes a new object, 0.5 us."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ PRIORITY: Final = int(Flag.PRIORITY)
 PADDED_OR_PRIORITY: Final = PADDED | PRIORITY
 
 STREAM_ID_MASK: Final = 2**31 - 1
-"""Of the last word of a frame's head: the first bit is reserved."""
+"""Mask for the last word of a frame header, whose first bit is reserved."""
 
 PRIORITY_BYTES: Final = 5
-"""Of a header, or of a frame of its own, that says what is more urgent; only skipped."""
+"""Length of the priority fields of HEADERS, and of PRIORITY frames. They are skipped."""
 
 MAX_HEADER_BLOCK_BYTES: Final = 64 * 1024
-"""A header, or any frame but data, of more than this is an attack."""
+"""Longest header block, and longest frame except DATA, that is accepted. A longer one is taken for an attack."""

@@ -1,4 +1,4 @@
-"""When a peer broke the protocol: its connection ends."""
+"""Connection errors of HTTP/2 (RFC 9113, section 5.4.1)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Http2ConnectionError"]
 
 
 class Http2ConnectionError(Exception):
-    """A peer broke the protocol, and its connection is of no use any more.
+    """The peer broke the protocol. The connection cannot be used any more and must be closed.
 
     Args:
-        code: Of HTTP/2, for the peer.
-        text: For people.
+        code: Error code of HTTP/2, sent to the peer in GOAWAY.
+        text: The reason, for people.
     """
 
     def __init__(self, code: ErrorCode, text: str) -> None:

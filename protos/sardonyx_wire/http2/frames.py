@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 (RFC 9113): their numbers and their bytes."""
+"""Frames of HTTP/2 (RFC 9113): the numbers of the protocol, and encoding."""
 
 from __future__ import annotations
 
@@ -32,25 +32,33 @@ __all__ = [
 ]
 
 FRAME_HEADER: Final = struct.Struct(">HBBBL")
-"""Head of a frame: length in two parts, kind, flags, stream. The stream's first bit is reserved."""
+"""Frame header (section 4.1): length in two parts, type, flags, stream id, whose first bit is reserved."""
 
 FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 SETTING: Final = struct.Struct(">HL")
+"""One setting (section 6.5.1): identifier and value."""
+
 DEFAULT_FRAME_BYTES: Final = 16384
-"""Largest frame until the peer allows more."""
+"""Largest payload of a frame until the peer allows more."""
 
 DEFAULT_WINDOW_BYTES: Final = 65535
+"""Flow-control window of a connection or stream until it is changed."""
+
 LARGEST_FRAME_BYTES: Final = 2**24 - 1
+"""Largest SETTINGS_MAX_FRAME_SIZE that the protocol allows."""
+
 LARGEST_WINDOW_BYTES: Final = 2**31 - 1
+"""Largest flow-control window that the protocol allows."""
+
 MAX_FRAME_BYTES: Final = 1 << 20
-"""Largest frame that the other side may send: a picture comes in one."""
+"""Largest frame that we accept: large enough for a typical image in one frame."""
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client says first, before its settings."""
+"""Client connection preface (section 3.4): the client sends it first, before its SETTINGS."""
 
 
 class FrameType(IntEnum):
-    """What a frame is (section 6)."""
+    """Type of a frame (section 6)."""
 
     DATA = 0
     HEADERS = 1
@@ -64,7 +72,7 @@ class FrameType(IntEnum):
 
 
 class Flag(IntFlag):
-    """Flags of frames; ACK is of SETTINGS and PING."""
+    """Flags of frames. ACK applies to SETTINGS and PING only."""
 
     END_STREAM = 0x1
     ACK = 0x1
@@ -74,7 +82,7 @@ class Flag(IntFlag):
 
 
 class Setting(IntEnum):
-    """Settings of one side (section 6.5.2)."""
+    """Identifier of a setting (section 6.5.2)."""
 
     HEADER_TABLE_SIZE = 1
     ENABLE_PUSH = 2
@@ -85,7 +93,7 @@ class Setting(IntEnum):
 
 
 class ErrorCode(IntEnum):
-    """Why a stream or a connection ends (section 7)."""
+    """Why a stream or a connection was closed (section 7)."""
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
@@ -101,30 +109,30 @@ class ErrorCode(IntEnum):
 
 
 def frame_header(kind: int, flags: int, stream_id: int, length: int) -> bytes:
-    """Head of a frame."""
+    """Encode the header of a frame whose payload has ``length`` bytes."""
     return FRAME_HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream_id)
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    """A whole frame."""
+    """Encode a whole frame."""
     return frame_header(kind, flags, stream_id, len(payload)) + payload
 
 
 def window_update(stream_id: int, size_bytes: int) -> bytes:
-    """Allow the peer to send more; stream 0 is the connection."""
+    """Encode WINDOW_UPDATE: the peer may send ``size_bytes`` more. Stream 0 is the connection."""
     return frame(FrameType.WINDOW_UPDATE, 0, stream_id, size_bytes.to_bytes(4))
 
 
 def rst_stream(stream_id: int, code: int) -> bytes:
-    """End a stream."""
+    """Encode RST_STREAM: close a stream at once."""
     return frame(FrameType.RST_STREAM, 0, stream_id, code.to_bytes(4))
 
 
 def goaway(code: int, *, last_id: int = 0, text: str = "") -> bytes:
-    """Say why this side ends the connection, and the last stream of the other side that it deals with."""
+    """Encode GOAWAY: why this side closes the connection, and the last of the peer's streams that it processes."""
     return frame(FrameType.GOAWAY, 0, 0, last_id.to_bytes(4) + code.to_bytes(4) + text.encode())
 
 
 def settings(values: Mapping[Setting, int]) -> bytes:
-    """What this side asks for."""
+    """Encode SETTINGS."""
     return frame(FrameType.SETTINGS, 0, 0, b"".join(SETTING.pack(name, value) for name, value in values.items()))

@@ -1,10 +1,10 @@
 """Header blocks of HTTP/2 (HPACK, RFC 7541).
 
-Blocks are written with the static table and with literals that are not indexed, so that they say the same wherever they
-stand. What is read may use a dynamic table: the server lets its callers have one, since they send before they hear what
-it allows; the client asks for none, by SETTINGS_HEADER_TABLE_SIZE 0. The package ``hpack`` would be one more dependency
-of everybody who installs the client, and does not tell when a block may be remembered. Tests hold this module equal to
-that package.
+The encoder uses the static table and literals without indexing only, so an encoded block is valid in any position. The
+decoder supports the dynamic table. The server has to: clients send before they have seen its settings. The client
+disables it, by SETTINGS_HEADER_TABLE_SIZE 0. We do not use the package ``hpack``: it would be one more dependency for
+everybody who installs the client, and it does not tell whether a decoded block may be cached. Tests compare this module
+with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 Field = tuple[bytes, bytes]
 """Name, in lower case, and value."""
 
-# RFC 7541, appendix A: names in order, with the values of those entries that have one.
+# The static table (RFC 7541, appendix A): names in order, with the values of those entries that have one.
 _STATIC: Final[tuple[Field, ...]] = (
     (b":authority", b""),
     (b":method", b"GET"),
@@ -63,32 +63,33 @@ _LITERAL_INDEXED: Final = 0x40
 _TABLE_SIZE: Final = 0x20
 _NEVER_INDEXED: Final = 0x10
 _HUFFMAN: Final = 0x80
-# Lengths and indices beyond this many bits are an attack, not a header.
+# Longest integer that is accepted. A longer length or index is an attack, not a header.
 _INTEGER_BITS: Final = 28
 
+# Sent as never indexed (RFC 7541, section 7.1.3).
 _SECRETS: Final = frozenset({b"authorization", b"cookie"})
 
 
-# What a field counts beside its bytes, in tables and lists (RFC 7541, section 4.1; RFC 9113, section 10.5.1).
+# Overhead of a field in the size of tables and lists (RFC 7541, section 4.1; RFC 9113, section 10.5.1).
 _FIELD_BYTES: Final = 32
 
 
 class HpackError(ValueError):
-    """The bytes are no header block, or need a larger dynamic table than there is."""
+    """The bytes are not a valid header block, or need a larger dynamic table than was agreed."""
 
 
 class HeaderListTooLarge(HpackError):
-    """The fields of a block are longer than is accepted: some bytes may say the same long field again and again."""
+    """The decoded header list is larger than accepted. A few bytes can refer to one long field again and again."""
 
 
 class DynamicTable:
-    """The dynamic table of what one side sends (RFC 7541, section 2.3.2).
+    """The decoder's dynamic table, for the header blocks of one peer (RFC 7541, section 2.3.2).
 
     Args:
-        limit_bytes: What SETTINGS_HEADER_TABLE_SIZE allows; the table begins with this size.
+        limit_bytes: Our SETTINGS_HEADER_TABLE_SIZE, which is also the initial size.
 
     Attributes:
-        changes: How often it has changed: as long as it has not, equal blocks say the same.
+        changes: Number of changes so far. While it stays the same, equal blocks decode to equal fields.
     """
 
     __slots__ = ("_entries", "_limit_bytes", "_max_bytes", "_used_bytes", "changes")
@@ -101,10 +102,10 @@ class DynamicTable:
         self.changes = 0
 
     def resize(self, max_bytes: int) -> None:
-        """The other side chose another size.
+        """The peer sent a dynamic table size update.
 
         Raises:
-            HpackError: It is larger than was agreed.
+            HpackError: The size is larger than was agreed.
         """
         if max_bytes > self._limit_bytes:
             raise HpackError(
@@ -115,17 +116,17 @@ class DynamicTable:
         self._evict()
 
     def add(self, field: Field) -> None:
-        """Put a field first; the oldest go where room is needed, and even the new one where it is too large."""
+        """Insert a field at the front. Evicts the oldest for room; a field larger than the table empties it."""
         self.changes += 1
         self._entries.appendleft(field)
         self._used_bytes += _size(field)
         self._evict()
 
     def entry(self, index: int) -> Field:
-        """By its number, static entries first.
+        """Field by its index: static entries first, then dynamic ones.
 
         Raises:
-            HpackError: There is none.
+            HpackError: No entry has this index.
         """
         if 0 < index <= len(_STATIC):
             return _STATIC[index - 1]
@@ -142,7 +143,7 @@ class DynamicTable:
 
 
 def encode_block(fields: Iterable[Field]) -> bytes:
-    """Fields -> block. Secrets are marked as never to be indexed on the way (RFC 7541, section 7.1.3)."""
+    """Encode fields. Credentials are marked as never indexed (RFC 7541, section 7.1.3)."""
     block = bytearray()
     for name, value in fields:
         index = _INDEX.get((name, value))
@@ -159,16 +160,20 @@ def encode_block(fields: Iterable[Field]) -> bytes:
 
 
 def decode_block(block: bytes, table: DynamicTable, *, max_bytes: int) -> list[Field]:
-    """Block -> fields, in order.
+    """Decode a header block.
 
     Args:
-        block: A whole one.
-        table: Of the side that sent it; changed as the block says. After an error it is of no use any more.
-        max_bytes: That all fields may have together, counted as the protocol counts them: 32 for each, and its bytes.
+        block: A complete block.
+        table: Dynamic table of the peer that sent it; updated as the block says. It cannot be used after an error.
+        max_bytes: Largest header list that is accepted, counted as the protocol counts it: 32 bytes for each field,
+            plus its name and value.
+
+    Returns:
+        The fields in the order sent.
 
     Raises:
-        HeaderListTooLarge: The fields are longer than that.
-        HpackError: It is damaged, or refers to what is not in the table.
+        HeaderListTooLarge: The header list is larger than that.
+        HpackError: The block is malformed, or refers to an entry that is not in the table.
     """
     fields: list[Field] = []
     position = 0
@@ -207,7 +212,7 @@ def decode_block(block: bytes, table: DynamicTable, *, max_bytes: int) -> list[F
 
 
 def header_list_bytes(fields: Iterable[Field]) -> int:
-    """Size of a header's fields, as the protocol counts them."""
+    """Size of a header list as the protocol counts it: 32 bytes for each field, plus its name and value."""
     return sum(map(_size, fields))
 
 
@@ -216,7 +221,7 @@ def _size(field: Field) -> int:
 
 
 def _integer(value: int, bits: int, kind: int) -> bytes:
-    """With a prefix of so many bits (RFC 7541, section 5.1)."""
+    """Encode an integer with a prefix of ``bits`` bits (RFC 7541, section 5.1)."""
     most = (1 << bits) - 1
     if value < most:
         return bytes((kind | value,))
@@ -230,7 +235,7 @@ def _integer(value: int, bits: int, kind: int) -> bytes:
 
 
 def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
-    """(value, position behind it). Raises IndexError where the block ends within."""
+    """(value, position after it). Raises IndexError where the block ends within it."""
     most = (1 << bits) - 1
     value = block[position] & most
     position += 1
@@ -246,7 +251,7 @@ def _read_integer(block: bytes, position: int, bits: int) -> tuple[int, int]:
 
 
 def _read_string(block: bytes, position: int, max_bytes: int) -> tuple[bytes, int]:
-    """(string, position behind it). Raises IndexError where the block ends within."""
+    """(string, position after it). Raises IndexError where the block ends within it."""
     coded = block[position] & _HUFFMAN
     length, position = _read_integer(block, position, 7)
     end = position + length

@@ -1,4 +1,4 @@
-"""The Huffman code of header strings (RFC 7541, appendix B). Decodes only: the lane sends strings as they are."""
+"""The Huffman code for header strings (RFC 7541, appendix B). Decoding only: we send strings uncoded."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 __all__ = ["HuffmanError", "decode_huffman"]
 
-# Bits of a code -> the bytes that have codes of so many, in order. The code is canonical: within a length codes count
-# up with the bytes, and longer codes go on where the shorter ones end. So this is the whole of appendix B but its last
-# symbol, the end of the string, which is 30 ones and must not be sent.
+# Code length in bits -> the bytes whose codes have that length, in order. The code is canonical: codes of one length
+# are consecutive, and those of the next length continue from them. So this table is all of appendix B except the EOS
+# symbol, which is 30 ones and must not be sent.
 _BYTES: Final[dict[int, bytes]] = {
     5: b"012aceiost",
     6: b" %-./3456789=A_bdfghlmnpru",
@@ -33,16 +33,16 @@ _BYTES: Final[dict[int, bytes]] = {
     30: bytes.fromhex("0a 0d 16"),
 }
 _LONGEST_BITS: Final = 30
-# A string is filled up to a whole byte with ones, which are the beginning of the end symbol.
+# A string is padded to a whole byte with ones, the first bits of EOS (RFC 7541, section 5.2).
 _PADDING_BITS: Final = 7
 
 
 class HuffmanError(ValueError):
-    """The bytes are no string in this code."""
+    """The bytes are not a valid Huffman-coded string."""
 
 
 def _codes() -> dict[int, int]:
-    """Code with a one put before it, so that its leading zeros count -> byte."""
+    """Code, with a one bit in front so that leading zeros count -> byte."""
     codes: dict[int, int] = {}
     code = previous = 0
     for bits, encoded in _BYTES.items():
@@ -58,7 +58,7 @@ _CODES: Final = _codes()
 
 
 def decode_huffman(data: bytes) -> bytes:
-    """A coded string -> its bytes.
+    """Decode a string.
 
     Raises:
         HuffmanError: An unknown code, or padding that is too long or not all ones.
