@@ -7,8 +7,8 @@ import numpy as np
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
 from sardonyx_server.engine.requests.outputs import BatchOutputs
-from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from sardonyx_wire.request_reader import Decoded, RequestReader, decode_with_protobuf
 
 
@@ -29,7 +29,7 @@ def test_time_to_read_with_protobuf_alone(one: Workload, measured: Measure[Decod
     _holds_the_row(one, measured(lambda: decode_with_protobuf(one.message)))
 
 
-def test_time_to_write_an_answer(one: Workload, measured: Measure[Message]) -> None:
+def test_time_to_write_an_answer(one: Workload, measured: Measure[EncodedMessage]) -> None:
     """How long does it take to write an answer of shapes that have come before?"""
     plan, _ = one.checked()
     outputs = BatchOutputs(one.outputs(1), has_batch_axis=True, began_s=0.0, ran_s=0.0)
@@ -38,14 +38,14 @@ def test_time_to_write_an_answer(one: Workload, measured: Measure[Message]) -> N
     _holds_the_outputs(one, measured(lambda: plan.response(b"", outputs.tails, data)))
 
 
-def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[Message]) -> None:
+def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[EncodedMessage]) -> None:
     """How long does it take to write an answer of shapes that have not come before?"""
     plan, _ = one.checked()
     outputs = BatchOutputs(one.outputs(1), has_batch_axis=True, began_s=0.0, ran_s=0.0)
     data = outputs.rows(0, 1)
     signature = one.signature
 
-    def write() -> Message:
+    def write() -> EncodedMessage:
         return signature.response_template(signature.output_heads(plan, outputs.tails)).fill(b"", data)
 
     _holds_the_outputs(one, measured(write))
@@ -58,7 +58,7 @@ def _holds_the_row(one: Workload, decoded: Decoded) -> None:
     assert [bytes(payload) for payload in payloads] == [array.tobytes() for array in one.row.values()]
 
 
-def _holds_the_outputs(one: Workload, answer: Message) -> None:
+def _holds_the_outputs(one: Workload, answer: EncodedMessage) -> None:
     response = ModelInferResponse.FromString(bytes(answer))
     assert response.model_name == one.name
     for output, data, array in zip(response.outputs, response.raw_output_contents, one.outputs(1), strict=True):

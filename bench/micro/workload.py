@@ -15,7 +15,7 @@ from sardonyx_server.engine.batching.job import Job
 from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
 from sardonyx_server.engine.requests.plan import Plan, Tensor
 from sardonyx_server.engine.requests.signature import Signature
-from sardonyx_wire.framing import Message
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from sardonyx_wire.request_reader import RequestReader
 from sardonyx_wire.tensors import TensorSpec
 
@@ -59,7 +59,7 @@ class Caller:
     metadata: Sequence[tuple[str, str | bytes]] = ()
 
     def __init__(self) -> None:
-        self.answer: Message = b""
+        self.answer: EncodedMessage = b""
         self.error: Exception | None = None
 
     def peer(self) -> str:
@@ -69,7 +69,7 @@ class Caller:
     def watch(self) -> None:
         """It never goes away."""
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Keep the answer."""
         self.answer = message
 

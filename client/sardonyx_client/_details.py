@@ -10,7 +10,7 @@ import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_wire.framing import read_varint
+from sardonyx_wire.protobuf_fields import read_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

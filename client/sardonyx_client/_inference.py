@@ -17,8 +17,8 @@ from sardonyx_client._answer_plan import AnswerPlan
 from sardonyx_client._errors import BadResponse, InvalidArgument
 from sardonyx_client._values import Result
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
-from sardonyx_wire.framing import decode_id
 from sardonyx_wire.messages import InferParameter, ModelInferRequest
+from sardonyx_wire.protobuf_fields import decode_id
 from sardonyx_wire.request_reader import MalformedMessage
 from sardonyx_wire.request_template import RequestTemplate
 from sardonyx_wire.response_reader import ResponseReader

@@ -1,6 +1,6 @@
-"""Elements of BYTES tensors between raw contents and Python: a uint32 length and the bytes, one after the other.
+"""Raw contents of BYTES tensors <-> their elements: each is a uint32 length followed by its bytes.
 
-Used through tensors.py, which knows shapes and the other datatypes. Work is bounded by the buffer and by the count.
+Used through tensors.py, which knows shapes and the other datatypes. Work is bounded by the buffer size and the count.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ __all__ = ["Buffer", "WireError", "decode_bytes_elements", "decode_utf8", "encod
 
 _LENGTH: Final = struct.Struct("<I")
 _LENGTH_BYTES: Final = _LENGTH.size
-# Elements shorter than this on average are cut from one copy of the buffer: slicing bytes is twice as fast as slicing a
-# memoryview and copying the slice. Longer ones are copied once each.
+# Elements that are shorter than this on average are sliced from one copy of the buffer: slicing bytes is twice as fast
+# as slicing a memoryview and copying the slice. Longer elements are copied once each.
 _SHORT_ELEMENT_BYTES: Final = 1024
 
 Buffer = bytes | bytearray | memoryview
 
 
 class WireError(ValueError):
-    """The data do not fit the datatype and shape they claim. The text is safe to show to a caller."""
+    """The data do not match their datatype and shape. The text is safe to show to a client."""
 
 
 def decode_bytes_elements(data: Buffer, count: int) -> list[bytes]:
-    """Raw contents of a BYTES tensor -> its elements, in row-major order.
+    """Decode the raw contents of a BYTES tensor.
 
     Args:
         data: The buffer; a memoryview must be one of single bytes.
-        count: Number of elements the shape promises.
+        count: Number of elements according to the shape.
+
+    Returns:
+        The elements, in row-major order.
 
     Raises:
         WireError: The buffer holds fewer or more than ``count`` elements, or a length points past its end.
@@ -40,7 +43,7 @@ def decode_bytes_elements(data: Buffer, count: int) -> list[bytes]:
     if size < count * _LENGTH_BYTES:
         least = count * _LENGTH_BYTES
         raise WireError(f"expected {count} BYTES elements, which take {least} bytes or more, got {size} bytes")
-    # Only empty strings fit, and there may be hundreds of millions of them in one message: no loop in Python.
+    # All elements are empty. One message can have hundreds of millions of them: avoid a Python loop.
     if size == count * _LENGTH_BYTES and bytes(data).count(0) == size:
         return [b""] * count
     cut = _cut_bytes if isinstance(data, bytes) or size < count * _SHORT_ELEMENT_BYTES else _cut_view
@@ -51,7 +54,7 @@ def decode_bytes_elements(data: Buffer, count: int) -> list[bytes]:
 
 
 def decode_utf8(elements: Sequence[bytes]) -> list[str]:
-    """Elements of a BYTES tensor -> text. A NUL inside is kept.
+    """Decode elements of a BYTES tensor as UTF-8. NUL characters are kept.
 
     Raises:
         WireError: An element is not UTF-8.
@@ -69,10 +72,10 @@ def decode_utf8(elements: Sequence[bytes]) -> list[str]:
 
 
 def encode_bytes_elements(elements: Iterable[str | bytes]) -> bytes:
-    """Elements -> raw contents of a BYTES tensor, joined once. Text is written as UTF-8.
+    """Encode the raw contents of a BYTES tensor. Text is encoded as UTF-8.
 
     Raises:
-        WireError: An element is neither ``str`` nor ``bytes``, or holds half a surrogate pair.
+        WireError: An element is neither ``str`` nor ``bytes``, or contains a lone surrogate.
     """
     parts: list[bytes] = []
     append = parts.append
@@ -92,12 +95,12 @@ def encode_bytes_elements(elements: Iterable[str | bytes]) -> bytes:
     return b"".join(parts)
 
 
-# Both stop where a length is cut short. A slice past the end is short too and raises nothing: either no length can
-# follow it, or the caller sees it by the place where the last element stops. So the loops hold no check.
+# Both stop where a length is cut off. Slicing past the end yields a short element and raises nothing. Then either no
+# length can follow, or the caller notices by the end position of the last element. So the loops need no bounds checks.
 
 
 def _cut_bytes(data: Buffer, count: int) -> tuple[list[bytes], int]:
-    """Elements, and where the last one stops by its length."""
+    """(elements, position where the last one ends according to its length)."""
     unpack = _LENGTH.unpack_from
     whole = bytes(data)
     elements: list[bytes] = []
@@ -114,7 +117,7 @@ def _cut_bytes(data: Buffer, count: int) -> tuple[list[bytes], int]:
 
 
 def _cut_view(data: Buffer, count: int) -> tuple[list[bytes], int]:
-    """Elements, and where the last one stops by its length."""
+    """(elements, position where the last one ends according to its length)."""
     unpack = _LENGTH.unpack_from
     view = memoryview(data)
     elements: list[bytes] = []
@@ -130,7 +133,7 @@ def _cut_view(data: Buffer, count: int) -> tuple[list[bytes], int]:
 
 
 def _explain(elements: list[bytes], stop: int, size: int, count: int) -> str:
-    """What is wrong with a buffer of ``size`` bytes, of which these elements were cut."""
+    """The error message for a buffer of ``size`` bytes from which these elements were decoded."""
     index = len(elements)
     if stop > size:
         left = len(elements[-1])

@@ -1,4 +1,4 @@
-"""The datatypes of the protocol: one table from name to numpy dtype, size and fields. tensors.py converts the data."""
+"""Table of the datatypes of the protocol: name, numpy dtype, size and fields. tensors.py converts the data."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Datatype:
     """One datatype of the protocol.
 
     Attributes:
-        name: On the wire, such as ``FP32``.
-        dtype: Of the numpy array that holds it, little-endian. BF16 is ``uint16`` (its raw bits); BYTES is ``object``.
-        itemsize: Bytes of one element; 0 for BYTES, whose elements differ in length.
-        contents_field: Field of ``InferTensorContents`` that carries it; None for FP16 and BF16: no typed form.
+        name: Name on the wire, such as ``FP32``.
+        dtype: numpy dtype of its arrays, little-endian. BF16 is ``uint16`` (its raw bits); BYTES is ``object``.
+        itemsize: Size of one element in bytes; 0 for BYTES, whose elements vary in length.
+        contents_field: Its field of ``InferTensorContents``; None for FP16 and BF16, which have no typed form.
         config_name: Member of the enum ``DataType`` in a ModelConfig, such as ``TYPE_FP32``.
-        minimum: Least value, for integers; None otherwise.
-        maximum: Greatest value, for integers; None otherwise.
+        minimum: Smallest value, for integers; None otherwise.
+        maximum: Largest value, for integers; None otherwise.
     """
 
     name: str
@@ -82,7 +82,7 @@ DATATYPES: Final[Mapping[str, Datatype]] = MappingProxyType(
 BY_CONFIG_NAME: Final[Mapping[str, Datatype]] = MappingProxyType({d.config_name: d for d in DATATYPES.values()})
 """Datatype by its name in a ModelConfig."""
 
-# Keyed by kind and size, so that byte order does not matter. BF16 is not here: uint16 means UINT16.
+# Keyed by kind and size, so byte order does not matter. BF16 is absent: uint16 means UINT16.
 _BY_KIND: Final = {
     (datatype.dtype.kind, datatype.itemsize): datatype
     for datatype in DATATYPES.values()
@@ -91,10 +91,10 @@ _BY_KIND: Final = {
 
 
 def for_dtype(dtype: np.dtype[Any]) -> Datatype | None:
-    """The datatype that carries arrays of ``dtype``, or None where none does.
+    """The datatype for arrays of ``dtype``; None where there is none.
 
-    Text, ``bytes`` and ``object`` arrays are BYTES. ``bfloat16`` of ml_dtypes is BF16, known by its name: ml_dtypes
-    itself is not needed.
+    Text, ``bytes`` and ``object`` arrays are BYTES. ``bfloat16`` of ml_dtypes is BF16. It is recognised by
+    name, so ml_dtypes need not be installed.
     """
     if dtype.kind in "OSUT":
         return DATATYPES["BYTES"]

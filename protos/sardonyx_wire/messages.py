@@ -1,9 +1,9 @@
-"""Message classes of the wire contract, made from ``inference.binpb``. Adds no behaviour to them; speaks no gRPC.
+"""Message classes of the wire contract, built from ``inference.binpb``. Adds no behaviour to them; knows no gRPC.
 
-The descriptors live in a pool of their own. Two copies of package ``inference`` in protobuf's default pool raise
-``duplicate symbol``, and tritonclient, kserve and mlserver each put one there; so ours stays out of it, and all of
-them can be imported beside this module in any order. ``protos/generate.py`` writes the descriptors and the types in
-``messages.pyi``.
+The descriptors are in a pool of their own. A second copy of package ``inference`` in protobuf's default pool raises
+``duplicate symbol``, and tritonclient, kserve and mlserver each add one. Ours stays out of the default pool, so all of
+them can be imported together with this module, in any order. ``protos/generate.py`` writes the descriptors and the
+types in ``messages.pyi``.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from google.protobuf.internal import enum_type_wrapper
 from google.protobuf.message import Message
 
 _PACKAGE: Final = "inference"
-# Set in each byte of a varint but the last.
+# Continuation bit: set in each byte of a varint except the last.
 _MORE: Final = 0x80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """Facts of one RPC.
+    """Description of one RPC.
 
     Attributes:
         name: Such as ``ModelInfer``.
-        path: Name on the wire, such as ``/inference.GRPCInferenceService/ModelInfer``.
-        request: Class of what the client sends.
-        response: Class of what the server answers.
-        client_streaming: Whether the client sends any number of requests.
-        server_streaming: Whether the server answers any number of responses.
+        path: Full name on the wire, such as ``/inference.GRPCInferenceService/ModelInfer``.
+        request: Class of the request messages.
+        response: Class of the response messages.
+        client_streaming: Whether the client sends a stream of requests.
+        server_streaming: Whether the server sends a stream of responses.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Method:
 
 
 def _split(encoded: bytes) -> list[bytes]:
-    """The files of a serialised ``FileDescriptorSet``: its only field is 1, repeated.
+    """Split a serialised ``FileDescriptorSet`` into its files: its only field is number 1, repeated.
 
-    ``descriptor_pb2`` would do it too, but importing that takes three times as long as the rest of this module.
+    ``descriptor_pb2`` could do this, but importing it takes three times as long as the rest of this module.
     """
     files: list[bytes] = []
     position = 0
@@ -65,7 +65,7 @@ def _split(encoded: bytes) -> list[bytes]:
 
 
 def _load_pool() -> descriptor_pool.DescriptorPool:
-    """A pool that holds the files of ``inference.binpb`` and nothing else. Files that others import come first."""
+    """Make a pool with the files of ``inference.binpb`` and nothing else. Imported files come first in it."""
     pool = descriptor_pool.DescriptorPool()
     for file in _split(Path(__file__).with_name("inference.binpb").read_bytes()):
         pool.AddSerializedFile(file)
@@ -86,7 +86,7 @@ _ENUMS = {
     for file in _FILES
     for name, descriptor in file.enum_types_by_name.items()
 }
-# One name for each top-level message and enum; messages.pyi lists them, and a test holds the two equal.
+# One name for each top-level message and enum. messages.pyi lists them, and a test keeps the two in step.
 globals().update(_MESSAGES, **_ENUMS)
 
 METHODS: Final = MappingProxyType(
@@ -103,7 +103,7 @@ METHODS: Final = MappingProxyType(
     }
 )
 
-# Made from the contract, too; messages.pyi spells it out for tools.
+# Built from the contract as well; messages.pyi lists the names for tools.
 __all__ = sorted(  # noqa: PLE0605
     [*_MESSAGES, *_ENUMS, "METHODS", "POOL", "SERVICE", "Method"]  # pyright: ignore[reportUnsupportedDunderAll]
 )

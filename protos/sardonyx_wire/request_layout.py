@@ -1,13 +1,13 @@
-"""Where header, id and payloads lie in a message, known from another one that is as long and begins alike.
+"""Positions of header, id and payloads in a message, known from an earlier message of the same length and header.
 
-The slow twin is ``framing.split``, which looks at each field; property tests hold both equal.
+The slow equivalent is ``protobuf_fields.split``, which looks at each field. Property tests compare the two.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sardonyx_wire.framing import ID_TAG, read_varint
+from sardonyx_wire.protobuf_fields import ID_TAG, read_varint
 
 if TYPE_CHECKING:
     from sardonyx_wire.request_reader import Decoded, Header
@@ -16,14 +16,14 @@ __all__ = ["Layout"]
 
 
 class Layout:
-    """Of messages of one length with one header.
+    """The layout of messages that have one length and one header.
 
-    All bytes of a message but those of the id and the payloads say either what the header is, or where the next field
-    begins. A message in which all of these are the same is cut at the same places.
+    All bytes of a message except those of the id and the payloads belong to the header or tell where the next field
+    begins. Two messages that agree in all of these bytes have their fields at the same positions.
 
     Args:
-        message: One that ``split`` cuts.
-        header: Of it.
+        message: A message that ``split`` can split.
+        header: The header of that message.
         raw_tag: Tag of the payloads.
     """
 
@@ -31,7 +31,7 @@ class Layout:
 
     def __init__(self, message: bytes, header: Header, *, raw_tag: int) -> None:
         self._header = header
-        # Where the id field lies; its tag and length belong to what must be the same.
+        # Position of the id field, whose tag and length are among the bytes that must agree.
         self._id = slice(0, 0)
         self._payloads: list[slice] = []
         same: list[slice] = []
@@ -51,11 +51,11 @@ class Layout:
         same.append(slice(begin, position))
         self._beginning = message[same[0]]
         self._middles = [(message[part], part.start) for part in same[1:] if part.start < part.stop]
-        # Of the one payload, where there is nothing else that may differ.
+        # Start of the payload, where there is only one and nothing else may differ.
         self._start = 0 if self._middles or self._id.stop or not self._payloads else self._payloads[0].start
 
     def read(self, message: bytes) -> Decoded | None:
-        """What ``RequestReader.decode`` returns; None where the message is another. Requires: it has the length."""
+        """As ``RequestReader.decode``; None where the header differs. Requires: the message has the length."""
         if not message.startswith(self._beginning):
             return None
         view = memoryview(message)
@@ -65,5 +65,5 @@ class Layout:
             if not message.startswith(part, start):
                 return None
         id_field = message[self._id]
-        # Whether other bytes are UTF-8 is for others to find out.
+        # Whether a non-ASCII id is valid UTF-8 is checked on the slow path.
         return (self._header, id_field, [view[part] for part in self._payloads]) if id_field.isascii() else None

@@ -1,10 +1,10 @@
-"""Bytes of a ``ModelInferRequest`` -> header, id and views of the payloads. Does not judge: the signature check does.
+"""Decodes a ``ModelInferRequest`` into header, id and views of the payloads. Validates nothing: engine/requests/ does.
 
-Requests of one client repeat everything but the payload and the id. So the reader cuts the message apart (framing.py)
-and looks the header's bytes up in a bounded memo of parsed headers; where a message is as long as one before and begins
-alike, it is not even cut apart (request_layout.py). What that does not recognise (fields out of order,
-an id sent twice, unknown fields, typed contents, malformed bytes) is parsed by protobuf itself, in
-``decode_with_protobuf``: the slow twin, which property tests hold equal.
+Requests of one client differ only in the payloads and the id. So the reader splits a message (protobuf_fields.py) and
+looks the bytes of its header up in a bounded cache of parsed headers. A message that has the length and the header of
+an earlier one is not even split (request_layout.py). Unusual messages (fields out of order, an id sent twice, unknown
+fields, typed contents, malformed bytes) are parsed by protobuf, in ``decode_with_protobuf``: the slow equivalent, with
+which property tests compare the fast path.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import TooManyFields, begin, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferRequest
+from sardonyx_wire.protobuf_fields import TooManyFields, encode_id, peek_header, split, tag
 from sardonyx_wire.request_layout import Layout
 
 if TYPE_CHECKING:
@@ -38,26 +38,29 @@ ParameterValue = bool | int | str | float
 _RAW_TAG: Final = tag(7)
 _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5, 6)))
 
-# The caller chooses the memo's keys, so both their size and their number are bounded: 1,024 x 4 KiB = 4 MiB at most.
+# Clients choose the keys of the cache, so both size and number are bounded: 1,024 x 4 KiB = 4 MiB at most.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 1024
-# Likewise: each holds a header's bytes once more, and some 230 bytes for each payload, which may be two in the message.
+# Likewise for layouts: each holds the header bytes once more, and some 230 bytes for each payload, which can have as
+# few as two bytes in the message.
 _LAYOUTS: Final = 256
 _LAYOUT_PAYLOADS: Final = 64
-# Of messages for which no layout is known, one in so many gets one: where lengths or headers change all the time, one
-# for each would cost more than it saves.
+# A layout is made for one in so many messages that have none. Where lengths or headers change all the time, a layout
+# for each message would cost more than it saves.
 _LAYOUT_EVERY: Final = 16
-# No header that is remembered is longer, unless its id is very long; and a caller could make any number of fields.
-_FORESEEN_BYTES: Final = _MEMO_KEY_BYTES + 1024
+# Bytes in which a header is looked for ahead of the rest. No cached header is longer, unless its id is very long;
+# without a bound a client could make us parse any number of fields.
+_PEEKED_BYTES: Final = _MEMO_KEY_BYTES + 1024
 
-# Far above what any model has.
+# Most entries of a repeated field, far more than any model has.
 _MAX_ENTRIES: Final = 4096
-# Shapes up to here are refused by who knows the model, and says what it takes.
+# Most dimensions that are parsed. Shapes up to here are refused by the check against the model, which tells what it
+# takes.
 _MAX_DIMENSIONS: Final = 65_536
 
 
 class MalformedMessage(ValueError):
-    """The bytes are no ``ModelInferRequest``, or one with far too many entries: then ``field`` names them."""
+    """The bytes are not a valid message, or a field has far too many entries: then ``field`` names it."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -68,9 +71,9 @@ class TensorHeader:
     """One ``InferInputTensor`` or ``InferOutputTensor`` without its raw data.
 
     Attributes:
-        name: Of the tensor.
-        datatype: As sent, not yet checked.
-        shape: As sent, not yet checked: any 64-bit integers.
+        name: Name of the tensor.
+        datatype: As sent, not validated.
+        shape: As sent, not validated: any 64-bit integers.
         parameters: As sent.
         contents: Typed data, or None where the tensor carries none.
     """
@@ -96,14 +99,14 @@ class OutputHeader:
 
 
 class Header:
-    """All of a request but its id and raw payloads. Shared by every request with the same header bytes: never changed.
+    """All of a request except id and raw payloads. Shared by requests with the same header bytes, so never modified.
 
     Attributes:
         route: (model name, version as sent); the version is "" where the caller leaves the choice to the server.
         parameters: Request parameters.
         inputs: In the order sent.
-        outputs: Requested outputs in the order sent; empty means all.
-        plan: Room for the reader's one consumer to remember what it concluded from this header.
+        outputs: Requested outputs, in the order sent; empty means all.
+        plan: Cache slot for the one consumer of the reader: what it derived from this header.
     """
 
     __slots__ = ("inputs", "outputs", "parameters", "plan", "route")
@@ -128,7 +131,7 @@ Decoded = tuple[Header, bytes, list[memoryview]]
 
 
 class RequestReader:
-    """Reads requests, remembering headers. Not thread-safe: one reader for each reading thread."""
+    """Decodes requests and caches headers. Not thread-safe: each reading thread has its own."""
 
     __slots__ = ("_layouts", "_memo", "_unknown")
 
@@ -139,14 +142,14 @@ class RequestReader:
         self._unknown = 0
 
     def decode(self, message: bytes | memoryview) -> Decoded:
-        """Read one message.
+        """Decode one message.
 
         Args:
             message: A serialised ``ModelInferRequest``. The payloads returned are views into it.
 
         Returns:
-            The header, the id as the bytes of its wire field (they are the same field in the response), and one view
-            for each ``raw_input_contents`` entry.
+            The header; the wire bytes of the id field, which is the same field in the response; and one view for each
+            entry of ``raw_input_contents``.
 
         Raises:
             MalformedMessage: The bytes cannot be parsed.
@@ -159,7 +162,7 @@ class RequestReader:
         return self._decode(message)
 
     def _decode(self, message: bytes | memoryview) -> Decoded:
-        """The same for any message."""
+        """As :meth:`decode`, for a message without a known layout."""
         try:
             parts = split(message, header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
         except TooManyFields as error:
@@ -177,20 +180,20 @@ class RequestReader:
         return header, id_field, payloads
 
     def _learn(self, message: bytes, header: Header) -> None:
-        """Remember where the parts of a message lie. Its header is remembered, so it is not long; payloads are few."""
+        """Cache the layout of a message. Requires: its header is cached, and so not long; its payloads are few."""
         if len(self._layouts) >= _LAYOUTS:
             self._layouts.clear()
         self._layouts[len(message)] = Layout(message, header, raw_tag=_RAW_TAG)
 
-    def foresee(self, beginning: bytes | memoryview) -> Header | None:
-        """The header of a message of which only the beginning has come; None where it is not known.
+    def peek_header(self, beginning: bytes | memoryview) -> Header | None:
+        """The header of a message of which only the beginning has arrived; None where it is not cached.
 
-        It is where a message with the same header was read before, and nothing of the header stands behind payloads.
+        It is cached if a message with the same header was decoded before and no header field followed its payloads.
 
         Args:
-            beginning: Up to anywhere.
+            beginning: The first bytes of the message, cut at any position.
         """
-        key = begin(beginning[:_FORESEEN_BYTES], header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
+        key = peek_header(beginning[:_PEEKED_BYTES], header_tags=_HEADER_TAGS, raw_tag=_RAW_TAG)
         return None if key is None else self._memo.get(key)
 
     def _parse_header(self, key: bytes) -> Header:
@@ -203,7 +206,7 @@ class RequestReader:
 
 
 def decode_with_protobuf(message: bytes) -> Decoded:
-    """Read one message with protobuf alone. Same contract as :meth:`RequestReader.decode`; copies the payloads."""
+    """Decode with protobuf alone. Same contract as :meth:`RequestReader.decode`, but copies the payloads."""
     parsed = _parse(message)
     return _to_header(parsed), encode_id(parsed.id), [memoryview(payload) for payload in parsed.raw_input_contents]
 
@@ -216,7 +219,7 @@ def _parse(data: bytes) -> ModelInferRequest:
 
 
 def _to_header(message: ModelInferRequest) -> Header:
-    # A message of some megabytes holds a million of these, and each would become an object.
+    # A few megabytes can hold a million entries, and each would become an object.
     for field in ("inputs", "outputs", "raw_input_contents", "parameters"):
         _check_count(getattr(message, field), field)
     for index, tensor in enumerate(message.inputs):
@@ -240,7 +243,7 @@ def _check_count(entries: Sized, field: str, most: int = _MAX_ENTRIES) -> None:
 
 
 def read_parameters(parameters: Mapping[str, InferParameter]) -> dict[str, ParameterValue]:
-    """Values by name; a parameter with no value set is dropped, as protobuf cannot tell it from a default."""
+    """Values by name. A parameter without a value is dropped: protobuf cannot tell it from a default."""
     values: dict[str, ParameterValue] = {}
     for name, parameter in parameters.items():
         choice = parameter.WhichOneof("parameter_choice")

@@ -1,7 +1,7 @@
-"""Bytes of a ``ModelInferResponse`` -> header, id and views of the payloads. Does not judge: the client's core does.
+"""Decodes a ``ModelInferResponse`` into header, id and views of the payloads. Validates nothing: the client does.
 
-The counterpart of request_reader.py for callers: answers of one model repeat everything but the payloads and the id, so
-headers are remembered. What is unusual is parsed by protobuf: the slow twin, which property tests hold equal.
+The counterpart of request_reader.py for the client: responses of one model differ only in the payloads and the id, so
+headers are cached. Unusual messages are parsed by protobuf: the slow equivalent, with which property tests compare it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import TooManyFields, encode_id, split, tag
 from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.protobuf_fields import TooManyFields, encode_id, split, tag
 from sardonyx_wire.request_reader import MalformedMessage, TensorHeader, read_parameters
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ __all__ = ["ResponseHeader", "ResponseReader", "decode_response_with_protobuf"]
 _RAW_TAG: Final = tag(6)
 _HEADER_TAGS: Final = frozenset(map(tag, (1, 2, 4, 5)))
 
-# A server whose answers all differ must not fill the memory of its callers.
+# A server whose responses all differ must not fill the memory of its clients.
 _MEMO_KEY_BYTES: Final = 4096
 _MEMO_ENTRIES: Final = 256
 
 
 class ResponseHeader:
-    """All of a response but its id and raw payloads. Shared by responses with the same header bytes: never changed.
+    """All of a response except id and raw payloads. Shared by responses with the same header bytes, so never modified.
 
     Attributes:
         model_name: As sent.
         model_version: As sent.
-        parameters: Of the response.
+        parameters: Response parameters.
         outputs: In the order sent.
-        plan: Room for the reader's one consumer to remember what it concluded from this header.
+        plan: Cache slot for the one consumer of the reader: what it derived from this header.
     """
 
     __slots__ = ("model_name", "model_version", "outputs", "parameters", "plan")
@@ -60,7 +60,7 @@ DecodedResponse = tuple[ResponseHeader, bytes, list[memoryview]]
 
 
 class ResponseReader:
-    """Reads responses, remembering headers. Threads may share one."""
+    """Decodes responses and caches headers. Thread-safe."""
 
     __slots__ = ("_memo",)
 
@@ -68,7 +68,7 @@ class ResponseReader:
         self._memo: dict[bytes, ResponseHeader] = {}
 
     def decode(self, message: bytes | memoryview) -> DecodedResponse:
-        """Read one message.
+        """Decode one message.
 
         Args:
             message: A serialised ``ModelInferResponse``; a memoryview must be one of single bytes, and read-only. The
@@ -95,7 +95,7 @@ class ResponseReader:
 
 
 def decode_response_with_protobuf(message: bytes) -> DecodedResponse:
-    """Read one message with protobuf alone. Same contract as :meth:`ResponseReader.decode`; copies the payloads."""
+    """Decode with protobuf alone. Same contract as :meth:`ResponseReader.decode`, but copies the payloads."""
     parsed = _parse(message)
     return _to_header(parsed), encode_id(parsed.id), [memoryview(payload) for payload in parsed.raw_output_contents]
 

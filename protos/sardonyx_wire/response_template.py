@@ -1,8 +1,8 @@
-"""Outputs -> a ``ModelInferResponse``, joined once, or not at all where they are large. Does not run models.
+"""Encodes ``ModelInferResponse`` messages from a template. Large outputs are not copied.
 
-Everything but the id and the data depends only on names, datatypes, shapes and parameters, and these repeat. So the
-caller builds a :class:`ResponseTemplate` once for each combination and fills it many times. Tests hold it equal to
-protobuf's own bytes.
+Everything except the id and the data depends only on names, datatypes, shapes and parameters, and these repeat. So a
+:class:`ResponseTemplate` is built once for each combination and filled many times. Tests compare the result with
+protobuf's own encoding.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sardonyx_wire.framing import LARGE_BYTES, encode_length, join, tag
 from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.protobuf_fields import LARGE_PAYLOAD_BYTES, encode_length, join, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["OutputHead", "ResponseTemplate"]
+__all__ = ["OutputMetadata", "ResponseTemplate"]
 
 # ModelInferResponse.raw_output_contents
 _RAW: Final = bytes((tag(6),))
-# Outputs of a classifier.
+# Number of outputs of a typical classifier: label and probabilities.
 _PAIR: Final = 2
 
 
-class OutputHead(NamedTuple):
-    """What a response says of an output, beside its data.
+class OutputMetadata(NamedTuple):
+    """An output of a response without its data.
 
     Attributes:
-        name: Of the output.
-        datatype: Name in the protocol.
-        shape: Of the whole tensor.
-        parameters: Of the output; text or numbers by name.
+        name: Name of the output.
+        datatype: Name of the datatype in the protocol.
+        shape: Shape of the whole tensor.
+        parameters: Parameters of the output: text or integer by name.
     """
 
     name: str
@@ -44,17 +44,17 @@ class OutputHead(NamedTuple):
 
 
 class ResponseTemplate:
-    """All of a response that does not change from one request to the next of the same kind.
+    """The encoded parts of a response that are the same for all requests of one kind.
 
     Args:
         model_name: Name of the model that ran.
         model_version: Version that ran.
-        outputs: In the order of the answer.
+        outputs: The outputs, in the order of the response.
     """
 
     __slots__ = ("_head", "_known", "_tail")
 
-    def __init__(self, *, model_name: str, model_version: str, outputs: Iterable[OutputHead]) -> None:
+    def __init__(self, *, model_name: str, model_version: str, outputs: Iterable[OutputMetadata]) -> None:
         self._head = ModelInferResponse(model_name=model_name, model_version=model_version).SerializeToString()
         tail = ModelInferResponse()
         for head in outputs:
@@ -65,21 +65,22 @@ class ResponseTemplate:
                 else:
                     output.parameters[name].int64_param = value
         self._tail = tail.SerializeToString(deterministic=True)
-        # What stands before the data of each output, and their length: of numbers it is the same in all answers.
+        # For each output: the bytes before its data, and the length of the data, which is constant for numeric outputs.
         self._known: tuple[tuple[bytes, int], ...] = ()
 
-    def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> Message:
-        """Make the message.
+    def fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> EncodedMessage:
+        """Encode a response.
 
         Args:
-            id_field: Wire bytes of the request's id field (the response has the same field), or b"".
+            id_field: Wire bytes of the id field of the request, or b"". It is the same field in the response.
             data: Raw contents of each output, in order.
 
         Returns:
-            The serialised ``ModelInferResponse``: one copy of the data, or views of it where it is large.
+            The serialised ``ModelInferResponse``, with one copy of the data, or views of large data.
         """
         known = self._known
-        # One output or two, which is what nearly all models give, in one step: a loop takes longer than all else.
+        # One or two outputs, as nearly all models have, in one step: a loop would take longer than everything else
+        # here.
         if len(known) == len(data) == 1:
             lead, length = known[0]
             if len(data[0]) == length:
@@ -91,9 +92,9 @@ class ResponseTemplate:
                 return b"".join((self._head, id_field, lead, first, other_lead, other))
         return self._fill(id_field, data)
 
-    def _fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> Message:
-        """The same for any data."""
-        if not self._known and max(map(len, data), default=LARGE_BYTES) < LARGE_BYTES:
+    def _fill(self, id_field: bytes, data: Sequence[bytes | memoryview]) -> EncodedMessage:
+        """As :meth:`fill`, for any data."""
+        if not self._known and max(map(len, data), default=LARGE_PAYLOAD_BYTES) < LARGE_PAYLOAD_BYTES:
             tails = (self._tail, *repeat(b"", len(data) - 1))
             self._known = tuple(
                 (tail + _RAW + encode_length(len(part)), len(part)) for tail, part in zip(tails, data, strict=True)

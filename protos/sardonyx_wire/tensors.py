@@ -1,7 +1,7 @@
-"""Tensors between the wire and numpy: raw contents, typed contents, shapes. Knows no models and no requests.
+"""Converts tensors between the wire and numpy: raw contents, typed contents, shapes. Knows no models and no requests.
 
-Errors are :class:`WireError` and say what is wrong with the data alone; the caller, who knows the tensor's name, puts
-it in front: ``input 'x': expected 16 bytes for FP32 [1,4], got 12``.
+Errors are :class:`WireError` and describe the data alone. The calling code, which knows the name of the tensor, adds it
+in front: ``input 'x': expected 16 bytes for FP32 [1,4], got 12``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 _COPIED_BYTES: Final = 64 * 1024
-# A message ends at 2 GiB, so no tensor in one has more elements than this.
+# A message has 2 GiB at most, so no tensor in one has more elements than this.
 MAX_ELEMENTS: Final = 2**31 - 1
-# numpy 1 allows 32 axes, numpy 2 allows 64; no model comes near.
+# numpy 1 allows 32 axes and numpy 2 allows 64. No model comes near.
 MAX_RANK: Final = 32
-# 8 and 16 bit integers travel in 32-bit fields, which hold more than the datatype does.
+# Integers of 8 and 16 bits are sent in 32-bit fields, whose range is larger than that of the datatype.
 _TYPED_INTEGER_BYTES: Final = 4
 
 
@@ -53,11 +53,11 @@ class TensorSpec:
     """One input or output of a model.
 
     Attributes:
-        name: As the graph spells it.
+        name: Name in the graph.
         datatype: Name in the protocol: a key of ``DATATYPES``.
         shape: -1 = any size; () = a scalar; None = the graph declares no shape at all.
-        dim_names: The graph's symbol for each axis or "", as long as ``shape``; () where it names none.
-        optional: Whether callers may leave it out.
+        dim_names: Symbolic name of each axis or "", as long as ``shape``; () where the graph names none.
+        optional: Whether clients may omit it.
         labels: Label of each class, for classification; () where there are none.
     """
 
@@ -74,7 +74,7 @@ class TensorSpec:
 
 
 def describe_shape(shape: Sequence[int] | None) -> str:
-    """Such as ``[-1,4]``. A shape with more axes than any tensor has is cut: it came from a caller and may be long."""
+    """Such as ``[-1,4]``. A shape with more than 32 axes is truncated: it came from a client and may be long."""
     if shape is None:
         return "of any shape"
     if len(shape) > MAX_RANK:
@@ -83,11 +83,11 @@ def describe_shape(shape: Sequence[int] | None) -> str:
 
 
 def element_count(shape: Sequence[int], *, limit: int = MAX_ELEMENTS) -> int:
-    """Number of elements, computed without overflow before numpy sees the shape.
+    """Number of elements, computed without overflow, before numpy sees the shape.
 
     Raises:
         WireError: More than 32 axes, a negative size, or more than ``limit`` elements. A size of 0 counts as 1 against
-            the limit, for numpy refuses [0, 2**62] too.
+            the limit, since numpy refuses [0, 2**62] as well.
     """
     if len(shape) > MAX_RANK:
         raise WireError(f"shape {describe_shape(shape)} has {len(shape)} axes, more than {MAX_RANK}")
@@ -106,19 +106,19 @@ def element_count(shape: Sequence[int], *, limit: int = MAX_ELEMENTS) -> int:
 
 
 def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer) -> NDArray[Any]:
-    """Raw contents -> array.
+    """Decode raw contents.
 
     Args:
-        datatype: What the data claim to be.
+        datatype: Datatype of the tensor.
         shape: Every size is 0 or more.
         data: One entry of ``raw_input_contents`` or ``raw_output_contents``; a memoryview must be one of single bytes.
 
     Returns:
-        Numbers: a read-only view of ``data``, which it keeps alive (a copy where a BOOL is neither 0 nor 1; it counts
-        as true). BYTES: a new object array of ``bytes``.
+        For numbers, a read-only view of ``data``, which it keeps alive (a copy where a BOOL is neither 0 nor 1: such a
+        value counts as true). For BYTES, a new object array of ``bytes``.
 
     Raises:
-        WireError: The shape is impossible, or the data are shorter or longer than shape and datatype say.
+        WireError: The shape is impossible, or the length of the data does not match shape and datatype.
     """
     count = element_count(shape)
     itemsize = datatype.itemsize
@@ -129,7 +129,7 @@ def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer) -> NDArra
             f"expected {count * itemsize} bytes for {datatype.name} {describe_shape(shape)}, got {len(data)}"
         )
     array: NDArray[Any] = np.frombuffer(data, datatype.dtype).reshape(shape)
-    # A bool that is not 0 or 1 is undefined to numpy and to what reads it later: sums and casts go wrong.
+    # A bool that is neither 0 nor 1 is undefined in numpy: later sums and casts would be wrong.
     if datatype.name == "BOOL" and count and array.view(np.uint8).max() > 1:
         array = array.view(np.uint8) != 0
     array.flags.writeable = False
@@ -137,14 +137,14 @@ def decode_raw(datatype: Datatype, shape: Sequence[int], data: Buffer) -> NDArra
 
 
 def encode_raw(datatype: Datatype, array: NDArray[Any]) -> bytes | memoryview:
-    """Array -> raw contents: row-major, little-endian.
+    """Encode an array as raw contents: row-major, little-endian.
 
-    A large array that lies so already is not copied: the view of its bytes must be used before the array changes.
+    A large array that is in this form already is not copied: use the returned view before the array changes.
 
     Args:
-        datatype: What to write. The array's dtype must be its dtype in either byte order; for BF16 ``bfloat16`` of
-            ml_dtypes will do too; for BYTES any array of ``str`` or ``bytes``.
-        array: Of any shape and memory layout.
+        datatype: Datatype to encode. The array must have its dtype, in either byte order. For BF16, ``bfloat16`` of
+            ml_dtypes is accepted as well; for BYTES, any array of ``str`` or ``bytes``.
+        array: An array of any shape and memory layout.
 
     Raises:
         WireError: The array is of another dtype, or a BYTES element is neither ``str`` nor ``bytes``.
@@ -156,32 +156,32 @@ def encode_raw(datatype: Datatype, array: NDArray[Any]) -> bytes | memoryview:
     if array.dtype.kind != datatype.dtype.kind or array.dtype.itemsize != datatype.itemsize:
         raise WireError(f"expected an array of {datatype.dtype.name} for {datatype.name}, got {array.dtype.name}")
     array = array.astype(datatype.dtype, copy=False)
-    # Copying a few bytes is quicker than making a view of them.
+    # Copying a few bytes is faster than making a view.
     return array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
 
 
 def bytes_of(array: NDArray[Any]) -> memoryview:
-    """The bytes of an array of numbers, row-major; without a copy where it lies in C order. Requires: not empty."""
+    """View of the bytes of a numeric array, row-major. Copies unless it is C-contiguous. Requires: not empty."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def object_array(elements: Sequence[object], shape: Sequence[int]) -> NDArray[Any]:
-    """Elements in row-major order -> object array. ``numpy.array`` would guess a dtype, or look inside the elements."""
+    """Object array of elements in row-major order. ``numpy.array`` would guess a dtype, or look inside the elements."""
     array = np.empty(len(elements), object)
     array[:] = elements
     return array.reshape(shape)
 
 
 def decode_typed(datatype: Datatype, shape: Sequence[int], contents: InferTensorContents) -> NDArray[Any]:
-    """Typed contents -> a new array.
+    """Decode typed contents into a new array.
 
     Args:
-        datatype: What the data claim to be.
+        datatype: Datatype of the tensor.
         shape: Every size is 0 or more.
         contents: ``contents`` of an input or output.
 
     Returns:
-        Numbers: an array of the datatype's dtype. BYTES: an object array of ``bytes``.
+        For numbers, an array of the datatype's dtype. For BYTES, an object array of ``bytes``.
 
     Raises:
         WireError: The shape is impossible, the datatype has no typed form, the data are in another datatype's field,

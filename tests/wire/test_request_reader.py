@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sardonyx_wire.framing import MOST_FIELDS
 from sardonyx_wire.messages import ModelInferRequest
+from sardonyx_wire.protobuf_fields import MAX_FIELDS
 from sardonyx_wire.request_reader import Decoded, Header, MalformedMessage, RequestReader, decode_with_protobuf
 
 names = st.text(max_size=12)
@@ -146,7 +146,7 @@ def test_what_is_foreseen_is_what_is_read(message: ModelInferRequest, data: st.D
         ModelInferRequest(raw_input_contents=message.raw_input_contents).SerializeToString()
     )
     cut = data.draw(st.integers(0, len(whole)))
-    foreseen = reader.foresee(memoryview(whole)[:cut])
+    foreseen = reader.peek_header(memoryview(whole)[:cut])
     assert foreseen in (None, header)
     if payloads and cut > header_bytes and all(tensor.contents is None for tensor in header.inputs):
         assert foreseen is header
@@ -155,7 +155,7 @@ def test_what_is_foreseen_is_what_is_read(message: ModelInferRequest, data: st.D
 @given(st.binary(max_size=60))
 def test_random_bytes_foretell_nothing(beginning: bytes) -> None:
     """What was never read is not known."""
-    assert RequestReader().foresee(beginning) is None
+    assert RequestReader().peek_header(beginning) is None
 
 
 def test_nothing_is_foreseen_before_the_first_payload_begins() -> None:
@@ -167,8 +167,8 @@ def test_nothing_is_foreseen_before_the_first_payload_begins() -> None:
     message.id = "another, which is longer"
     whole = message.SerializeToString()
     header_bytes = len(whole) - 102
-    assert reader.foresee(whole[:header_bytes]) is None
-    assert reader.foresee(whole[: header_bytes + 1]) is header
+    assert reader.peek_header(whole[:header_bytes]) is None
+    assert reader.peek_header(whole[: header_bytes + 1]) is header
 
 
 def test_the_memo_is_bounded() -> None:
@@ -199,7 +199,7 @@ def test_far_too_many_fields_are_refused_before_they_are_looked_at(
     tag: int, typed: Callable[[bytes], bytes | memoryview]
 ) -> None:
     """Two bytes are enough for one, and an object for each is a hundred times as much memory."""
-    most = bytes((tag, 0)) * MOST_FIELDS
+    most = bytes((tag, 0)) * MAX_FIELDS
     with pytest.raises(MalformedMessage, match=r"^the message has more than 16384 fields, which no model takes$"):
         RequestReader().decode(typed(most + most[:2]))
     header, _, payloads = RequestReader().decode(typed(most[: 2 * 4096]))

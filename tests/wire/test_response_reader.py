@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_wire.framing import decode_id, encode_id
 from sardonyx_wire.messages import ModelInferResponse
+from sardonyx_wire.protobuf_fields import decode_id, encode_id
 from sardonyx_wire.request_reader import MalformedMessage
 from sardonyx_wire.response_reader import DecodedResponse, ResponseReader, decode_response_with_protobuf
 

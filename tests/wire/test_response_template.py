@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_wire.framing import LARGE_BYTES
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse
-from sardonyx_wire.response_template import OutputHead, ResponseTemplate
+from sardonyx_wire.protobuf_fields import LARGE_PAYLOAD_BYTES
+from sardonyx_wire.response_template import OutputMetadata, ResponseTemplate
 
 outputs = st.lists(
     st.tuples(
@@ -32,7 +32,7 @@ def test_a_filled_template_parses_as_the_message_protobuf_makes(
     template = ResponseTemplate(
         model_name=model_name,
         model_version=version,
-        outputs=[OutputHead(name, datatype, shape) for name, datatype, shape, _ in tensors],
+        outputs=[OutputMetadata(name, datatype, shape) for name, datatype, shape, _ in tensors],
     )
     id_field = ModelInferRequest(id=request_id).SerializeToString()
     filled = bytes(template.fill(id_field, [memoryview(data) for *_, data in tensors]))
@@ -42,7 +42,9 @@ def test_a_filled_template_parses_as_the_message_protobuf_makes(
 
 lengths = st.integers(0, 4).flatmap(
     lambda count: st.lists(
-        st.lists(st.sampled_from([0, 4, 127, 128, LARGE_BYTES]), min_size=count, max_size=count), min_size=1, max_size=5
+        st.lists(st.sampled_from([0, 4, 127, 128, LARGE_PAYLOAD_BYTES]), min_size=count, max_size=count),
+        min_size=1,
+        max_size=5,
     )
 )
 
@@ -50,7 +52,7 @@ lengths = st.integers(0, 4).flatmap(
 @given(lengths, st.text(max_size=3))
 def test_a_template_is_filled_again_with_data_of_any_length(fillings: list[list[int]], request_id: str) -> None:
     """What is known of the first answer holds for those alike, and for no others."""
-    heads = [OutputHead(f"y{index}", "BYTES", [1]) for index in range(len(fillings[0]))]
+    heads = [OutputMetadata(f"y{index}", "BYTES", [1]) for index in range(len(fillings[0]))]
     template = ResponseTemplate(model_name="m", model_version="1", outputs=heads)
     id_field = ModelInferRequest(id=request_id).SerializeToString()
     for number, filling in enumerate(fillings):
@@ -62,7 +64,9 @@ def test_a_template_is_filled_again_with_data_of_any_length(fillings: list[list[
         assert bytes(filled) == expected.SerializeToString(deterministic=True)
 
 
-@given(st.lists(st.sampled_from([0, 3, LARGE_BYTES - 1, LARGE_BYTES, 3 * LARGE_BYTES]), max_size=5))
+@given(
+    st.lists(st.sampled_from([0, 3, LARGE_PAYLOAD_BYTES - 1, LARGE_PAYLOAD_BYTES, 3 * LARGE_PAYLOAD_BYTES]), max_size=5)
+)
 def test_large_outputs_are_not_copied(sizes: list[int]) -> None:
     """Put together, the pieces are what protobuf would have made."""
     expected = ModelInferResponse(model_name="m", model_version="1", id="7")
@@ -70,13 +74,13 @@ def test_large_outputs_are_not_copied(sizes: list[int]) -> None:
     for data in payloads:
         expected.outputs.add(name="y", datatype="UINT8", shape=[len(data)])
         expected.raw_output_contents.append(bytes(data))
-    heads = [OutputHead("y", "UINT8", [size]) for size in sizes]
+    heads = [OutputMetadata("y", "UINT8", [size]) for size in sizes]
     template = ResponseTemplate(model_name="m", model_version="1", outputs=heads)
     filled = template.fill(ModelInferRequest(id="7").SerializeToString(), payloads)
     assert bytes(filled) == expected.SerializeToString(deterministic=True)
     assert len(filled) == len(bytes(filled))
-    large = [data for data in payloads if len(data) >= LARGE_BYTES]
-    kept = [] if isinstance(filled, bytes) else [piece for piece in filled.pieces if piece in large]
+    large = [data for data in payloads if len(data) >= LARGE_PAYLOAD_BYTES]
+    kept = [] if isinstance(filled, bytes) else [piece for piece in filled.parts if piece in large]
     assert [id(piece) for piece in kept] == [id(data) for data in large]
 
 
@@ -85,7 +89,7 @@ def test_outputs_carry_parameters_of_text_and_numbers() -> None:
     template = ResponseTemplate(
         model_name="m",
         model_version="1",
-        outputs=[OutputHead("y", "FP32", (2,), {"shared_memory_region": "r", "shared_memory_byte_size": 8})],
+        outputs=[OutputMetadata("y", "FP32", (2,), {"shared_memory_region": "r", "shared_memory_byte_size": 8})],
     )
     (output,) = ModelInferResponse.FromString(bytes(template.fill(b"", [b""]))).outputs
     assert output.parameters["shared_memory_region"].string_param == "r"

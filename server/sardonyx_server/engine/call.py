@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.errors import ServerError
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["AnsweredBy", "Answering", "Call", "Refused"]
 
@@ -55,7 +55,7 @@ class Call(Refused, Protocol):
         """Keep :attr:`cancelled` up to date from now on: for calls that wait. At most once, before the answer."""
         ...
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Answer with a serialised ``ModelInferResponse``. The call owns it afterwards."""
         ...
 
@@ -63,7 +63,7 @@ class Call(Refused, Protocol):
 class Answering(Protocol):
     """Who is given the answer of a call, and sees that the call gets it."""
 
-    def reply(self, call: Call, message: Message, /) -> None:
+    def reply(self, call: Call, message: EncodedMessage, /) -> None:
         """Any thread; does not block."""
 
     def fail(self, call: Call, error: Exception, /) -> None:
@@ -104,7 +104,7 @@ class AnsweredBy:
         """Keep :attr:`cancelled` up to date."""
         self._call.watch()
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Answer."""
         self._by.reply(self._call, message)
 

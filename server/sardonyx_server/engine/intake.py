@@ -112,7 +112,7 @@ class Intake:
         Returns:
             To be called when the message has come, or will not come; None where there is no need for that.
         """
-        header = self._reader.foresee(beginning)
+        header = self._reader.peek_header(beginning)
         if header is None or not isinstance(header.plan, Plan):
             return None
         failures = self._registry.refusals

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from sardonyx_wire.framing import encode_length, read_varint
+from sardonyx_wire.protobuf_fields import encode_length, read_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

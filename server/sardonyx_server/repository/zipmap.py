@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from sardonyx_server.repository.nested import every_node
 from sardonyx_server.repository.onnx_format import MESSAGES, Field, MalformedModelError, walk
-from sardonyx_wire.framing import encode_length
+from sardonyx_wire.protobuf_fields import encode_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["PublicCall"]
 
@@ -54,7 +54,7 @@ class PublicCall:
         if not self._context.add_callback(self._on_ended):
             self.cancelled = True
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Answer. Any thread; never blocks."""
         self._answer = bytes(message)
         self._answered.set()

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.status import Status, to_status
-from sardonyx_wire.streams import answer_frame, error_frame, request_id
+from sardonyx_wire.stream_responses import request_id, stream_error, stream_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["HELD_BYTES", "WINDOW_REQUESTS", "Carrier", "Stream", "StreamCall"]
 
@@ -112,9 +112,9 @@ class StreamCall:
     def watch(self) -> None:
         """Nothing to do: a stream is watched from its beginning."""
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Answer; an answer that is too large is a failure. Any thread; never blocks."""
-        frame = answer_frame(message)
+        frame = stream_response(message)
         if len(frame) > (max_bytes := self._carrier.max_answer_bytes):
             self.fail(answer_too_large(len(frame), max_bytes))
         else:
@@ -123,7 +123,7 @@ class StreamCall:
     def fail(self, error: Exception) -> None:
         """Answer with the text of an error, or end the stream with it. Any thread; never blocks."""
         self.failure = status = to_status(error)
-        self._settle(error_frame(status.message, request_id(self._message)))
+        self._settle(stream_error(status.message, request_id(self._message)))
 
     def _settle(self, frame: bytes) -> None:
         self.frame = frame

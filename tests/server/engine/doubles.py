@@ -33,8 +33,8 @@ from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.session import Session
 from sardonyx_server.engine.shared_memory.region import FindRegion, shared_memory_is_off
 from sardonyx_wire.datatypes import DATATYPES
-from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelConfig, ModelInferRequest, ModelInferResponse
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from sardonyx_wire.request_reader import Header, RequestReader
 from sardonyx_wire.tensors import TensorSpec, decode_raw, encode_raw
 
@@ -66,7 +66,7 @@ class FakeCall:
         """Count it."""
         self.watched += 1
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Keep the answer."""
         self.replies.append(bytes(message))
         self._done.set()
@@ -113,7 +113,7 @@ class FakeCall:
 class BrokenCall(FakeCall):
     """A call whose transport raises at each answer."""
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Raise."""
         raise RuntimeError("the transport is gone")
 

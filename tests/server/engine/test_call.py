@@ -10,16 +10,16 @@ from tests.server.engine.doubles import FakeCall
 
 if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 
 class Keeping:
     """Keeps what it is given."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[Call, Message | Exception]] = []
+        self.kept: list[tuple[Call, EncodedMessage | Exception]] = []
 
-    def reply(self, call: Call, message: Message) -> None:
+    def reply(self, call: Call, message: EncodedMessage) -> None:
         """Keep an answer."""
         self.kept.append((call, message))
 

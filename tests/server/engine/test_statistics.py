@@ -19,7 +19,7 @@ from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable
-from sardonyx_wire.framing import Message
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from tests.server.engine.doubles import (
     PATIENCE_S,
     Array,
@@ -363,7 +363,7 @@ class TestThreads:
         model = model_of(raising_at(7))
 
         class Asking(FakeCall):
-            def reply(self, message: Message) -> None:
+            def reply(self, message: EncodedMessage) -> None:
                 super().reply(message)
                 seen.append((snapshot(model).success.count, snapshot(model).fail.count))
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sardonyx_server.repository import onnx_format
 from sardonyx_server.repository.onnx_format import MESSAGES, MalformedModelError, parse_model, prune
-from sardonyx_wire.framing import encode_length
+from sardonyx_wire.protobuf_fields import encode_length
 from tests.server.repository.onnx_models import linear
 
 # Messages that the subset names otherwise than ONNX, because there they are nested or alike.

@@ -16,7 +16,7 @@ from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.graph import Graph, read_graph
 from sardonyx_server.repository.onnx_format import walk
 from sardonyx_server.repository.zipmap import edited
-from sardonyx_wire.framing import encode_length
+from sardonyx_wire.protobuf_fields import encode_length
 from tests.server.repository.onnx_models import tensor_info
 from tests.server.repository.zipmap_models import maps, zipmap, zipped
 

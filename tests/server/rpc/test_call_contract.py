@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
 from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
-from sardonyx_wire.framing import Pieces
+from sardonyx_wire.protobuf_fields import MessageParts
 from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, stopped_codes, until
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def test_a_large_message_passes_both_ways() -> None:
 def test_an_answer_in_pieces_arrives_whole() -> None:
     """Small and large ones, in any order."""
     large = bytes(range(256)) * 8_000
-    pieces = Pieces([b"a", memoryview(large), b"", memoryview(large)[7:90_000], b"z"])
+    pieces = MessageParts([b"a", memoryview(large), b"", memoryview(large)[7:90_000], b"z"])
     options = (("grpc.max_receive_message_length", -1),)
     for name in TRANSPORTS:
         with opened(name, options=options, react=lambda _, call: call.reply(pieces)) as transport:

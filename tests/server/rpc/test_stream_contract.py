@@ -18,7 +18,7 @@ from sardonyx_server.errors import Cancelled, Forbidden, InvalidRequest
 from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
 from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelInferRequest
-from sardonyx_wire.streams import answer_frame
+from sardonyx_wire.stream_responses import stream_response
 from tests.server.rpc.conversations import Conversation, answer, conversing, request
 from tests.server.rpc.transports import (
     BOUND_S,
@@ -315,13 +315,13 @@ def test_an_answer_above_the_limit_is_a_failure_and_leaves_the_stream_open(name:
             stream.send(request("large"), request("small"))
             failure = stream.read()
             assert failure.infer_response.id == "large"
-            whole_bytes = len(answer_frame(answer(request("large"), bytes(100_001))))
+            whole_bytes = len(stream_response(answer(request("large"), bytes(100_001))))
             assert failure.error_message == (
                 f"the answer is larger than max_message_bytes: it has {whole_bytes} bytes, 100000 are sent; "
                 "ask for less at a time, or have the server's limit raised"
             )
             assert stream.ids(1) == ["small"]
-            sizes["edge"] = 100_000 - (len(answer_frame(answer(request("edge"), bytes(90_000)))) - 90_000)
+            sizes["edge"] = 100_000 - (len(stream_response(answer(request("edge"), bytes(90_000)))) - 90_000)
             stream.send(request("edge"))
             assert stream.ids(1) == ["edge"]
             stream.half_close()

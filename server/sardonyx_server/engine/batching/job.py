@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.counting.tracing import Trace
     from sardonyx_server.engine.requests.outputs import Outputs
     from sardonyx_server.engine.requests.plan import Plan, Tensor
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["Job", "split"]
 
@@ -76,11 +76,11 @@ class Job:
         self.expires_s = 0.0
         self.trace: Trace | None = None
 
-    def render(self, outputs: Outputs, start: int) -> Message:
+    def render(self, outputs: Outputs, start: int) -> EncodedMessage:
         """The answer, from outputs of which this job's rows begin at ``start``."""
         return self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
 
-    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> Message | None:
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
         """The answer to give, from the outputs of a run, of which this job's rows begin at ``start``. Any thread.
 
         It is counted before it is given: who has it and then asks for the statistics finds it there.
@@ -197,7 +197,7 @@ class _Whole:
             self._job.arrived_s = part.arrived_s
             self._job.fail(error, failures)
 
-    def reply(self, message: Message) -> None:  # noqa: ARG002  # a call has it
+    def reply(self, message: EncodedMessage) -> None:  # noqa: ARG002  # a call has it
         raise AssertionError("bug: a part answers through add()")
 
     def fail(self, error: Exception) -> None:  # noqa: ARG002  # likewise
@@ -218,7 +218,7 @@ class _Part(Job):
         self.requests = 0
         self.trace = whole.trace
 
-    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> Message | None:
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
         self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)
         return None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["OK", "Mark", "Parent", "Stage", "Trace", "TraceSink", "Tracer", "mark_all", "read_parent"]
 
@@ -194,7 +194,7 @@ class Trace:
 
     # It ends with the answer of its call: see AnsweredBy.
 
-    def reply(self, call: Call, message: Message) -> None:
+    def reply(self, call: Call, message: EncodedMessage) -> None:
         """Answer; where that raises, an error follows and ends the trace."""
         call.reply(message)
         self.end(None)

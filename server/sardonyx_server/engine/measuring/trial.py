@@ -13,7 +13,7 @@ from sardonyx_server.engine.measuring.agreement import Yardstick
 from sardonyx_server.engine.requests.outputs import OWN_SHARE
 from sardonyx_server.errors import ServerError
 from sardonyx_server.text import one_line, quoted
-from sardonyx_wire.framing import LARGE_BYTES
+from sardonyx_wire.protobuf_fields import LARGE_PAYLOAD_BYTES
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Trial:
         """What the server copies because so many rows share a run, likely. Requires: one row was run."""
         if rows == 1:
             return 0
-        outputs = self._output_bytes if rows > OWN_SHARE and self._output_bytes >= LARGE_BYTES else 0
+        outputs = self._output_bytes if rows > OWN_SHARE and self._output_bytes >= LARGE_PAYLOAD_BYTES else 0
         return rows * (self.recipe.row_bytes + outputs)
 
     def apart(self, row: int) -> list[NDArray[Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sardonyx_wire.framing import LARGE_BYTES
+from sardonyx_wire.protobuf_fields import LARGE_PAYLOAD_BYTES
 from sardonyx_wire.tensors import bytes_of, encode_bytes_elements
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class BatchOutputs:
         self.began_s = began_s
         self.ran_s = ran_s
         self._has_strings = False
-        # Of what is less than LARGE_BYTES as a whole, any rows are a plain slice.
+        # Of what is less than LARGE_PAYLOAD_BYTES as a whole, any rows are a plain slice.
         is_small = True
         columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
         tails = []
@@ -67,7 +67,7 @@ class BatchOutputs:
                 # Copying a few bytes is quicker than making a view of them.
                 data = array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
                 size = len(data)
-                if size >= LARGE_BYTES:
+                if size >= LARGE_PAYLOAD_BYTES:
                     is_small = False
                 columns.append((data, size // rows if rows else 0))
         self._columns = columns
@@ -99,7 +99,7 @@ class BatchOutputs:
 def _cut(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
     """Some of an output: a view of what will be copied anyway, or is a good share of it; else a copy."""
     size = stop - start
-    return data[start:stop] if size < LARGE_BYTES or size * OWN_SHARE >= len(data) else bytes(data[start:stop])
+    return data[start:stop] if size < LARGE_PAYLOAD_BYTES or size * OWN_SHARE >= len(data) else bytes(data[start:stop])
 
 
 class WholeOutputs:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.rendering import Rendering
     from sardonyx_server.engine.requests.strings import Undecoded
     from sardonyx_server.engine.shared_memory.region import FindRegion, Unread
-    from sardonyx_wire.framing import Message
-    from sardonyx_wire.response_template import OutputHead, ResponseTemplate
+    from sardonyx_wire.protobuf_fields import EncodedMessage
+    from sardonyx_wire.response_template import OutputMetadata, ResponseTemplate
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 
@@ -85,10 +85,10 @@ class Planner(Protocol):
 
     model_name: str
 
-    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputHead]:
+    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
         """What the response to requests of this plan says of the outputs as the model gives them."""
 
-    def response_template(self, heads: Sequence[OutputHead]) -> ResponseTemplate:
+    def response_template(self, heads: Sequence[OutputMetadata]) -> ResponseTemplate:
         """A response of this version with these outputs, without id and data."""
 
 
@@ -174,7 +174,7 @@ class Plan:
 
     def response(
         self, id_field: bytes, tails: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview]
-    ) -> Message:
+    ) -> EncodedMessage:
         """The serialised ``ModelInferResponse``.
 
         Args:
@@ -193,7 +193,7 @@ class Plan:
             self._last = tails, template
         return template.fill(id_field, data)
 
-    def template(self, form: Hashable, heads: Callable[[], Sequence[OutputHead]]) -> ResponseTemplate:
+    def template(self, form: Hashable, heads: Callable[[], Sequence[OutputMetadata]]) -> ResponseTemplate:
         """A response without id and data, made once for each ``form``: equal forms must have equal heads."""
         template = self._templates.get(form)
         if template is None:

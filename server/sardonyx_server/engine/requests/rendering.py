@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.requests.plan import Plan
     from sardonyx_server.engine.shared_memory.region import FindRegion, Region
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
     from sardonyx_wire.request_reader import OutputHeader
-    from sardonyx_wire.response_template import OutputHead
+    from sardonyx_wire.response_template import OutputMetadata
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["Rendering", "read_rendering"]
@@ -82,7 +82,7 @@ class Rendering:
         id_field: bytes,
         tails: tuple[tuple[int, ...], ...],
         data: Sequence[bytes | memoryview],
-    ) -> Message:
+    ) -> EncodedMessage:
         """See :meth:`Plan.response`. Writes to shared memory when every output is known to fit.
 
         Raises:
@@ -127,7 +127,9 @@ class Rendering:
         return template.fill(id_field, sent)
 
 
-def _heads(plan: Plan, tails: tuple[tuple[int, ...], ...], said: Sequence[int | Place | None]) -> Sequence[OutputHead]:
+def _heads(
+    plan: Plan, tails: tuple[tuple[int, ...], ...], said: Sequence[int | Place | None]
+) -> Sequence[OutputMetadata]:
     """What the response says of the outputs: of classes as BYTES, of places where they are."""
     heads = plan.signature.output_heads(plan, tails)
     batch_dim = (plan.rows,) if plan.bucket.has_batch_axis else ()

@@ -21,7 +21,7 @@ from sardonyx_server.engine.shared_memory.region import FindRegion, shared_memor
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
-from sardonyx_wire.response_template import OutputHead, ResponseTemplate
+from sardonyx_wire.response_template import OutputMetadata, ResponseTemplate
 from sardonyx_wire.tensors import describe_shape
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Signature:
             return request_plan, read_tensors(header, payloads, plan, find_region)
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
-    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputHead]:
+    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
         """What the response to requests of this plan says of the outputs as the model gives them.
 
         Args:
@@ -142,11 +142,11 @@ class Signature:
         """
         batch_dim = (plan.rows,) if self.has_batch_axis else ()
         return [
-            OutputHead(name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
+            OutputMetadata(name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
             for name, tail in zip(plan.bucket.output_names, tails, strict=True)
         ]
 
-    def response_template(self, heads: Sequence[OutputHead]) -> ResponseTemplate:
+    def response_template(self, heads: Sequence[OutputMetadata]) -> ResponseTemplate:
         """A response of this version with these outputs, without id and data."""
         return ResponseTemplate(model_name=self.model_name, model_version=str(self.version), outputs=heads)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.requests.outputs import Outputs
     from sardonyx_server.engine.requests.plan import Bucket
     from sardonyx_server.engine.response_cache.cache import ResponseCache
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["SharedJob", "VersionCache"]
 
@@ -64,7 +64,7 @@ class SharedJob(Job):
     look_up_s: float
     followers: list[SharedJob]
 
-    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> Message | None:
+    def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
         """Answer from the outputs of a run, and then all that follow this request with it."""
         whole, followers = self.cache.land(self, outputs, start)
         try:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.counting.failures import Failures
     from sardonyx_server.engine.requests.plan import Bucket, Feed, Tensor
     from sardonyx_server.engine.session import Session
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["HandBack", "gather", "run_batch"]
 
@@ -186,7 +186,7 @@ def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, batch_rows: int, counte
     began_s = time.monotonic()
     start = 0
     for first in range(0, len(jobs), _ANSWERS_AT_ONCE):
-        ready: list[tuple[Job, Message]] = []
+        ready: list[tuple[Job, EncodedMessage]] = []
         for job in jobs[first : first + _ANSWERS_AT_ONCE]:
             try:
                 message = job.prepare(outputs, start, counters)

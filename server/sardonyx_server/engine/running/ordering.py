@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["Order", "Place"]
 
@@ -62,7 +62,7 @@ class Place:
         self._order = order
         self.send: Callable[[], None] | None = None
 
-    def reply(self, call: Call, message: Message) -> None:
+    def reply(self, call: Call, message: EncodedMessage) -> None:
         """Answer when all earlier calls are answered."""
         self.send = partial(call.reply, message)
         self._order.release()

@@ -15,8 +15,8 @@ from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.engine.batching.under_way import ONE_BY_ONE
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable, Overloaded
-from sardonyx_wire.framing import Message
 from sardonyx_wire.messages import ModelInferRequest
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from tests.e2e.servers import eventually
 from tests.server.engine.doubles import (
     PATIENCE_S,
@@ -130,7 +130,7 @@ class TestRequests:
                 super().__init__()
                 self.name = name
 
-            def reply(self, message: Message) -> None:
+            def reply(self, message: EncodedMessage) -> None:
                 super().reply(message)
                 log.append(self.name)
 

@@ -9,7 +9,7 @@ import pytest
 from sardonyx_server.engine.call import AnsweredBy
 from sardonyx_server.engine.running.ordering import Order
 from sardonyx_server.errors import ExecutionFailed
-from sardonyx_wire.framing import Message
+from sardonyx_wire.protobuf_fields import EncodedMessage
 from tests.server.engine.doubles import FakeCall
 
 
@@ -21,7 +21,7 @@ class Recorder(FakeCall):
         self._name = name
         self._log = log
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Note it."""
         super().reply(message)
         self._log.append(self._name)

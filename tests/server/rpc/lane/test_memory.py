@@ -18,7 +18,7 @@ from sardonyx_server.engine.batching.budget import ByteBudget
 from sardonyx_server.errors import MessageTooLarge
 from sardonyx_server.rpc.lane.messages.compression import decompress
 from sardonyx_server.rpc.lane.messages.message import Assembly
-from sardonyx_wire.framing import Pieces
+from sardonyx_wire.protobuf_fields import MessageParts
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import opened
 
@@ -31,7 +31,7 @@ GIB: Final = 1 << 30
 ASKS_FOR_GZIP: Final = ("grpc-accept-encoding", "gzip")
 
 
-class TooLarge(Pieces):
+class TooLarge(MessageParts):
     """A message of which there is no room for a copy."""
 
     def __bytes__(self) -> bytes:

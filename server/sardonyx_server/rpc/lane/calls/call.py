@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.host import CallHost
     from sardonyx_server.rpc.lane.calls.replies import Replies
     from sardonyx_server.rpc.lane.messages.request import Request
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["LaneCall"]
 
@@ -110,7 +110,7 @@ class LaneCall:
         self.cancelled = True
         self._replies.time_out(self)
 
-    def reply(self, message: Message) -> None:
+    def reply(self, message: EncodedMessage) -> None:
         """Answer. Any thread; never blocks."""
         if get_ident() == self._host.thread_id:
             self._replies.answer(self, message)

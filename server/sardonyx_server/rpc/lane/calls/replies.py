@@ -23,8 +23,8 @@ from sardonyx_server.rpc.lane.messages.answers import (
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.windows.inflow import Inflow
 from sardonyx_server.rpc.lane.windows.outflow import Flow, Outflow
-from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, rst_stream
+from sardonyx_wire.protobuf_fields import MessageParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.host import CallHost
     from sardonyx_server.rpc.lane.calls.open_stream import OpenStream
     from sardonyx_server.rpc.status import Status
-    from sardonyx_wire.framing import Message
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["Replies"]
 
@@ -74,7 +74,7 @@ class Replies:
         self.strikes = 0
         self.untold = True
 
-    def answer(self, call: LaneCall, message: Message) -> None:
+    def answer(self, call: LaneCall, message: EncodedMessage) -> None:
         """A call has its answer. The caller may have gone away; then it is swallowed."""
         self._host.ended()
         if call.id not in self.streams:
@@ -106,7 +106,7 @@ class Replies:
             put_answer(message, call.id, outflow.frame_bytes, out)
             return
         before, behind = answer_frames(call.id, len(message))
-        out += (before, *message.pieces, behind) if isinstance(message, Pieces) else (before, message, behind)
+        out += (before, *message.parts, behind) if isinstance(message, MessageParts) else (before, message, behind)
 
     def fail(self, call: LaneCall, error: Exception) -> None:
         """A call fails. Likewise."""
@@ -257,7 +257,7 @@ class Replies:
             return _NO_TABLE + block
         return block
 
-    def _answer_slowly(self, call: LaneCall, message: Message) -> None:
+    def _answer_slowly(self, call: LaneCall, message: EncodedMessage) -> None:
         """Where windows are too small for the whole answer, or more is to be said."""
         limit = self._host.max_message_bytes
         if len(message) > limit:

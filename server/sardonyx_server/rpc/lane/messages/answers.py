@@ -12,15 +12,15 @@ from sardonyx_server.rpc.lane.messages.compression import compress
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
 from sardonyx_server.rpc.lane.windows.outflow import put_data
 from sardonyx_server.rpc.status import to_status
-from sardonyx_wire.framing import Pieces
 from sardonyx_wire.http2.constants import DATA, END_HEADERS, END_STREAM
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, FrameType, frame, frame_header
 from sardonyx_wire.http2.hpack import encode_block
+from sardonyx_wire.protobuf_fields import MessageParts
 
 if TYPE_CHECKING:
     from sardonyx_server.rpc.status import Status
-    from sardonyx_wire.framing import Message
     from sardonyx_wire.http2.hpack import Field
+    from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = [
     "COPIED_BYTES",
@@ -143,7 +143,7 @@ def message_head(stream_id: int, length: int) -> bytes:
     return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
 
 
-def put_answer(message: Message, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+def put_answer(message: EncodedMessage, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
     """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
     out.append(header_frames(stream_id, _OPENING, end=False))
     for part in message_parts(message, b""):
@@ -151,21 +151,21 @@ def put_answer(message: Message, stream_id: int, frame_bytes: int, out: list[byt
     out.append(header_frames(stream_id, WELL, end=True))
 
 
-def message_parts(message: Message, encoding: bytes) -> list[memoryview]:
+def message_parts(message: EncodedMessage, encoding: bytes) -> list[memoryview]:
     """A message with its prefix, compressed where that is asked for, helps, and there is memory for it."""
     packed = _packed(message, encoding) if encoding else None
-    if packed is None and isinstance(message, Pieces):
-        first, *rest = message.pieces
+    if packed is None and isinstance(message, MessageParts):
+        first, *rest = message.parts
         beginning = b"\0" + len(message).to_bytes(PREFIX_BYTES - 1)
         if len(first) <= COPIED_BYTES:
             return [memoryview(beginning + first), *(memoryview(piece) for piece in rest)]
-        return [memoryview(beginning), *(memoryview(piece) for piece in message.pieces)]
+        return [memoryview(beginning), *(memoryview(piece) for piece in message.parts)]
     body = bytes(message) if packed is None else packed
     prefix = bytes((packed is not None,)) + len(body).to_bytes(PREFIX_BYTES - 1)
     return [memoryview(prefix + body)] if len(body) <= COPIED_BYTES else [memoryview(prefix), memoryview(body)]
 
 
-def _packed(message: Message, encoding: bytes) -> bytes | None:
+def _packed(message: EncodedMessage, encoding: bytes) -> bytes | None:
     """A message in fewer bytes; None where they would not be fewer, or there is no memory to find out."""
     try:
         return compress(bytes(message), encoding)

@@ -20,16 +20,16 @@ from sardonyx_server.rpc.lane.messages.answers import (
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow, Outflow
 from sardonyx_server.rpc.status import to_status
-from sardonyx_wire.framing import Message, Pieces
+from sardonyx_wire.protobuf_fields import EncodedMessage, MessageParts
 
 _PIECES = st.lists(st.integers(0, 70_000), min_size=1, max_size=5).map(
-    lambda sizes: Pieces([bytes((number,)) * size for number, size in enumerate(sizes)])
+    lambda sizes: MessageParts([bytes((number,)) * size for number, size in enumerate(sizes)])
 )
 
 
 @given(message=st.one_of(_PIECES, st.integers(0, 70_000).map(bytes)), frame_bytes=st.sampled_from([16_384, 40_000]))
 def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by_piece(
-    message: Message, frame_bytes: int
+    message: EncodedMessage, frame_bytes: int
 ) -> None:
     """The quick way beside the slow one, which keeps account of windows: the same bytes, in the same frames."""
     quick: list[bytes | memoryview] = []

@@ -1,7 +1,7 @@
-"""The outer form of inference messages: top-level fields, lengths, the id and the raw payloads. Knows no message type.
+"""The top-level protobuf fields of inference messages: tags, lengths, id and raw payloads. Knows no message type.
 
-Messages of one caller repeat everything but the payloads and the id. :func:`split` cuts those out without looking into
-anything else, so what remains can be the key of a memo.
+Successive messages of one client differ only in the payloads and the id. :func:`split` separates these from the rest
+without parsing the rest, so the rest can be the key of a cache.
 """
 
 from __future__ import annotations
@@ -13,63 +13,63 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ID_TAG",
-    "LARGE_BYTES",
-    "MOST_FIELDS",
-    "Message",
-    "Pieces",
+    "LARGE_PAYLOAD_BYTES",
+    "MAX_FIELDS",
+    "EncodedMessage",
+    "MessageParts",
     "TooManyFields",
-    "begin",
     "decode_id",
     "encode_id",
     "encode_length",
     "join",
+    "peek_header",
     "read_varint",
     "split",
     "tag",
 ]
 
-LARGE_BYTES: Final = 64 * 1024
-"""A payload of this size is left where it lies: to copy it takes longer than to send it as a piece of its own."""
+LARGE_PAYLOAD_BYTES: Final = 64 * 1024
+"""Payloads of this size are not copied: copying takes longer than sending them as a buffer of their own."""
 
-MOST_FIELDS: Final = 16_384
-"""Top-level fields of a message: far more than any model has tensors. Two bytes are enough for one, and each becomes an
-object: 256 MiB of them, which are 260 kB when they are compressed, took 25 GB and two minutes (2026-11-26)."""
+MAX_FIELDS: Final = 16_384
+"""Most top-level fields of a message, far more than any model has tensors. A field can have two bytes only, and each
+becomes an object: 256 MiB of such fields, 260 kB when compressed, took 25 GB and two minutes (2026-11-26)."""
 
 # Wire type of strings, bytes and messages (protobuf encoding).
 _LENGTH_DELIMITED: Final = 2
-# Ten varint bytes, of seven bits each, hold 64 bits; a length never needs more than five (2 GiB).
+# A varint of 64 bits has ten bytes, of seven bits each. A length (up to 2 GiB) has five at most.
 _VARINT_BITS: Final = 70
 _LENGTH_BYTES: Final = 5
 
 
 class TooManyFields(ValueError):
-    """A message has more than MOST_FIELDS top-level fields."""
+    """A message has more than MAX_FIELDS top-level fields."""
 
 
-class Pieces:
-    """A message that has large payloads, not put together: who writes it to a socket needs no copy of them.
+class MessageParts:
+    """A serialised message as a list of buffers, for scatter-gather output: large payloads are not copied.
 
-    ``bytes()`` puts it together, ``len()`` is its size then.
+    ``bytes()`` joins the buffers, ``len()`` is the size of the joined message.
 
     Args:
-        pieces: In order; memoryviews of single bytes. Whoever holds the message holds what they are views of.
+        parts: The buffers, in order; memoryviews of single bytes. The message keeps alive what they are views of.
     """
 
-    __slots__ = ("_size", "pieces")
+    __slots__ = ("_size", "parts")
 
-    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
-        self.pieces = pieces
-        self._size = sum(map(len, pieces))
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        self.parts = parts
+        self._size = sum(map(len, parts))
 
     def __len__(self) -> int:
         return self._size
 
     def __bytes__(self) -> bytes:
-        return b"".join(self.pieces)
+        return b"".join(self.parts)
 
 
-Message = bytes | Pieces
-"""A serialised message, to be sent."""
+EncodedMessage = bytes | MessageParts
+"""A serialised message that is to be sent."""
 
 
 def tag(number: int) -> int:
@@ -81,23 +81,23 @@ ID_TAG: Final = tag(3)
 """Tag of ``id``, which is field 3 of requests and of responses."""
 
 
-def split(  # noqa: C901 -- one walk, a step of which is done for each request's fields
+def split(  # noqa: C901 -- one loop over the fields of every request
     message: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int
 ) -> tuple[bytes, bytes, list[memoryview]] | None:
-    """Cut a message into what repeats and what does not.
+    """Split a message into header, id and payloads.
 
     Args:
         message: Serialised; a memoryview must be one of single bytes.
-        header_tags: Tags of the top-level fields that repeat.
+        header_tags: Tags of the fields that make up the header.
         raw_tag: Tag of the payloads, which come last.
 
     Returns:
-        (bytes of all header fields, bytes of the id field or b"", a view of each payload); None where the message is
-        unusual or broken: an unknown field, an id sent twice or not UTF-8, a header field behind a payload, a length
-        beyond the end. Then protobuf decides.
+        (bytes of all header fields, bytes of the id field or b"", a view of each payload). None where the message is
+        unusual or malformed, and protobuf has to parse it: an unknown field, an id that is sent twice or is not UTF-8,
+        a header field after a payload, a length beyond the end.
 
     Raises:
-        TooManyFields: It has.
+        TooManyFields: The message has more than MAX_FIELDS fields.
     """
     payloads: list[memoryview] = []
     id_start = id_stop = 0
@@ -132,25 +132,26 @@ def split(  # noqa: C901 -- one walk, a step of which is done for each request's
     except (IndexError, UnicodeDecodeError):
         return None
     if position < stop:
-        raise TooManyFields(f"the message has more than {MOST_FIELDS} fields, which no model takes")
+        raise TooManyFields(f"the message has more than {MAX_FIELDS} fields, which no model takes")
     if not isinstance(message, bytes):
         message = bytes(view[:header_stop])
     header = message[:id_start] + message[id_stop:header_stop] if id_stop else message[:header_stop]
     return header, message[id_start:id_stop], payloads
 
 
-def begin(beginning: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int) -> bytes | None:
-    """Bytes of all header fields, as :func:`split` gives them, of a message of which only the beginning has come.
+def peek_header(beginning: bytes | memoryview, *, header_tags: frozenset[int], raw_tag: int) -> bytes | None:
+    """The header fields of a message of which only the beginning has arrived, as :func:`split` returns them.
 
-    It is taken for granted that nothing of the header stands behind the payloads.
+    Assumes that no header field follows the payloads.
 
     Args:
-        beginning: Up to anywhere.
+        beginning: The first bytes of the message, cut at any position.
         header_tags: As for :func:`split`.
-        raw_tag: Likewise.
+        raw_tag: As for :func:`split`.
 
     Returns:
-        None where the first payload has not begun yet, or the message is unusual or broken.
+        The bytes of the header fields; None where the first payload has not begun yet, or the message is unusual or
+        malformed.
     """
     id_start = id_stop = position = 0
     try:
@@ -169,8 +170,10 @@ def begin(beginning: bytes | memoryview, *, header_tags: frozenset[int], raw_tag
     return bytes(beginning[:id_start]) + bytes(beginning[id_stop:position])
 
 
-def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> Message:
-    """Put a message together: one copy of the payloads, or none where one is large.
+def join(
+    head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]
+) -> EncodedMessage:
+    """Assemble a message. Copies the payloads once, or not at all where one of them is large.
 
     Args:
         head: Wire bytes of the fields before the id.
@@ -179,28 +182,28 @@ def join(head: bytes, id_field: bytes, tail: bytes, raw_tag: bytes, payloads: Se
         raw_tag: Tag of the payloads, as one byte.
         payloads: In order; memoryviews of single bytes.
     """
-    parts: list[bytes | memoryview] = [head, id_field, tail]
+    buffers: list[bytes | memoryview] = [head, id_field, tail]
     for payload in payloads:
         length = len(payload)
-        parts += (raw_tag, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), payload)
-        if length >= LARGE_BYTES:
-            return _pieces(head + id_field + tail, raw_tag, payloads)
-    return b"".join(parts)
+        buffers += (raw_tag, _SHORT_LENGTHS[length] if length < 128 else encode_length(length), payload)
+        if length >= LARGE_PAYLOAD_BYTES:
+            return _join_parts(head + id_field + tail, raw_tag, payloads)
+    return b"".join(buffers)
 
 
-def _pieces(header: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> Pieces:
-    """The same with large payloads apart, and what stands between them joined."""
-    pieces: list[bytes | memoryview] = []
+def _join_parts(header: bytes, raw_tag: bytes, payloads: Sequence[bytes | memoryview]) -> MessageParts:
+    """As :func:`join`: large payloads stay buffers of their own, everything between them is joined."""
+    parts: list[bytes | memoryview] = []
     for payload in payloads:
         header += raw_tag + encode_length(len(payload))
-        if len(payload) >= LARGE_BYTES:
-            pieces += (header, payload)
+        if len(payload) >= LARGE_PAYLOAD_BYTES:
+            parts += (header, payload)
             header = b""
         else:
             header += payload
     if header:
-        pieces.append(header)
-    return Pieces(pieces)
+        parts.append(header)
+    return MessageParts(parts)
 
 
 def encode_id(request_id: str) -> bytes:
@@ -212,7 +215,7 @@ def encode_id(request_id: str) -> bytes:
 
 
 def decode_id(field: bytes) -> str:
-    """The id in the wire bytes of an id field that :func:`split` or :func:`encode_id` gave; "" for b""."""
+    """The id in an id field that :func:`split` or :func:`encode_id` returned; "" for b""."""
     if not field:
         return ""
     start = 2 if field[1] < 128 else _long_length(field, 1)[1]
@@ -220,7 +223,7 @@ def decode_id(field: bytes) -> str:
 
 
 def encode_length(value: int) -> bytes:
-    """Varint of a length (protobuf encoding, section "Base 128 Varints")."""
+    """Encode a length as a varint (protobuf encoding, section "Base 128 Varints")."""
     if value < 128:
         return bytes((value,))
     groups = bytearray()
@@ -232,7 +235,7 @@ def encode_length(value: int) -> bytes:
 
 
 def read_varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
-    """Varint of up to 64 bits -> (value, position after it). Raises IndexError where it does not end in time."""
+    """Varint of up to 64 bits -> (value, position after it). Raises IndexError where it is cut off or too long."""
     value = 0
     for shift in range(0, _VARINT_BITS, 7):
         byte = message[position]
@@ -244,7 +247,7 @@ def read_varint(message: bytes | memoryview, position: int) -> tuple[int, int]:
 
 
 def _long_length(message: bytes | memoryview, start: int) -> tuple[int, int]:
-    """Varint at ``start`` -> (value, position after it). Raises IndexError where it does not end in time."""
+    """Varint at ``start`` -> (value, position after it). Raises IndexError where it is cut off or too long."""
     value = 0
     for index in range(_LENGTH_BYTES):
         byte = message[start + index]
@@ -254,6 +257,6 @@ def _long_length(message: bytes | memoryview, start: int) -> tuple[int, int]:
     raise IndexError(start)
 
 
-_FIELDS: Final = range(MOST_FIELDS)
+_FIELDS: Final = range(MAX_FIELDS)
 _SHORT_LENGTHS: Final = tuple(encode_length(length) for length in range(128))
 _ID_FIELD: Final = bytes((ID_TAG,))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_wire.framing import MOST_FIELDS, Pieces
 from sardonyx_wire.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
-from sardonyx_wire.streams import answer_frame, error_frame, request_id
+from sardonyx_wire.protobuf_fields import MAX_FIELDS, MessageParts
+from sardonyx_wire.stream_responses import request_id, stream_error, stream_response
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -18,22 +18,22 @@ def test_an_answer_is_wrapped_and_marked_as_the_last(model: str, request: str, d
     """Everything in it stays as it was; one parameter comes to it."""
     answer = ModelInferResponse(model_name=model, id=request, raw_output_contents=data)
     answer.outputs.add(name="y", datatype="FP32", shape=[1, 2])
-    frame = ModelStreamInferResponse.FromString(answer_frame(answer.SerializeToString()))
+    frame = ModelStreamInferResponse.FromString(stream_response(answer.SerializeToString()))
     answer.parameters["triton_final_response"].bool_param = True
     assert frame == ModelStreamInferResponse(infer_response=answer)
 
 
 def test_an_answer_in_pieces_is_put_together() -> None:
     """A stream sends each answer as one message."""
-    pieces = Pieces([b"\x0a\x01m", memoryview(b"\x1a\x01"), b"7"])
-    assert answer_frame(pieces) == answer_frame(bytes(pieces))
+    pieces = MessageParts([b"\x0a\x01m", memoryview(b"\x1a\x01"), b"7"])
+    assert stream_response(pieces) == stream_response(bytes(pieces))
 
 
 def test_a_parameter_that_is_there_stays_beside_the_mark() -> None:
     """An entry of a map may stand anywhere in the message."""
     answer = ModelInferResponse(raw_output_contents=[b"x"])
     answer.parameters["mine"].int64_param = 3
-    frame = ModelStreamInferResponse.FromString(answer_frame(answer.SerializeToString()))
+    frame = ModelStreamInferResponse.FromString(stream_response(answer.SerializeToString()))
     assert set(frame.infer_response.parameters) == {"mine", "triton_final_response"}
 
 
@@ -43,7 +43,7 @@ def test_an_error_carries_text_and_id(text: str, request: str) -> None:
     expected = ModelStreamInferResponse(error_message=text)
     expected.infer_response.id = request
     expected.infer_response.parameters["triton_final_response"].bool_param = True
-    assert ModelStreamInferResponse.FromString(error_frame(text, request)) == expected
+    assert ModelStreamInferResponse.FromString(stream_error(text, request)) == expected
 
 
 @given(texts, texts, st.lists(st.binary(max_size=300), max_size=3), st.binary(max_size=4))
@@ -95,5 +95,5 @@ def test_unknown_fields_of_any_kind_are_passed_over() -> None:
 def test_the_id_is_not_looked_for_without_end() -> None:
     """The stream's thread is everybody's: a message of 256 MiB of such fields took a minute."""
     field = b"\x08\x05"
-    assert request_id(field * (MOST_FIELDS - 1) + b"\x1a\x02ab") == "ab"
-    assert request_id(field * MOST_FIELDS + b"\x1a\x02ab") == ""
+    assert request_id(field * (MAX_FIELDS - 1) + b"\x1a\x02ab") == "ab"
+    assert request_id(field * MAX_FIELDS + b"\x1a\x02ab") == ""
