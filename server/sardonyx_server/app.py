@@ -22,13 +22,13 @@ from sardonyx_server.engine.statistics import snapshots
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import Sources
 from sardonyx_server.observe.ports import HttpPorts
+from sardonyx_server.rpc.other_rpcs.grpcio_server import grpcio_server
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo, extensions
 from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
 from sardonyx_server.rpc.other_rpcs.methods import Services, add_services
 from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
 from sardonyx_server.rpc.other_rpcs.shared_memory import SharedMemory
 from sardonyx_server.rpc.other_rpcs.statistics import Statistics
-from sardonyx_server.rpc.other_rpcs.stock_server import stock_server
 from sardonyx_server.rpc.other_rpcs.trace_settings import Destination
 from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.rpc.self_check import self_check
@@ -88,7 +88,7 @@ class App:
         self._is_lost = False
         self.address = ""
         self.registry = Registry()
-        self._server = stock_server(settings)
+        self._server = grpcio_server(settings)
         version = importlib.metadata.version("sardonyx")
         self._traces = traces.writer(
             trace_dir=settings.trace_dir,

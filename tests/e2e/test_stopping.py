@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from sardonyx_server.errors import CannotListen, SettingsError
-from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
+from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_server.rpc.other_rpcs.reflection import REFLECTION_SERVICES
 from sardonyx_wire.messages import ModelInferResponse
 from tests.e2e.messages import arrays_of, encoded, failure_of, gate_request, infer_request
@@ -110,7 +110,7 @@ def test_a_stop_whose_time_is_up_ends_what_runs(own: Server) -> None:
     failure = failure_of(call.exception())
     assert failure.code in stopped_codes(own.transport)
     if own.transport == "lane":
-        assert failure.message == STOPPED.message
+        assert failure.message == SHUTDOWN_STATUS.message
     hold.release()
 
 

@@ -15,7 +15,7 @@ What serves inference:
 
 What serves the rest:
 
-    other_rpcs/           each RPC beside inference, on a stock server of grpcio's
+    other_rpcs/           every RPC except inference, on a grpc.server
 
 For all of them:
 

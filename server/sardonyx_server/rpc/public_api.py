@@ -30,10 +30,10 @@ _ON_THE_WAY_S: Final = 0.02
 
 
 class PublicApi:
-    """Takes the calls of two methods from a stock server.
+    """Takes the calls of two methods from a grpcio server.
 
     Args:
-        server: A stock server that has not been started.
+        server: A grpcio server that has not been started.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         make_intake: Makes one intake for each thread that reads requests.
         authorise: Raises where a call is not allowed; None allows all.
@@ -92,7 +92,7 @@ class PublicApi:
             raise cannot_listen(host, port) from error
 
     def start(self) -> None:
-        """Nothing to do: the stock server takes the calls."""
+        """Nothing to do: the grpcio server takes the calls."""
 
     @property
     def open_calls(self) -> int:

@@ -29,7 +29,7 @@ MAX_STREAMS: Final = 64
 
 
 class PublicStreams:
-    """Opens streams: the behaviour of one method of a stock server.
+    """Opens streams: the behaviour of one method of a grpcio server.
 
     Args:
         method: Full name of the method.

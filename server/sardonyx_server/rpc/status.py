@@ -115,7 +115,7 @@ def to_status(error: BaseException) -> Status:
 
 
 def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    """End a call of a stock server with the status of an error. Requires: on the thread that grpc gave the call to."""
+    """End a call of a grpcio server with the status of an error. Requires: on the thread that grpc gave the call to."""
     status = to_status(error)
     context.set_trailing_metadata(status.trailing)
     context.abort(GRPC_CODES[status.code], status.message)

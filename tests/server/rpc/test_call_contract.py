@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
-from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
+from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_wire.protobuf_fields import MessageParts
 from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, stopped_codes, until
 
@@ -93,7 +93,7 @@ def test_overload_says_when_to_come_back(transport: Transport) -> None:
 def test_an_unforeseen_error_shows_an_id_and_nothing_else(
     transport: Transport, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The stock server would send the text of the exception."""
+    """The grpcio server would send the text of the exception."""
     sent = transport.send()
     _, call = transport.calls.take()
     call.fail(KeyError("/secret/path"))
@@ -288,7 +288,7 @@ def test_a_second_stop_hurries(transport: Transport) -> None:
     transport.serving.stop_server(0)
     assert failed(sent) in stopped_codes(transport.name)
     if transport.name == "lane":
-        assert sent.details() == STOPPED.message
+        assert sent.details() == SHUTDOWN_STATUS.message
     until(lambda: call.cancelled)
     call.reply(b"too late")
     assert stopped.wait(BOUND_S)

@@ -41,7 +41,7 @@ def test_each_thread_reads_with_an_intake_of_its_own() -> None:
 
 
 def test_a_caller_that_has_gone_before_the_watch_counts_as_cancelled() -> None:
-    """The stock server takes no callback for a call that is over."""
+    """The grpcio server takes no callback for a call that is over."""
     with opened("grpcio") as transport:
         sent = transport.send()
         _, call = transport.calls.take()

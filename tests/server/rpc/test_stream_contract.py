@@ -15,7 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
 from sardonyx_server.errors import Cancelled, Forbidden, InvalidRequest
-from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
+from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.stream_responses import stream_response
@@ -467,7 +467,7 @@ def test_a_stop_without_grace_cancels_streams(transport: Transport) -> None:
         assert idle.rest() == busy.rest() == []
         assert {idle.code(), busy.code()} <= stopped_codes(transport.name)
         if transport.name == "lane":
-            assert {idle.call.details(), busy.call.details()} == {STOPPED.message}
+            assert {idle.call.details(), busy.call.details()} == {SHUTDOWN_STATUS.message}
         until(lambda: call.cancelled)
         call.fail(Cancelled("gone"))
     ended(transport)

@@ -1,14 +1,14 @@
-"""Inference straight from the sockets: an HTTP/2 of our own, on one thread, with the stock server behind it.
+"""Inference straight from the sockets: an HTTP/2 of our own, on one thread, with the grpcio server behind it.
 
 gRPC's core takes some 20 us for a call of a few bytes, whatever is done with it; this takes 2 to 3. It deals with two
-methods. All others, and headers that are malformed, go on to the stock server frame by frame.
+methods. All others, and headers that are malformed, go on to the grpcio server frame by frame.
 
 Each room knows only those below it:
 
     lane.py        the lane as a transport: listen, start, drain, stop
     loop/          its thread: waiting, models, time
     connections/   one caller's connection: bytes -> frames -> whose they are
-    relaying/      all other methods: to the stock server and back
+    proxy/         reverse proxy for all other methods, to the grpcio server
     sockets/       listening, reading, writing
     calls/         ModelInfer and ModelStreamInfer, and what their callers get
     messages/      headers, messages and answers <-> bytes

@@ -1,6 +1,6 @@
 """The lane as a transport: what the server asks of it, from its start to its end. Its thread's work is in loop/.
 
-It takes two methods. What belongs to neither goes on to the stock server, which listens on a socket of its own.
+It takes two methods. What belongs to neither goes on to the grpcio server, which listens on a socket of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from sardonyx_server.rpc.lane.loop.loop import Loop
-from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
+from sardonyx_server.rpc.lane.proxy.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Lane:
     """Takes two methods from the sockets and answers them through an intake.
 
     Args:
-        server: A stock server that has not been started; takes all other methods.
+        server: A grpcio server that has not been started; takes all other methods.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         intake: Where requests go; used by the lane's thread only.
         authorise: Raises where a call is not allowed; None allows all.
@@ -58,7 +58,7 @@ class Lane:
         on_lost: Callable[[Exception], None],
     ) -> None:
         self._server = server
-        self._back_door = BackDoor()
+        self._upstream = Upstream()
         self._loop = Loop(
             methods=methods,
             requests=intake,
@@ -66,7 +66,7 @@ class Lane:
             cores=cores,
             compression=compression,
             limits=limits,
-            back_door=self._back_door,
+            upstream=self._upstream,
         )
         self.thread: LaneThread = self._loop
         self._thread = threading.Thread(target=self._loop.run, args=(on_lost,), name="lane", daemon=True)
@@ -92,7 +92,7 @@ class Lane:
         Raises:
             CannotListen: It is taken or not ours.
         """
-        self._back_door.open(self._server)
+        self._upstream.listen(self._server)
         return self._loop.listeners.listen(host, port)
 
     def start(self) -> None:
@@ -124,7 +124,7 @@ class Lane:
         Returns:
             Set when that is over. What was answered may still be on its way to slow callers.
         """
-        # First of all: what the stock server cancels from now on is not its callers' doing.
+        # First of all: what the grpcio server cancels from now on is not its callers' doing.
         self._loop.stopping = True
         stopped, over = self._server.stop(grace_s), threading.Event()
         self._loop.later(self._loop.close_listeners)

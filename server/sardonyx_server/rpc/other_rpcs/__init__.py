@@ -1,6 +1,6 @@
-"""Every RPC beside inference, on a stock server and public API. The lane passes the calls of them on to it.
+"""Every RPC except inference, on a grpc.server and grpcio's public API. The lane forwards calls of them to it.
 
-stock_server.py       that server
+grpcio_server.py      that server
 methods.py            which RPCs there are, and what serves each
 behaviours.py         the way that each call of them goes
 forwarded.py          who called

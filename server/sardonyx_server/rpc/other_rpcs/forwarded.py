@@ -1,4 +1,4 @@
-"""Who called, where the call came by way of the lane: the stock server itself only sees the lane."""
+"""Who called, where the call came by way of the lane: the grpcio server itself only sees the lane."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def peer_of(metadata: Iterable[tuple[str, str | bytes]], peer: str) -> str:
 
     Args:
         metadata: Of the call.
-        peer: Who is connected to the stock server.
+        peer: Who is connected to the grpcio server.
     """
     if not peer.startswith("unix"):
         return peer

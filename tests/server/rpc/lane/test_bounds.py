@@ -16,7 +16,7 @@ import pytest
 
 from sardonyx_server.rpc.lane.lane import Lane
 from sardonyx_server.rpc.lane.limits import Limits
-from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
+from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from tests.server.rpc.conversations import answer, request
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.http2.wire import (
@@ -81,7 +81,7 @@ def test_compressed_messages_of_a_stream_are_answered_once_each() -> None:
 
 
 def pouring(count: int, size: int) -> tuple[grpc.GenericRpcHandler, list[int]]:
-    """A method of the stock server that answers with so many messages, and what it has sent so far."""
+    """A method of the grpcio server that answers with so many messages, and what it has sent so far."""
     sent: list[int] = []
 
     def pour(_request: bytes, _context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -196,7 +196,7 @@ def test_what_was_held_for_a_caller_counts_no_more_once_it_is_gone(end: str) -> 
 
 
 def test_who_reads_nothing_has_no_more_relayed() -> None:
-    """Nor has the stock server more asked of it, although the windows of the caller have room."""
+    """Nor has the grpcio server more asked of it, although the windows of the caller have room."""
     handler, sent = pouring(100, MIB)
     with (
         opened("lane", react=echo, handlers=(handler,)) as transport,
@@ -211,7 +211,7 @@ def test_who_reads_nothing_has_no_more_relayed() -> None:
 
 
 def test_a_stop_does_not_cut_a_relayed_answer_off() -> None:
-    """The stock server has sent all of it; the rest waits for the windows of its caller."""
+    """The grpcio server has sent all of it; the rest waits for the windows of its caller."""
     handler, _ = pouring(1, 300_000)
     with (
         opened("lane", react=echo, handlers=(handler,)) as transport,
@@ -299,7 +299,7 @@ def test_who_has_no_answer_when_the_time_to_stop_is_up_hears_why() -> None:
             pass
         for one in others:
             assert peer.of(one).status == UNAVAILABLE
-            assert peer.of(one).trailers["grpc-message"] == STOPPED.message
+            assert peer.of(one).trailers["grpc-message"] == SHUTDOWN_STATUS.message
         assert peer.of(midst).reset is not None
         for call in calls:
             assert call.cancelled
@@ -307,7 +307,7 @@ def test_who_has_no_answer_when_the_time_to_stop_is_up_hears_why() -> None:
 
 
 def test_a_stop_does_not_wait_for_requests_that_come_in_half() -> None:
-    """Neither for those of the lane nor for those of the stock server: they hear that it stops, and nothing has run."""
+    """Neither for those of the lane nor for those of grpcio: they hear that the server stops, and nothing has run."""
     half = prefixed(b"a message")[:-1]
     with (
         opened("lane", react=echo, handlers=(pouring(1, 10)[0],)) as transport,
@@ -377,7 +377,7 @@ def test_who_pings_while_it_takes_an_answer_is_not_cut_off() -> None:
         assert peer.of(1).well
 
 
-def test_headers_that_grow_on_their_way_to_the_stock_server_are_refused_beyond_a_bound() -> None:
+def test_headers_that_grow_on_their_way_to_the_grpcio_server_are_refused_beyond_a_bound() -> None:
     """A field of 4 kB in the header table is said again with one byte: 100 kB of requests were 60 MB of headers."""
     unserved = block(request_fields(path="/test.Service/Unknown"))
     # 62 is the entry that was added last (RFC 7541, section 2.3.3).
@@ -428,7 +428,7 @@ def test_a_frame_that_may_not_be_there_is_an_error_of_the_protocol(damage: bytes
 
 
 def test_relayed_calls_whose_messages_do_not_come_are_ended_on_both_sides() -> None:
-    """Each had a thread of the stock server, and these are all it has."""
+    """Each had a thread of the grpcio server, and these are all it has."""
     with (
         opened("lane", react=echo, handlers=(pouring(1, 10)[0],)) as transport,
         Peer(transport.address) as stuck,

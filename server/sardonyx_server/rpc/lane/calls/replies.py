@@ -168,16 +168,16 @@ class Replies:
         self.put(rst_stream(call.id, ErrorCode.CANCEL))
         return True
 
-    def cut_off(self, status: Status, *, relayed: bool) -> None:
+    def cut_off(self, status: Status, *, proxied: bool) -> None:
         """End all calls: with a status, or with a reset where a part of a message is out.
 
         Args:
             status: What they hear.
-            relayed: Whether calls that the stock server answers are ended, too.
+            proxied: Whether calls that the grpcio server answers are ended, too.
         """
         whole, ending = status_block(status, first=True), status_block(status, first=False)
         for stream_id, call in list(self.streams.items()):
-            if not relayed and not isinstance(call, LaneCall | LaneStream):
+            if not proxied and not isinstance(call, LaneCall | LaneStream):
                 continue
             in_midst = self.outflow.flow(stream_id) is not None
             self.drop(stream_id)
@@ -187,13 +187,13 @@ class Replies:
             self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
             if isinstance(call, LaneCall | LaneStream):
                 self._put_last(call)
-        if relayed:
-            # What the stock server has sent all of, and windows hold back.
+        if proxied:
+            # What the grpcio server has sent all of, and windows hold back.
             for stream_id in self.outflow.drop_all():
                 self.put(rst_stream(stream_id, ErrorCode.CANCEL))
 
-    def cut_off_relayed(self, stream_id: int, status: Status) -> None:
-        """End one that the stock server has not begun to answer."""
+    def fail_proxied(self, stream_id: int, status: Status) -> None:
+        """End one that the grpcio server has not begun to answer."""
         self.drop(stream_id)
         self._put_status(stream_id, status_block(status, first=True), first=True)
         self.put(rst_stream(stream_id, ErrorCode.NO_ERROR))
@@ -203,7 +203,7 @@ class Replies:
         call = self.streams.pop(stream_id, None)
         flow = self.outflow.drop(stream_id)
         if flow is not None and flow.on_sent is not None:
-            # The stock server gets its window back.
+            # The grpcio server gets its window back.
             flow.on_sent(sum(len(part) for part in flow.parts if not isinstance(part, bytes)))
         if call is not None:
             call.drop()

@@ -1,7 +1,7 @@
 """One caller's connection: which stream is whose (RFC 9113). No I/O; all of it on the lane's thread.
 
-A ModelInfer is a LaneCall, a ModelStreamInfer a LaneStream. Every other stream of HTTP/2 is a Relayed, which goes on to
-the stock server. All three are told alike what the caller sends: see open_stream.py.
+A ModelInfer is a LaneCall, a ModelStreamInfer a LaneStream. Every other stream of HTTP/2 is a ProxiedStream, which goes
+on to the grpcio server. All three are told alike what the caller sends: see open_stream.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sardonyx_server.rpc.lane.connections.control import Control
 from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
 from sardonyx_server.rpc.lane.connections.stranger import Stranger
 from sardonyx_server.rpc.lane.messages.request import MAX_HEADER_LIST_BYTES, RequestReader
-from sardonyx_server.rpc.lane.relaying.relays import Relays
-from sardonyx_server.rpc.lane.relaying.stopped import STOPPED
+from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
+from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_server.rpc.lane.windows.inflow import NARROW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.status import Status
 from sardonyx_wire.http2.errors import Http2ConnectionError
@@ -75,7 +75,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_known", "_last_id", "_peer", "_relays",
+        "_broken", "_control", "_frames", "_going", "_goodbye_id", "_host", "_known", "_last_id", "_peer", "_proxy",
         "_replies", "_requests", "_silent", "_streams", "_used", "outflow",
     )  # fmt: skip
 
@@ -88,8 +88,8 @@ class Connection:
         self._frames = FrameReader(self)
         self._requests = RequestReader(peer, host.compression)
         self._known = self._requests.known
-        self._relays = Relays(host, self._replies)
-        self._control = Control(host, self._replies, self._relays)
+        self._proxy = ConnectionProxy(host, self._replies)
+        self._control = Control(host, self._replies, self._proxy)
         self._last_id = 0
         # The last stream that is dealt with, as the caller was told.
         self._goodbye_id = 0
@@ -154,7 +154,7 @@ class Connection:
         self.greet()
         text = f"the server ended the connection: {error}"
         # Without details: there may be many calls, and this must not be much.
-        self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), relayed=True)
+        self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), proxied=True)
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
         self._replies.put(goaway(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
@@ -168,15 +168,15 @@ class Connection:
             self._replies.put(goaway(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
-        """The server's time to stop is up: end what is under way here. What is relayed the stock server ends."""
-        self._replies.cut_off(STOPPED, relayed=False)
+        """The server's time to stop is up: end what is under way here. What is proxied the grpcio server ends."""
+        self._replies.cut_off(SHUTDOWN_STATUS, proxied=False)
 
     def lost(self) -> None:
         """The connection is gone, and so are its calls."""
         for stream_id in list(self._streams):
             self._replies.drop(stream_id)
         self.outflow.drop_all()
-        self._relays.give_up()
+        self._proxy.close()
 
     # What the caller sends: see frame_reader.py.
 
@@ -226,7 +226,7 @@ class Connection:
         elif request.is_grpc and (kind := self._host.methods.get(request.path)) is not None:
             self._open(kind, stream_id, request, ends)
         else:
-            self._open_relayed(stream_id, request, ends=ends)
+            self._open_proxied(stream_id, request, ends=ends)
 
     def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Any other frame came."""
@@ -267,8 +267,8 @@ class Connection:
         elif ends:
             call.half_close()
 
-    def _open_relayed(self, stream_id: int, request: Request, *, ends: bool) -> None:
-        stream = self._relays.open(stream_id, request.fields, ends=ends)
+    def _open_proxied(self, stream_id: int, request: Request, *, ends: bool) -> None:
+        stream = self._proxy.open(stream_id, request.fields, ends=ends)
         if stream is None:
             self._replies.put(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
         else:

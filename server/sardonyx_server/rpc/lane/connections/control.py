@@ -12,7 +12,7 @@ from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, SETTING, ErrorCode,
 if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.replies import Replies
     from sardonyx_server.rpc.lane.connections.host import Host
-    from sardonyx_server.rpc.lane.relaying.relays import Relays
+    from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
 
 __all__ = ["Control"]
 
@@ -31,15 +31,15 @@ class Control:
     Args:
         host: The lane.
         replies: Of the connection.
-        relays: Of the connection.
+        proxy: Of the connection.
     """
 
-    __slots__ = ("_host", "_pinged_s", "_relays", "_replies")
+    __slots__ = ("_host", "_pinged_s", "_proxy", "_replies")
 
-    def __init__(self, host: Host, replies: Replies, relays: Relays) -> None:
+    def __init__(self, host: Host, replies: Replies, proxy: ConnectionProxy) -> None:
         self._host = host
         self._replies = replies
-        self._relays = relays
+        self._proxy = proxy
         self._pinged_s = 0.0
 
     def take(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
@@ -117,7 +117,7 @@ class Control:
                 if value + widened > LARGEST_WINDOW_BYTES:
                     raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 outflow.set_initial_window(value)
-                self._relays.set_initial_window(value)
+                self._proxy.set_initial_window(value)
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
         self._replies.put(frame(FrameType.SETTINGS, ACK, 0, b""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from sardonyx_server.rpc.lane.calls.host import CallHost
-from sardonyx_server.rpc.lane.relaying.host import RelayHost
+from sardonyx_server.rpc.lane.proxy.host import ProxyHost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
     from sardonyx_server.rpc.lane.connections.stranger import Strangers
     from sardonyx_server.rpc.lane.messages.compression import Level
-    from sardonyx_server.rpc.lane.relaying.relayed import Relayed
+    from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
 
 __all__ = ["Host"]
 
 
-class Host(CallHost, RelayHost, Protocol):
+class Host(CallHost, ProxyHost, Protocol):
     """The lane. All of it on the lane's thread, but for what says so.
 
     Attributes:
@@ -45,5 +45,5 @@ class Host(CallHost, RelayHost, Protocol):
             ServerError: It is not allowed.
         """
 
-    def watch(self, call: LaneCall | Relayed, /) -> None:
+    def watch(self, call: LaneCall | ProxiedStream, /) -> None:
         """Have a call expire at its deadline."""

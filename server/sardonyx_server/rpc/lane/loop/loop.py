@@ -26,7 +26,7 @@ from sardonyx_server.rpc.lane.loop.events import MOST_EVENTS, Events
 from sardonyx_server.rpc.lane.loop.open_calls import OpenCalls
 from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
 from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
-from sardonyx_server.rpc.lane.relaying.relay import Relay
+from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
 from sardonyx_server.rpc.lane.sockets.listeners import Listeners, peer_name
 from sardonyx_server.rpc.lane.sockets.socket_transports import SocketTransports
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.lane.loop.burst import Requests
     from sardonyx_server.rpc.lane.messages.compression import Level
-    from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
-    from sardonyx_server.rpc.lane.relaying.relayed import Relayed
-    from sardonyx_server.rpc.lane.relaying.relays import Relays
+    from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
+    from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
+    from sardonyx_server.rpc.lane.proxy.upstream import Upstream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
@@ -66,7 +66,7 @@ class Loop:
         cores: That this process may use.
         compression: How much work goes into compressing answers, for callers that accept it.
         limits: Of what callers may do.
-        back_door: The way to the stock server.
+        upstream: The socket of the grpcio server.
 
     Attributes:
         listeners: Listening sockets.
@@ -86,7 +86,7 @@ class Loop:
         cores: int,
         compression: Level,
         limits: Limits,
-        back_door: BackDoor,
+        upstream: Upstream,
     ) -> None:
         unary, streamed = methods
         self.methods: Mapping[bytes, type[LaneCall | LaneStream]] = {
@@ -102,7 +102,7 @@ class Loop:
         self.strangers = Strangers()
         self.stopping = False
         self._authorise = authorise
-        self._back_door = back_door
+        self._upstream = upstream
         self.thread_id = 0
         self._events = Events(cores)
         self._requests = requests
@@ -120,7 +120,7 @@ class Loop:
         self.take_in_now = self._burst.add_now
         self.foresee = requests.foresee
         self.overloaded = self._events.refused
-        self.watch: Callable[[LaneCall | Relayed], None] = self._deadlines.add
+        self.watch: Callable[[LaneCall | ProxiedStream], None] = self._deadlines.add
         self.ended = self.calls.ended
         self.later, self.between, self.withdraw = self._events.later, self._events.between, self._events.withdraw
         self.transports = SocketTransports(self._events.epoll, self._deadlines.add)
@@ -201,19 +201,19 @@ class Loop:
         self.streams.discard(stream)
         self.ended()
 
-    def relay(self, relays: Relays) -> Relay | None:
-        """A way to the stock server; None where it takes no more."""
-        back = self._back_door.enter()
-        if back is None:
+    def connect_upstream(self, proxy: ConnectionProxy) -> UpstreamConnection | None:
+        """Connect to the grpcio server; None where it cannot take the connection."""
+        connected = self._upstream.connect()
+        if connected is None:
             return None
-        relay = Relay(relays, self.touch)
+        upstream = UpstreamConnection(proxy, self.touch)
         try:
-            self.transports.add(back, relay)
+            self.transports.add(connected, upstream)
         except OSError:
             # The kernel watches no more sockets for this user.
-            back.close()
+            connected.close()
             return None
-        return relay
+        return upstream
 
     def _take_events(self) -> None:
         events_of, transports, burst, doing = self._events, self.transports, self._burst, self.lag.doing

@@ -56,7 +56,7 @@ class Request:
         peer: As given.
         encoding: How compressed messages of the caller are compressed; b"" where there may be none.
         answer_encoding: How its answers may be compressed; b"" for not at all.
-        is_grpc: Whether it is a gRPC call whose messages can be read. What is not is for the stock server to refuse.
+        is_grpc: Whether it is a gRPC call whose messages can be read. What is not is for the grpcio server to refuse.
         timeout_s: How long the caller waits; infinity where it does not say.
     """
 

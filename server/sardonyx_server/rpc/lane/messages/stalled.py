@@ -1,8 +1,8 @@
 """Messages that do not come: of calls whose time is up, or of which nothing has come for a minute.
 
 Calls that have come whole are watched by deadlines.py. These are looked for once a second, so that nothing has to be
-done for those that come as they should, which are nearly all. What the stock server answers goes by the same times
-(relayed.py).
+done for those that come as they should, which are nearly all. What the grpcio server answers goes by the same times
+(proxied_stream.py).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sardonyx_server.rpc.lane.relaying.back_door import BackDoor
+from sardonyx_server.rpc.lane.proxy.upstream import Upstream
 from sardonyx_server.rpc.lane.sockets.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def test_a_lack_of_descriptors_is_said_once_and_callers_wait(caplog: pytest.LogC
     assert "ulimit -n" in caplog.messages[0]
 
 
-def test_a_back_door_that_is_shut_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_upstream_that_takes_no_connection_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """Callers that are turned away come again and again, and the log would be theirs to fill."""
-    door = BackDoor()
+    upstream = Upstream()
     for _ in range(3):
-        assert door.enter() is None
-    assert caplog.messages == ["the stock server behind the lane takes no connection"]
+        assert upstream.connect() is None
+    assert caplog.messages == ["the grpcio server behind the lane takes no connection"]

@@ -10,7 +10,7 @@ import grpc
 if TYPE_CHECKING:
     from sardonyx_server.settings import Settings
 
-__all__ = ["stock_server"]
+__all__ = ["grpcio_server"]
 
 # Made as they are needed. A caller that opens a call and never sends its message holds one, and on the public API so
 # does each ModelInfer that waits for its model.
@@ -20,7 +20,7 @@ _MS_PER_S: Final = 1000
 _COMPRESSION_LEVELS: Final = {"low": 1, "medium": 2, "high": 3}
 
 
-def stock_server(settings: Settings) -> grpc.Server:
+def grpcio_server(settings: Settings) -> grpc.Server:
     """Make it; it serves nothing yet and does not listen."""
     return grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"), options=_options(settings))
 

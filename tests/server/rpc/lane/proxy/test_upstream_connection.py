@@ -1,4 +1,4 @@
-"""A relay without a socket: the test is the caller's side, and says what the stock server sends."""
+"""An upstream connection without a socket: the test is the client's side, and says what the grpcio server sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sardonyx_server.errors import ServerError
-from sardonyx_server.rpc.lane.relaying.relay import Relay
+from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW
 from sardonyx_wire.http2.errors import Http2ConnectionError
@@ -18,7 +18,7 @@ REFUSED_STREAM = 7
 
 
 class Caller:
-    """The caller's side: keeps what it is told of streams."""
+    """The client's side: keeps what it is told of streams."""
 
     peer = "ipv4:127.0.0.1:1"
     initial_window = 65_535
@@ -31,83 +31,83 @@ class Caller:
         self.watched: list[Any] = []
         self.failed: list[Any] = []
 
-    def send(self, _stream: Any, part: memoryview | bytes, _relay: Relay) -> None:
-        """See ``relays.Relays``."""
+    def send_downstream(self, _stream: Any, part: memoryview | bytes, _upstream: UpstreamConnection) -> None:
+        """See ``connection_proxy.ConnectionProxy``."""
         self.sent.append(bytes(part))
 
     def watch(self, stream: Any) -> None:
-        """See ``relays.Relays``."""
+        """See ``connection_proxy.ConnectionProxy``."""
         self.watched.append(stream)
 
     def fail(self, stream: Any, error: ServerError) -> None:
-        """See ``relays.Relays``."""
+        """See ``connection_proxy.ConnectionProxy``."""
         self.failed.append((stream, error.message))
 
     def put(self, frames: bytes) -> None:
-        """See ``relays.Relays``."""
+        """See ``connection_proxy.ConnectionProxy``."""
 
-    def ended(self, stream: Any) -> None:
-        """See ``relays.Relays``."""
+    def closed(self, stream: Any) -> None:
+        """See ``connection_proxy.ConnectionProxy``."""
         self.ended_ids.append(stream.id)
 
 
-def opened() -> tuple[Relay, Caller, list[Relay]]:
-    """A relay whose greeting has been written, its caller, and what it wants to be written from now on."""
-    touched: list[Relay] = []
+def opened() -> tuple[UpstreamConnection, Caller, list[UpstreamConnection]]:
+    """An upstream connection whose preface has been written, its client's side, and what it touches from now on."""
+    touched: list[UpstreamConnection] = []
     caller: Any = Caller()
-    relay = Relay(caller, touched.append)
-    relay.outflow.out.clear()
+    upstream = UpstreamConnection(caller, touched.append)
+    upstream.outflow.out.clear()
     touched.clear()
-    return relay, caller, touched
+    return upstream, caller, touched
 
 
-def test_a_relay_that_is_broken_off_is_to_be_closed() -> None:
+def test_an_upstream_connection_that_is_broken_off_is_to_be_closed() -> None:
     """Its wire looks whether it is finished where it is touched, and at no other time."""
-    relay, caller, touched = opened()
-    relay.open(1, [], end=True)
-    relay.outflow.out.clear()
+    upstream, caller, touched = opened()
+    upstream.open(1, [], end=True)
+    upstream.outflow.out.clear()
     touched.clear()
     with pytest.raises(Http2ConnectionError) as broken:
-        relay.receive(settings({Setting.MAX_FRAME_SIZE: 1}))
-    relay.break_off(broken.value)
-    assert relay.finished
-    assert touched == [relay]
+        upstream.receive(settings({Setting.MAX_FRAME_SIZE: 1}))
+    upstream.break_off(broken.value)
+    assert upstream.finished
+    assert touched == [upstream]
     assert caller.sent == [rst_stream(1, REFUSED_STREAM)]
 
 
-def test_a_relay_that_is_over_takes_nothing_more() -> None:
+def test_an_upstream_connection_that_is_closed_takes_nothing_more() -> None:
     """Nobody writes it any more: a caller that changes its settings for ever must not fill the memory."""
-    relay, caller, touched = opened()
-    relay.open(1, [], end=False)
-    relay.outflow.out.clear()
-    relay.lost()
+    upstream, caller, touched = opened()
+    upstream.open(1, [], end=False)
+    upstream.outflow.out.clear()
+    upstream.lost()
     assert caller.ended_ids == [1]
     touched.clear()
     for _ in range(100):
-        relay.set_initial_window(100_000)
-        relay.returned(1 << 20)
-    assert not relay.outflow.out
+        upstream.set_initial_window(100_000)
+        upstream.return_credit(1 << 20)
+    assert not upstream.outflow.out
     assert not touched
 
 
-def test_headers_wait_for_the_stock_server_up_to_a_bound() -> None:
+def test_headers_wait_for_the_grpcio_server_up_to_a_bound() -> None:
     """Each is written out in full for it, whatever few bytes the caller said it in."""
-    relay, _, _ = opened()
+    upstream, _, _ = opened()
     opened_streams = 0
-    while not relay.is_behind:
-        relay.open(2 * opened_streams + 1, [(b"a", bytes(60_000))], end=True)
+    while not upstream.is_backlogged:
+        upstream.open(2 * opened_streams + 1, [(b"a", bytes(60_000))], end=True)
         opened_streams += 1
-    assert 4 << 20 < sum(map(len, relay.outflow.out)) < 6 << 20
-    relay.outflow.out.clear()
-    relay.written()
-    assert not relay.is_behind
+    assert 4 << 20 < sum(map(len, upstream.outflow.out)) < 6 << 20
+    upstream.outflow.out.clear()
+    upstream.written()
+    assert not upstream.is_backlogged
 
 
 def test_data_in_tiny_pieces_wait_together() -> None:
-    """An object for each byte that the stock server does not take was two hundred times the memory."""
-    relay, caller, _ = opened()
-    stream = relay.open(1, [], end=False)
-    relay.outflow.out.clear()
+    """An object for each byte that the grpcio server does not take was two hundred times the memory."""
+    upstream, caller, _ = opened()
+    stream = upstream.open(1, [], end=False)
+    upstream.outflow.out.clear()
     sent = bytes(number % 251 for number in range(START_WINDOW + 3000))
     stream.data(sent, 0, START_WINDOW, False)
     for begin in range(START_WINDOW, len(sent)):
@@ -115,26 +115,26 @@ def test_data_in_tiny_pieces_wait_together() -> None:
     assert len(stream.flow.parts) <= 257
     assert caller.held.bytes == stream.held == 3000
     stream.half_close()
-    relay.receive(window_update(0, 1 << 20) + window_update(1, 1 << 20))
+    upstream.receive(window_update(0, 1 << 20) + window_update(1, 1 << 20))
     # Every second part is the head of a frame.
-    assert b"".join(relay.outflow.out[1::2])[: len(sent)] == sent
-    assert relay.outflow.out[-1][3:5] == bytes((FrameType.DATA, 1))
+    assert b"".join(upstream.outflow.out[1::2])[: len(sent)] == sent
+    assert upstream.outflow.out[-1][3:5] == bytes((FrameType.DATA, 1))
     assert caller.held.bytes == 0
 
 
 def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
     """The caller had said that there are none."""
-    relay, _, _ = opened()
-    stream = relay.open(1, [], end=True)
-    relay.outflow.out.clear()
+    upstream, _, _ = opened()
+    stream = upstream.open(1, [], end=True)
+    upstream.outflow.out.clear()
     stream.data(b"more", 0, 4, True)
-    assert not relay.outflow.out
+    assert not upstream.outflow.out
 
 
 def test_a_request_that_does_not_come_is_not_waited_for() -> None:
-    """As long as some of it comes, or the stock server does not take it, there is time."""
-    relay, caller, _ = opened()
-    stream = relay.open(1, [], end=False)
+    """As long as some of it comes, or the grpcio server does not take it, there is time."""
+    upstream, caller, _ = opened()
+    stream = upstream.open(1, [], end=False)
     assert caller.watched == [stream]
     stream.expire()
     assert caller.watched == [stream, stream]
@@ -142,7 +142,7 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
     stream.deadline_s = 0.0
     stream.expire()
     assert not caller.failed
-    relay.receive(window_update(1, 1 << 20) + window_update(0, 1 << 20))
+    upstream.receive(window_update(1, 1 << 20) + window_update(0, 1 << 20))
     assert not stream.held
     stream.deadline_s = 0.0
     stream.expire()
@@ -151,8 +151,8 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
 
 def test_a_request_that_is_whole_waits_for_its_answer_as_long_as_that_takes() -> None:
     """Nor is one ended that is over already."""
-    relay, caller, _ = opened()
-    whole, over = relay.open(1, [], end=True), relay.open(3, [], end=False)
+    upstream, caller, _ = opened()
+    whole, over = upstream.open(1, [], end=True), upstream.open(3, [], end=False)
     assert caller.watched == [over]
     over.drop()
     for stream in (whole, over):

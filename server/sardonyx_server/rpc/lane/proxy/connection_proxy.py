@@ -1,0 +1,101 @@
+"""The client's side of the proxy: opens upstream connections, and sends what comes back to the client. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow
+from sardonyx_server.rpc.status import to_status
+
+if TYPE_CHECKING:
+    from sardonyx_server.errors import ServerError
+    from sardonyx_server.rpc.lane.calls.replies import Replies
+    from sardonyx_server.rpc.lane.proxy.host import ProxyHost
+    from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
+    from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
+    from sardonyx_server.rpc.lane.windows.held import HeldBytes
+    from sardonyx_wire.http2.hpack import Field
+
+__all__ = ["ConnectionProxy"]
+
+# Bytes of one client that may wait for the grpcio server even while the memory limit of all connections is reached.
+_HELD_BYTES: Final = 16 << 20
+
+
+class ConnectionProxy:
+    """Forwards the streams of one client connection.
+
+    Args:
+        host: The event loop.
+        replies: The response writer of the connection.
+
+    Attributes:
+        held: Counts the bytes that all connections hold back.
+        peer: Address of the client.
+        put: Sends frames to the client as they are.
+    """
+
+    __slots__ = ("_host", "_replies", "_upstreams", "held", "peer", "put")
+
+    def __init__(self, host: ProxyHost, replies: Replies) -> None:
+        self._host = host
+        self._replies = replies
+        self.held: HeldBytes = host.held
+        self.peer = replies.peer
+        self.put = replies.put
+        # New streams go to the last one. Those before it are shutting down and still have open streams.
+        self._upstreams: list[UpstreamConnection] = []
+
+    @property
+    def initial_window(self) -> int:
+        """The client's initial window for a new stream, in bytes."""
+        return self._replies.outflow.initial_window
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the grpcio server is shutting down."""
+        return self._host.stopping
+
+    def open(self, stream_id: int, fields: list[Field], *, ends: bool) -> ProxiedStream | None:
+        """Open a stream upstream; None where the grpcio server accepts none, or has too many bytes to read first."""
+        if not self._upstreams or not self._upstreams[-1].accepts_streams:
+            upstream = self._host.connect_upstream(self)
+            if upstream is None:
+                return None
+            self._upstreams = [*(each for each in self._upstreams if not each.finished), upstream]
+        upstream = self._upstreams[-1]
+        full = self.held.is_much
+        if upstream.is_backlogged or (full and upstream.outflow.held_bytes > _HELD_BYTES):
+            return None
+        return upstream.open(stream_id, fields, end=ends)
+
+    def set_initial_window(self, size: int) -> None:
+        """The client changed its initial window."""
+        for upstream in self._upstreams:
+            upstream.set_initial_window(size)
+
+    def close(self) -> None:
+        """The client has disconnected."""
+        for upstream in self._upstreams:
+            upstream.close()
+
+    # Called by upstream_connection.py and proxied_stream.py.
+
+    def send_downstream(self, stream: ProxiedStream, part: memoryview | bytes, upstream: UpstreamConnection) -> None:
+        """Send data (a view) or whole frames to the client, in order. ``upstream`` is told when data have been sent."""
+        replies = self._replies
+        replies.strikes = 0
+        flow = replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, paced=True, on_sent=upstream.return_credit)
+        replies.outflow.send(flow, part)
+
+    def closed(self, stream: ProxiedStream) -> None:
+        """A stream is closed on both sides."""
+        self._replies.streams.pop(stream.id, None)
+
+    def watch(self, stream: ProxiedStream) -> None:
+        """Start the deadline timer of a stream."""
+        self._host.watch(stream)
+
+    def fail(self, stream: ProxiedStream, error: ServerError) -> None:
+        """Fail a stream to which the grpcio server has sent no response yet, on both sides."""
+        self._replies.fail_proxied(stream.id, to_status(error))
