@@ -1,29 +1,29 @@
-"""What can go wrong, by who can act on it. Knows no transport: rpc/status.py maps each class to a status.
+"""The server's exceptions, grouped by who can act on them. Independent of gRPC: rpc/status.py maps each to a status.
 
     ServerError
     |-- CallerError                   the caller must change something
     |   |-- InvalidRequest            a field of the request is wrong
     |   |-- NotFound                  no such model, version or shared memory region
     |   |-- AlreadyExists             the name is taken
-    |   |-- DeadlineExceeded          the caller's time is up
-    |   |-- Cancelled                 the caller went away
+    |   |-- DeadlineExceeded          the caller's deadline has passed
+    |   |-- Cancelled                 the caller cancelled or disconnected
     |   |-- MessageTooLarge           more bytes than the server takes or sends at a time
     |   |-- Unauthenticated           no or wrong credentials
     |   `-- Forbidden                 known, but not allowed
     |-- TryLater                      the same request may succeed later
     |   |-- ModelUnavailable          loading, draining or failed
     |   |-- Overloaded                a queue is full
-    |   |   |-- QueueBytesFull        of bytes, this model's or the server's
-    |   |   |-- QueueTimeout          the request waited in it too long
-    |   |   `-- QueueTooLong          it would wait in it beyond its deadline
+    |   |   |-- QueueBytesFull        its byte limit is reached, the model's or the server's
+    |   |   |-- QueueTimeout          the request was queued for too long
+    |   |   `-- QueueTooLong          the queue is longer than the request's deadline allows
     |   `-- ShuttingDown              the server is stopping
     |-- Unsupported                   this server or machine cannot do it
     |-- ExecutionFailed               the model raised while it ran
-    |-- LoadFailed                    the operator must mend a model, its config or the machine
+    |-- LoadFailed                    the operator must fix a model, its config or the machine
     |-- CannotListen                  the operator must choose another address
-    `-- SettingsError                 the operator must mend a flag, a variable or the settings file
+    `-- SettingsError                 the operator must fix a flag, a variable or the settings file
 
-Every message names the thing, the limit and the value, is safe to show to a caller, and says the way out.
+Every message names the thing, the limit and the value, is safe to show to a caller, and says how to fix the problem.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ __all__ = [
 
 
 class ServerError(Exception):
-    """Base of every error this server raises on purpose.
+    """Base class of every error this server raises deliberately.
 
     Args:
         message: One line, shown to the caller as it is.
-        reason: UPPER_SNAKE_CASE, stable, for programs (``google.rpc.ErrorInfo.reason``). None: the class default.
+        reason: UPPER_SNAKE_CASE, stable, for programs (``google.rpc.ErrorInfo.reason``). None: the class's default.
     """
 
     reason = "INTERNAL"
@@ -81,10 +81,10 @@ class InvalidRequest(CallerError):
     """A field of the request is wrong.
 
     Args:
-        message: What was expected, what came, and the way out.
-        field: Path in the request message, such as ``inputs[0].shape``; None where no single field is to blame.
-        expected: What the message says was expected, for programs; "" where it is no single thing.
-        got: What came instead, likewise.
+        message: What was expected, what was received, and how to fix it.
+        field: Path in the request message, such as ``inputs[0].shape``; None if no single field is at fault.
+        expected: The expected value, for programs; "" if there is no single one.
+        got: The received value, likewise.
     """
 
     reason = "INVALID_REQUEST"
@@ -111,7 +111,7 @@ class NotFound(CallerError):
 
 
 class AlreadyExists(CallerError):
-    """The name that the caller chose is taken."""
+    """The name the caller chose is already in use."""
 
     reason = "ALREADY_EXISTS"
 
@@ -123,7 +123,7 @@ class DeadlineExceeded(CallerError):
 
 
 class Cancelled(CallerError):
-    """The caller went away before the model ran for it."""
+    """The caller cancelled or disconnected before the model ran for it."""
 
     reason = "CANCELLED"
 
@@ -141,7 +141,7 @@ class Unauthenticated(CallerError):
 
 
 class Forbidden(CallerError):
-    """The caller is known, but may not do this."""
+    """The caller is authenticated but may not do this."""
 
     reason = "FORBIDDEN"
 
@@ -150,8 +150,8 @@ class TryLater(ServerError):
     """The same request may succeed later.
 
     Args:
-        message: What is in the way.
-        retry_after_s: Advice for the caller, in seconds; None where the server cannot tell.
+        message: Why the request cannot be served now.
+        retry_after_s: Suggested delay before a retry, in seconds; None if unknown.
     """
 
     reason = "UNAVAILABLE"
@@ -162,47 +162,47 @@ class TryLater(ServerError):
 
 
 class ModelUnavailable(TryLater):
-    """The model is known but loading, draining or failed."""
+    """The model exists but is loading, draining or failed."""
 
     reason = "MODEL_UNAVAILABLE"
 
 
 class Overloaded(TryLater):
-    """A queue is full, or a request waited in it longer than its policy allows."""
+    """A queue is full, or a request was queued longer than its policy allows."""
 
     reason = "OVERLOADED"
 
 
 class QueueBytesFull(Overloaded):
-    """The bytes that may wait for a model, or for all models, are used up."""
+    """The limit on queued bytes, of one model or of all models together, is reached."""
 
 
 class QueueTimeout(Overloaded):
-    """A request waited in a queue longer than its policy allows."""
+    """A request was queued longer than its policy allows."""
 
     reason = "QUEUE_TIMEOUT"
 
 
 class QueueTooLong(Overloaded):
-    """A request would wait in a queue beyond its caller's deadline."""
+    """The queue is so long that the request would miss its deadline."""
 
     reason = "QUEUE_TOO_LONG"
 
 
 class ShuttingDown(TryLater):
-    """The server is stopping and takes no new requests."""
+    """The server is stopping and accepts no new requests."""
 
     reason = "SHUTTING_DOWN"
 
 
 class Unsupported(ServerError):
-    """This server, or this machine, cannot do what was asked."""
+    """This server or machine does not support what was requested."""
 
     reason = "UNSUPPORTED"
 
 
 class ExecutionFailed(ServerError):
-    """The model raised while it ran for this request."""
+    """The model failed while it ran for this request."""
 
     reason = "EXECUTION_FAILED"
 
@@ -214,7 +214,7 @@ class LoadFailed(ServerError):
 
 
 class CannotListen(ServerError):
-    """The address is taken, or is not this machine's."""
+    """The address is in use, or does not belong to this machine."""
 
     reason = "CANNOT_LISTEN"
 

@@ -1,7 +1,7 @@
-"""What an operator can set, as one frozen value; the text of a field is the help of its flag and its line in the docs.
+"""The server's settings as one frozen model. A field's description is its flag's help and its row in the docs.
 
-What a value may be says ``setting_kinds``. Reads no environment, no file and no arguments: that is ``cli/sources.py``.
-The layers below the command line get a ``Settings`` and nothing else.
+Types and validation are in ``setting_types``. This module reads no environment, file or arguments: ``cli/sources.py``
+does. The layers below the command line receive a ``Settings`` and nothing else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.setting_kinds import (
+from sardonyx_server.setting_types import (
     GIB,
     MESSAGE_BYTES_LIMIT,
     MIB,
-    AnyCase,
+    AnyText,
+    Boolean,
     Bytes,
+    CaseInsensitive,
     CompressionLevel,
-    MaybeText,
+    Integer,
     Names,
+    NonEmptyText,
     OptionalBytes,
     OptionalPath,
     OptionalPort,
@@ -28,21 +31,18 @@ from sardonyx_server.setting_kinds import (
     Paths,
     Port,
     Seconds,
-    Switch,
-    Text,
-    Whole,
-    size_text,
+    format_size,
 )
 
 __all__ = ["MIB", "Settings"]
 
 
 class Settings(BaseModel):
-    """Everything the server is told at start. Immutable; built once, by the command line or by a test.
+    """All settings of one server. Immutable; built once, by the command line or a test.
 
     Raises:
         SettingsError: Two fields contradict each other.
-        pydantic.ValidationError: A value is not allowed; ``cli/sources.py`` makes a line for the operator of it.
+        pydantic.ValidationError: A value is not allowed; ``cli/sources.py`` turns this into a one-line message.
     """
 
     model_config = ConfigDict(
@@ -53,7 +53,7 @@ class Settings(BaseModel):
         default=(),
         description="A model repository, a folder of .onnx files, or one .onnx file. May be given several times.",
     )
-    host: Text = Field(
+    host: NonEmptyText = Field(
         default="127.0.0.1", description="Address to listen on. 0.0.0.0 or [::] listens on every interface."
     )
     grpc_port: Port = Field(default=8001, description="Port of the gRPC service; 0 takes any free one.")
@@ -66,7 +66,7 @@ class Settings(BaseModel):
         default=8002,
         description="Port for Prometheus, GET /metrics, and for the same probes; 0 takes any free one.",
     )
-    metrics_address: MaybeText = Field(
+    metrics_address: AnyText = Field(
         default="", description="Address to listen on for Prometheus; empty: the one of --host."
     )
     http_names: Names = Field(
@@ -74,7 +74,7 @@ class Settings(BaseModel):
         description="Names by which --http-port and --metrics-port may be asked for, besides addresses, localhost and "
         "the one listened on: what a Prometheus scrapes, for example. '*' allows any.",
     )
-    model_control_mode: Annotated[Literal["none", "poll", "explicit"], AnyCase] = Field(
+    model_control_mode: Annotated[Literal["none", "poll", "explicit"], CaseInsensitive] = Field(
         default="none",
         description="none loads every model once; poll follows changes on disk; explicit loads what --load-model "
         "names, and lets callers load and unload models.",
@@ -88,15 +88,15 @@ class Settings(BaseModel):
     load_model: Names = Field(
         default=(), description="A model to load at start in explicit mode; '*' loads all. May be given several times."
     )
-    strict_readiness: Switch = Field(
+    strict_readiness: Boolean = Field(
         default=True,
         description="Ready only when every model that was to be loaded is ready; false: as soon as the server answers.",
     )
-    exit_on_error: Switch = Field(default=False, description="Exit with code 3 when a model fails to load at start.")
+    exit_on_error: Boolean = Field(default=False, description="Exit with code 3 when a model fails to load at start.")
     exit_timeout_secs: Seconds = Field(
         default=30.0, ge=0, le=86_400, description="Longest wait for requests in flight after SIGTERM or Ctrl-C."
     )
-    providers: Annotated[Names, AnyCase] = Field(
+    providers: Annotated[Names, CaseInsensitive] = Field(
         default=("auto",),
         min_length=1,
         description="Execution providers in order of preference, such as cuda,cpu. auto takes the best that is there; "
@@ -106,12 +106,12 @@ class Settings(BaseModel):
         default=None,
         description="Existing folder where TensorRT and OpenVINO keep what they compile; later loads are short.",
     )
-    transport: Annotated[Literal["auto", "lane", "grpcio"], AnyCase] = Field(
+    transport: Annotated[Literal["auto", "lane", "grpcio"], CaseInsensitive] = Field(
         default="auto",
         description="lane is the fast path, grpcio its slower twin on public API; auto takes the lane if its "
         "self-check passes.",
     )
-    cores: Whole = Field(
+    cores: Integer = Field(
         default=0,
         ge=0,
         le=4096,
@@ -122,12 +122,12 @@ class Settings(BaseModel):
         le=MESSAGE_BYTES_LIMIT,
         description="Largest request message, after decompression, and largest answer.",
     )
-    grpc_infer_response_compression_level: Annotated[CompressionLevel, AnyCase] = Field(
+    grpc_infer_response_compression_level: Annotated[CompressionLevel, CaseInsensitive] = Field(
         default="none",
         description="How much work goes into compressing answers (gzip or deflate, of every RPC) for clients that "
         "accept it; requests may always be compressed.",
     )
-    max_queue_rows_per_model: Whole = Field(
+    max_queue_rows_per_model: Integer = Field(
         default=8192,
         ge=1,
         le=10**9,
@@ -153,27 +153,27 @@ class Settings(BaseModel):
         description="Longest time spent on measuring one model at load (does batching pay, how many threads), four "
         "times as much where others use the cores; 0 measures nothing.",
     )
-    max_batch_rows: Whole = Field(
+    max_batch_rows: Integer = Field(
         default=64,
         ge=1,
         le=65_536,
         description="Cap of the batch size chosen by measurement, for models whose config sets none.",
     )
-    allow_client_shm: Switch = Field(
+    allow_client_shm: Boolean = Field(
         default=False,
         description="Clients may register shared memory of this machine, and send and take tensors in it.",
     )
-    server_name: Text = Field(default="sardonyx", description="Name the server gives in ServerMetadata.")
+    server_name: NonEmptyText = Field(default="sardonyx", description="Name the server gives in ServerMetadata.")
     keepalive_min_ping_interval_s: Seconds = Field(
         default=10.0,
         ge=0,
         le=3600,
         description="A client that pings more often than this is disconnected, with and without calls in flight.",
     )
-    allow_admin: Switch = Field(
+    allow_admin: Boolean = Field(
         default=False, description="Lets callers change trace and log settings; reading them is always allowed."
     )
-    trace_rate: Whole = Field(
+    trace_rate: Integer = Field(
         default=0,
         ge=0,
         le=2**31 - 1,
@@ -188,12 +188,12 @@ class Settings(BaseModel):
         description="Collector that traces are sent to over OTLP/HTTP, such as http://localhost:4318; needs the extra "
         "otel.",
     )
-    log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
+    log_format: Annotated[Literal["auto", "json", "console"], CaseInsensitive] = Field(
         default="auto",
         description="auto: readable lines at a terminal, one JSON object per line in a pipe or under a service "
         "manager.",
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], CaseInsensitive] = Field(
         default="info", description="Least severe event that is logged."
     )
 
@@ -214,7 +214,7 @@ class Settings(BaseModel):
             low, high = getattr(self, smaller), getattr(self, larger)
             if low > high:
                 raise SettingsError(
-                    f"{larger} ({size_text(high)}) is below {smaller} ({size_text(low)}): "
+                    f"{larger} ({format_size(high)}) is below {smaller} ({format_size(low)}): "
                     "what fills the smaller bound could never be admitted; raise one or lower the other"
                 )
         return self

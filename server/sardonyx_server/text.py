@@ -1,7 +1,7 @@
-"""Puts what a caller, a file or the operator chose (a name, an address) into a message, and the way to an extra.
+"""Formats untrusted names, addresses and install commands for messages.
 
-Does not build messages. Names may be a megabyte long or hold newlines and terminal escape sequences; a message stays
-one short, printable line.
+A name from a caller, a file or the operator may be a megabyte long or hold newlines and terminal escape sequences;
+these functions keep a message one short, printable line.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _QUOTE_LIMIT_CHARACTERS: Final = 80
 
 
 def quoted(name: str) -> str:
-    r"""A name in single quotes, for a message: ``'iris'``, ``'a\x00b'``, ``'aaaa...' (1,048,576 characters)``.
+    r"""Quotes and shortens a name: ``'iris'``, ``'a\x00b'``, ``'aaaa...' (1,048,576 characters)``.
 
     Args:
-        name: Any text; quotes, backslashes and what does not print are escaped.
+        name: Any text. Quotes, backslashes and characters that do not print are escaped.
     """
     shown = name[:_QUOTE_LIMIT_CHARACTERS]
-    # ASCII without the three special kinds of character is the rule: nothing to escape.
+    # The common case, a printable name without quotes or backslashes, needs no escaping.
     if "'" in shown or "\\" in shown or not shown.isprintable():
         shown = _escaped(shown.replace("\\", "\\\\").replace("'", "\\'"))
     if len(name) <= _QUOTE_LIMIT_CHARACTERS:
@@ -31,8 +31,8 @@ def quoted(name: str) -> str:
 
 
 def one_line(text: str, limit_bytes: int) -> str:
-    """A text that prints as one line of at most ``limit_bytes`` bytes in UTF-8; ``...`` stands for what is cut off."""
-    # Every character takes a byte or more: this keeps the work small for a text of a megabyte.
+    """Escapes and truncates a text to one printable line of at most ``limit_bytes`` bytes in UTF-8."""
+    # Every character takes at least one byte, so this bounds the work for very long texts.
     text = text[: limit_bytes + 1]
     if not text.isprintable():
         text = _escaped(text)
@@ -43,17 +43,17 @@ def one_line(text: str, limit_bytes: int) -> str:
 
 
 def host_and_port(host: str, port: int) -> str:
-    """``host:port``, with an address of IPv6 in brackets."""
+    """``host:port``, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def pip_install(extra: str) -> str:
-    """A command to paste that adds an extra where this program is installed, whichever pip the shell would find."""
+    """A shell command that installs an extra into this interpreter's environment, whichever pip is on the PATH."""
     return shlex.join([sys.executable, "-m", "pip", "install", f"sardonyx[{extra}]"])
 
 
 def _escaped(text: str) -> str:
-    # Lone surrogates do not print either, so the result can always be encoded.
+    # Lone surrogates are not printable either, so the result can always be encoded.
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text

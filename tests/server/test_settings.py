@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.setting_kinds import GIB, KIB, size_text
+from sardonyx_server.setting_types import GIB, KIB, format_size
 from sardonyx_server.settings import MIB, Settings
 
 
@@ -134,7 +134,7 @@ def test_a_queue_holds_at_least_one_message_of_the_largest_size() -> None:
 
 def test_a_size_is_written_in_the_largest_unit_that_is_exact() -> None:
     """What is shown is what is in force, to the byte."""
-    assert [size_text(size) for size in (GIB, 1536 * MIB, 3 * KIB, 1500)] == ["1GiB", "1536MiB", "3KiB", "1500"]
+    assert [format_size(size) for size in (GIB, 1536 * MIB, 3 * KIB, 1500)] == ["1GiB", "1536MiB", "3KiB", "1500"]
 
 
 def test_traces_that_are_asked_for_need_a_place_to_go_to() -> None:

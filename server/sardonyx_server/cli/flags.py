@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from sardonyx_server.setting_kinds import Kind, size_text
+from sardonyx_server.setting_types import ValueHelp, format_size
 from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Setting:
             return f"{value:g}"
         if isinstance(value, tuple):
             return (os.pathsep if self.metavar == "PATH" else ",").join(map(str, value))
-        return size_text(value) if isinstance(value, int) and self.metavar == "BYTES" else str(value)
+        return format_size(value) if isinstance(value, int) and self.metavar == "BYTES" else str(value)
 
 
 def flag(name: str) -> Any:
@@ -62,10 +62,10 @@ def flag(name: str) -> Any:
 
 def _setting(name: str, field: FieldInfo) -> Setting:
     choices = get_args(field.annotation)  # of a Literal; every other field has its Kind
-    kinds = [one for one in field.metadata if isinstance(one, Kind)]
-    kind = kinds[0] if kinds else Kind("|".join(choices), f"one of {', '.join(choices)}")
+    kinds = [one for one in field.metadata if isinstance(one, ValueHelp)]
+    kind = kinds[0] if kinds else ValueHelp("|".join(choices), f"one of {', '.join(choices)}")
     limits = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}
-    shown = {key: size_text(limit) if kind.metavar == "BYTES" else str(limit) for key, limit in limits.items()}
+    shown = {key: format_size(limit) if kind.metavar == "BYTES" else str(limit) for key, limit in limits.items()}
     return Setting(
         doc=field.description or "",
         flags=(f"--{name.replace('_', '-')}", *_SECOND_FLAGS.get(name, ())),

@@ -23,7 +23,7 @@ from sardonyx_server.cli.flags import PREFIX, SETTINGS
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import otel
 from sardonyx_server.runtime.catalogue import check_requested
-from sardonyx_server.setting_kinds import expanded
+from sardonyx_server.setting_types import expand_home
 from sardonyx_server.settings import Settings
 
 __all__ = ["CONFIG_VARIABLE", "OTLP_VARIABLE", "Loaded", "Origin", "load"]
@@ -134,7 +134,7 @@ def _from_file(config: str | None) -> _Found:
         return {}
     # Not by pydantic-settings' TomlConfigSettingsSource: to it, a file that is missing is an empty one.
     try:
-        document = tomllib.loads(expanded(Path(name)).read_text(encoding="utf-8"))
+        document = tomllib.loads(expand_home(Path(name)).read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{named_by}: cannot read {name!r}: {error.strerror}") from None
     except ValueError as error:  # also what is no UTF-8

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.setting_kinds import expanded
+from sardonyx_server.setting_types import expand_home
 from sardonyx_wire.bfloat16 import from_bfloat16, to_bfloat16
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.tensors import TensorSpec
@@ -94,7 +94,7 @@ def _read(value: str, spec: TensorSpec) -> Array:
     if zeros := _ZEROS.fullmatch(value):
         return _zeros(spec, zeros["shape"])
     if value.startswith("@"):
-        return _from_file(expanded(Path(value[1:])), spec)
+        return _from_file(expand_home(Path(value[1:])), spec)
     if spec.datatype == "BYTES":
         return _with_rank(_strings(_text_or_list(value, spec), spec), spec)
     try:

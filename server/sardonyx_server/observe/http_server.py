@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from sardonyx_server.rarely import Rarely
+from sardonyx_server.log_rate_limiter import LogRateLimiter
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -43,7 +43,7 @@ class Complaints:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rarely = Rarely(clock)
+        self._log_limiter = LogRateLimiter(clock)
 
     def __call__(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
         """Logs it. Called on the loop's thread."""
@@ -51,7 +51,7 @@ class Complaints:
         if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTORS:
             loop.default_exception_handler(context)
             return
-        if self._rarely.due():
+        if self._log_limiter.allow():
             _LOG.warning(
                 "cannot take more connections for now; raise the limit of open files (ulimit -n)",
                 extra={"reason": str(error)},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 import structlog
 
-from sardonyx_server.rarely import Rarely
+from sardonyx_server.log_rate_limiter import LogRateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,14 +103,14 @@ class Strangers(logging.Filter):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._rarely = Rarely(clock)
+        self._log_limiter = LogRateLimiter(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether an event is printed."""
         if (record.name, record.msg) != _NOT_HTTP:
             return True
         record.name, record.msg = "sardonyx.http", _GRPC_IS_ELSEWHERE
-        return self._rarely.due()
+        return self._log_limiter.allow()
 
 
 class _CurrentStdout(logging.StreamHandler[TextIO]):

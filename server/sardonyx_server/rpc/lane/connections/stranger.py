@@ -7,7 +7,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rarely import Rarely
+from sardonyx_server.log_rate_limiter import LogRateLimiter
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode
 
@@ -58,11 +58,11 @@ class Strangers:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rarely = Rarely(clock)
+        self._log_limiter = LogRateLimiter(clock)
 
     def came(self, peer: str, stranger: Stranger) -> None:
         """One came from an address."""
-        if self._rarely.due():
+        if self._log_limiter.allow():
             _LOG.info(
                 "a caller speaks %s where gRPC is spoken, HTTP/2 without TLS", stranger.speaks, extra={"peer": peer}
             )

@@ -7,7 +7,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING
 
-from sardonyx_server.rarely import Rarely
+from sardonyx_server.log_rate_limiter import LogRateLimiter
 
 if TYPE_CHECKING:
     import grpc
@@ -23,7 +23,7 @@ class Upstream:
     def __init__(self) -> None:
         self._name = f"sardonyx-{secrets.token_hex(16)}"
         # Without file descriptors every call would log a line.
-        self._log_limit = Rarely()
+        self._log_limit = LogRateLimiter()
 
     def listen(self, server: grpc.Server) -> None:
         """Have the grpcio server listen on it. Requires: the server has not been started."""
@@ -38,7 +38,7 @@ class Upstream:
         except OSError as error:
             if connected is not None:
                 connected.close()
-            if self._log_limit.due():
+            if self._log_limit.allow():
                 _LOG.warning("the grpcio server behind the lane takes no connection", extra={"reason": str(error)})
             return None
         return connected

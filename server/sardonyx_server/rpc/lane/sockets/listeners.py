@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sardonyx_server.rarely import Rarely
+from sardonyx_server.log_rate_limiter import LogRateLimiter
 from sardonyx_server.rpc.listening import cannot_listen
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Listeners:
         self._on_accepted = on_accepted
         self._listeners: dict[int, socket.socket] = {}
         self._resume_s: float | None = None
-        self._log_limit = Rarely()
+        self._log_limit = LogRateLimiter()
 
     def listen(self, host: str, port: int) -> int:
         """Listen on all addresses of a host, on one port.
@@ -136,7 +136,7 @@ class Listeners:
             if error.errno not in _NO_DESCRIPTORS:
                 return True  # The caller has gone away already.
             if self._resume_s is None:
-                if self._log_limit.due():
+                if self._log_limit.allow():
                     _LOG.warning(
                         "cannot take more connections for now; raise the limit of open files (ulimit -n)",
                         extra={"reason": str(error)},

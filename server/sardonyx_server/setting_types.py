@@ -1,4 +1,4 @@
-"""What a value of a setting may be: the types of the fields of ``Settings``, each with what stands for it in help."""
+"""Field types of ``Settings``: how each value is parsed, validated, and described in help and errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ __all__ = [
     "KIB",
     "MESSAGE_BYTES_LIMIT",
     "MIB",
-    "AnyCase",
+    "AnyText",
+    "Boolean",
     "Bytes",
+    "CaseInsensitive",
     "CompressionLevel",
-    "Kind",
-    "MaybeText",
+    "Integer",
     "Names",
+    "NonEmptyText",
     "OptionalBytes",
     "OptionalPath",
     "OptionalPort",
@@ -28,11 +30,9 @@ __all__ = [
     "Paths",
     "Port",
     "Seconds",
-    "Switch",
-    "Text",
-    "Whole",
-    "expanded",
-    "size_text",
+    "ValueHelp",
+    "expand_home",
+    "format_size",
 ]
 
 KIB: Final = 1024
@@ -44,15 +44,20 @@ MESSAGE_BYTES_LIMIT: Final = 2 * GIB - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What stands for a value in help, and the end of "expected ..." but for the limits, which the field has."""
+class ValueHelp:
+    """How help and errors describe a value.
+
+    Attributes:
+        metavar: Stands for the value in help.
+        allowed: Completes the sentence "expected ..."; the limits are added from the field.
+    """
 
     metavar: str
     allowed: str
 
 
-def size_text(size_bytes: int) -> str:
-    """A number of bytes as an operator would write it; exact, unlike pydantic's own text for a ``ByteSize``."""
+def format_size(size_bytes: int) -> str:
+    """A size as an operator would write it, such as ``256MiB``. Exact, unlike pydantic's text for a ``ByteSize``."""
     for unit, unit_bytes in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
         if size_bytes % unit_bytes == 0:
             return f"{size_bytes // unit_bytes}{unit}"
@@ -86,9 +91,9 @@ def _not_empty(raw: object) -> object:
     return raw
 
 
-def expanded(path: Path) -> Path:
-    """The home folder in place of ``~``; as it stands where there is no such home, as shells leave it."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib raises RuntimeError where there is none
+def expand_home(path: Path) -> Path:
+    """Replaces a leading ``~`` by the home folder. Like a shell, leaves the path unchanged if there is no such home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib raises RuntimeError if there is no such home
 
 
 def _http_url(raw: str) -> str:
@@ -98,45 +103,45 @@ def _http_url(raw: str) -> str:
     return raw
 
 
-# To pydantic true is the number 1: `grpc_port = true` in a file would be port 1. As text it is none.
+# pydantic accepts true as the number 1, so `grpc_port = true` in a file would be port 1. "True" as text is rejected.
 AsText = BeforeValidator(str)
-Switch = Annotated[bool, Kind("true|false", "true or false")]
-Whole = Annotated[int, AsText, Kind("NUMBER", "a whole number")]
-Port = Annotated[int, AsText, Field(ge=0, le=65_535), Kind("PORT", "a port")]
-OptionalPort = Annotated[Port | None, BeforeValidator(_off), Kind("PORT", "off or a port from 0 to 65535")]
-Seconds = Annotated[float, AsText, Kind("SECONDS", "a number of seconds")]
-# An int to whoever uses the setting, read as pydantic reads a ByteSize.
+Boolean = Annotated[bool, ValueHelp("true|false", "true or false")]
+Integer = Annotated[int, AsText, ValueHelp("NUMBER", "a whole number")]
+Port = Annotated[int, AsText, Field(ge=0, le=65_535), ValueHelp("PORT", "a port")]
+OptionalPort = Annotated[Port | None, BeforeValidator(_off), ValueHelp("PORT", "off or a port from 0 to 65535")]
+Seconds = Annotated[float, AsText, ValueHelp("SECONDS", "a number of seconds")]
+# An int to the code that uses it, parsed as pydantic parses a ByteSize.
 Bytes = Annotated[
     int,
     GetPydanticSchema(lambda _, handler: handler(ByteSize)),
     Field(ge=KIB),
-    Kind("BYTES", "a number of bytes, such as 1048576 or 256MiB,"),
+    ValueHelp("BYTES", "a number of bytes, such as 1048576 or 256MiB,"),
 ]
 OptionalBytes = Annotated[
-    Bytes | None, BeforeValidator(_off), Kind("BYTES", "off or a number of bytes from 1KiB, such as 256MiB")
+    Bytes | None, BeforeValidator(_off), ValueHelp("BYTES", "off or a number of bytes from 1KiB, such as 256MiB")
 ]
-Text = Annotated[str, Field(min_length=1), Kind("TEXT", "text that is not empty")]
-MaybeText = Annotated[str, Kind("TEXT", "text")]
+NonEmptyText = Annotated[str, Field(min_length=1), ValueHelp("TEXT", "text that is not empty")]
+AnyText = Annotated[str, ValueHelp("TEXT", "text")]
 Names = Annotated[
-    tuple[Text, ...],
+    tuple[NonEmptyText, ...],
     BeforeValidator(_at_commas),
-    Kind("NAME[,NAME]", "names separated by commas, none of them empty"),
+    ValueHelp("NAME[,NAME]", "names separated by commas, none of them empty"),
 ]
 Paths = Annotated[
-    tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)], ...],
+    tuple[Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expand_home)], ...],
     BeforeValidator(_at_separators),
-    Kind("PATH", "paths, none of them empty"),
+    ValueHelp("PATH", "paths, none of them empty"),
 ]
 OptionalPath = Annotated[
-    Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)] | None,
+    Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expand_home)] | None,
     BeforeValidator(_off),
-    Kind("PATH", "off or a path that is not empty"),
+    ValueHelp("PATH", "off or a path that is not empty"),
 ]
 OptionalUrl = Annotated[
     Annotated[str, AfterValidator(_http_url)] | None,
     BeforeValidator(_off),
-    Kind("URL", "off or a URL that begins with http:// or https://"),
+    ValueHelp("URL", "off or a URL that begins with http:// or https://"),
 ]
 CompressionLevel = Literal["none", "low", "medium", "high"]
-# For choices, and for the names of providers.
-AnyCase = BeforeValidator(_lower)
+# For choices and provider names.
+CaseInsensitive = BeforeValidator(_lower)
