@@ -29,7 +29,7 @@ from bench.load.result import Generator
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.stage import Plan
 from bench.surroundings import surroundings
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.runtime.cores import available_cores
 
 __all__ = ["Groups", "command"]
@@ -129,7 +129,7 @@ def _measure(measure: Callable[[Plan], list[Outcome]], bars: Sequence[Bar], plan
     try:
         with tempfile.TemporaryDirectory(prefix="sardonyx-bench-") as folder:
             return measure(replace(plan, folder=Path(folder)))
-    except (CaseMissing, ChildFailed, LoadFailed, WrongAnswer, grpc.RpcError) as error:
+    except (CaseMissing, ChildFailed, LoadGeneratorError, WrongAnswer, grpc.RpcError) as error:
         return [Outcome(bar=bar, values=(), remark=f"{type(error).__name__}: {error}") for bar in bars]
 
 

@@ -19,7 +19,7 @@ import grpc
 
 from bench.control import ROOT, child
 from bench.processes import cpu_s, forget_peak, memory_bytes, tree
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_wire.messages import METHODS, ModelStatisticsRequest, ModelStatisticsResponse
 
 __all__ = ["Figures", "Server", "bare_echo", "grown", "serving"]
@@ -152,7 +152,7 @@ def grown(server: Server, model: str, before: Figures, *, rows: int) -> Figures:
     """
     found = server.figures(model).since(before)
     if model in server.facts and found.rows != rows:
-        raise LoadFailed(f"{model!r} at {server.address}: {rows} rows were sent and {found.rows} were run")
+        raise LoadGeneratorError(f"{model!r} at {server.address}: {rows} rows were sent and {found.rows} were run")
     return found
 
 

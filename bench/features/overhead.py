@@ -14,7 +14,7 @@ from bench.cases import make
 from bench.load.result import Streams
 from bench.stage import Plan, Stage, outcome, ratios
 from bench.surroundings import checked_out
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__ = ["OBSERVED", "overhead"]
 
@@ -49,7 +49,7 @@ class _Scraped:
         with self._scraping():
             sample = self._arm.measure(each=each)
         if self._problem:
-            raise LoadFailed(f"a scrape of {self._url} failed: {self._problem}")
+            raise LoadGeneratorError(f"a scrape of {self._url} failed: {self._problem}")
         return sample
 
     @contextmanager
@@ -94,7 +94,7 @@ def overhead(plan: Plan) -> list[Outcome]:
     written = sum(len(file.read_bytes().splitlines()) for file in traces.iterdir())
     sent = sum(turn["server"].load.requests for turn in turns)
     if written < sent // _TRACE_RATE // 2:
-        raise LoadFailed(f"{sent} requests were sent and {written} traces written: tracing was not on")
+        raise LoadGeneratorError(f"{sent} requests were sent and {written} traces written: tracing was not on")
     remark = f"{observed.scrapes} scrapes, {written} lines of traces"
     outcomes = [outcome(OBSERVED, ratios(turns, "off"), turns, server, remark)]
     if plan.before:

@@ -30,7 +30,7 @@ from bench.gate.table import lines
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.store import Run
 from bench.surroundings import busy_cores, changed_files, checked_out, run_fields
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__: list[str] = []
 
@@ -90,7 +90,7 @@ def _self_test(plan: Plan) -> int:
     print("before: this checkout; after: the same, then the same with a model whose runs take a fifth longer")
     try:
         unchanged, slowed = self_test(plan)
-    except (ChildFailed, LoadFailed) as error:
+    except (ChildFailed, LoadGeneratorError) as error:
         print(f"the self-test could not be measured: {error}", file=sys.stderr)
         return int(Status.UNMEASURED)
     print("\n" + "\n".join(lines([unchanged, slowed])) + "\n")

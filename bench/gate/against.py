@@ -17,7 +17,7 @@ from bench.gate.cores import Cores
 from bench.gate.pairs import Arm, Depth, Pair, Pairs, in_pairs, targeted
 from bench.store import Benchmark, Run
 from bench.suite.measuring import measure
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__ = ["SHARE", "Plan", "with_commit", "with_stored"]
 
@@ -110,5 +110,5 @@ def _tried(name: str, plan: Plan, compare: Callable[[Case], Comparison]) -> Comp
     plan.tell(name)
     try:
         return compare(make(name, plan.folder))
-    except (CaseMissing, ChildFailed, LoadFailed, grpc.RpcError) as error:
+    except (CaseMissing, ChildFailed, LoadGeneratorError, grpc.RpcError) as error:
         return Comparison(name=name, model=name, remarks=[f"{type(error).__name__}: {error}"])

@@ -18,7 +18,7 @@ from bench.gate.cores import Cores, on
 from bench.serving import serving
 from bench.store import Load, Point
 from bench.suite.measuring import Aimed, aimed, measure
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__ = ["Arm", "Depth", "Pair", "Pairs", "in_pairs", "targeted"]
 
@@ -124,7 +124,7 @@ def in_pairs(
         tell: Told how far it is.
 
     Raises:
-        LoadFailed: No connection, or no request was answered.
+        LoadGeneratorError: No connection, or no request was answered.
         ChildFailed: A server did not start.
     """
     course: _Course | None = None
@@ -186,7 +186,7 @@ def _course(target: Aimed, share: float, depth: Depth, generator_cores: int, see
     most = measure(target, Load(kind="closed", callers=_CAPACITY_CALLERS), _CAPACITY_S, seed)
     capacity, cost_s = most.rate_reached_per_s, (most.generator_cpu_s_per_1000 or 0.0) / 1000
     if not capacity:
-        raise LoadFailed(f"no request was answered: {dict(most.failed)}")
+        raise LoadGeneratorError(f"no request was answered: {dict(most.failed)}")
     rate = min(capacity * share, _GENERATOR_BUSY * generator_cores / cost_s if cost_s else math.inf)
     load = Load(arrivals="poisson", rate_per_s=rate, share_of_capacity=rate / capacity)
     point_s = max(_LEAST_S, _LEAST_REQUESTS / rate)

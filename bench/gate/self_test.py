@@ -20,7 +20,7 @@ def self_test(plan: Plan) -> tuple[Comparison, Comparison]:
     """Compare a server with itself, then with one whose runs take a fifth longer. Blocks.
 
     Raises:
-        LoadFailed: No connection, or no request was answered.
+        LoadGeneratorError: No connection, or no request was answered.
         ChildFailed: A server did not start.
     """
     before = chain(LAYERS, plan.folder / "before")

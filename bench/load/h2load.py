@@ -17,7 +17,7 @@ from typing import Final
 
 from bench.load.result import LoadResult, Streams
 from sardonyx_server.load.latencies import Latencies
-from sardonyx_server.load.loops import LoadFailed, Target
+from sardonyx_server.load.loops import LoadGeneratorError, Target
 
 __all__ = ["H2Load", "parse"]
 
@@ -90,17 +90,17 @@ def parse(
         frame_bytes: What the protocol puts before each.
 
     Raises:
-        LoadFailed: Not every request was answered with a message of this length, or the report cannot be read.
+        LoadGeneratorError: Not every request was answered with a message of this length, or the report cannot be read.
     """
     finished, counts = _FINISHED.search(report), _REQUESTS.search(report)
     data, latency = _DATA.search(report), _LATENCY.search(report)
     if finished is None or counts is None or data is None or latency is None:
-        raise LoadFailed(f"the report of h2load cannot be read:\n{report}")
+        raise LoadGeneratorError(f"the report of h2load cannot be read:\n{report}")
     if int(counts[1]) != requests:
-        raise LoadFailed(f"{counts[2]} of {requests} requests failed")
+        raise LoadGeneratorError(f"{counts[2]} of {requests} requests failed")
     expected = requests * (answer_bytes + frame_bytes)
     if int(data[1]) != expected:
-        raise LoadFailed(
+        raise LoadGeneratorError(
             f"answers of {answer_bytes} bytes to {requests} requests are {expected} bytes of data with their frames, "
             f"got {data[1]}: calls ended with an error status, or with another answer"
         )
@@ -115,7 +115,7 @@ def _run(command: list[str]) -> tuple[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise LoadFailed(f"h2load ended with status {process.returncode}:\n{report}")
+        raise LoadGeneratorError(f"h2load ended with status {process.returncode}:\n{report}")
     return report, usage.ru_utime + usage.ru_stime
 
 

@@ -1,7 +1,7 @@
 """Requests over HTTP/1.1 in the project's own loops, for servers that speak no gRPC: ``python -m bench.load.http1``.
 
-That is a sending process of :class:`~sardonyx_server.load.fleet.Fleet`. Arrivals, latencies and slip are reckoned by
-what reckons them for gRPC, so that two servers can be compared at equal rates whatever they speak.
+It is a worker of :class:`~sardonyx_server.load.worker_pool.WorkerPool`. Arrivals, latencies and slip are computed by
+the same code as for gRPC, so that two servers can be compared at equal rates whatever they speak.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
 from bench.load.http1_line import Head, Line, read_head
-from sardonyx_server.load.lines import Interrupted
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.connections import Interrupted
+from sardonyx_server.load.counters import WRONG_ANSWER, RunCounters
+from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.load.sender import Sender
-from sardonyx_server.load.tally import WRONG_ANSWER, Tally
-from sardonyx_server.load.worker import work
+from sardonyx_server.load.worker import run_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["HTTP1_WORKER", "over_http1"]
 
 HTTP1_WORKER: Final = "bench.load.http1"
-"""For a fleet."""
+"""Worker module for a ``WorkerPool``."""
 
 _NS_PER_S: Final = 1_000_000_000
 _READ_BYTES: Final = 256 * 1024
@@ -35,26 +35,26 @@ _OK: Final = 200
 
 
 def over_http1(
-    target: Target, *, connections: int, share: int = 0, shares: int = 1, interrupt: int | None = None
+    target: Target, *, connections: int, worker_index: int = 0, worker_count: int = 1, interrupt: int | None = None
 ) -> Sender:
     """A sender of POST requests, one at a time on each connection.
 
     Args:
         target: Its method is the path, its messages are the bodies, its ``answer_bytes`` the length of answers' bodies.
         connections: At least 1: as many requests may be under way, and the rest wait for one of them.
-        share: See :class:`~sardonyx_server.load.sender.Sender`.
-        shares: Likewise.
+        worker_index: See :class:`~sardonyx_server.load.sender.Sender`.
+        worker_count: Likewise.
         interrupt: A file; when it can be read, whoever waits is interrupted. None = nothing interrupts.
 
     Raises:
-        LoadFailed: The address is not HOST:PORT.
+        LoadGeneratorError: The address is not HOST:PORT.
     """
-    exchanges = Exchanges(target, connections, first=share, interrupt=interrupt)
-    return Sender(exchanges, exchanges, share=share, shares=shares)
+    exchanges = Exchanges(target, connections, first=worker_index, interrupt=interrupt)
+    return Sender(exchanges, exchanges, worker_index=worker_index, worker_count=worker_count)
 
 
 class Exchanges:
-    """Requests under way, and the connections they are on: ``Calls`` and ``Lines`` of a sender in one.
+    """Requests under way, and the connections they are on: ``Calls`` and ``Connections`` of a sender in one.
 
     Args:
         target: What is sent where.
@@ -63,17 +63,17 @@ class Exchanges:
         interrupt: See :func:`over_http1`.
 
     Attributes:
-        tally: Where requests are counted when they end.
+        counters: Where requests are counted when they end.
         freed: See :class:`~sardonyx_server.load.sender.Calls`.
-        on_answers: See :class:`~sardonyx_server.load.sender.Lines`.
+        on_answers: See :class:`~sardonyx_server.load.sender.Connections`.
         on_refusal: Likewise; never called, because a server that takes no connection ends the run.
     """
 
     def __init__(self, target: Target, connections: int, *, first: int, interrupt: int | None) -> None:
         host, colon, port = target.address.rpartition(":")
         if not colon or not port.isdecimal():
-            raise LoadFailed(f"expected HOST:PORT of a server, got {target.address!r}")
-        self.tally = Tally(0)
+            raise LoadGeneratorError(f"expected HOST:PORT of a server, got {target.address!r}")
+        self.counters = RunCounters(0)
         self.freed: list[int] | None = None
         self.on_answers: Callable[[], None] = _nothing
         self.on_refusal: Callable[[], None] = _nothing
@@ -99,7 +99,7 @@ class Exchanges:
         return len(self._under_way) + len(self._waiting)
 
     def connect(self, timeout_s: float) -> None:
-        """Open all connections. Blocks. Raises LoadFailed."""
+        """Open all connections. Blocks. Raises LoadGeneratorError."""
         self._connect_s = timeout_s
         for _ in range(self._count):
             self._idle.append(self._open())
@@ -147,12 +147,12 @@ class Exchanges:
             self._replace(line)
         return self._waiting[0][1] if self._waiting else None
 
-    def turn(self, wait_ns: int) -> None:
+    def poll(self, wait_ns: int) -> None:
         """Wait at most so long until something comes, and take that in.
 
         Raises:
             Interrupted: See ``interrupt``.
-            LoadFailed: The server takes no connections any more.
+            LoadGeneratorError: The server takes no connections any more.
         """
         # epoll would count in milliseconds.
         readable, writable, _ = select.select(self._read, self._blocked, (), max(wait_ns, 0) / _NS_PER_S)
@@ -208,7 +208,7 @@ class Exchanges:
         elif self._answer_bytes is not None and answer.body_bytes != self._answer_bytes:
             self._failed(line.caller, WRONG_ANSWER, now_ns)
         else:
-            self.tally.answered(line.due_ns, now_ns)
+            self.counters.record_answer(line.due_ns, now_ns)
             if self.freed is not None:
                 self.freed.append(line.caller)
         if answer.closes:
@@ -239,7 +239,7 @@ class Exchanges:
         line.request = b""
 
     def _failed(self, caller: int, status: str, now_ns: int) -> None:
-        self.tally.failed(status, now_ns)
+        self.counters.record_failure(status, now_ns)
         if self.freed is not None:
             self.freed.append(caller)
 
@@ -248,7 +248,7 @@ class Exchanges:
             line = Line(self._address, self._connect_s)
         except OSError as error:
             host, port = self._address
-            raise LoadFailed(f"no connection to {host}:{port}: {error}") from error
+            raise LoadGeneratorError(f"no connection to {host}:{port}: {error}") from error
         self._read[line.socket.fileno()] = line
         return line
 
@@ -276,4 +276,4 @@ def _nothing() -> None:
 
 
 if __name__ == "__main__":
-    work(over_http1)
+    run_worker(over_http1)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__ = ["Head", "Line", "read_head"]
 
@@ -70,14 +70,14 @@ class Line:
 
 
 def read_head(received: bytearray) -> Head | None:
-    """None while it is not complete. Raises LoadFailed where it is none that can be used."""
+    """None while it is not complete. Raises LoadGeneratorError where it is none that can be used."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         if len(received) > _MOST_HEAD_BYTES:
-            raise LoadFailed(f"the head of an answer has over {_MOST_HEAD_BYTES} bytes")
+            raise LoadGeneratorError(f"the head of an answer has over {_MOST_HEAD_BYTES} bytes")
         return None
     status, length = _STATUS.match(received), _LENGTH.search(received, 0, end)
     if status is None or length is None:
-        raise LoadFailed(f"expected an answer of HTTP/1.1 with Content-Length, got {bytes(received[:end])!r}")
+        raise LoadGeneratorError(f"expected an answer of HTTP/1.1 with Content-Length, got {bytes(received[:end])!r}")
     closes = _CLOSE.search(received, 0, end) is not None
     return Head(status=int(status[1]), head_bytes=end + 4, body_bytes=int(length[1]), closes=closes)

@@ -7,8 +7,8 @@ cores, rates are a little lower with it, and the report names it.
 from __future__ import annotations
 
 from bench.load.result import LoadResult, Streams
-from sardonyx_server.load.fleet import Fleet
-from sardonyx_server.load.loops import ClosedLoop, LoadFailed, Target
+from sardonyx_server.load.loops import ClosedLoop, LoadGeneratorError, Target
+from sardonyx_server.load.worker_pool import WorkerPool
 
 __all__ = ["Own"]
 
@@ -26,10 +26,12 @@ class Own:
 
     def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
         """Send requests. See :class:`~bench.load.result.Generator`."""
-        with Fleet(target, processes=self._processes, connections=streams.connections) as fleet:
-            report = fleet.run(ClosedLoop(concurrency=streams.concurrency, requests=requests))
+        with WorkerPool(target, processes=self._processes, connections=streams.connections) as pool:
+            report = pool.run(ClosedLoop(concurrency=streams.concurrency, requests=requests))
         if report.failed or report.answered != requests:
-            raise LoadFailed(f"{requests - report.answered} of {requests} requests failed: {dict(report.statuses)}")
+            raise LoadGeneratorError(
+                f"{requests - report.answered} of {requests} requests failed: {dict(report.statuses)}"
+            )
         return LoadResult(
             requests=requests,
             seconds=report.window_s,

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from bench.store import Load, Point
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 from tests.conformance.perf_analyzer import run
 from tests.conformance.tools import PERF_ANALYZER
 
@@ -34,7 +34,7 @@ def measure(address: str, model: str, load: Load, seconds: float) -> Point:
     """Put a load on a model. Blocks.
 
     Raises:
-        LoadFailed: It was not content.
+        LoadGeneratorError: It was not content.
     """
     flags = ["-m", model, "--measurement-interval", str(round(seconds / _WINDOWS * _MS)), *_CONTENT]
     if load.kind == "closed":
@@ -43,7 +43,7 @@ def measure(address: str, model: str, load: Load, seconds: float) -> Point:
         flags += ["--request-rate-range", str(load.rate_per_s), "--request-distribution", str(load.arrivals)]
     done = run(address, *flags)
     if done.returncode:
-        raise LoadFailed(f"perf_analyzer ended with status {done.returncode}:\n{done.stdout}")
+        raise LoadGeneratorError(f"perf_analyzer ended with status {done.returncode}:\n{done.stdout}")
     return parse(done.stdout, load)
 
 
@@ -51,11 +51,11 @@ def parse(report: str, load: Load) -> Point:
     """Read a report.
 
     Raises:
-        LoadFailed: It cannot be read.
+        LoadGeneratorError: It cannot be read.
     """
     rate, requests, latencies = _RATE.search(report), _REQUESTS.search(report), dict(_LATENCY.findall(report))
     if rate is None or requests is None or latencies.keys() != {"50", "90", "99"}:
-        raise LoadFailed(f"the report of perf_analyzer cannot be read:\n{report}")
+        raise LoadGeneratorError(f"the report of perf_analyzer cannot be read:\n{report}")
     p50_ms, p90_ms, p99_ms = (int(latencies[each]) / _MS for each in ("50", "90", "99"))
     return Point(
         load=load,

@@ -83,7 +83,7 @@ class Generator(Protocol):
             each: Record each latency, for percentiles; costs the generator a little.
 
         Raises:
-            LoadFailed: A request failed or had another answer.
+            LoadGeneratorError: A request failed or had another answer.
         """
 
 

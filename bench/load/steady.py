@@ -13,9 +13,9 @@ from typing import Final
 
 from bench.placement import punctual
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import Fleet
-from sardonyx_server.load.loops import LoadFailed, OpenLoop, Target
+from sardonyx_server.load.loops import LoadGeneratorError, OpenLoop, Target
 from sardonyx_server.load.report import MAX_SLIP, Report
+from sardonyx_server.load.worker_pool import WorkerPool
 
 __all__ = ["RATE_PER_S", "Steady", "steady"]
 
@@ -34,14 +34,14 @@ class Steady:
         senders: Connected.
     """
 
-    def __init__(self, senders: Fleet) -> None:
+    def __init__(self, senders: WorkerPool) -> None:
         self._senders = senders
 
     def measure(self, seconds: float) -> Report:
         """Call for some time. Blocks until all calls are answered.
 
         Raises:
-            LoadFailed: A call failed, or the generator was late twice.
+            LoadGeneratorError: A call failed, or the generator was late twice.
         """
         report = self._run(seconds)
         if not report.is_valid:
@@ -49,7 +49,7 @@ class Steady:
             report = self._run(seconds)
         if not report.is_valid:
             late = f"{report.slip:.1%} of the calls were sent over 1 ms late"
-            raise LoadFailed(f"{late}, expected at most {MAX_SLIP:.0%}")
+            raise LoadGeneratorError(f"{late}, expected at most {MAX_SLIP:.0%}")
         return report
 
     def _run(self, seconds: float) -> Report:
@@ -58,7 +58,7 @@ class Steady:
         with punctual(self._senders.pids, servers=()):
             report = self._senders.run(load, duration_s=seconds)
         if report.failed:
-            raise LoadFailed(f"{report.failed} of {report.sent} calls failed: {dict(report.statuses)}")
+            raise LoadGeneratorError(f"{report.failed} of {report.sent} calls failed: {dict(report.statuses)}")
         return report
 
 
@@ -72,10 +72,10 @@ def steady(address: str, method: str, request: bytes) -> Iterator[Steady]:
         request: The serialised message.
 
     Raises:
-        LoadFailed: No connection.
+        LoadGeneratorError: No connection.
     """
     target = Target(address=address, method=method, messages=(request,))
-    with Fleet(target, processes=1, connections=_CONNECTIONS) as senders:
+    with WorkerPool(target, processes=1, connections=_CONNECTIONS) as senders:
         calls = Steady(senders)
         calls.measure(_WARM_UP_S)
         yield calls

@@ -35,7 +35,7 @@ from bench.peers.running import PeerFailed
 from bench.peers.verdict import Standing, Verdict, by_standing
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.surroundings import busy_cores, run_fields
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.runtime.cores import available_cores
 
 __all__: list[str] = []
@@ -48,7 +48,7 @@ _FAILURES: Final = (
     CaseMissing,
     ChildFailed,
     CppEchoMissing,
-    LoadFailed,
+    LoadGeneratorError,
     OSError,
     PeerFailed,
     WrongAnswer,

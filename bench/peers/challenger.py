@@ -21,13 +21,13 @@ from bench.peers.duel import Contender, long_enough_s
 from bench.peers.running import PeerFailed, ask, body_of, running
 from bench.store import Load
 from bench.suite.measuring import measure
-from sardonyx_server.load.loops import LoadFailed, Target
+from sardonyx_server.load.loops import LoadGeneratorError, Target
 
 __all__ = ["Challenger", "Trial", "fastest", "promptest"]
 
 # A setting whose queue would grow without end at a rate need not be tried at it.
 _BEARS: Final = 0.9
-_FAILURES: Final = (PeerFailed, LoadFailed, WrongAnswer, OSError, grpc.RpcError)
+_FAILURES: Final = (PeerFailed, LoadGeneratorError, WrongAnswer, OSError, grpc.RpcError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ from bench.placement import punctual
 from bench.serving import Figures, Server
 from bench.store import Load, Point
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import GRPC_WORKER, Fleet, processes_for
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
 from sardonyx_server.load.loops import Load as Loop
 from sardonyx_server.load.report import Report
+from sardonyx_server.load.worker_pool import GRPC_WORKER, WorkerPool, default_processes
 
 __all__ = ["ATTEMPTS", "GRPC", "Aimed", "Way", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
 
@@ -37,7 +37,7 @@ class Way:
 
     Attributes:
         method: That is called; of HTTP/1.1 the path.
-        worker: See :class:`~sardonyx_server.load.fleet.Fleet`.
+        worker: See :class:`~sardonyx_server.load.worker_pool.WorkerPool`.
         connections: In all.
     """
 
@@ -56,14 +56,14 @@ class Aimed:
     Attributes:
         server: Whose costs are counted.
         model: Whose batches and stages are; "" = none.
-        fleet: Of the load.
+        pool: Of the load.
         timeout_s: Deadline of each request.
         gives_way: Whether the server gives way in open loops where the generator cannot have the priority.
     """
 
     server: Server
     model: str
-    fleet: Fleet
+    pool: WorkerPool
     timeout_s: float
     gives_way: bool = True
 
@@ -102,10 +102,10 @@ def aimed(
         answer_bytes=answer_bytes,
         timeout_s=timeout_s,
     )
-    processes = processes or processes_for()
-    with Fleet(target, processes=processes, connections=way.connections, worker=way.worker) as fleet:
-        fleet.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
-        yield Aimed(server=server, model=model, fleet=fleet, timeout_s=timeout_s, gives_way=gives_way)
+    processes = processes or default_processes()
+    with WorkerPool(target, processes=processes, connections=way.connections, worker=way.worker) as pool:
+        pool.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
+        yield Aimed(server=server, model=model, pool=pool, timeout_s=timeout_s, gives_way=gives_way)
 
 
 def measure(target: Aimed, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
@@ -131,8 +131,8 @@ def measure(target: Aimed, load: Load, seconds: float, seed: int, *, attempts: i
         target.server.forget_peak()
         before = target.server.figures(target.model)
         servers = target.server.tree() if target.gives_way else []
-        with punctual(target.fleet.pids, servers) if load.kind == "open" else nullcontext():
-            report = target.fleet.run(loop_of(load, seed), duration_s=seconds)
+        with punctual(target.pool.pids, servers) if load.kind == "open" else nullcontext():
+            report = target.pool.run(loop_of(load, seed), duration_s=seconds)
         grown = target.server.figures(target.model).since(before)
         point = point_of(report, load, grown, seed=seed, deadline_s=target.timeout_s)
         point = replace(point, peak_memory_bytes=target.server.peak_memory_bytes())

@@ -6,7 +6,7 @@ import pytest
 
 from bench.load import h2load, perf_analyzer
 from bench.store import Load
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 H2LOAD = """
 finished in 2.00s, 500.00 req/s, 20.00KB/s
@@ -35,7 +35,7 @@ def test_h2load_is_read() -> None:
 
 def test_answers_of_another_length_fail_h2load() -> None:
     """It counts an error status as a success; the bytes tell."""
-    with pytest.raises(LoadFailed, match="answers of 13 bytes to 1000 requests are 18000 bytes"):
+    with pytest.raises(LoadGeneratorError, match="answers of 13 bytes to 1000 requests are 18000 bytes"):
         h2load.parse(H2LOAD, cpu_s=0.25, requests=1000, answer_bytes=13)
 
 
@@ -48,5 +48,5 @@ def test_perf_analyzer_is_read() -> None:
 
 def test_an_unknown_report_is_refused() -> None:
     """With its text."""
-    with pytest.raises(LoadFailed, match="cannot be read:\nNothing"):
+    with pytest.raises(LoadGeneratorError, match="cannot be read:\nNothing"):
         perf_analyzer.parse("Nothing", Load(rate_per_s=500.0))

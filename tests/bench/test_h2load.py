@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.load.h2load import parse
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 
 _REPORT = """
 finished in 250.00ms, 8000.00 req/s, 1.00MB/s
@@ -28,5 +28,5 @@ def test_a_report_over_grpc_counts_the_frame_of_each_answer() -> None:
 
 def test_other_bytes_than_the_answers_fail_the_run() -> None:
     """An error status of gRPC is a success to h2load, but has no message."""
-    with pytest.raises(LoadFailed, match="calls ended with an error status, or with another answer"):
+    with pytest.raises(LoadGeneratorError, match="calls ended with an error status, or with another answer"):
         parse(_REPORT, cpu_s=0.1, requests=2000, answer_bytes=20)

@@ -12,10 +12,10 @@ import pytest
 
 from bench.load.http1 import HTTP1_WORKER, over_http1
 from sardonyx_server.load.arrivals import Arrivals
-from sardonyx_server.load.fleet import Fleet
-from sardonyx_server.load.loops import ClosedLoop, LoadFailed, OpenLoop, Target
+from sardonyx_server.load.counters import WRONG_ANSWER, RunCounters
+from sardonyx_server.load.loops import ClosedLoop, LoadGeneratorError, OpenLoop, Target
 from sardonyx_server.load.sender import Sender
-from sardonyx_server.load.tally import WRONG_ANSWER, Tally
+from sardonyx_server.load.worker_pool import WorkerPool
 from tests.server.load.senders import answered, at_once, closed
 
 Answer = Callable[[int, BaseHTTPRequestHandler], tuple[int, bytes]]
@@ -98,8 +98,8 @@ def at_once_said(_number: int, _handler: BaseHTTPRequestHandler) -> tuple[int, b
 def test_each_request_is_answered_and_counted_once() -> None:
     """Each of the messages goes out in turn; callers keep their connections."""
     with serving(at_once_said) as (address, seen), sending(address, b"a", b"bc", connections=3) as sender:
-        tally = closed(sender, callers=3, requests=40)
-    assert (answered(tally), tally.statuses) == (40, {})
+        counters = closed(sender, callers=3, requests=40)
+    assert (answered(counters), counters.statuses) == (40, {})
     assert sorted(seen.bodies) == [b"a"] * 20 + [b"bc"] * 20
     assert seen.connections == 3
 
@@ -111,8 +111,8 @@ def test_large_bodies_go_both_ways_in_pieces() -> None:
         serving(lambda _number, _handler: (200, body)) as (address, seen),
         sending(address, body, connections=2, answer_bytes=len(body)) as sender,
     ):
-        tally = closed(sender, callers=2, requests=6)
-    assert (answered(tally), tally.statuses) == (6, {})
+        counters = closed(sender, callers=2, requests=6)
+    assert (answered(counters), counters.statuses) == (6, {})
     assert seen.bodies == [body] * 6
 
 
@@ -123,8 +123,8 @@ def test_answers_that_are_none_are_failures() -> None:
         return {0: (503, b"busy!!"), 1: (200, b"short")}.get(number, (200, b"answer"))
 
     with serving(sometimes) as (address, _), sending(address, answer_bytes=6) as sender:
-        tally = closed(sender, callers=1, requests=10)
-    assert (answered(tally), tally.statuses) == (8, {"HTTP 503": 1, WRONG_ANSWER: 1})
+        counters = closed(sender, callers=1, requests=10)
+    assert (answered(counters), counters.statuses) == (8, {"HTTP 503": 1, WRONG_ANSWER: 1})
 
 
 def test_a_request_waits_for_a_free_connection_and_its_latency_counts_from_when_it_was_due() -> None:
@@ -135,9 +135,9 @@ def test_a_request_waits_for_a_free_connection_and_its_latency_counts_from_when_
         return 200, b""
 
     with serving(slowly) as (address, _), sending(address) as sender:
-        tally = at_once(sender, requests=2)
-    latencies_ns = sorted(tally.latencies.by_value())
-    assert answered(tally) == 2
+        counters = at_once(sender, requests=2)
+    latencies_ns = sorted(counters.latencies.by_value())
+    assert answered(counters) == 2
     assert latencies_ns[0] >= 0.099e9
     assert latencies_ns[-1] >= 0.198e9
 
@@ -153,9 +153,9 @@ def test_a_request_whose_time_is_up_is_given_up() -> None:
         return 200, b"answer"
 
     with serving(first_hangs) as (address, _), sending(address, answer_bytes=6, timeout_s=1.0) as sender:
-        tally = closed(sender, callers=1, requests=4)
+        counters = closed(sender, callers=1, requests=4)
         late.set()
-    assert (answered(tally), tally.statuses) == (3, {"DEADLINE_EXCEEDED": 1})
+    assert (answered(counters), counters.statuses) == (3, {"DEADLINE_EXCEEDED": 1})
 
 
 def test_a_connection_that_was_closed_for_idleness_costs_no_request() -> None:
@@ -166,8 +166,8 @@ def test_a_connection_that_was_closed_for_idleness_costs_no_request() -> None:
         return 200, b"answer"
 
     with serving(once) as (address, seen), sending(address) as sender:
-        tally = closed(sender, callers=1, requests=5)
-    assert (answered(tally), tally.statuses) == (5, {})
+        counters = closed(sender, callers=1, requests=5)
+    assert (answered(counters), counters.statuses) == (5, {})
     assert seen.connections >= 5
 
 
@@ -183,8 +183,8 @@ def test_a_server_that_breaks_off_in_its_answer_has_failed() -> None:
         return 200, b"answer"
 
     with serving(half) as (address, seen), sending(address) as sender:
-        tally = closed(sender, callers=1, requests=3)
-    assert (answered(tally), tally.statuses) == (2, {"UNAVAILABLE": 1})
+        counters = closed(sender, callers=1, requests=3)
+    assert (answered(counters), counters.statuses) == (2, {"UNAVAILABLE": 1})
     assert len(seen.bodies) == 3
 
 
@@ -199,34 +199,34 @@ def test_an_answer_that_is_longer_than_it_says_has_failed() -> None:
         return 200, b"answer"
 
     with serving(longer) as (address, _), sending(address, answer_bytes=6) as sender:
-        tally = closed(sender, callers=1, requests=3)
-    assert (answered(tally), tally.statuses) == (2, {"UNAVAILABLE": 1})
+        counters = closed(sender, callers=1, requests=3)
+    assert (answered(counters), counters.statuses) == (2, {"UNAVAILABLE": 1})
 
 
 def test_where_nobody_listens_the_load_has_failed() -> None:
     """It says where."""
     with serving(at_once_said) as (address, _):
         pass
-    with pytest.raises(LoadFailed, match=address), sending(address):
+    with pytest.raises(LoadGeneratorError, match=address), sending(address):
         pass
 
 
 @pytest.mark.parametrize("address", ["nowhere", "host:http", "unix:/socket"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     """It is shown."""
-    with pytest.raises(LoadFailed, match="expected HOST:PORT"):
+    with pytest.raises(LoadGeneratorError, match="expected HOST:PORT"):
         over_http1(Target(address=address, method="/", messages=(b"",)), connections=1)
 
 
 @pytest.mark.slow
-def test_a_fleet_sends_the_same_arrivals_over_it() -> None:
+def test_a_worker_pool_sends_the_same_arrivals_over_it() -> None:
     """As many as over gRPC, at the same seed; none is skipped because its connection still waits."""
     load = OpenLoop(rate=400.0, arrivals=Arrivals.POISSON, seed=3)
     with serving(at_once_said) as (address, seen):
         target = Target(address=address, method="/predict", messages=(b"ask",), answer_bytes=6)
-        with Fleet(target, processes=1, connections=8, worker=HTTP1_WORKER) as fleet:
-            fleet.run(ClosedLoop(concurrency=8, requests=16))
-            report = fleet.run(load, duration_s=0.5)
+        with WorkerPool(target, processes=1, connections=8, worker=HTTP1_WORKER) as pool:
+            pool.run(ClosedLoop(concurrency=8, requests=16))
+            report = pool.run(load, duration_s=0.5)
     assert report.statuses == {}
     assert report.sent == report.answered == len(seen.bodies) - 16
     assert 150 < report.sent < 250
@@ -236,5 +236,5 @@ def test_what_is_counted_is_the_tally_of_the_run() -> None:
     """Each run has its own."""
     with serving(at_once_said) as (address, _), sending(address) as sender:
         first = closed(sender, callers=1, requests=2)
-        second: Tally = closed(sender, callers=1, requests=3)
+        second: RunCounters = closed(sender, callers=1, requests=3)
     assert (answered(first), answered(second)) == (2, 3)

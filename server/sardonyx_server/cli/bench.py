@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.cli.bench_views import LiveLoad
-    from sardonyx_server.load.fleet import Fleet
     from sardonyx_server.load.loops import Load, Target
     from sardonyx_server.load.report import Report
-    from sardonyx_server.load.trials import Found
+    from sardonyx_server.load.slo_search import SearchResult
+    from sardonyx_server.load.worker_pool import WorkerPool
 
 __all__ = ["Wish", "run_bench"]
 
@@ -59,29 +59,29 @@ def run_bench(wish: Wish, *, as_json: bool) -> int:
         ExitWith: What was typed contradicts itself, the server cannot be reached, or it takes no data we can make.
     """
     from sardonyx_server.cli import bench_views as views
-    from sardonyx_server.load.loops import LoadFailed
+    from sardonyx_server.load.loops import LoadGeneratorError
 
     load = _load(wish)
     try:
         with ExitStack() as stack:
             first = _target(wish)
             live = stack.enter_context(views.LiveLoad())
-            fleet = stack.enter_context(_fleet(wish, first))
+            pool = stack.enter_context(_worker_pool(wish, first))
             if wish.compare is not None:
-                second = stack.enter_context(_fleet(wish, replace(first, address=wish.compare)))
-                return _compare(wish, load, fleet, second, live, as_json=as_json)
+                second = stack.enter_context(_worker_pool(wish, replace(first, address=wish.compare)))
+                return _compare(wish, load, pool, second, live, as_json=as_json)
             if wish.find_max:
-                return _find(wish, fleet, live, as_json=as_json)
-            return _measure(wish, load, fleet, live, as_json=as_json)
-    except LoadFailed as error:
+                return _find(wish, pool, live, as_json=as_json)
+            return _measure(wish, load, pool, live, as_json=as_json)
+    except LoadGeneratorError as error:
         raise ExitWith(Exit.REQUEST_FAILED, str(error)) from None
 
 
-def _measure(wish: Wish, load: Load, fleet: Fleet, live: LiveLoad, *, as_json: bool) -> int:
+def _measure(wish: Wish, load: Load, pool: WorkerPool, live: LiveLoad, *, as_json: bool) -> int:
     from sardonyx_server.cli import bench_views as views
 
-    _warm_up(wish, load, fleet, live)
-    report = fleet.run(load, duration_s=wish.duration_s, on_progress=live.on(str(load)))
+    _warm_up(wish, load, pool, live)
+    report = pool.run(load, duration_s=wish.duration_s, on_progress=live.on(str(load)))
     live.close()
     if as_json:
         write_json(_head(wish) | {"report": report.as_json()})
@@ -90,14 +90,14 @@ def _measure(wish: Wish, load: Load, fleet: Fleet, live: LiveLoad, *, as_json: b
     return _verdict(wish, report)
 
 
-def _find(wish: Wish, fleet: Fleet, live: LiveLoad, *, as_json: bool) -> int:
+def _find(wish: Wish, pool: WorkerPool, live: LiveLoad, *, as_json: bool) -> int:
     from sardonyx_server.cli import bench_views as views
     from sardonyx_server.load.arrivals import Arrivals
-    from sardonyx_server.load.trials import find_highest
+    from sardonyx_server.load.slo_search import find_max_rate
 
     slo_s = wish.slo_s or 0.0
-    found: Found = find_highest(
-        lambda load, duration_s, name: fleet.run(load, duration_s=duration_s, on_progress=live.on(name)),
+    result: SearchResult = find_max_rate(
+        lambda load, duration_s, name: pool.run(load, duration_s=duration_s, on_progress=live.on(name)),
         slo_s=slo_s,
         duration_s=wish.duration_s,
         arrivals=Arrivals(wish.arrivals),
@@ -105,25 +105,25 @@ def _find(wish: Wish, fleet: Fleet, live: LiveLoad, *, as_json: bool) -> int:
     )
     live.close()
     if as_json:
-        write_json(_head(wish) | found.as_json())
+        write_json(_head(wish) | result.as_json())
     else:
-        views.print_found(_title(wish, "highest rate within the SLO"), found, slo_s=slo_s)
-    if found.generator_was_late:
+        views.print_found(_title(wish, "highest rate within the SLO"), result, slo_s=slo_s)
+    if result.generator_was_late:
         remark("the rates above failed because the generator was late, not the server: try more --processes or cores")
-    if found.report is None:
+    if result.report is None:
         remark("no rate was found that meets the SLO")
         return int(Exit.TARGET_MISSED)
     return int(Exit.OK)
 
 
-def _compare(wish: Wish, load: Load, first: Fleet, second: Fleet, live: LiveLoad, *, as_json: bool) -> int:
+def _compare(wish: Wish, load: Load, first: WorkerPool, second: WorkerPool, live: LiveLoad, *, as_json: bool) -> int:
     from sardonyx_server.cli import bench_views as views
     from sardonyx_server.load.compare import abba
 
     turn_s = wish.duration_s / (2 * wish.rounds)
 
-    def runs(fleet: Fleet, address: str) -> Callable[[int], Report]:
-        return lambda number: fleet.run(
+    def runs(pool: WorkerPool, address: str) -> Callable[[int], Report]:
+        return lambda number: pool.run(
             _seeded(load, wish.seed + number),
             duration_s=turn_s,
             on_progress=live.on(f"{address}, turn {number + 1} of {2 * wish.rounds}"),
@@ -189,7 +189,7 @@ def _target(wish: Wish) -> Target:
     """What to send: random data that both servers take."""
     from sardonyx_client import ClientError
     from sardonyx_server.cli.infer import client_of, described
-    from sardonyx_server.load.fitting import METHOD, fit
+    from sardonyx_server.load.input_discovery import METHOD, discover_inputs
     from sardonyx_server.load.loops import Target
     from sardonyx_server.load.messages import is_batched, messages
 
@@ -204,7 +204,7 @@ def _target(wish: Wish) -> Target:
             Exit.USAGE,
             f"--rows {wish.rows}: model {wish.model!r} takes one row, its inputs have no open axis: {shapes}",
         )
-    recipe = fit(wish.address, wish.model, wish.version, inputs, rows=wish.rows, timeout_s=wish.timeout_s)
+    recipe = discover_inputs(wish.address, wish.model, wish.version, inputs, rows=wish.rows, timeout_s=wish.timeout_s)
     return Target(
         address=wish.address,
         method=METHOD,
@@ -213,15 +213,15 @@ def _target(wish: Wish) -> Target:
     )
 
 
-def _fleet(wish: Wish, target: Target) -> Fleet:
-    from sardonyx_server.load.fleet import Fleet, processes_for
+def _worker_pool(wish: Wish, target: Target) -> WorkerPool:
+    from sardonyx_server.load.worker_pool import WorkerPool, default_processes
 
-    return Fleet(target, processes=wish.processes or processes_for(wish.rate), connections=wish.connections)
+    return WorkerPool(target, processes=wish.processes or default_processes(wish.rate), connections=wish.connections)
 
 
-def _warm_up(wish: Wish, load: Load, fleet: Fleet, live: LiveLoad) -> None:
+def _warm_up(wish: Wish, load: Load, pool: WorkerPool, live: LiveLoad) -> None:
     if wish.warmup_s:
-        fleet.run(load, duration_s=wish.warmup_s, on_progress=live.on("warming up"))
+        pool.run(load, duration_s=wish.warmup_s, on_progress=live.on("warming up"))
 
 
 def _title(wish: Wish, load: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sardonyx_server.load.compare import Comparison
     from sardonyx_server.load.latencies import Latencies
     from sardonyx_server.load.report import Progress, Report
-    from sardonyx_server.load.trials import Found
+    from sardonyx_server.load.slo_search import SearchResult
 
 __all__ = ["LiveLoad", "print_comparison", "print_found", "print_report"]
 
@@ -97,12 +97,12 @@ def report_lines(report: Report, *, slo_s: float | None) -> list[tuple[str, str]
     return lines
 
 
-def print_found(title: str, found: Found, *, slo_s: float) -> None:
+def print_found(title: str, result: SearchResult, *, slo_s: float) -> None:
     """A search, for a person: its result, then every rate tried."""
-    if found.report is None:
+    if result.report is None:
         write_line(f"{title}: none")
     else:
-        print_report(f"{title}: {found.rate:,.1f}/s", found.report, slo_s=slo_s)
+        print_report(f"{title}: {result.rate:,.1f}/s", result.report, slo_s=slo_s)
     rows = [
         (
             f"{trial.rate:,.1f}/s",
@@ -111,7 +111,7 @@ def print_found(title: str, found: Found, *, slo_s: float) -> None:
             f"{trial.report.slip:.2%}",
             "met" if trial.met else "not met" if trial.report.is_valid else "does not count",
         )
-        for trial in found.trials
+        for trial in result.trials
     ]
     console().print(plain_table(("tried", "p99", "failed", "slip", ""), rows))
 
@@ -136,5 +136,5 @@ def _errors(report: Report) -> str:
 def _quantiles(latencies: Latencies) -> str:
     if not latencies.count:
         return "no answers"
-    found = latencies.quantiles_s() | {"max": latencies.max_s}
-    return "   ".join(f"{name} {value * _MS:.3g} ms" for name, value in found.items())
+    result = latencies.quantiles_s() | {"max": latencies.max_s}
+    return "   ".join(f"{name} {value * _MS:.3g} ms" for name, value in result.items())

@@ -1,30 +1,30 @@
-"""Load on any server of the protocol, and what its callers would have waited. Used by ``sardonyx bench`` and bench/.
+"""The load generator of ``sardonyx bench`` and bench/: loads any server of the protocol and measures latencies.
 
-Serves nothing and knows no server. What its senders speak is the HTTP/2 of the client's lane.
+It works without this server. The workers speak HTTP/2 through the client's lane.
 
-What is sent, and when:
+Workload:
 
-    loops.py           what a load is, and where it goes
-    arrivals.py        when requests are due
-    messages.py        requests of random data, made from a signature
-    fitting.py         which of them a model takes
+    loops.py             open and closed loops, and the target
+    arrivals.py          arrival times of an open loop
+    messages.py          requests with random data, made from a signature
+    input_discovery.py   finds input shapes that a model accepts
 
-Who sends:
+Sending:
 
-    fleet.py           processes that send together
-    worker.py          one of them
-    sender.py          its open and its closed loop
-    calls.py           its requests under way
-    lines.py           its connections, and the wait for them
-    polled_line.py     one of them
+    worker_pool.py       the worker processes
+    worker.py            one worker process
+    sender.py            its open and closed loop
+    calls.py             its requests in flight
+    connections.py       its connections, and waiting for them
+    connection.py        one non-blocking connection
 
-What came of it:
+Results:
 
-    counts.py          latencies as counts in buckets
-    tally.py           what a process counts
-    latencies.py       percentiles
-    report.py          a run
-    search.py          which rates are tried
-    trials.py          the highest rate that meets an SLO
-    compare.py         two servers in turns
+    histogram.py         latency histogram of a worker
+    counters.py          counters of a worker
+    latencies.py         percentiles
+    report.py            the result of a run
+    rate_search.py       searches for the highest rate
+    slo_search.py        the highest rate that meets an SLO
+    compare.py           compares two servers in alternating runs
 """

@@ -1,7 +1,7 @@
-"""When requests are meant to be sent: seconds from the start, decided before the first one goes out. Sends nothing.
+"""Arrival times of an open loop: the schedule of requests in seconds from the start, fixed before the first is sent.
 
-An open loop: arrivals do not wait for answers, as users do not. Each process of a fleet takes every n-th arrival of one
-schedule, so that the processes together send exactly what one would.
+In an open loop, arrivals do not depend on answers, as with independent users. Each worker takes every n-th arrival of
+one schedule, so that all workers together send exactly what a single one would.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 __all__ = ["BURST_S", "Arrivals", "arrivals_s"]
 
 BURST_S: Final = 0.1
-"""Time from one burst to the next: long enough that a queue builds up and drains within."""
+"""Interval between bursts: long enough for a queue to build up and drain again."""
 
-_DRAWN: Final = 1024
+_BLOCK: Final = 1024
 
 
 class Arrivals(StrEnum):
-    """How arrivals are spread over time, at one mean rate."""
+    """Distribution of the arrivals at a given mean rate."""
 
     POISSON = "poisson"
-    """Independent callers: gaps are exponential."""
+    """Independent callers: exponentially distributed gaps."""
     CONSTANT = "constant"
     """Equal gaps."""
     BURST = "burst"
-    """All of a tenth of a second at once."""
+    """All requests of a tenth of a second at once."""
 
 
 def arrivals_s(
-    arrivals: Arrivals, *, rate: float, duration_s: float, seed: int, share: int = 0, shares: int = 1
+    arrivals: Arrivals, *, rate: float, duration_s: float, seed: int, worker_index: int = 0, worker_count: int = 1
 ) -> Iterator[float]:
-    """One process's part of a schedule.
+    """One worker's part of the schedule.
 
     Args:
-        arrivals: How they are spread.
-        rate: Of all processes together, a second; > 0.
-        duration_s: No arrival at or after this.
-        seed: Of Poisson arrivals; the same seed gives the same schedule, whatever the number of shares.
-        share: Which part, from 0.
-        shares: Into how many parts the schedule is divided.
+        arrivals: Their distribution.
+        rate: Requests per second of all workers together; > 0.
+        duration_s: No arrival at or after this time.
+        seed: Of Poisson arrivals; the same seed gives the same schedule for any number of workers.
+        worker_index: Which part, from 0.
+        worker_count: Number of parts.
 
     Yields:
         Seconds from the start, ascending.
     """
-    for at_s in islice(_endless(arrivals, rate, seed), share, None, shares):
+    for at_s in islice(_endless(arrivals, rate, seed), worker_index, None, worker_count):
         if at_s >= duration_s:
             return
         yield at_s
@@ -61,7 +61,7 @@ def _endless(arrivals: Arrivals, rate: float, seed: int) -> Iterator[float]:
         case Arrivals.CONSTANT:
             return (index / rate for index in count())
         case Arrivals.BURST:
-            # Where fewer than one request falls into a burst, bursts of one come less often.
+            # At rates below one request per burst, bursts of one request come less often.
             size = max(1, round(rate * BURST_S))
             return (index // size * size / rate for index in count())
         case Arrivals.POISSON:
@@ -72,6 +72,6 @@ def _poisson(rate: float, seed: int) -> Iterator[float]:
     rng = np.random.default_rng(seed)
     last_s = 0.0
     while True:
-        for at_s in (last_s + np.cumsum(rng.exponential(1 / rate, _DRAWN))).tolist():
+        for at_s in (last_s + np.cumsum(rng.exponential(1 / rate, _BLOCK))).tolist():
             yield at_s
             last_s = at_s

@@ -1,4 +1,4 @@
-"""Two servers under the same load in turns, A B B A: a machine that drifts favours neither. Sends nothing itself."""
+"""Compares two servers under the same load in alternating runs, A B B A, so that drift favours neither."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Comparison", "Ratio", "abba"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """First server / second server, of one figure.
+    """One figure of the first server divided by that of the second.
 
     Attributes:
         name: Of the figure.
-        rounds: One ratio for each round A B B A; None for a round in which the second had 0.
+        rounds: One ratio per round A B B A; None for a round in which the second server had 0.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Ratio:
 
     @property
     def known(self) -> list[float]:
-        """Those that there are, ascending."""
+        """The ratios that are not None, ascending."""
         return sorted(ratio for ratio in self.rounds if ratio is not None)
 
     def __str__(self) -> str:
@@ -37,12 +37,12 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
-        first: All runs of the first server as one.
+        first: All runs of the first server merged.
         second: Likewise.
-        ratios: First / second.
+        ratios: First server / second server.
     """
 
     first: Report
@@ -50,7 +50,7 @@ class Comparison:
     ratios: tuple[Ratio, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """As JSON values."""
         return {
             "first": self.first.as_json(),
             "second": self.second.as_json(),
@@ -62,11 +62,11 @@ class Comparison:
 
 
 def abba(first: Callable[[int], Report], second: Callable[[int], Report], *, rounds: int) -> Comparison:
-    """Run both in turns: A B B A, as often as there are rounds.
+    """Run both alternately: A B B A in each round.
 
     Args:
-        first: Runs the load on the first server. Its argument is the number of the run on that server, from 0; both
-            servers get the same numbers, so that both can be sent the same schedules.
+        first: Runs the load on the first server. Its argument is the index of the run on that server, from 0; both
+            servers get the same indices, so that both can be sent the same schedules.
         second: The same for the second.
         rounds: At least 1.
     """

@@ -1,4 +1,4 @@
-"""The distribution of latencies: an HDR histogram, with its percentiles and its encoded form. Times nothing."""
+"""The latency distribution: an HDR histogram with its percentiles and its encoded form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from hdrh.histogram import HdrHistogram
 
-from sardonyx_server.load.counts import HIGHEST_NS, SIGNIFICANT_DIGITS
+from sardonyx_server.load.histogram import HIGHEST_NS, SIGNIFICANT_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["QUANTILES", "Latencies"]
 
 QUANTILES: Final[Mapping[str, float]] = MappingProxyType({"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9})
-"""What every report shows: name -> percentile."""
+"""The percentiles of every report, by name."""
 
 _NS_PER_S: Final = 1e9
 
@@ -24,9 +24,9 @@ class Latencies:
     """Latencies of answered requests, to 3 significant digits.
 
     Args:
-        counts: Latency in ns -> how many.
-        sum_ns: Of all of them, exactly.
-        max_ns: The longest, exactly.
+        counts: Latency in ns -> number of requests.
+        sum_ns: Exact sum of all latencies.
+        max_ns: Exact maximum.
     """
 
     __slots__ = ("_histogram", "_max_ns", "_sum_ns")
@@ -40,7 +40,7 @@ class Latencies:
 
     @classmethod
     def merged(cls, parts: Iterable[Self]) -> Self:
-        """All latencies of several runs."""
+        """The latencies of several runs together."""
         whole = cls({}, sum_ns=0, max_ns=0)
         for part in parts:
             whole._histogram.add(part._histogram)  # noqa: SLF001  # its own class
@@ -50,7 +50,7 @@ class Latencies:
 
     @classmethod
     def decoded(cls, text: str) -> Self:
-        """The counterpart of :meth:`encode`; mean and maximum are then exact to 3 digits only."""
+        """The inverse of :meth:`encode`; mean and maximum then have only 3 significant digits."""
         steps = HdrHistogram.decode(text).get_recorded_iterator()
         counts = {step.value_iterated_to: step.count_at_value_iterated_to for step in steps}
         return cls(
@@ -60,40 +60,40 @@ class Latencies:
         )
 
     def by_value_ns(self) -> dict[int, int]:
-        """Greatest latency of a bucket in ns -> how many are in it, ascending; buckets that hold none are left out."""
+        """Upper bound of a bucket in ns -> number of latencies in it, ascending; empty buckets are left out."""
         steps = self._histogram.get_recorded_iterator()
         return {step.value_iterated_to: step.count_at_value_iterated_to for step in steps}
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of latencies."""
         return int(self._histogram.get_total_count())
 
     @property
     def mean_s(self) -> float:
-        """Exact; 0 where there are none."""
+        """Exact mean; 0 if there are none."""
         return self._sum_ns / self.count / _NS_PER_S if self.count else 0.0
 
     @property
     def max_s(self) -> float:
-        """Exact; 0 where there are none."""
+        """Exact maximum; 0 if there are none."""
         return self._max_ns / _NS_PER_S
 
     def percentile_s(self, percentile: float) -> float:
-        """The latency that this many percent do not exceed; 0 where there are none."""
+        """The latency that this percentage of requests does not exceed; 0 if there are none."""
         return min(float(self._histogram.get_value_at_percentile(percentile)) / _NS_PER_S, self.max_s)
 
     def quantiles_s(self) -> dict[str, float]:
-        """Those of every report."""
+        """The percentiles in ``QUANTILES``, by name."""
         found = self._histogram.get_percentile_to_value_dict(list(QUANTILES.values()))
         return {name: min(found.get(at, 0) / _NS_PER_S, self.max_s) for name, at in QUANTILES.items()}
 
     def count_above(self, limit_s: float) -> int:
-        """How many took longer; those in the same bucket as the limit did not."""
+        """Number of latencies above a limit; those in the limit's own bucket do not count."""
         limit_ns = self._histogram.get_highest_equivalent_value(round(limit_s * _NS_PER_S))
         steps = self._histogram.get_recorded_iterator()
         return sum(step.count_at_value_iterated_to for step in steps if step.value_iterated_to > limit_ns)
 
     def encode(self) -> str:
-        """HdrHistogram's own form (V2, compressed, base64), in ns: its tools in all languages read it."""
+        """The encoded form of HdrHistogram (V2, compressed, base64), in ns, which its tools in all languages read."""
         return str(self._histogram.encode().decode("ascii"))

@@ -1,4 +1,4 @@
-"""What a load is: an open loop at a rate, or a closed loop of callers; and where it goes. Sends nothing."""
+"""Descriptions of a load (an open loop at a rate, or a closed loop of callers) and of its target."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import TypeAlias
 
 from sardonyx_server.load.arrivals import Arrivals
 
-__all__ = ["ClosedLoop", "Load", "LoadFailed", "OpenLoop", "Target"]
+__all__ = ["ClosedLoop", "Load", "LoadGeneratorError", "OpenLoop", "Target"]
 
 
-class LoadFailed(RuntimeError):
-    """The load could not be made: no connection, or a sending process ended. What there is of it counts for nothing.
+class LoadGeneratorError(RuntimeError):
+    """The load could not be generated: no connection, or a worker exited. There is no usable result.
 
-    To a fleet a request that fails is no such thing: it is counted. To a comparison that needs every answer it is.
+    A failed request is not such an error: it is counted. Only a comparison that needs every answer raises this for one.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLoop:
-    """Requests are sent when they are due, whatever has become of those before.
+    """Requests are sent when they are due, regardless of earlier ones.
 
     Attributes:
-        rate: Requests a second, of all processes together; > 0.
-        arrivals: How they are spread over time.
+        rate: Requests per second of all workers together; > 0.
+        arrivals: Their distribution over time.
         seed: Of Poisson arrivals.
     """
 
@@ -37,11 +37,11 @@ class OpenLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosedLoop:
-    """Callers that each send their next request when they have their answer.
+    """Callers that each send their next request when they have the answer to the previous one.
 
     Attributes:
-        concurrency: Callers; at least 1.
-        requests: Ends after so many, where that comes before the time is up; None = only the time ends it.
+        concurrency: Number of callers; at least 1.
+        requests: Total number of requests after which the run ends early; None = it ends by time only.
     """
 
     concurrency: int
@@ -59,11 +59,11 @@ class Target:
     """What is sent where.
 
     Attributes:
-        address: Host and port.
+        address: ``host:port``.
         method: Full name of the method, with the leading slash.
         messages: Serialised requests, sent in turn; at least one.
-        answer_bytes: Length of every serialised answer; another one counts as failed. None = any.
-        timeout_s: Of each request.
+        answer_bytes: Expected length of every serialised answer; any other counts as a failure. None = not checked.
+        timeout_s: Timeout of each request.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""Requests of random data, made from a model's signature alone and serialised before anything is sent."""
+"""Requests with random data, made from a model's signature and serialised before the run starts."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates", "is_batched", "message", "messages"]
 
-# Enough that no server answers from a cache of the last one, few enough to be made at once.
+# Enough to defeat a server's cache of the last request, few enough to be made in advance.
 _MESSAGES: Final = 64
 _MESSAGES_BYTES: Final = 64 * 1024 * 1024
 _ROW_BYTES: Final = 256 * 1024 * 1024
-# Where shapes are open the server is asked which of them it takes; a model that refuses so many takes none.
+# Candidate shapes to try on a server if the signature leaves shapes open.
 _CANDIDATES: Final = 40
 
 
 def is_batched(inputs: Sequence[TensorSpec]) -> bool:
-    """Whether requests may have several rows: every input's first axis is open."""
+    """Whether requests may have several rows: the first axis of every input is dynamic."""
     return bool(inputs) and all(spec.shape is not None and spec.shape[:1] == (-1,) for spec in inputs)
 
 
 def candidates(inputs: Sequence[TensorSpec]) -> Iterator[Recipe]:
-    """Ways to fill the inputs, the likeliest first. More than one where the signature leaves something open."""
+    """Candidate inputs, the likeliest first. There are several if the signature leaves shapes open."""
     return islice(recipes(inputs, batched=is_batched(inputs), max_bytes=_ROW_BYTES), _CANDIDATES)
 
 
@@ -41,10 +41,10 @@ def message(model: str, version: str, recipe: Recipe, *, rows: int, seed: int) -
 
     Args:
         model: Name.
-        version: "" leaves the choice to the server.
-        recipe: How its inputs are filled.
-        rows: Has no meaning where the recipe has no axis for them.
-        seed: The same gives the same bytes. 0 has the most extreme values, so a server that takes it takes the others.
+        version: "" = the server's choice.
+        recipe: How the inputs are filled.
+        rows: Ignored if the recipe has no batch axis.
+        seed: Equal seeds give equal bytes. Seed 0 has the most extreme values: a server that accepts it accepts all.
     """
     request = ModelInferRequest(model_name=model, model_version=version)
     feeds = recipe.feeds(rows=rows, seed=seed)
@@ -55,7 +55,7 @@ def message(model: str, version: str, recipe: Recipe, *, rows: int, seed: int) -
 
 
 def messages(model: str, version: str, recipe: Recipe, *, rows: int, seed: int) -> tuple[bytes, ...]:
-    """Different messages to send in turn: at most 64, or 64 MiB of them, but at least one."""
+    """Distinct messages to cycle through: at most 64 and at most 64 MiB, but at least one."""
     first = message(model, version, recipe, rows=rows, seed=seed + 1)
     count = max(1, min(_MESSAGES, _MESSAGES_BYTES // len(first)))
     rest = (message(model, version, recipe, rows=rows, seed=seed + 1 + index) for index in range(1, count))

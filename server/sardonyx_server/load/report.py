@@ -1,4 +1,4 @@
-"""What came of a run: rate, latencies, failures, and whether the generator kept its schedule. Runs nothing."""
+"""The result of a run: rate, latencies, failures, and whether the generator kept its schedule."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from sardonyx_server.load.counters import SLIP_TOLERANCE_NS
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import Load, OpenLoop
-from sardonyx_server.load.tally import SLIP_TOLERANCE_NS
 
 __all__ = ["MAX_SLIP", "Progress", "Report"]
 
 MAX_SLIP: Final = 0.01
-"""Share of requests that may be sent late. Beyond it the figures are the generator's as much as the server's."""
+"""Largest valid fraction of requests sent late. Above it the figures say as much about the generator as the server."""
 
 _NS_PER_S: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        elapsed_s: Since its start.
-        duration_s: How long it is to last.
-        answered: Requests so far.
-        failed: Requests so far.
-        slip: Share of those sent so far that were sent late.
-        latencies: Of the answered, to two digits.
+        elapsed_s: Time since its start.
+        duration_s: Its planned duration.
+        answered: Requests answered so far.
+        failed: Requests failed so far.
+        slip: Fraction of the requests sent so far that were sent late.
+        latencies: Of the answered requests, with two significant digits.
     """
 
     elapsed_s: float
@@ -42,18 +42,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run.
+    """The result of one run.
 
     Attributes:
-        load: What was asked for.
-        window_s: The time that the rate is reckoned over.
+        load: The load that was sent.
+        window_s: The time over which the rate is computed.
         sent: Requests that were due, sent or not.
-        in_time: Answers within the window.
-        statuses: Status -> requests that ended with it: names of gRPC's codes, NOT_SENT, WRONG_ANSWER. No successes.
+        in_time: Answers received within the window.
+        statuses: Status -> failed requests: names of gRPC's codes, NOT_SENT, WRONG_ANSWER.
         late: Requests sent more than 1 ms after they were due.
-        max_late_s: The latest.
-        cpu_s: CPU seconds of the generator.
-        latencies: Of answered requests, each from when it was due to be sent.
+        max_late_s: The longest such delay.
+        cpu_s: CPU seconds used by the generator.
+        latencies: Of answered requests, each measured from when it was due.
     """
 
     load: Load
@@ -68,7 +68,7 @@ class Report:
 
     @property
     def answered(self) -> int:
-        """Requests that succeeded, whenever that was."""
+        """Requests that succeeded, within the window or later."""
         return self.latencies.count
 
     @property
@@ -78,12 +78,12 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return self.in_time / self.window_s if self.window_s > 0 else 0.0
 
     @property
     def slip(self) -> float:
-        """Share of requests that were sent late; 0 in a closed loop, where none is due before it is sent."""
+        """Fraction of requests sent late; 0 in a closed loop, where a request is due when it is sent."""
         return self.late / self.sent if self.sent else 0.0
 
     @property
@@ -92,12 +92,12 @@ class Report:
         return self.slip <= MAX_SLIP
 
     def meets(self, slo_s: float) -> bool:
-        """Whether 99 % of all requests were answered within ``slo_s``. One that failed was not, however fast."""
+        """Whether 99 % of all requests were answered within ``slo_s``. A failed request counts as not answered."""
         missed = self.latencies.count_above(slo_s) + self.failed
         return self.sent > 0 and missed * 100 <= self.sent
 
     def as_json(self) -> dict[str, Any]:
-        """For programs. Times in seconds; the histogram is HdrHistogram's encoded form, in ns."""
+        """As JSON values. Times are in seconds; the histogram is in HdrHistogram's encoded form, in ns."""
         return {
             "load": {"loop": "open" if isinstance(self.load, OpenLoop) else "closed", **asdict(self.load)},
             "window_s": self.window_s,
@@ -117,7 +117,7 @@ class Report:
 
     @classmethod
     def of(cls, load: Load, parts: Sequence[Mapping[str, Any]], *, start_ns: int, duration_s: float) -> Report:
-        """Put together what the processes of a fleet counted (``Tally.whole``, and their ``cpu_s``)."""
+        """Combine the counters of all workers (``RunCounters.totals`` and ``cpu_s``)."""
         elapsed_s = max(part["last_ns"] - start_ns for part in parts) / _NS_PER_S
         ends_early = not isinstance(load, OpenLoop) and load.requests is not None and elapsed_s < duration_s
         return cls(
@@ -134,7 +134,7 @@ class Report:
 
     @classmethod
     def merged(cls, reports: Sequence[Report]) -> Report:
-        """Several runs of one load as one. Requires: at least one."""
+        """Merge several runs of one load. Requires: at least one."""
         return cls(
             load=reports[0].load,
             window_s=sum(report.window_s for report in reports),
@@ -149,7 +149,7 @@ class Report:
 
 
 def statuses_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Failures of all processes by status, the most frequent first."""
+    """Failures of all workers by status, the most frequent first."""
     found: Counter[str] = Counter()
     for part in parts:
         found.update(part["statuses"])
@@ -157,7 +157,7 @@ def statuses_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def latencies_of(parts: Sequence[Mapping[str, Any]]) -> Latencies:
-    """Latencies of all processes, as they were read from JSON: with keys that are text."""
+    """Latencies of all workers, from JSON, whose keys are text."""
     found: Counter[int] = Counter()
     for part in parts:
         found.update({int(value_ns): number for value_ns, number in part["latencies_ns"].items()})

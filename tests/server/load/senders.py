@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sardonyx_server.load.arrivals import Arrivals
+from sardonyx_server.load.counters import RunCounters
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop, Target
 from sardonyx_server.load.sender import Sender, over_grpc
-from sardonyx_server.load.tally import Tally
 from tests.server.load.fakes import METHOD
 
 if TYPE_CHECKING:
@@ -47,24 +47,24 @@ def sending(
         sender.close()
 
 
-def closed(sender: Sender, *, callers: int, requests: int) -> Tally:
+def closed(sender: Sender, *, callers: int, requests: int) -> RunCounters:
     """A closed loop of so many requests."""
     now_ns = time.monotonic_ns()
-    tally = Tally(now_ns + round(LONG_S * _NS_PER_S))
-    sender.closed_loop(ClosedLoop(concurrency=callers, requests=requests), tally, start_ns=now_ns, duration_s=LONG_S)
-    return tally
+    counters = RunCounters(now_ns + round(LONG_S * _NS_PER_S))
+    sender.closed_loop(ClosedLoop(concurrency=callers, requests=requests), counters, start_ns=now_ns, duration_s=LONG_S)
+    return counters
 
 
-def at_once(sender: Sender, *, requests: int, overdue_s: float = 0.0) -> Tally:
+def at_once(sender: Sender, *, requests: int, overdue_s: float = 0.0) -> RunCounters:
     """An open loop of requests that are all due at the same time, which may be past."""
     start_ns = time.monotonic_ns() - round(overdue_s * _NS_PER_S)
-    tally = Tally(start_ns + round(LONG_S * _NS_PER_S))
+    counters = RunCounters(start_ns + round(LONG_S * _NS_PER_S))
     # A tenth of a second of such a load.
     load = OpenLoop(rate=requests * 10.0, arrivals=Arrivals.BURST)
-    sender.open_loop(load, tally, start_ns=start_ns, duration_s=0.1)
-    return tally
+    sender.open_loop(load, counters, start_ns=start_ns, duration_s=0.1)
+    return counters
 
 
-def answered(tally: Tally) -> int:
+def answered(counters: RunCounters) -> int:
     """How many requests were."""
-    return sum(tally.latencies.by_value().values())
+    return sum(counters.latencies.by_value().values())

@@ -12,12 +12,16 @@ from sardonyx_server.load.arrivals import Arrivals, arrivals_s
 
 @pytest.mark.parametrize("arrivals", Arrivals)
 @pytest.mark.parametrize("shares", [1, 2, 3])
-def test_the_shares_of_several_processes_are_one_schedule(arrivals: Arrivals, shares: int) -> None:
+def test_the_shares_of_several_processes_are_one_schedule(arrivals: Arrivals, worker_count: int) -> None:
     """Nothing is sent twice or left out, whatever the number of processes."""
     whole = list(arrivals_s(arrivals, rate=333.0, duration_s=2.0, seed=5))
     parts = [
-        list(arrivals_s(arrivals, rate=333.0, duration_s=2.0, seed=5, share=share, shares=shares))
-        for share in range(shares)
+        list(
+            arrivals_s(
+                arrivals, rate=333.0, duration_s=2.0, seed=5, worker_index=worker_index, worker_count=worker_count
+            )
+        )
+        for worker_index in range(worker_count)
     ]
     assert sorted(at_s for part in parts for at_s in part) == whole
     assert whole == sorted(whole)

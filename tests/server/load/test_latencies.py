@@ -7,13 +7,13 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.load.counts import HIGHEST_NS, SIGNIFICANT_DIGITS, Counts
+from sardonyx_server.load.histogram import HIGHEST_NS, SIGNIFICANT_DIGITS, LatencyHistogram
 from sardonyx_server.load.latencies import Latencies
 
 
 def latencies(*values_ns: int) -> Latencies:
     """As they come from one process."""
-    counts = Counts()
+    counts = LatencyHistogram()
     for value_ns in values_ns:
         counts.record(value_ns)
     return Latencies(counts.by_value(), sum_ns=counts.sum_ns, max_ns=counts.max_ns)
@@ -31,7 +31,7 @@ def test_the_counts_are_those_of_hdr_histogram(values_ns: list[int]) -> None:
 @given(st.lists(st.integers(0, HIGHEST_NS), min_size=1, max_size=50))
 def test_the_coarse_counts_miss_none_and_are_near(values_ns: list[int]) -> None:
     """For the live display: within 1 part in 16."""
-    counts = Counts()
+    counts = LatencyHistogram()
     for value_ns in values_ns:
         counts.record(value_ns)
     coarse = counts.coarse()

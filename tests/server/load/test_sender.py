@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 
+from sardonyx_server.load.counters import NOT_SENT, WRONG_ANSWER
 from sardonyx_server.load.sender import MAX_IN_FLIGHT
-from sardonyx_server.load.tally import NOT_SENT, WRONG_ANSWER
+from sardonyx_server.load.counters import NOT_SENT, WRONG_ANSWER
 from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import OPENING, TRAILERS, answer, data, headers, prefixed, settings
@@ -29,8 +30,8 @@ class TestAnswers:
                 peer.send(said[at:])
 
         with Peer(cut) as server, sending(server.address, answer_bytes=6) as sender:
-            tally = closed(sender, callers=1, requests=whole)
-        assert (tally.sent, answered(tally), tally.statuses) == (whole, whole, {})
+            counters = closed(sender, callers=1, requests=whole)
+        assert (counters.sent, answered(counters), counters.statuses) == (whole, whole, {})
 
     def test_headers_may_go_on_in_further_frames_and_data_may_be_padded(self) -> None:
         """And a message come in several frames."""
@@ -69,9 +70,9 @@ class TestAnswers:
             )
 
         with Peer(script) as server, sending(server.address, answer_bytes=6) as sender:
-            tally = at_once(sender, requests=6)
-        assert answered(tally) == 1
-        assert tally.statuses == {
+            counters = at_once(sender, requests=6)
+        assert answered(counters) == 1
+        assert counters.statuses == {
             "RESOURCE_EXHAUSTED": 1,
             "INTERNAL": 1,
             "UNAVAILABLE": 1,
@@ -139,8 +140,8 @@ class TestLimits:
                 peer.send(answer(stream_id, b"%d" % number))
 
         with Peer(script) as server, sending(server.address) as sender:
-            tally = at_once(sender, requests=5)
-        assert (answered(tally), most) == (5, 1)
+            counters = at_once(sender, requests=5)
+        assert (answered(counters), most) == (5, 1)
 
     def test_a_latency_counts_from_when_the_request_was_due(self) -> None:
         """Ten seconds ago, as if the generator had been held up so long; those that wait for a stream too."""
@@ -151,9 +152,9 @@ class TestLimits:
                 peer.send(answer(peer.request()[0], b""))
 
         with Peer(script) as server, sending(server.address) as sender:
-            tally = at_once(sender, requests=3, overdue_s=10.0)
-        assert min(tally.latencies.by_value()) >= 9_990_000_000
-        assert tally.late == 3
+            counters = at_once(sender, requests=3, overdue_s=10.0)
+        assert min(counters.latencies.by_value()) >= 9_990_000_000
+        assert counters.late == 3
 
     def test_what_is_not_answered_in_time_is_given_up_and_the_server_is_told(self) -> None:
         """Also what waits for a stream; and the header says how long it may take."""
@@ -168,8 +169,8 @@ class TestLimits:
             given_up.append((stream_id, code))
 
         with Peer(script) as server, sending(server.address, timeout_s=0.05) as sender:
-            tally = at_once(sender, requests=2)
-        assert tally.statuses == {"DEADLINE_EXCEEDED": 2}
+            counters = at_once(sender, requests=2)
+        assert counters.statuses == {"DEADLINE_EXCEEDED": 2}
         assert given_up == [(1, int(ErrorCode.CANCEL).to_bytes(4))]
         assert timeouts == ["50000u"]
 
@@ -184,8 +185,8 @@ class TestLimits:
                     peer.send(answer(stream_id, b""))
 
         with Peer(script) as server, sending(server.address, timeout_s=1.0) as sender:
-            tally = closed(sender, callers=1, requests=3)
-        assert (answered(tally), tally.statuses) == (2, {"DEADLINE_EXCEEDED": 1})
+            counters = closed(sender, callers=1, requests=3)
+        assert (answered(counters), counters.statuses) == (2, {"DEADLINE_EXCEEDED": 1})
 
     def test_more_under_way_than_memory_should_hold_are_not_sent(self) -> None:
         """They count as failed."""
@@ -197,5 +198,5 @@ class TestLimits:
             peer.send(*(answer(stream_id, b"") for stream_id in ids))
 
         with Peer(script) as server, sending(server.address) as sender:
-            tally = at_once(sender, requests=MAX_IN_FLIGHT + 10)
-        assert (answered(tally), tally.statuses) == (MAX_IN_FLIGHT, {NOT_SENT: 10})
+            counters = at_once(sender, requests=MAX_IN_FLIGHT + 10)
+        assert (answered(counters), counters.statuses) == (MAX_IN_FLIGHT, {NOT_SENT: 10})

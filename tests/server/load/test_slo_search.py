@@ -9,9 +9,9 @@ import pytest
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.compare import abba
 from sardonyx_server.load.loops import ClosedLoop, Load
+from sardonyx_server.load.rate_search import highest_rate
 from sardonyx_server.load.report import Report
-from sardonyx_server.load.search import highest_rate
-from sardonyx_server.load.trials import find_highest
+from sardonyx_server.load.slo_search import find_max_rate
 from tests.server.load.fakes import report
 
 
@@ -19,8 +19,8 @@ from tests.server.load.fakes import report
 @pytest.mark.parametrize("first", [1.0, 100.0, 50_000.0])
 def test_the_highest_rate_is_found_from_wherever_the_search_begins(limit: float, first: float) -> None:
     """At most 5 % below the limit, never above it."""
-    found = highest_rate(lambda rate: rate <= limit, first=first)
-    assert limit / 1.05 <= found <= limit
+    result = highest_rate(lambda rate: rate <= limit, first=first)
+    assert limit / 1.05 <= result <= limit
 
 
 def test_one_failure_does_not_end_the_climb() -> None:
@@ -68,28 +68,28 @@ class Server:
 def test_the_rate_within_the_slo_is_confirmed_and_every_trial_is_told() -> None:
     """The last trial is the confirmation."""
     server = Server(fast_to=700.0)
-    found = find_highest(server.run, slo_s=0.01, duration_s=10.0, arrivals=Arrivals.POISSON, seed=0)
-    assert 660 <= found.rate <= 700
-    assert found.report is not None
-    assert [trial.rate for trial in found.trials] == server.rates
-    assert server.rates[-1] == found.rate
-    assert not found.generator_was_late
+    result = find_max_rate(server.run, slo_s=0.01, duration_s=10.0, arrivals=Arrivals.POISSON, seed=0)
+    assert 660 <= result.rate <= 700
+    assert result.report is not None
+    assert [trial.rate for trial in result.trials] == server.rates
+    assert server.rates[-1] == result.rate
+    assert not result.generator_was_late
 
 
 def test_a_limit_of_the_generator_is_told_from_one_of_the_server() -> None:
     """The server might answer more."""
-    found = find_highest(
+    result = find_max_rate(
         Server(fast_to=1e6, punctual_to=300.0).run, slo_s=0.01, duration_s=10.0, arrivals=Arrivals.POISSON, seed=0
     )
-    assert 280 <= found.rate <= 300
-    assert found.generator_was_late
+    assert 280 <= result.rate <= 300
+    assert result.generator_was_late
 
 
 def test_a_generator_that_is_always_late_ends_the_search_soon() -> None:
     """It finds nothing and says why."""
     server = Server(fast_to=1e6, punctual_to=0.0)
-    found = find_highest(server.run, slo_s=0.01, duration_s=10.0, arrivals=Arrivals.POISSON, seed=0)
-    assert (found.rate, found.report, found.generator_was_late) == (0.0, None, True)
+    result = find_max_rate(server.run, slo_s=0.01, duration_s=10.0, arrivals=Arrivals.POISSON, seed=0)
+    assert (result.rate, result.report, result.generator_was_late) == (0.0, None, True)
     assert len(server.rates) == 12
 
 

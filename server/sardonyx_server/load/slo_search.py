@@ -1,4 +1,4 @@
-"""The highest rate whose p99 meets an SLO, by trials on a server. How rates are chosen is search.py's part."""
+"""Finds the highest rate whose p99 meets an SLO, by trial runs on a server; rate_search.py chooses the rates."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Final, TypeAlias
 
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.loops import ClosedLoop, Load, OpenLoop
+from sardonyx_server.load.rate_search import highest_rate
 from sardonyx_server.load.report import Report
-from sardonyx_server.load.search import highest_rate
 
-__all__ = ["Found", "Run", "Trial", "find_highest"]
+__all__ = ["Run", "SearchResult", "Trial", "find_max_rate"]
 
 Run: TypeAlias = Callable[[Load, float, str], Report]
-"""Runs a load for so many seconds; the text says what it is for."""
+"""(load, duration in seconds, label for the display) -> report."""
 
-_PROBE_CALLERS: Final = 32
-_PROBE_S: Final = 1.0
+_ESTIMATE_CALLERS: Final = 32
+_ESTIMATE_S: Final = 1.0
 _TRIAL_SHARE: Final = 0.2
 _MIN_TRIAL_S: Final = 0.5
-# With fewer, one slow request decides about the p99.
+# With fewer requests a single slow one decides the p99.
 _MIN_SAMPLES: Final = 300
-# Six rates, each half of the one before, and none at which the generator keeps its schedule: it will not below either.
+# Six rates, each half the previous one, without a valid run: the generator will not keep its schedule below either.
 _MAX_DISCARDED: Final = 12
 _STEP_DOWN: Final = 0.95
 _MAX_STEPS: Final = 8
@@ -30,12 +30,12 @@ _MAX_STEPS: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One rate that was tried.
+    """One trial run.
 
     Attributes:
-        rate: Asked for.
-        report: What came of it.
-        met: Whether the SLO was met in a valid run.
+        rate: Requested rate, requests per second.
+        report: Its result.
+        met: Whether the run was valid and met the SLO.
     """
 
     rate: float
@@ -44,13 +44,13 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """The result of a search.
 
     Attributes:
-        rate: The highest rate that met the SLO, for the full duration; 0 = none.
-        report: Of that rate; None where there is none.
-        trials: All rates tried, in order.
+        rate: The highest rate that met the SLO for the full duration; 0 = none.
+        report: The report at that rate; None if there is none.
+        trials: All trials, in order.
     """
 
     rate: float
@@ -59,12 +59,12 @@ class Found:
 
     @property
     def generator_was_late(self) -> bool:
-        """Whether the lowest rate that failed above the one found did so only because the generator was late."""
+        """Whether the lowest failed rate above the result failed only because the generator was late."""
         above = [trial for trial in self.trials if trial.rate > self.rate and not trial.met]
         return bool(above) and not min(above, key=lambda trial: trial.rate).report.is_valid
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """As JSON values."""
         return {
             "rate": self.rate,
             "report": None if self.report is None else self.report.as_json(),
@@ -82,15 +82,15 @@ class Found:
         }
 
 
-def find_highest(run: Run, *, slo_s: float, duration_s: float, arrivals: Arrivals, seed: int) -> Found:
-    """Find it: a closed loop tells where to begin, short runs narrow it down, a run of full length confirms it.
+def find_max_rate(run: Run, *, slo_s: float, duration_s: float, arrivals: Arrivals, seed: int) -> SearchResult:
+    """Estimate a start rate with a closed loop, narrow it down with short runs, confirm it with a full-length run.
 
     Args:
-        run: Puts a load on the server.
-        slo_s: 99 % of all requests must be answered within this.
-        duration_s: Of the run that confirms; trials are shorter.
-        arrivals: Of every open loop.
-        seed: Of the first; each trial has its own.
+        run: Runs a load on the server.
+        slo_s: 99 % of all requests must be answered within this time.
+        duration_s: Of the confirming run; trials are shorter.
+        arrivals: Their distribution.
+        seed: Of the first trial; each trial has its own.
     """
     trials: list[Trial] = []
 
@@ -103,15 +103,15 @@ def find_highest(run: Run, *, slo_s: float, duration_s: float, arrivals: Arrival
     def meets(rate: float) -> bool:
         last = trials[-_MAX_DISCARDED:]
         if len(last) == _MAX_DISCARDED and not any(trial.report.is_valid for trial in last):
-            return False  # ends the search soon, without a further run
+            return False  # ends the search without another run
         length_s = max(_MIN_TRIAL_S, duration_s * _TRIAL_SHARE, min(duration_s, _MIN_SAMPLES / rate))
         return attempt(rate, length_s, "trying").met
 
-    probe = run(ClosedLoop(concurrency=_PROBE_CALLERS), _PROBE_S, "how many answers at most")
+    probe = run(ClosedLoop(concurrency=_ESTIMATE_CALLERS), _ESTIMATE_S, "estimating the capacity")
     rate = highest_rate(meets, first=max(1.0, probe.rate / 2))
     for _ in range(_MAX_STEPS if rate else 0):
         confirmed = attempt(rate, duration_s, "confirming")
         if confirmed.met:
-            return Found(rate=rate, report=confirmed.report, trials=tuple(trials))
+            return SearchResult(rate=rate, report=confirmed.report, trials=tuple(trials))
         rate *= _STEP_DOWN
-    return Found(rate=0.0, report=None, trials=tuple(trials))
+    return SearchResult(rate=0.0, report=None, trials=tuple(trials))

@@ -1,6 +1,6 @@
-"""Processes that send a load together, and the words spoken with them. Judges nothing.
+"""The worker processes that send a load together, and the JSON lines exchanged with them.
 
-Processes and connections last from one run to the next, so that no run pays for them.
+Processes and connections are kept from one run to the next, so that no run pays for their start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from sardonyx_server.load.loops import LoadFailed, OpenLoop
+from sardonyx_server.load.loops import LoadGeneratorError, OpenLoop
 from sardonyx_server.load.report import Progress, Report, latencies_of
 from sardonyx_server.load.worker import write_messages
 from sardonyx_server.runtime.cores import available_cores
@@ -29,51 +29,51 @@ if TYPE_CHECKING:
 
     from sardonyx_server.load.loops import Load, Target
 
-__all__ = ["FOREVER_S", "GRPC_WORKER", "Fleet", "processes_for"]
+__all__ = ["FOREVER_S", "GRPC_WORKER", "WorkerPool", "default_processes"]
 
 FOREVER_S: Final = 86_400.0
-"""Duration of runs that end after a number of requests."""
+"""Duration of runs that end after a given number of requests."""
 
 GRPC_WORKER: Final = "sardonyx_server.load.worker"
-"""Sends gRPC's unary calls over HTTP/2."""
+"""Module of the worker that sends unary gRPC calls."""
 
-# At this rate one of them takes half of a core (2026-11-26), which leaves it time to be punctual.
-_RATE_OF_ONE: Final = 10_000.0
-_MOST_PROCESSES: Final = 4
+# At this rate one worker uses half a core (2026-11-26), which leaves it enough time to keep its schedule.
+_RATE_PER_PROCESS: Final = 10_000.0
+_MAX_PROCESSES: Final = 4
 _STOP_TIMEOUT_S: Final = 5.0
 _NS_PER_S: Final = 1_000_000_000
-# From the word to start until the first request: every process must have read it by then.
-_LEAD_NS: Final = 50_000_000
+# Delay of the first request after the start command: every process must have read the command by then.
+_START_DELAY_NS: Final = 50_000_000
 
 
-def processes_for(rate: float | None = None, *, cores: int | None = None) -> int:
-    """How many processes to take where nobody says: at most 4, and half of the cores, which the server may need too.
+def default_processes(rate: float | None = None, *, cores: int | None = None) -> int:
+    """Default number of worker processes: at most 4, and at most half the cores, since the server may need the rest.
 
     Args:
-        rate: Requests a second that they are to send; None = as many as are answered.
-        cores: Of the machine; None = those that this process may use.
+        rate: Requests per second to send; None = as many as are answered.
+        cores: Of the machine; None = those this process may use.
     """
-    most = max(1, min(_MOST_PROCESSES, (cores or available_cores()) // 2))
-    return most if rate is None else min(most, math.ceil(rate / _RATE_OF_ONE))
+    most = max(1, min(_MAX_PROCESSES, (cores or available_cores()) // 2))
+    return most if rate is None else min(most, math.ceil(rate / _RATE_PER_PROCESS))
 
 
-class Fleet:
-    """Processes with connections to one server. A context manager; runs follow one another.
+class WorkerPool:
+    """Worker processes with connections to one server. A context manager; only one run at a time.
 
     Args:
         target: What is sent where.
-        processes: How many; not more than connections.
-        connections: Of all together.
-        worker: The module that a process runs: see worker.py.
+        processes: Number of workers; limited to the number of connections.
+        connections: Of all workers together.
+        worker: Module that a process runs; see worker.py.
     """
 
     def __init__(self, target: Target, *, processes: int, connections: int, worker: str = GRPC_WORKER) -> None:
         self._target = target
         self._worker = worker
         self._connections = connections
-        self._shares = max(1, min(processes, connections))
+        self._worker_count = max(1, min(processes, connections))
         self._processes: list[subprocess.Popen[str]] = []
-        # (index of the process, its line; None = it has ended)
+        # (index of the worker, its message; None = it has exited)
         self._said: SimpleQueue[tuple[int, dict[str, Any] | None]] = SimpleQueue()
         self._folder = ExitStack()
 
@@ -81,24 +81,24 @@ class Fleet:
         """Start the processes and connect.
 
         Raises:
-            LoadFailed: No connection within 10 s, or the address is none.
+            LoadGeneratorError: Not connected within 10 s, or the address is invalid.
         """
         messages = Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="sardonyx-load-")), "messages")
         write_messages(messages, self._target.messages)
         try:
-            for share in range(self._shares):
-                self._start(share)
+            for worker_index in range(self._worker_count):
+                self._start(worker_index)
                 self._tell(
-                    share,
+                    worker_index,
                     {
                         "address": self._target.address,
                         "method": self._target.method,
                         "messages": str(messages),
                         "answer_bytes": self._target.answer_bytes,
                         "timeout_s": self._target.timeout_s,
-                        "connections": _part(self._connections, self._shares, share),
-                        "share": share,
-                        "shares": self._shares,
+                        "connections": _part(self._connections, self._worker_count, worker_index),
+                        "worker_index": worker_index,
+                        "worker_count": self._worker_count,
                     },
                 )
             self._gather("connected")
@@ -110,12 +110,12 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the processes, in the middle of a run too."""
+        """Stop the workers, even during a run."""
         self.close()
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes."""
+        """Process ids of the workers."""
         return [process.pid for process in self._processes]
 
     def run(
@@ -124,14 +124,14 @@ class Fleet:
         """Send a load. Blocks until every request is answered or has failed.
 
         Args:
-            load: Of all processes together.
-            duration_s: Nothing is sent after so long.
-            on_progress: Told a few times a second how far it is; on this thread.
+            load: Of all workers together.
+            duration_s: Nothing is sent after this time.
+            on_progress: Called a few times a second, on this thread.
 
         Raises:
-            LoadFailed: A process ended.
+            LoadGeneratorError: A worker exited.
         """
-        start_ns = time.monotonic_ns() + _LEAD_NS
+        start_ns = time.monotonic_ns() + _START_DELAY_NS
         kind = "open" if isinstance(load, OpenLoop) else "closed"
         words = {
             "start_ns": start_ns,
@@ -139,8 +139,8 @@ class Fleet:
             "ticks": on_progress is not None,
             kind: asdict(load),
         }
-        for share in range(self._shares):
-            self._tell(share, words)
+        for worker_index in range(self._worker_count):
+            self._tell(worker_index, words)
 
         def tick(parts: Sequence[dict[str, Any]]) -> None:
             if on_progress is not None:
@@ -149,7 +149,7 @@ class Fleet:
         return Report.of(load, self._gather("done", tick), start_ns=start_ns, duration_s=duration_s)
 
     def close(self) -> None:
-        """End the processes. Any number of times."""
+        """Stop the workers. Idempotent."""
         processes, self._processes = self._processes, []
         for process in processes:
             if process.stdin is not None:
@@ -163,43 +163,45 @@ class Fleet:
                 process.wait()
         self._folder.close()
 
-    def _start(self, share: int) -> None:
-        process = subprocess.Popen(  # noqa: S603  # a module, not a word of a caller's
+    def _start(self, worker_index: int) -> None:
+        process = subprocess.Popen(  # noqa: S603  # a module of ours, no user input
             [sys.executable, "-m", self._worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._processes.append(process)
-        threading.Thread(target=self._listen, args=(share, process), name=f"fleet-{share}", daemon=True).start()
+        threading.Thread(
+            target=self._listen, args=(worker_index, process), name=f"load-worker-{worker_index}", daemon=True
+        ).start()
 
-    def _listen(self, share: int, process: subprocess.Popen[str]) -> None:
+    def _listen(self, worker_index: int, process: subprocess.Popen[str]) -> None:
         if process.stdout is not None:
             with process.stdout as lines:
                 for line in lines:
-                    self._said.put((share, json.loads(line)))
-        self._said.put((share, None))
+                    self._said.put((worker_index, json.loads(line)))
+        self._said.put((worker_index, None))
 
-    def _tell(self, share: int, words: dict[str, Any]) -> None:
-        pipe = self._processes[share].stdin
+    def _tell(self, worker_index: int, words: dict[str, Any]) -> None:
+        pipe = self._processes[worker_index].stdin
         if pipe is not None:
-            with suppress(BrokenPipeError):  # that it has ended is heard in _gather
+            with suppress(BrokenPipeError):  # _gather reports that it has exited
                 pipe.write(json.dumps(words) + "\n")
                 pipe.flush()
 
     def _gather(self, word: str, tick: Callable[[Sequence[dict[str, Any]]], None] | None = None) -> list[Any]:
-        """Wait until every process has said ``word``; what each says with it, in their order."""
+        """Wait for a message with the key ``word`` from every worker; its values, in the order of the workers."""
         found: dict[int, Any] = {}
         so_far: dict[int, dict[str, Any]] = {}
-        while len(found) < self._shares:
-            share, answer = self._said.get()
+        while len(found) < self._worker_count:
+            worker_index, answer = self._said.get()
             if answer is None:
-                raise LoadFailed(f"sending process {share + 1} of {self._shares} ended early")
+                raise LoadGeneratorError(f"sending process {worker_index + 1} of {self._worker_count} ended early")
             if "problem" in answer:
-                raise LoadFailed(answer["problem"])
+                raise LoadGeneratorError(answer["problem"])
             if word in answer:
-                found[share] = answer[word]
+                found[worker_index] = answer[word]
             elif tick is not None:
-                so_far[share] = answer["so_far"]
+                so_far[worker_index] = answer["progress"]
                 tick(list(so_far.values()))
-        return [found[share] for share in range(self._shares)]
+        return [found[worker_index] for worker_index in range(self._worker_count)]
 
 
 def _progress(parts: Sequence[dict[str, Any]], *, start_ns: int, duration_s: float) -> Progress:
@@ -214,5 +216,5 @@ def _progress(parts: Sequence[dict[str, Any]], *, start_ns: int, duration_s: flo
     )
 
 
-def _part(whole: int, shares: int, share: int) -> int:
-    return whole // shares + (share < whole % shares)
+def _part(whole: int, worker_count: int, worker_index: int) -> int:
+    return whole // worker_count + (worker_index < whole % worker_count)

@@ -1,4 +1,4 @@
-"""Which made-up inputs a model takes: asks the server, for a signature with open shapes does not say."""
+"""Finds random inputs that a model accepts, by trying them: a signature with dynamic shapes does not tell which."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from sardonyx_server.load.loops import LoadFailed
+from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.load.messages import candidates, message
 from sardonyx_wire.messages import METHODS
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.measuring.synth import Recipe
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["METHOD", "fit"]
+__all__ = ["METHOD", "discover_inputs"]
 
 METHOD: Final = METHODS["ModelInfer"].path
 _OPTIONS: Final = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
-# Another shape would end the same way.
-_HOPELESS: Final = frozenset(
+# After one of these another shape would fail in the same way.
+_FATAL_CODES: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.NOT_FOUND,
@@ -34,11 +34,13 @@ _HOPELESS: Final = frozenset(
 )
 
 
-def fit(address: str, model: str, version: str, inputs: Sequence[TensorSpec], *, rows: int, timeout_s: float) -> Recipe:
-    """The first way to fill the inputs that the server answers.
+def discover_inputs(
+    address: str, model: str, version: str, inputs: Sequence[TensorSpec], *, rows: int, timeout_s: float
+) -> Recipe:
+    """The first candidate for the inputs that the server answers.
 
     Raises:
-        LoadFailed: It refuses all of them; says what it said to the last.
+        LoadGeneratorError: The server refused all of them; the message has its last error.
     """
     tried, refusal = 0, "its inputs are larger than 256 MiB"
     with grpc.insecure_channel(address, options=_OPTIONS) as channel:
@@ -50,9 +52,9 @@ def fit(address: str, model: str, version: str, inputs: Sequence[TensorSpec], *,
             except grpc.RpcError as error:
                 code, words = error.code(), " ".join((error.details() or "").split())
                 refusal = f"{code.name}: {words}"
-                if code in _HOPELESS:
+                if code in _FATAL_CODES:
                     break
             else:
                 return recipe
     shapes = "1 way" if tried == 1 else f"{tried} ways"
-    raise LoadFailed(f"model {model!r} on {address} refused random data, made in {shapes}: {refusal}")
+    raise LoadGeneratorError(f"model {model!r} on {address} refused random data, made in {shapes}: {refusal}")

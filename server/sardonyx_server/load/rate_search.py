@@ -1,4 +1,4 @@
-"""The highest rate that meets a condition, found with few trials. Sends nothing: a trial is the caller's function."""
+"""Searches for the highest rate that meets a condition with few trials, by doubling and bisection."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PRECISION: Final = 0.05
 
 
 def highest_rate(meets: Callable[[float], bool], *, first: float) -> float:
-    """Climb by doubling until a rate fails, then halve the gap until it is at most 5 %.
+    """Double the rate until it fails, then bisect until the bracket is at most 5 % wide.
 
-    A rate counts as failed only when it fails twice in a row: one hiccup of a machine must not end the search. It
-    counts as met when it is met once.
+    A rate counts as failed only if it fails twice in a row, so that a single hiccup of the machine does not end the
+    search. It counts as met as soon as one trial meets it.
 
     Args:
-        meets: Tries a rate.
-        first: Where to begin, a second; > 0.
+        meets: Runs a trial at a rate; whether the condition was met.
+        first: Rate to start from, in requests per second; > 0.
 
     Returns:
-        The highest rate that was met; 0 where even one request in two seconds fails.
+        The highest rate that was met; 0 if even one request in two seconds fails.
     """
 
     def holds(rate: float) -> bool:

@@ -1,4 +1,4 @@
-"""One connection that never blocks: a socket, and on it the client's own HTTP/2. See lines.py, which waits for it."""
+"""One non-blocking connection: a socket with the HTTP/2 of the client's lane. connections.py polls it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from sardonyx_client._lane.fields import FieldReader
     from sardonyx_client._lane.target import Address
 
-__all__ = ["PolledLine"]
+__all__ = ["NonBlockingConnection"]
 
-# Of one connection before the others have their turn.
-_MOST_READS: Final = 64
+# Of one connection in a row, for fairness to the others.
+_MAX_READS: Final = 64
 
 
-class PolledLine:
-    """Begins to connect at once.
+class NonBlockingConnection:
+    """A non-blocking connection; the constructor starts to connect.
 
     Args:
         address: Of the server.
-        reader: Of header blocks; may be shared.
+        reader: Decodes header blocks; may be shared.
 
     Attributes:
-        http: The calls on it. Once the server has spoken they may begin, see ``Connection.usable``.
-        now_ns: When that happened which ends calls now, on the monotonic clock: answers were read, or time was over.
+        http: The HTTP/2 connection. Calls may start once the server has sent its settings; see ``Connection.usable``.
+        now_ns: Monotonic time of the event that ends calls now: answers were read, or a deadline passed.
 
     Raises:
-        OSError: There is no connection.
+        OSError: The connection failed at once.
     """
 
     __slots__ = ("_socket", "_unsent", "http", "now_ns")
@@ -54,11 +54,11 @@ class PolledLine:
             raise OSError(problem, os.strerror(problem))
 
     def fileno(self) -> int:
-        """Of the socket."""
+        """File descriptor of the socket."""
         return self._socket.fileno()
 
     def flush(self) -> bool:
-        """Hand over what there is to send; whether the system took all of it.
+        """Write pending data; returns whether all of it was written.
 
         Raises:
             OSError: The connection is gone.
@@ -74,14 +74,14 @@ class PolledLine:
         return not parts
 
     def receive(self) -> None:
-        """Take in what has come. Calls that have ended are told so.
+        """Read and process what has arrived. Calls that have ended are notified.
 
         Raises:
             OSError: The connection is gone.
             Http2ConnectionError: The server broke the protocol.
         """
         http = self.http
-        for _ in range(_MOST_READS):
+        for _ in range(_MAX_READS):
             buffer = http.buffer
             room = len(buffer)
             try:
@@ -89,20 +89,20 @@ class PolledLine:
             except BlockingIOError:
                 return
             if not size:
-                raise ConnectionResetError("the server closed it")
+                raise ConnectionResetError("closed by the server")
             self.now_ns = time.monotonic_ns()
             http.received(size)
             if size < room:
                 return
 
     def close(self, problem: Exception | None = None) -> None:
-        """Disconnect. Calls on it fail.
+        """Disconnect. Open calls fail.
 
         Args:
-            problem: Why; None = it was of no more use.
+            problem: The reason; None = it is no longer needed.
         """
         if isinstance(problem, Http2ConnectionError):
-            # Where it cannot be said, closing says the same.
+            # If GOAWAY cannot be sent, closing the socket has to do.
             with suppress(OSError):
                 self._socket.send(goaway(problem.code))
         self._socket.close()

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from sardonyx_server.load.lines import GrpcLines, Interrupted
-from sardonyx_server.load.loops import LoadFailed, Target
+from sardonyx_server.load.connections import GrpcConnections, Interrupted
+from sardonyx_server.load.loops import LoadGeneratorError, Target
 from sardonyx_server.load.sender import over_grpc
 from sardonyx_wire.http2.frames import ErrorCode, goaway
 from tests.client.lane.peers import Peer, PeerConnection
@@ -35,8 +35,8 @@ def test_a_goodbye_in_the_middle_of_a_run() -> None:
         peer.send(answer(ids[0], b""), answer(ids[1], b""))
 
     with Peer(leaves, echo) as server, sending(server.address) as sender:
-        tally = closed(sender, callers=4, requests=20)
-    assert (answered(tally), tally.statuses) == (18, {"UNAVAILABLE": 2})
+        counters = closed(sender, callers=4, requests=20)
+    assert (answered(counters), counters.statuses) == (18, {"UNAVAILABLE": 2})
     assert server.connections == 2
 
 
@@ -49,9 +49,9 @@ def test_a_connection_that_is_lost_takes_its_requests_along_and_is_opened_anew()
         peer.abort()
 
     with Peer(breaks, echo) as server, sending(server.address) as sender:
-        tally = closed(sender, callers=3, requests=30)
-    assert answered(tally) + tally.statuses["UNAVAILABLE"] == 30
-    assert 1 <= tally.statuses["UNAVAILABLE"] <= 3
+        counters = closed(sender, callers=3, requests=30)
+    assert answered(counters) + counters.statuses["UNAVAILABLE"] == 30
+    assert 1 <= counters.statuses["UNAVAILABLE"] <= 3
     assert server.connections == 2
 
 
@@ -59,20 +59,20 @@ def test_a_server_that_is_gone_fails_what_is_left() -> None:
     """And the run ends."""
     with Peer(echo) as server, sending(server.address) as sender:
         server.__exit__()
-        tally = closed(sender, callers=2, requests=6)
-    assert tally.statuses == {"UNAVAILABLE": 6}
+        counters = closed(sender, callers=2, requests=6)
+    assert counters.statuses == {"UNAVAILABLE": 6}
 
 
 def test_a_connection_without_numbers_left_is_replaced() -> None:
     """No request is lost."""
     with Peer(echo) as server, sending(server.address) as sender:
-        lines = sender._lines
-        assert isinstance(lines, GrpcLines)
-        line = lines.usable(0)
-        assert line is not None
-        line.http._next_id = 2**31 - 5
-        tally = closed(sender, callers=2, requests=20)
-    assert (answered(tally), tally.statuses) == (20, {})
+        connections = sender._connections
+        assert isinstance(connections, GrpcConnections)
+        connection = connections.usable(0)
+        assert connection is not None
+        connection.http._next_id = 2**31 - 5
+        counters = closed(sender, callers=2, requests=20)
+    assert (answered(counters), counters.statuses) == (20, {})
     assert server.connections == 2
 
 
@@ -96,13 +96,13 @@ def test_no_server_is_told_with_the_reason() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"127.0.0.1:{unused.getsockname()[1]}"
     sender = over_grpc(Target(address=address, method=METHOD, messages=(b"",)), connections=1)
-    with pytest.raises(LoadFailed, match=rf"^no connection to {address} within 0\.15 s: .*Connection refused"):
-        sender._lines.connect(0.15)
+    with pytest.raises(LoadGeneratorError, match=rf"^no connection to {address} within 0\.15 s: .*Connection refused"):
+        sender._connections.connect(0.15)
 
 
 def test_what_is_no_address_is_refused() -> None:
     """Before anything is sent."""
-    with pytest.raises(LoadFailed, match="expected HOST:PORT or unix:PATH of a server, got 'nowhere'"):
+    with pytest.raises(LoadGeneratorError, match="expected HOST:PORT or unix:PATH of a server, got 'nowhere'"):
         over_grpc(Target(address="nowhere", method=METHOD, messages=(b"",)), connections=1)
 
 
