@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds the server's objects, starts them, drains them and stops them."""
+"""The composition root: builds the server's objects, starts them, drains them and stops them."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 __all__ = ["App"]
 
-# What was accepted before the stop gets at least this long, so that an answer that is ready is not cut off.
+# Minimum time for accepted requests after a stop, so that a finished answer is not cut off.
 _MIN_GRACE_S: Final = 0.5
-# Longest wait at the end for traces to be written or sent: a collector that is silent holds nobody up.
+# Longest wait at the end for traces to be written or sent, so that an unresponsive collector does not block the exit.
 _TRACES_GRACE_S: Final = 3.0
 
 
@@ -57,14 +57,14 @@ class App:
     """One server.
 
     Args:
-        settings: What the operator set.
-        on_progress: Told of the first loading, on the loader's thread: (model, done so far, of how many).
-        on_lost: Told, on any thread, that a part which must never end has ended: the process should exit.
-        self_check: Says why the lane cannot be used, or "" where it can.
-        authorise: Asked first in every call of every service, on any thread; None allows all.
+        settings: The operator's settings.
+        on_progress: Called during the first load, on the loader's thread: (model, models done, models in total).
+        on_fatal_error: Called on any thread when a vital thread of the server has died: the process should exit.
+        self_check: Returns why the lane cannot be used; "" if it can.
+        authorise: Called first in every call of every service, on any thread; None allows all.
 
     Raises:
-        SettingsError: The transport that was asked for does not work here, or traces cannot go where they shall.
+        SettingsError: The requested transport does not work here, or traces cannot be written or sent.
     """
 
     def __init__(
@@ -72,20 +72,20 @@ class App:
         settings: Settings,
         *,
         on_progress: Callable[[str, int, int], None] | None = None,
-        on_lost: Callable[[Exception], None] | None = None,
+        on_fatal_error: Callable[[Exception], None] | None = None,
         self_check: Callable[[], str] = self_check,
         authorise: Authorise | None = None,
     ) -> None:
         self._settings = settings
         self._on_progress = on_progress
-        self._tell_lost = on_lost
+        self._on_fatal_error = on_fatal_error
         self._loaded_first = False
         self._stopping = threading.Event()
-        # A stop that comes while the parts are started waits until all are, and none is started after it.
+        # Held while parts are started: a concurrent stop waits until all have started, and none starts after it.
         self._starting = threading.Lock()
         self._started = False
         self._hurry = threading.Event()
-        self._is_lost = False
+        self._has_failed = False
         self.address = ""
         self.registry = Registry()
         self._server = grpcio_server(settings)
@@ -112,7 +112,7 @@ class App:
             authorise=authorise,
             cores=machine.cores,
             self_check=self_check,
-            on_lost=self._lost,
+            on_lost=self._fail,
         )
         self._loader = Loader(
             machine,
@@ -123,7 +123,7 @@ class App:
             max_batch_rows=settings.max_batch_rows,
             kept=None if settings.cache_bytes is None else ResponseCache(settings.cache_bytes),
             lane=self._transport.thread,
-            on_runner_lost=self._lost,
+            on_runner_lost=self._fail,
         )
         self._lifecycle = Lifecycle(
             self.registry,
@@ -167,7 +167,7 @@ class App:
         )
         self._http = HttpPorts(
             settings,
-            live=lambda: not self._is_lost,
+            live=lambda: not self._has_failed,
             ready=self._is_ready,
             sources=Sources(
                 registry=self.registry,
@@ -186,26 +186,26 @@ class App:
 
     @property
     def transport(self) -> str:
-        """``lane`` or ``grpcio``: what serves ModelInfer."""
+        """``lane`` or ``grpcio``: the transport that serves ModelInfer."""
         return self._transport.name
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus finds the metrics; "" where they are off, or not there yet."""
+        """URL of the Prometheus metrics; "" if they are off or not served yet."""
         return self._http.metrics_url
 
     def start(self) -> None:
-        """Listen, load, and return when what could be loaded is served. Blocks. Once.
+        """Listen and load the models; return when all that can be loaded are served. Blocks. Call once.
 
-        Does nothing where :meth:`drain_and_stop` came first.
+        Does nothing after :meth:`drain_and_stop`.
 
         Raises:
-            CannotListen: The address is taken or not ours.
+            CannotListen: An address is in use or does not belong to this machine.
         """
         settings = self._settings
         if self._stopping.is_set():
             return
-        # Before anybody can ask: who asks for a model whose turn has not come hears that, and tries again.
+        # Queued before the port is open, so that a call for a model that is not loaded yet gets a retryable error.
         loaded = self._wanted.load()
         with self._starting:
             if self._stopping.is_set():
@@ -223,12 +223,12 @@ class App:
         self._wanted.follow()
 
     def drain_and_stop(self, timeout_s: float) -> bool:
-        """Turn readiness off, accept until nothing is in flight or the time is up, then stop. Blocks. Once.
+        """Turn readiness off, keep serving until nothing is in flight or the time is up, then stop. Blocks. Call once.
 
-        Also while :meth:`start` runs, or before it.
+        May be called before :meth:`start`, or while it runs.
 
         Returns:
-            Whether everything that was accepted got its answer.
+            Whether every accepted request was answered.
         """
         until_s = time.monotonic() + timeout_s
 
@@ -254,7 +254,7 @@ class App:
         stopped.wait()
         self._published.free_threads()
         finished = self._lifecycle.stop(0.0 if self._hurry.is_set() else grace_s)
-        # The last answers may be on their way through the lane.
+        # The lane may still be sending the last answers.
         finished = self._transport.wait_idle(_MIN_GRACE_S) and finished
         if finished:
             self._transport.stop(left_s())
@@ -264,7 +264,7 @@ class App:
         return finished
 
     def kill(self) -> None:
-        """Drop what is in flight, so that :meth:`drain_and_stop` returns soon. Does not block."""
+        """Drop requests in flight, so that :meth:`drain_and_stop` returns soon. Does not block."""
         self._hurry.set()
         self._transport.hurry()
         self._transport.stop_server(0)
@@ -279,16 +279,16 @@ class App:
 
     def _open_calls(self) -> Mapping[str, int]:
         streams = self._transport.open_streams
-        # A stream may end between the two looks.
+        # A stream may end between the two reads.
         return {"ModelInfer": max(0, self._transport.open_calls - streams), "ModelStreamInfer": streams}
 
     def _is_ready(self) -> bool:
-        if self._stopping.is_set() or self._is_lost or not self._loaded_first:
+        if self._stopping.is_set() or self._has_failed or not self._loaded_first:
             return False
         return not self._settings.strict_readiness or self._wanted.all_ready
 
-    def _lost(self, error: Exception) -> None:
-        self._is_lost = True
+    def _fail(self, error: Exception) -> None:
+        self._has_failed = True
         self._published.health.refresh()
-        if self._tell_lost is not None:
-            self._tell_lost(error)
+        if self._on_fatal_error is not None:
+            self._on_fatal_error(error)

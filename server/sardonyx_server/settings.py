@@ -1,7 +1,7 @@
 """The server's settings as one frozen model. A field's description is its flag's help and its row in the docs.
 
-Types and validation are in ``setting_types``. This module reads no environment, file or arguments: ``cli/sources.py``
-does. The layers below the command line receive a ``Settings`` and nothing else.
+Types and validation are in ``setting_types``; ``cli/settings_sources.py`` reads arguments, environment and file. The
+layers below the command line receive a ``Settings`` and nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Settings(BaseModel):
 
     Raises:
         SettingsError: Two fields contradict each other.
-        pydantic.ValidationError: A value is not allowed; ``cli/sources.py`` turns this into a one-line message.
+        pydantic.ValidationError: A value is not allowed; ``cli/settings_sources.py`` makes one line of this.
     """
 
     model_config = ConfigDict(
@@ -59,20 +59,20 @@ class Settings(BaseModel):
     grpc_port: Port = Field(default=8001, description="Port of the gRPC service; 0 takes any free one.")
     http_port: OptionalPort = Field(
         default=None,
-        description="Port for the probes GET /livez, /readyz, /v2/health/live and /v2/health/ready; "
+        description="Port of the HTTP probes GET /livez, /readyz, /v2/health/live and /v2/health/ready; "
         "0 takes any free one.",
     )
     metrics_port: OptionalPort = Field(
         default=8002,
-        description="Port for Prometheus, GET /metrics, and for the same probes; 0 takes any free one.",
+        description="Port of the Prometheus metrics, GET /metrics, and of the same probes; 0 takes any free one.",
     )
     metrics_address: AnyText = Field(
-        default="", description="Address to listen on for Prometheus; empty: the one of --host."
+        default="", description="Address to listen on for --metrics-port; empty: the address of --host."
     )
     http_names: Names = Field(
         default=(),
-        description="Names by which --http-port and --metrics-port may be asked for, besides addresses, localhost and "
-        "the one listened on: what a Prometheus scrapes, for example. '*' allows any.",
+        description="Host names that --http-port and --metrics-port answer to, besides IP addresses, localhost and the "
+        "address listened on; for example the name that Prometheus scrapes. '*' allows any.",
     )
     model_control_mode: Annotated[Literal["none", "poll", "explicit"], CaseInsensitive] = Field(
         default="none",
@@ -83,14 +83,14 @@ class Settings(BaseModel):
         default=15.0,
         ge=0.1,
         le=86_400,
-        description="How often poll mode looks by itself, where the system reports no changes (network disks).",
+        description="How often poll mode scans the disk, for file systems that report no changes (network disks).",
     )
     load_model: Names = Field(
         default=(), description="A model to load at start in explicit mode; '*' loads all. May be given several times."
     )
     strict_readiness: Boolean = Field(
         default=True,
-        description="Ready only when every model that was to be loaded is ready; false: as soon as the server answers.",
+        description="Ready only when every model to be loaded is ready; false: as soon as requests are accepted.",
     )
     exit_on_error: Boolean = Field(default=False, description="Exit with code 3 when a model fails to load at start.")
     exit_timeout_secs: Seconds = Field(
@@ -99,17 +99,17 @@ class Settings(BaseModel):
     providers: Annotated[Names, CaseInsensitive] = Field(
         default=("auto",),
         min_length=1,
-        description="Execution providers in order of preference, such as cuda,cpu. auto takes the best that is there; "
-        "one that is named and missing is an error, never a silent fall to CPU.",
+        description="Execution providers in order of preference, such as cuda,cpu. auto takes the best available; a "
+        "named provider that is missing is an error, never a silent fallback to the CPU.",
     )
     provider_cache_dir: OptionalPath = Field(
         default=None,
-        description="Existing folder where TensorRT and OpenVINO keep what they compile; later loads are short.",
+        description="Existing folder where TensorRT and OpenVINO cache compiled models, which shortens later loads.",
     )
     transport: Annotated[Literal["auto", "lane", "grpcio"], CaseInsensitive] = Field(
         default="auto",
-        description="lane is the fast path, grpcio its slower twin on public API; auto takes the lane if its "
-        "self-check passes.",
+        description="lane is the fast gRPC transport, grpcio the slower one on grpcio's public API; auto takes lane if "
+        "its self-check passes.",
     )
     cores: Integer = Field(
         default=0,
@@ -124,69 +124,71 @@ class Settings(BaseModel):
     )
     grpc_infer_response_compression_level: Annotated[CompressionLevel, CaseInsensitive] = Field(
         default="none",
-        description="How much work goes into compressing answers (gzip or deflate, of every RPC) for clients that "
-        "accept it; requests may always be compressed.",
+        description="Level of compression (gzip or deflate) of the responses of all RPCs, for clients that accept it; "
+        "requests may always be compressed.",
     )
     max_queue_rows_per_model: Integer = Field(
         default=8192,
         ge=1,
         le=10**9,
-        description="Rows that may wait for one model before further requests are refused.",
+        description="Rows that may be queued for one model before further requests are refused.",
     )
     max_queue_bytes_per_model: Bytes = Field(
-        default=512 * MIB, description="Bytes of requests that may wait for one model before further ones are refused."
+        default=512 * MIB,
+        description="Bytes of requests that may be queued for one model before further ones are refused.",
     )
     max_queue_bytes: Bytes = Field(
         default=GIB,
-        description="Bytes of requests that may wait in all models together before further ones are refused; and "
-        "of answers that callers do not read, before connections that have their share of them are refused.",
+        description="Bytes of requests that may be queued for all models together before further ones are refused. The "
+        "same limit applies to responses that callers do not read: beyond it, connections that hold their share of "
+        "them are refused.",
     )
     cache_bytes: OptionalBytes = Field(
         default=256 * MIB,
-        description="Bytes of answers that are kept for models whose config has response_cache { enable: true }; off "
-        "keeps none.",
+        description="Size of the response cache, for models whose config has response_cache { enable: true }; off "
+        "disables it.",
     )
     probe_budget_s: Seconds = Field(
         default=1.0,
         ge=0,
         le=600,
-        description="Longest time spent on measuring one model at load (does batching pay, how many threads), four "
-        "times as much where others use the cores; 0 measures nothing.",
+        description="Time limit for measuring one model at load (whether batching pays, how many threads to use), four "
+        "times as long if other processes use the cores; 0 disables measuring.",
     )
     max_batch_rows: Integer = Field(
         default=64,
         ge=1,
         le=65_536,
-        description="Cap of the batch size chosen by measurement, for models whose config sets none.",
+        description="Upper limit of the measured batch size, for models whose config sets none.",
     )
     allow_client_shm: Boolean = Field(
         default=False,
-        description="Clients may register shared memory of this machine, and send and take tensors in it.",
+        description="Allow clients to register shared memory of this machine and to pass tensors in it.",
     )
     server_name: NonEmptyText = Field(default="sardonyx", description="Name the server gives in ServerMetadata.")
     keepalive_min_ping_interval_s: Seconds = Field(
         default=10.0,
         ge=0,
         le=3600,
-        description="A client that pings more often than this is disconnected, with and without calls in flight.",
+        description="A client that pings more often than this is disconnected, with or without calls in flight.",
     )
     allow_admin: Boolean = Field(
-        default=False, description="Lets callers change trace and log settings; reading them is always allowed."
+        default=False, description="Allow callers to change trace and log settings; reading them is always allowed."
     )
     trace_rate: Integer = Field(
         default=0,
         ge=0,
         le=2**31 - 1,
-        description="Trace one request in this many of each model; 0 traces none until TraceSetting asks for it.",
+        description="Trace one in this many requests of each model; 0 traces none until TraceSetting enables it.",
     )
     trace_dir: OptionalPath = Field(
         default=None,
-        description="Existing folder for the file that traces are written to as JSON lines, 128 MiB at most.",
+        description="Existing folder for trace files (JSON lines, at most 128 MiB).",
     )
     trace_otlp_endpoint: OptionalUrl = Field(
         default=None,
-        description="Collector that traces are sent to over OTLP/HTTP, such as http://localhost:4318; needs the extra "
-        "otel.",
+        description="URL of the collector to send traces to over OTLP/HTTP, such as http://localhost:4318; needs the "
+        "extra otel.",
     )
     log_format: Annotated[Literal["auto", "json", "console"], CaseInsensitive] = Field(
         default="auto",
@@ -194,7 +196,7 @@ class Settings(BaseModel):
         "manager.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], CaseInsensitive] = Field(
-        default="info", description="Least severe event that is logged."
+        default="info", description="Lowest severity that is logged."
     )
 
     @model_validator(mode="after")
@@ -215,6 +217,6 @@ class Settings(BaseModel):
             if low > high:
                 raise SettingsError(
                     f"{larger} ({format_size(high)}) is below {smaller} ({format_size(low)}): "
-                    "what fills the smaller bound could never be admitted; raise one or lower the other"
+                    "a request of the smaller limit could never be admitted; raise the first or lower the second"
                 )
         return self

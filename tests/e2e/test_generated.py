@@ -12,7 +12,7 @@ import pytest
 
 from sardonyx_client import AsyncClient, Client, ModelChanged
 from sardonyx_server.cli.entry import run
-from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.exit_codes import ExitCode
 from tests.client.generated_code import imported
 from tests.e2e.models import identity_name, repository, write
 from tests.e2e.servers import Server, eventually
@@ -20,7 +20,7 @@ from tests.e2e.servers import Server, eventually
 
 def generate(out: Path, *arguments: str | Path) -> Path:
     """The package of one run."""
-    assert run(["client", "generate", "--out", str(out), *map(str, arguments)]) == Exit.OK
+    assert run(["client", "generate", "--out", str(out), *map(str, arguments)]) == ExitCode.OK
     return out
 
 

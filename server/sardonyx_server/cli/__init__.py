@@ -1,41 +1,41 @@
-"""The command ``sardonyx``: verbs, arguments, and where settings come from.
+"""The command line ``sardonyx``: commands, arguments, and the sources of settings.
 
-Nothing below this package reads the environment or writes to the terminal.
+Only this package reads the environment and writes to the terminal.
 
-    entry.py           entry point; whatever happens becomes one line and an exit code
-    __main__.py        python -m sardonyx_server.cli
-    commands.py        the verbs and their arguments
-    exits.py           exit codes
-    triton_flags.py    what to write for flags of tritonserver
-    output.py          where verbs write
+    entry.py              entry point; turns every outcome into an exit code and one line of error
+    __main__.py           python -m sardonyx_server.cli
+    commands.py           the commands and their arguments
+    exit_codes.py         exit codes
+    triton_flags.py       replacements for flags of tritonserver
+    output.py             standard output and standard error
 
 Settings:
 
-    flags.py           the fields of Settings as flags, variables and help
-    sources.py         flags, variables, file -> Settings
-    reference.py       the generated parts of the documents
+    flags.py              the fields of Settings as flags, environment variables and help
+    settings_sources.py   flags, environment variables, settings file -> Settings
+    reference.py          the generated parts of the documentation
 
-Verbs:
+Commands:
 
-    serve.py           serve
-    greeting.py        what it says when it has started
-    supervise.py       its life: start, signals, stop
-    listen.py          is the address free?
-    progress.py        the bar while models load
-    samples.py         a command to try next
-    infer.py           infer
-    values.py          name=value <-> arrays
-    inspect_model.py   inspect
-    check.py           check
-    check_one.py       its child for one model
-    loading.py         opens models for both, without a server
-    views.py           what is shown of a model
-    render.py          that as tables and text
-    bench.py           bench
-    bench_views.py     how it shows a load
-    generate.py        client generate
-    demo.py            demo
-    version.py         version
+    serve.py              serve
+    startup_message.py    the message and the log event when it has started
+    server_lifecycle.py   start, signal handling, graceful stop
+    port_check.py         checks that the ports are free
+    progress.py           progress bar while models load
+    example_command.py    an example request to try
+    infer.py              infer
+    values.py             name=value arguments <-> arrays
+    inspect_model.py      inspect
+    check.py              check
+    check_one.py          its child process for one model
+    loading.py            loads models for inspect and check, without a server
+    views.py              what is shown about a model, as plain values
+    render.py             views and settings as tables and text
+    bench.py              bench
+    bench_render.py       live display and reports of bench
+    generate.py           client generate
+    demo.py               demo
+    version.py            version
 """
 
 from __future__ import annotations

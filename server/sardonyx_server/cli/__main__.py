@@ -1,4 +1,4 @@
-"""``python -m sardonyx_server.cli``: the command, where the program itself is not on the PATH."""
+"""``python -m sardonyx_server.cli``: runs the command line if ``sardonyx`` is not on the PATH."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The verb ``check``: loads and probes every model, each in a process of its own, for CI.
+"""The command ``check``: loads and probes every model, each in its own process, for CI.
 
-A model that crashes or hangs its process is reported as that model's failure and disturbs no other. The process is this
-package again (``python -m sardonyx_server.cli.check_one``), which writes one JSON document.
+A model that crashes or hangs its process is reported as failed and does not affect the others. The child process is
+``python -m sardonyx_server.cli.check_one``, which writes one JSON document.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.exit_codes import ExitCode
 from sardonyx_server.cli.inspect_model import settings_for
 from sardonyx_server.cli.loading import scan_paths
-from sardonyx_server.cli.output import console, remark, write_json
+from sardonyx_server.cli.output import console, print_notice, write_json
 from sardonyx_server.cli.views import FAILED, ModelView, view_from_json, view_to_json
 
 __all__ = ["outcome", "run_check"]
@@ -30,16 +30,16 @@ def run_check(paths: Sequence[Path], *, providers: list[str] | None, timeout_s: 
 
     Args:
         paths: Model repositories, folders of .onnx files, or files.
-        providers: As the flag of ``serve``.
-        timeout_s: Longest time for one version of one model.
+        providers: As ``--providers`` of ``serve``.
+        timeout_s: Time limit for one version of one model.
         as_json: One JSON document instead of a table.
 
     Returns:
-        0 where all are well, else 3.
+        0 if all loaded, otherwise 3.
     """
     from sardonyx_server.repository.spec import BrokenModel
 
-    settings_for(providers)  # a wrong provider name is one error, not one for each model
+    settings_for(providers)  # an invalid provider name is one error, not one per model
     views: list[ModelView] = []
     for name, spec in sorted(scan_paths(paths).items()):
         if isinstance(spec, BrokenModel):
@@ -47,7 +47,7 @@ def run_check(paths: Sequence[Path], *, providers: list[str] | None, timeout_s: 
             continue
         for version in spec.versions:
             if not as_json and sys.stderr.isatty():
-                remark(f"checking {name} version {version}")
+                print_notice(f"checking {name} version {version}")
             view = _in_child(paths, name, version, providers or [], timeout_s)
             views.append(replace(view, warnings=tuple(dict.fromkeys((*spec.warnings, *view.warnings)))))
     failed = sum(not view.is_ready for view in views)
@@ -58,19 +58,19 @@ def run_check(paths: Sequence[Path], *, providers: list[str] | None, timeout_s: 
 
         console().print(check_table(views))
     if failed:
-        remark(f"{failed} of {len(views)} failed")
-    return int(Exit.LOAD_FAILED if failed else Exit.OK)
+        print_notice(f"{failed} of {len(views)} failed")
+    return int(ExitCode.LOAD_FAILED if failed else ExitCode.OK)
 
 
 def outcome(name: str, version: int, *, returncode: int, output: str, errors: str) -> ModelView:
-    """What a child process that ended says about its model.
+    """The result of a child process that has exited.
 
     Args:
         name: The model.
         version: Its version.
-        returncode: Of the process; negative is the signal that ended it.
-        output: What it wrote to standard output: one JSON document, if all went well.
-        errors: What it wrote to standard error.
+        returncode: Its exit code; a negative one is the signal that killed it.
+        output: Its standard output: one JSON document, if all went well.
+        errors: Its standard error.
     """
     if returncode == 0:
         try:
@@ -88,7 +88,7 @@ def outcome(name: str, version: int, *, returncode: int, output: str, errors: st
 def _in_child(paths: Sequence[Path], name: str, version: int, providers: list[str], timeout_s: float) -> ModelView:
     job = {"paths": [str(path) for path in paths], "model": name, "version": version, "providers": providers}
     try:
-        done = subprocess.run(  # noqa: S603  # this package, and the job goes in by standard input
+        done = subprocess.run(  # noqa: S603  # this package; the job goes to its standard input
             [sys.executable, "-m", _CHILD],
             input=json.dumps(job),
             capture_output=True,

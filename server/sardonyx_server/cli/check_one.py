@@ -1,6 +1,6 @@
-"""Child process of ``check``: loads the one model that standard input names and writes what it found as JSON.
+"""Child process of ``check``: loads the model named on standard input and writes the result as JSON.
 
-Whatever native code prints goes to standard error: standard output carries the result and nothing else.
+Output of native code is redirected to standard error, so that standard output carries only the result.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from sardonyx_server.cli.loading import open_model, scan_paths
 from sardonyx_server.cli.views import FAILED, ModelView, view_to_json
 from sardonyx_server.errors import LoadFailed
 
-__all__ = ["look_at", "main"]
+__all__ = ["check_version", "main"]
 
 
 def main() -> None:
-    """Reads the job, loads, writes. A model that fails to load is a result and no error of this process."""
+    """Reads the job, loads the model, writes the result. A model that fails to load is a result, not an error here."""
     result = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    view = look_at(json.load(sys.stdin))
+    view = check_version(json.load(sys.stdin))
     with result:
         json.dump(view_to_json(view), result)
 
 
-def look_at(job: Mapping[str, Any]) -> ModelView:
+def check_version(job: Mapping[str, Any]) -> ModelView:
     """Loads one version.
 
     Args:
@@ -40,7 +40,7 @@ def look_at(job: Mapping[str, Any]) -> ModelView:
     name, version = job["model"], job["version"]
     spec = scan_paths([Path(path) for path in job["paths"]]).get(name)
     if spec is None or isinstance(spec, BrokenModel) or version not in spec.versions:
-        return ModelView(name=name, version=version, state=FAILED, reason="it changed on disk while it was checked")
+        return ModelView(name=name, version=version, state=FAILED, reason="it changed on disk during the check")
     try:
         return open_model(spec, version, settings_for(job["providers"]))
     except LoadFailed as error:

@@ -1,6 +1,6 @@
-"""The verb ``demo``: serves magika's model from its installed package and classifies files with it, over gRPC.
+"""The command ``demo``: serves magika's model from its installed package and classifies files with it over gRPC.
 
-A whole server and a client in one process: what a request goes through is what it goes through in production.
+A complete server and a client run in one process; a request takes the same path as in production.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sardonyx_server.cli.exits import Exit, ExitWith
-from sardonyx_server.cli.listen import require_free
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.output import console, write_json
+from sardonyx_server.cli.port_check import require_port_free
 from sardonyx_server.demo.installed import INPUT, MODEL_NAME, OUTPUT, find_model, make_repository
 from sardonyx_server.demo.rules import Answer, judge, prepare
 from sardonyx_server.errors import LoadFailed
@@ -32,21 +32,21 @@ _STOP_TIMEOUT_S = 5.0
 
 
 def run_demo(files: Sequence[Path], *, port: int, as_json: bool) -> int:
-    """Classifies files, or serves the model until it is stopped where no file is named.
+    """Classifies files; without files, serves the model until it is stopped.
 
     Args:
-        files: Any files; none to serve.
-        port: Port to serve on; 0 takes any free one.
-        as_json: One JSON document instead of a table; serving, logs as JSON.
+        files: Files to classify; empty = serve.
+        port: Port to serve on; 0 = any free one.
+        as_json: One JSON document instead of a table; when serving, JSON logs.
 
     Raises:
         SettingsError: A file cannot be read, or magika is not installed.
-        ExitWith: The port cannot be listened on, or the request failed.
+        CliError: The port cannot be listened on, or the request failed.
         LoadFailed: The model cannot be loaded.
     """
     model = find_model()
     prepared = [prepare(path, model) for path in files]
-    require_free("127.0.0.1", port, flag="--port")
+    require_port_free("127.0.0.1", port, flag="--port")
     if not files:
         return _serve(model, port=port, as_json=as_json)
     with tempfile.TemporaryDirectory(prefix="sardonyx-demo-") as folder:
@@ -58,12 +58,12 @@ def run_demo(files: Sequence[Path], *, port: int, as_json: bool) -> int:
         write_json([{"file": str(path), **asdict(answer)} for path, answer in zip(files, answers, strict=True)])
     else:
         _print(files, answers)
-    return int(Exit.OK)
+    return int(ExitCode.OK)
 
 
 def _serve(model: InstalledModel, *, port: int, as_json: bool) -> int:
     from sardonyx_server.cli.serve import run_serve
-    from sardonyx_server.cli.sources import Loaded
+    from sardonyx_server.cli.settings_sources import LoadedSettings
 
     with tempfile.TemporaryDirectory(prefix="sardonyx-demo-") as folder:
         make_repository(Path(folder), model)
@@ -73,7 +73,9 @@ def _serve(model: InstalledModel, *, port: int, as_json: bool) -> int:
             metrics_port=None,
             log_format="json" if as_json else "auto",
         )
-        return run_serve(Loaded(settings=settings, origins={}, warnings=()), show_settings=False, as_json=as_json)
+        return run_serve(
+            LoadedSettings(settings=settings, origins={}, warnings=()), show_settings=False, as_json=as_json
+        )
 
 
 def _classify(
@@ -97,7 +99,7 @@ def _classify(
                 for row in prepared
             ]
     except ClientError as error:
-        raise ExitWith(Exit.REQUEST_FAILED, str(error)) from None
+        raise CliError(ExitCode.REQUEST_FAILED, str(error)) from None
     finally:
         app.drain_and_stop(_STOP_TIMEOUT_S)
 

@@ -1,6 +1,6 @@
-"""Entry point of the command ``sardonyx``: runs a verb and turns whatever happens into one line and an exit code.
+"""Entry point of ``sardonyx``: runs a command and turns every outcome into an exit code and one line of error.
 
-Tracebacks are for bugs and shown on request only. Imports nothing heavy until a verb runs.
+Tracebacks are shown only on request. Nothing heavy is imported until a command runs.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.errors import CannotListen, LoadFailed, ServerError
 from sardonyx_server.text import pip_install
 
 __all__ = ["TRACEBACK_VARIABLE", "main", "run"]
 
 TRACEBACK_VARIABLE = "SARDONYX_TRACEBACK"
-_CODES = {CannotListen: Exit.CANNOT_LISTEN, LoadFailed: Exit.LOAD_FAILED}
-# Module that `pip install sardonyx` alone, the client, does not bring -> extra that does.
+_CODES = {CannotListen: ExitCode.CANNOT_LISTEN, LoadFailed: ExitCode.LOAD_FAILED}
+# Module missing from plain `pip install sardonyx` (the client) -> extra that installs it.
 _EXTRAS = dict.fromkeys(("typer", "pydantic_settings", "rich", "structlog", "onnxruntime"), "server") | {
     "hdrh": "bench"
 }
 
 
 def main() -> None:
-    """What the installed program calls: runs the verb on the command line and leaves the process with its code."""
+    """Runs the command line of this process and exits with its code; the console script calls it."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -34,33 +34,35 @@ def run(arguments: Sequence[str]) -> int:
     """Runs one command line.
 
     Args:
-        arguments: Without the program's name.
+        arguments: Without the program name.
 
     Returns:
-        The exit code; see ``exits.py``. Errors have been written to standard error, one line each.
+        The exit code; see ``exit_codes.py``. Errors have been written to standard error, one line each.
     """
     if not arguments:
         _dispatch(["--help"])
-        return int(Exit.USAGE)
+        return int(ExitCode.USAGE)
     try:
-        # What every other program is asked with.
+        # An alias that users expect.
         return _dispatch(["version"] if list(arguments) == ["--version"] else arguments)
-    except ExitWith as error:
+    except CliError as error:
         return _fail(error.code, error.message)
     except ServerError as error:
-        return _fail(_CODES.get(type(error), Exit.USAGE), error.message)
+        return _fail(_CODES.get(type(error), ExitCode.USAGE), error.message)
     except KeyboardInterrupt:
-        return _fail(Exit.INTERRUPTED, "interrupted")
+        return _fail(ExitCode.INTERRUPTED, "interrupted")
     except BrokenPipeError:
-        # The reader of our output went away (a pager, head): its own business. Silences the interpreter's last flush.
+        # The reader of our output has exited (a pager, head). Redirecting stdout silences the final flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.OK)
+        return int(ExitCode.OK)
     except ModuleNotFoundError as error:
         if error.name in _EXTRAS:
             extra = _EXTRAS[error.name]
-            return _fail(Exit.USAGE, f"{error.name} is missing, which the extra {extra!r} brings: {pip_install(extra)}")
+            return _fail(
+                ExitCode.USAGE, f"{error.name} is not installed; the extra {extra!r} has it: {pip_install(extra)}"
+            )
         return _unexpected(error)
-    except Exception as error:  # noqa: BLE001  # the last resort: a bug is one line too
+    except Exception as error:  # noqa: BLE001  # last resort: a bug is reported in one line, too
         return _unexpected(error)
 
 
@@ -73,18 +75,18 @@ def _dispatch(arguments: Sequence[str]) -> int:
     try:
         result = command.main(args=list(arguments), prog_name="sardonyx", standalone_mode=False)
     except typer.Abort:
-        return _fail(Exit.INTERRUPTED, "interrupted")
+        return _fail(ExitCode.INTERRUPTED, "interrupted")
     except Exception as error:
-        # Usage errors differ in class between releases of typer and click; all of them have these two.
+        # The class of usage errors differs between releases of typer and click; all have these two attributes.
         text = getattr(error, "format_message", None)
         if text is None or getattr(error, "exit_code", None) is None:
             raise
-        return _fail(Exit.USAGE, _usage(error, " ".join(text().split()), arguments))
-    return int(result) if isinstance(result, int) else int(Exit.OK)
+        return _fail(ExitCode.USAGE, _usage(error, " ".join(text().split()), arguments))
+    return int(result) if isinstance(result, int) else int(ExitCode.OK)
 
 
 def _usage(error: Exception, message: str, arguments: Sequence[str]) -> str:
-    """One line about a command line that is none: what is wrong, and where to look or what to write instead."""
+    """The message for an invalid command line: what is wrong, and what to write instead or where to look."""
     first = arguments[0]
     path = getattr(getattr(error, "ctx", None), "command_path", "sardonyx")
     message = f"{message[:1].lower()}{message[1:].rstrip('.')}"
@@ -109,11 +111,11 @@ def _unexpected(error: Exception) -> int:
         traceback.print_exception(error)
     text = " ".join(str(error).split())
     return _fail(
-        Exit.UNEXPECTED,
+        ExitCode.UNEXPECTED,
         f"unexpected {type(error).__name__}: {text} (a bug; {TRACEBACK_VARIABLE}=1 shows where)",
     )
 
 
-def _fail(code: Exit, message: str) -> int:
+def _fail(code: ExitCode, message: str) -> int:
     print(f"sardonyx: {message}", file=sys.stderr)
     return int(code)

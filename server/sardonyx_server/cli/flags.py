@@ -1,6 +1,6 @@
-"""The fields of ``Settings`` as an operator meets them: flags, variables, help, and what a value may be.
+"""The fields of ``Settings`` as flags and environment variables, with help and allowed values.
 
-The one source of help, documentation and messages. Reads and checks no values: pydantic does.
+The single source for help, documentation and error messages. Values are parsed and validated by pydantic.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _SECOND_FLAGS = {"host": ("--grpc-address",)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One thing an operator can set.
+    """One setting.
 
-    ``flags`` are its spellings on the command line, the first one being the name used in messages. ``metavar`` stands
-    for a value in help; ``allowed`` ends the sentence "expected ...".
+    ``flags`` are its names on the command line; messages use the first. ``metavar`` stands for a value in help;
+    ``allowed`` completes the sentence "expected ...".
     """
 
     doc: str
@@ -37,7 +37,7 @@ class Setting:
     default: object
 
     def show(self, value: object) -> str:
-        """The value as an operator would write it."""
+        """Format a value as an operator would write it."""
         if value is None:
             return "off"
         if isinstance(value, bool):
@@ -50,7 +50,7 @@ class Setting:
 
 
 def flag(name: str) -> Any:
-    """The option for one setting. Its value stays text: pydantic reads flags, variables and files alike."""
+    """The typer option of one setting. Its value stays text, so that pydantic parses all sources alike."""
     import typer
 
     setting = SETTINGS[name]
@@ -61,7 +61,7 @@ def flag(name: str) -> Any:
 
 
 def _setting(name: str, field: FieldInfo) -> Setting:
-    choices = get_args(field.annotation)  # of a Literal; every other field has its Kind
+    choices = get_args(field.annotation)  # of a Literal; every other field has a ValueHelp
     kinds = [one for one in field.metadata if isinstance(one, ValueHelp)]
     kind = kinds[0] if kinds else ValueHelp("|".join(choices), f"one of {', '.join(choices)}")
     limits = {key: getattr(one, key) for one in field.metadata for key in ("ge", "le") if hasattr(one, key)}

@@ -1,12 +1,12 @@
-"""The verb ``client generate``: typed Python for models of a server, or of a repository. The client makes the text."""
+"""The command ``client generate``: writes typed Python code for the models of a server or a repository."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sardonyx_server.cli.exits import Exit, ExitWith
-from sardonyx_server.cli.infer import client_of, described
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
+from sardonyx_server.cli.infer import describe_error, open_client
 from sardonyx_server.cli.loading import scan_paths
 from sardonyx_server.cli.output import write_line
 
@@ -21,17 +21,17 @@ __all__ = ["run_generate"]
 
 
 def run_generate(out: Path, *, url: str, repository: Sequence[Path], models: Collection[str], timeout_s: float) -> int:
-    """Writes a package, or brings it up to date: nothing is touched that is already right.
+    """Writes or updates a package; files that are already up to date are not touched.
 
     Args:
-        out: Its folder; made where it is not there.
-        url: ``host:port`` of the server to ask; counts where there is no repository.
-        repository: Where to read models instead. None of them is run.
-        models: Names of those wanted; empty means all.
-        timeout_s: Longest wait for each answer of the server.
+        out: Its folder; created if missing.
+        url: ``host:port`` of the server; used if ``repository`` is empty.
+        repository: Where to read models from disk instead; no model is run.
+        models: Names of the models; empty = all.
+        timeout_s: Timeout of each request to the server.
 
     Raises:
-        ExitWith: The server cannot be asked, a model is unknown, or ``out`` holds files of somebody else.
+        CliError: The server cannot be reached, a model is unknown, or ``out`` holds files that were not generated.
         LoadFailed: A model of the repository cannot be loaded.
     """
     from sardonyx_client import BadResponse
@@ -41,11 +41,11 @@ def run_generate(out: Path, *, url: str, repository: Sequence[Path], models: Col
     try:
         files = generate(signatures)
     except BadResponse as error:
-        raise ExitWith(Exit.REQUEST_FAILED, error.message) from None
+        raise CliError(ExitCode.REQUEST_FAILED, error.message) from None
     written, removed = _write(out, files)
     what = "1 model" if len(signatures) == 1 else f"{len(signatures)} models"
-    write_line(f"{out}: {what}; {written} files written, {removed} removed, {len(files) - written} as they were")
-    return int(Exit.OK)
+    write_line(f"{out}: {what}; {written} files written, {removed} removed, {len(files) - written} unchanged")
+    return int(ExitCode.OK)
 
 
 def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[ModelSignature]:
@@ -57,7 +57,7 @@ def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[Model
     found = scan_paths(paths)
     unknown = sorted(set(models) - found.keys())
     if unknown:
-        raise ExitWith(Exit.USAGE, f"no model {unknown[0]!r} here; models: {', '.join(sorted(found))}")
+        raise CliError(ExitCode.USAGE, f"no model {unknown[0]!r} here; models: {', '.join(sorted(found))}")
     signatures: list[ModelSignature] = []
     for name in sorted(set(models or found)):
         spec = found[name]
@@ -76,13 +76,13 @@ def _of_server(url: str, models: Collection[str], timeout_s: float) -> list[Mode
     from sardonyx_client import ClientError
 
     try:
-        with client_of(url, timeout_s=timeout_s) as client:
+        with open_client(url, timeout_s=timeout_s) as client:
             names = sorted(set(models)) or _ready_models(client)
             if not names:
-                raise ExitWith(Exit.REQUEST_FAILED, f"server {url} has no model that is ready")
+                raise CliError(ExitCode.REQUEST_FAILED, f"server {url} has no model that is ready")
             return [_asked(client, name) for name in names]
     except ClientError as error:
-        raise ExitWith(Exit.REQUEST_FAILED, described(error, url)) from None
+        raise CliError(ExitCode.REQUEST_FAILED, describe_error(error, url)) from None
 
 
 def _ready_models(client: Client) -> list[str]:
@@ -93,12 +93,10 @@ def _ready_models(client: Client) -> list[str]:
     except Unimplemented:
         pass
     try:
-        # Not every server has an index; statistics name each model that is loaded.
+        # Not every server has a repository index; statistics name every loaded model.
         return sorted({each.name for each in client.statistics()})
     except Unimplemented:
-        raise ExitWith(
-            Exit.REQUEST_FAILED, "this server does not tell which models it has: name them (--model)"
-        ) from None
+        raise CliError(ExitCode.REQUEST_FAILED, "this server cannot list its models; name them with --model") from None
 
 
 def _asked(client: Client, name: str) -> ModelSignature:
@@ -109,24 +107,24 @@ def _asked(client: Client, name: str) -> ModelSignature:
     try:
         config = client.config(name)
         optional = {each.name for each in config.input if each.optional}
-    except Unimplemented:  # an extension of the protocol: without it nothing is known to be optional
+    except Unimplemented:  # an extension of the protocol; without it no input is known to be optional
         optional = set()
     inputs = tuple(replace(spec, optional=spec.name in optional) for spec in info.inputs)
     return ModelSignature(model=name, inputs=inputs, outputs=info.outputs)
 
 
 def _write(out: Path, files: Mapping[str, str]) -> tuple[int, int]:
-    """Number of files that were written and removed. Nothing is done where one of them is not ours."""
+    """Writes the files; returns (written, removed). Changes nothing if an existing file was not generated."""
     from sardonyx_client.generate import MARK
 
     if out.exists() and not out.is_dir():
-        raise ExitWith(Exit.USAGE, f"--out {str(out)!r}: expected a folder, got a file")
+        raise CliError(ExitCode.USAGE, f"--out {str(out)!r}: expected a folder, got a file")
     try:
         there = {path.name: path.read_bytes() for path in out.glob("*.py")} if out.exists() else {}
         for name in sorted(files.keys() & there.keys()):
             if there[name].strip() and not there[name].startswith(MARK.encode()):
-                raise ExitWith(
-                    Exit.USAGE, f"--out {str(out)!r}: {name} there was not generated; choose a folder of its own"
+                raise CliError(
+                    ExitCode.USAGE, f"--out {str(out)!r}: {name} there was not generated; choose a folder of its own"
                 )
         out.mkdir(parents=True, exist_ok=True)
         changed = [name for name, text in files.items() if not _holds(out / name, text)]
@@ -136,7 +134,7 @@ def _write(out: Path, files: Mapping[str, str]) -> tuple[int, int]:
         for name in stale:
             (out / name).unlink()
     except OSError as error:
-        raise ExitWith(Exit.USAGE, f"--out {str(out)!r}: {error.strerror}") from error
+        raise CliError(ExitCode.USAGE, f"--out {str(out)!r}: {error.strerror}") from error
     return len(changed), len(stale)
 
 

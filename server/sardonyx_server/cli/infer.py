@@ -1,11 +1,11 @@
-"""The verb ``infer``: asks a running server for one prediction, with values from the command line."""
+"""The command ``infer``: sends one inference request, with values from the command line, to a running server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.output import write_json, write_line
 from sardonyx_server.cli.values import parse_inputs, to_json
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from sardonyx_client import Client, ClientError
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Question", "client_of", "describe_answer", "described", "run_infer"]
+__all__ = ["InferOptions", "describe_error", "open_client", "result_to_json", "run_infer"]
 
-# What is printed of a tensor for a person; --json always has all of it.
+# Limit for printing a tensor as text; --json always prints all of it.
 _SHOWN_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One request as typed. An empty version is the newest; no outputs means all."""
+class InferOptions:
+    """The arguments of ``infer``. An empty version means the newest, empty outputs mean all."""
 
     model: str
     version: str
@@ -34,35 +34,35 @@ class Question:
     request_id: str
 
 
-def run_infer(question: Question, *, url: str, timeout_s: float, as_json: bool) -> int:
+def run_infer(options: InferOptions, *, url: str, timeout_s: float, as_json: bool) -> int:
     """Sends one request and prints the answer.
 
     Args:
-        question: What to ask.
+        options: The request.
         url: ``host:port`` of the server.
-        timeout_s: Longest wait, for the signature and for the answer each.
-        as_json: JSON with every value, instead of lines.
+        timeout_s: Timeout of each call: for the signature, and for the inference.
+        as_json: JSON with every value instead of text.
 
     Raises:
         InvalidRequest: A value does not fit the model's signature.
-        ExitWith: The address is none, or the server cannot be reached, or refused the request.
+        CliError: The address is invalid, or the server cannot be reached or refused the request.
     """
     from sardonyx_client import ClientError
 
     try:
-        with client_of(url, timeout_s=timeout_s) as client:
-            info = client.metadata(question.model, question.version)
-            arrays = parse_inputs(question.arguments, info.inputs, model=question.model)
+        with open_client(url, timeout_s=timeout_s) as client:
+            info = client.metadata(options.model, options.version)
+            arrays = parse_inputs(options.arguments, info.inputs, model=options.model)
             result = client.infer(
-                question.model,
+                options.model,
                 {spec.name: _sendable(arrays[spec.name], spec) for spec in info.inputs if spec.name in arrays},
-                version=question.version,
-                outputs=question.outputs or None,
-                request_id=question.request_id,
+                version=options.version,
+                outputs=options.outputs or None,
+                request_id=options.request_id,
             )
     except ClientError as error:
-        raise ExitWith(Exit.REQUEST_FAILED, described(error, url)) from None
-    answer = describe_answer(
+        raise CliError(ExitCode.REQUEST_FAILED, describe_error(error, url)) from None
+    answer = result_to_json(
         result,
         {spec.name: spec.datatype for spec in info.outputs},
         model=result.model_name,
@@ -73,32 +73,32 @@ def run_infer(question: Question, *, url: str, timeout_s: float, as_json: bool) 
         write_json(answer)
     else:
         _print(answer)
-    return int(Exit.OK)
+    return int(ExitCode.OK)
 
 
-def client_of(url: str, *, timeout_s: float, option: str = "--url") -> Client:
-    """A client of the server that a person named.
+def open_client(url: str, *, timeout_s: float, option: str = "--url") -> Client:
+    """A client for an address from the command line.
 
     Args:
-        url: As typed.
-        timeout_s: Of its calls.
-        option: Where it was typed, for the message.
+        url: The address.
+        timeout_s: Timeout of its calls.
+        option: The option that named the address, for the message.
 
     Raises:
-        ExitWith: It is no address.
+        CliError: The address is invalid.
     """
     from sardonyx_client import Client, InvalidArgument
 
     try:
         return Client(url, timeout_s=timeout_s)
     except InvalidArgument as error:
-        raise ExitWith(Exit.USAGE, f"{option}: {error.message}") from None
+        raise CliError(ExitCode.USAGE, f"{option}: {error.message}") from None
 
 
-def describe_answer(
+def result_to_json(
     outputs: Mapping[str, NDArray[Any]], datatypes: Mapping[str, str], *, model: str, version: str, request_id: str
 ) -> dict[str, Any]:
-    """The answer as plain values; the form of ``--json``."""
+    """The response as JSON values, as ``--json`` prints them."""
     answer: dict[str, Any] = {"model": model, "version": version}
     if request_id:
         answer["id"] = request_id
@@ -110,22 +110,24 @@ def describe_answer(
 
 
 def _sendable(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
-    """The client tells BF16 from UINT16 by the dtype alone, and numpy by itself has none for it."""
+    """Give BF16 data the dtype of ml_dtypes: the client distinguishes BF16 from UINT16 by dtype, and numpy has none."""
     if spec.datatype != "BF16":
         return array
     try:
         import ml_dtypes
     except ImportError:
-        raise ExitWith(Exit.USAGE, f"input {spec.name!r} is BF16: sending it needs 'pip install ml_dtypes'") from None
+        raise CliError(
+            ExitCode.USAGE, f"input {spec.name!r} is BF16: sending it needs 'pip install ml_dtypes'"
+        ) from None
     return array.view(ml_dtypes.bfloat16)
 
 
-def described(error: ClientError, url: str) -> str:
-    """A failed call on one line: status, the server's own words, and which server, or how to start one."""
+def describe_error(error: ClientError, url: str) -> str:
+    """A failed call as one line: status, the server's message, and which server, or how to start one."""
     from sardonyx_client import Unavailable
 
     status = error.code.name if error.code is not None else type(error).__name__
-    if isinstance(error, Unavailable) and not error.reason:  # nothing that speaks for a server has answered
+    if isinstance(error, Unavailable) and not error.reason:  # no server has answered at all
         where = f" (is a server listening on {url}? 'sardonyx serve PATH' starts one)"
     else:
         where = "" if url in error.message else f" (server {url})"

@@ -1,4 +1,4 @@
-"""The verb ``inspect``: loads one model in this process and shows all there is to know about it."""
+"""The command ``inspect``: loads one model in this process and shows everything about it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.loading import open_model, scan_paths
 from sardonyx_server.cli.output import console, write_json
-from sardonyx_server.cli.sources import load
+from sardonyx_server.cli.settings_sources import load_settings
 from sardonyx_server.cli.views import view_to_json
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.settings import Settings
@@ -28,20 +28,20 @@ def run_inspect(model: str, paths: Sequence[Path], *, version: int, providers: l
 
     Args:
         model: Its name, or the path of an .onnx file.
-        paths: Where to look; empty means ``models/``.
-        version: 0 means the newest.
-        providers: As the flag of ``serve``; None asks the environment, then takes the default.
+        paths: Where to look; empty = ``models/``.
+        version: 0 = the newest.
+        providers: As ``--providers`` of ``serve``; None = from the environment, else the default.
         as_json: JSON instead of tables.
 
     Raises:
-        ExitWith: There is no such model or version.
+        CliError: There is no such model or version.
         LoadFailed: It cannot be loaded.
     """
     settings = settings_for(providers)
     spec = _find(model, paths)
     if version and version not in spec.versions:
         offered = ", ".join(map(str, spec.versions)) or "none"
-        raise ExitWith(Exit.USAGE, f"model {spec.name!r} has no version {version}; versions: {offered}")
+        raise CliError(ExitCode.USAGE, f"model {spec.name!r} has no version {version}; versions: {offered}")
     view = open_model(spec, version or max(spec.versions), settings, with_config=True)
     view = replace(view, warnings=tuple(dict.fromkeys((*spec.warnings, *view.warnings))))
     if as_json:
@@ -50,12 +50,12 @@ def run_inspect(model: str, paths: Sequence[Path], *, version: int, providers: l
         from sardonyx_server.cli.render import inspection
 
         console().print(inspection(view))
-    return int(Exit.OK)
+    return int(ExitCode.OK)
 
 
 def settings_for(providers: list[str] | None) -> Settings:
-    """Settings of a verb that loads models without serving them: as ``serve`` would find them, with ``--providers``."""
-    return load(flags={"providers": providers}).settings
+    """Settings for a command that loads models without serving: as for ``serve``, with ``--providers``."""
+    return load_settings(flags={"providers": providers}).settings
 
 
 def _find(model: str, paths: Sequence[Path]) -> ModelSpec:
@@ -69,7 +69,7 @@ def _find(model: str, paths: Sequence[Path]) -> ModelSpec:
         found = scan_paths(list(paths) or [_DEFAULT_FOLDER])
     spec = found.get(model)
     if spec is None:
-        raise ExitWith(Exit.USAGE, f"no model {model!r} here; models: {', '.join(sorted(found))}")
+        raise CliError(ExitCode.USAGE, f"no model {model!r} here; models: {', '.join(sorted(found))}")
     if isinstance(spec, BrokenModel):
         raise LoadFailed(f"model {model!r}: {spec.reason}")
     return spec

@@ -1,6 +1,6 @@
-"""Opens models in this process for ``inspect`` and ``check``, without a server.
+"""Loads models in this process for ``inspect`` and ``check``, without a server.
 
-The only place of the command line that builds engine objects besides ``app.App``.
+Besides ``app.App``, the only place that builds engine objects.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sardonyx_server.cli.exits import Exit, ExitWith
+from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.views import ModelView, view_of_model
 from sardonyx_server.settings import Settings
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
-__all__ = ["existing", "open_model", "require_models", "scan_paths"]
+__all__ = ["open_model", "require_models", "require_paths_exist", "scan_paths"]
 
 _LAYOUT = "expected <model>/<version>/model.onnx or .onnx files"
 
 
-def existing(paths: Sequence[Path]) -> None:
-    """Makes sure that what is to be read is there.
+def require_paths_exist(paths: Sequence[Path]) -> None:
+    """Checks that every path exists and may hold models.
 
     Raises:
-        ExitWith: A path is neither a folder nor a file that ends in .onnx.
+        CliError: A path is neither a folder nor a file that ends in .onnx.
     """
     from sardonyx_server.repository.spec import is_onnx_name
 
@@ -35,30 +35,30 @@ def existing(paths: Sequence[Path]) -> None:
             if path.is_dir() or (path.is_file() and is_onnx_name(path.name)):
                 continue
             is_other = path.exists()
-        except OSError as error:  # a folder above it that may not be entered, a name that is too long
-            raise ExitWith(Exit.USAGE, f"model repository {str(path)!r}: {error.strerror}") from None
+        except OSError as error:  # such as a parent folder without permission, or a name that is too long
+            raise CliError(ExitCode.USAGE, f"model repository {str(path)!r}: {error.strerror}") from None
         problem = "expected a folder or an .onnx file, got another file" if is_other else "no such file or folder"
-        raise ExitWith(Exit.USAGE, f"model repository {str(path)!r}: {problem}")
+        raise CliError(ExitCode.USAGE, f"model repository {str(path)!r}: {problem}")
 
 
 def scan_paths(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
-    """Model name -> what lies on disk, broken ones with their reason. Reads folders and configs, loads nothing."""
+    """Model name -> spec, or the reason why it is broken. Reads folders and configs, loads no model."""
     from sardonyx_server.repository.scan import scan
 
-    existing(paths)
+    require_paths_exist(paths)
     found = scan(paths)
     if not found:
-        raise ExitWith(Exit.USAGE, f"no model in {_shown(paths)}: {_LAYOUT}")
+        raise CliError(ExitCode.USAGE, f"no model in {_shown(paths)}: {_LAYOUT}")
     return dict(found)
 
 
 def require_models(paths: Sequence[Path]) -> None:
-    """Makes sure that something may be served of what is looked at once and never again.
+    """Checks that there is something to serve in control mode ``none``, which scans the disk only once.
 
-    A model that fails is something: its state is shown, and probes tell of it. A folder that is no repository is not.
+    A model that fails to load is enough, since its state is visible to probes. A folder without any model is an error.
 
     Raises:
-        ExitWith: No path holds anything that was meant as a model, or the only ones are themselves folders of a model.
+        CliError: No path holds anything that looks like a model, or a path is itself the folder of one model.
     """
     from sardonyx_server.repository.scan import is_one_model, is_stray, scan
     from sardonyx_server.repository.spec import BrokenModel
@@ -71,19 +71,18 @@ def require_models(paths: Sequence[Path]) -> None:
     one = next((path for path in paths if is_one_model(path)), None)
     if one is not None:
         above = one.absolute().parent if one.name in {"", ".."} else one.parent
-        raise ExitWith(
-            Exit.USAGE,
+        raise CliError(
+            ExitCode.USAGE,
             f"model repository {str(one)!r} is the folder of one model; give the folder above it: "
             f"'sardonyx serve {above}'",
         )
     if not none:
-        raise ExitWith(
-            Exit.USAGE,
-            f"no model in {_shown(paths)}: {_LAYOUT}; "
-            "models that come later need --model-control-mode poll or explicit",
+        raise CliError(
+            ExitCode.USAGE,
+            f"no model in {_shown(paths)}: {_LAYOUT}; to add models later, use --model-control-mode poll or explicit",
         )
     more = f" (of {len(none)} folders in it, none is a model)" if len(none) > 1 else ""
-    raise ExitWith(Exit.USAGE, f"no model in {_shown(paths)}: {none[0].reason}{more}")
+    raise CliError(ExitCode.USAGE, f"no model in {_shown(paths)}: {none[0].reason}{more}")
 
 
 def _shown(paths: Sequence[Path]) -> str:
@@ -91,16 +90,16 @@ def _shown(paths: Sequence[Path]) -> str:
 
 
 def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config: bool = False) -> ModelView:
-    """Loads, warms and probes one version, looks at it, and closes it again.
+    """Loads, warms up and probes one version, makes a view of it, and closes it.
 
     Args:
         spec: From ``scan_paths``.
         version: One of ``spec.versions``.
-        settings: Providers, cores and bounds to load it with.
-        with_config: Whether the view holds the effective ModelConfig as text.
+        settings: Providers, cores and limits for loading.
+        with_config: Whether the view includes the effective ModelConfig as text.
 
     Raises:
-        LoadFailed: It cannot be loaded; the message says why.
+        LoadFailed: It cannot be loaded.
     """
     from google.protobuf import text_format
 
@@ -126,19 +125,19 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
 
 
 class _NoLane:
-    """What stands in for the lane where none is: a model may be found to run inline all the same."""
+    """A stand-in for the lane: models that would run inline need one even without a server."""
 
     def later(self, task: Callable[[], None], /) -> None:
-        """At once."""
+        """Runs the task at once."""
         task()
 
     def between(self, task: Callable[[], None], /) -> None:
-        """At once."""
+        """Runs the task at once."""
         task()
 
     def withdraw(self, _task: Callable[[], None], /) -> bool:
-        """It is done."""
+        """Every task has already run."""
         return False
 
     def offer(self, model: Model, /) -> None:
-        """Nobody asks anything of the model."""
+        """No requests arrive."""

@@ -1,4 +1,4 @@
-"""Where the verbs write: results to standard output, as JSON or for a person; remarks to standard error."""
+"""Output of the commands: results to standard output, as text or JSON; notices to standard error."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "remark", "write_json", "write_line"]
+__all__ = ["console", "print_notice", "write_json", "write_line"]
 
-# A table in a pipe has no window to fit in; wide enough that nothing is folded which a reader would search for.
+# Width of tables in a pipe: wide enough that text a reader may grep for is not wrapped.
 _PIPE_COLUMNS = 160
 
 
 def console() -> Console:
-    """Standard output for tables: colour and the window's width at a terminal, plain and wide in a pipe."""
+    """A console on standard output: coloured and as wide as the terminal, or plain and wide in a pipe."""
     from rich.console import Console
 
     return Console(
@@ -29,15 +29,15 @@ def console() -> Console:
 
 
 def write_json(document: Any) -> None:
-    """One document, indented for a person at a terminal, on one line for a program."""
+    """Write a JSON document: indented at a terminal, on one line in a pipe."""
     print(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None), flush=True)
 
 
 def write_line(text: str) -> None:
-    """One line of a result."""
+    """Write one line of a result."""
     print(text, flush=True)
 
 
-def remark(text: str) -> None:
-    """One line beside the result, such as a warning."""
+def print_notice(text: str) -> None:
+    """Write one line to standard error, such as a warning."""
     print(f"sardonyx: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What a person sees while models load; nothing in a pipe, where each model's log event says it."""
+"""The progress bar while models load. In a pipe there is none; each model has a log event instead."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["LoadingBar"]
 
 
 class LoadingBar:
-    """A bar on the terminal while it is entered. ``update`` does nothing outside.
+    """A progress bar, shown while the context is entered; ``update`` does nothing outside.
 
     Args:
-        console: The terminal, or None to show nothing.
+        console: The terminal; None = no bar.
     """
 
     def __init__(self, console: Console | None) -> None:
@@ -43,13 +43,13 @@ class LoadingBar:
         return self
 
     def update(self, model: str, done: int, total: int) -> None:
-        """Shows how far it is. Does not block; called on the thread that loads."""
+        """Shows the progress. Does not block; called on the loader's thread."""
         bar, task = self._bar, self._task
         if bar is not None and task is not None:
             bar.update(task, description=model, completed=done, total=total)
 
     def close(self) -> None:
-        """Takes the bar away. Any number of times."""
+        """Removes the bar. Idempotent."""
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.stop()

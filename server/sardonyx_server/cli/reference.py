@@ -1,7 +1,7 @@
-"""The generated parts of the documents: settings and exit codes in configuration.md, metrics in metrics.md.
+"""The generated parts of the documentation: settings and exit codes in configuration.md, metrics in metrics.md.
 
-``python -m sardonyx_server.cli.reference docs/configuration.md docs/metrics.md`` writes them anew between their
-markers; a test proves that what is committed is current.
+``python -m sardonyx_server.cli.reference docs/configuration.md docs/metrics.md`` rewrites the text between their
+markers; a test checks that the committed files are current.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sardonyx_server.cli.exits import meanings
+from sardonyx_server.cli.exit_codes import meanings
 from sardonyx_server.cli.flags import SETTINGS
 from sardonyx_server.observe import own_metrics, triton_metrics
 from sardonyx_server.observe.family import Family
@@ -21,7 +21,7 @@ __all__ = ["exit_codes_table", "metrics_table", "refreshed", "settings_reference
 
 def settings_reference() -> str:
     """Every setting as a row of a Markdown table."""
-    lines = ["| Flag | Variable | Key in the file | Value | Default | What it does |", "|---|---|---|---|---|---|"]
+    lines = ["| Flag | Variable | Key in the file | Value | Default | Description |", "|---|---|---|---|---|---|"]
     for name, setting in SETTINGS.items():
         flags = ", ".join(f"`{flag}`" for flag in setting.flags)
         default = setting.show(setting.default)
@@ -49,9 +49,9 @@ def metrics_table(families: Iterable[Family[Any]], *labels: str) -> str:
 
     Args:
         families: In this order.
-        *labels: What each has besides its own.
+        *labels: Labels of every metric, besides its own.
     """
-    lines = ["| Metric | Type | Labels | What it says |", "|---|---|---|---|"]
+    lines = ["| Metric | Type | Labels | Meaning |", "|---|---|---|---|"]
     for family in families:
         named = ", ".join(f"`{label}`" for label in (*labels, *family.labels))
         lines.append(f"| `{family.name}` | {family.kind} | {named} | {_escaped(family.help)}. |")
@@ -59,10 +59,10 @@ def metrics_table(families: Iterable[Family[Any]], *labels: str) -> str:
 
 
 def refreshed(document: str) -> str:
-    """``document`` with the text between each pair of markers made anew.
+    """``document`` with the text between each pair of markers regenerated.
 
     Raises:
-        ValueError: It has no markers, or one without the other.
+        ValueError: It has no markers, or an unpaired one.
     """
     found = [name for name in _PARTS if _begin(name) in document]
     if not found:

@@ -1,6 +1,6 @@
-"""Views and settings -> rich tables and text. Pure: builds what is to be shown and prints nothing.
+"""Renders views and settings as rich tables and text. Prints nothing.
 
-Whatever came from a model or a file is shown as plain text, never read as markup.
+Text from a model or a file is shown as it is, never interpreted as markup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sardonyx_server.cli.flags import SETTINGS
-from sardonyx_server.cli.sources import Loaded
+from sardonyx_server.cli.settings_sources import LoadedSettings
 from sardonyx_server.cli.views import FAILED, CostPoint, ModelView
 from sardonyx_wire.tensors import TensorSpec
 
@@ -32,15 +32,15 @@ __all__ = [
 ]
 
 
-# More models than this are not read, but looked through: each of them has one line.
+# With more models than this, each gets only one line.
 _DETAILED_MODELS = 24
 
 
 def models_table(models: Sequence[ModelView]) -> RenderableType:
-    """What ``serve`` prints at start: one row for each version of each model, and below them those that are not ready.
+    """The table of ``serve`` at start: one row per ready version, and a second table of those that are not ready.
 
-    A reason is a sentence, and would be folded to a few letters a line in a column of the first table. Of many models a
-    row is one line, without signatures. Why a provider was taken is said once where it is the same for all.
+    The second table gives the reasons, which are too long for a column of the first. If there are many models, each row
+    is one line, without signatures. The reason for the provider is shown once if it is the same for all models.
     """
     detailed = sum(view.is_ready for view in models) <= _DETAILED_MODELS
     columns = ("inputs", "outputs", "runs on", "batching") if detailed else ("runs on", "batching")
@@ -66,14 +66,14 @@ def models_table(models: Sequence[ModelView]) -> RenderableType:
     if said_once:
         parts.append(Text(f"\nruns on: {reasons.pop()}", style="dim"))
     if not detailed:
-        parts.append(Text("sardonyx inspect MODEL PATH says more of each", style="dim"))
+        parts.append(Text("'sardonyx inspect MODEL PATH' shows the details of a model", style="dim"))
     if missing.row_count:
         parts += [Text(""), missing] if parts else [missing]
     return Group(*parts)
 
 
 def check_table(models: Sequence[ModelView]) -> Table:
-    """The table of ``check``: what loaded, what did not, and why."""
+    """The table of ``check``: one row per version, with the reason if it failed."""
     table = _table("model", "version", "result", "detail")
     for view in models:
         if view.is_ready:
@@ -89,7 +89,7 @@ def check_table(models: Sequence[ModelView]) -> Table:
 
 
 def inspection(view: ModelView) -> RenderableType:
-    """Everything ``inspect`` says about one model."""
+    """The output of ``inspect`` for one model."""
     parts: list[RenderableType] = [
         Text.assemble((view.name, "bold"), f"  version {view.version}  loaded in {view.load_s * 1e3:.0f} ms"),
         Text(""),
@@ -105,13 +105,13 @@ def inspection(view: ModelView) -> RenderableType:
         parts.append(Text(f"warning: {warning}", style="yellow"))
     parts += [Text(f"note: {note}", style="dim") for note in view.notes]
     if view.config_text:
-        parts += [Text("\nModelConfig in force", style="bold"), Text(view.config_text.rstrip())]
+        parts += [Text("\nEffective ModelConfig", style="bold"), Text(view.config_text.rstrip())]
     return Group(*parts)
 
 
-def settings_table(loaded: Loaded) -> Table:
-    """The table of ``serve --show-settings``: each value and where it came from."""
-    table = _table("setting", "value", "from")
+def settings_table(loaded: LoadedSettings) -> Table:
+    """The table of ``serve --show-settings``: each value and its source."""
+    table = _table("setting", "value", "source")
     for name, setting in SETTINGS.items():
         origin = loaded.origins[name]
         value = setting.show(getattr(loaded.settings, name))
@@ -131,8 +131,8 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
-def settings_json(loaded: Loaded) -> dict[str, Any]:
-    """The same as JSON: name -> value as one would write it, source (flag, environment, file, default) and place."""
+def settings_json(loaded: LoadedSettings) -> dict[str, Any]:
+    """As JSON: name -> value as text, source (flag, environment, file, default), and where exactly."""
     return {
         name: {
             "value": setting.show(getattr(loaded.settings, name)),
@@ -144,7 +144,7 @@ def settings_json(loaded: Loaded) -> dict[str, Any]:
 
 
 def signature_text(specs: Sequence[TensorSpec]) -> Text:
-    """One line for each tensor: name, datatype, shape."""
+    """One line per tensor: name, datatype, shape."""
     lines = Text()
     for index, spec in enumerate(specs):
         lines.append("\n" if index else "")
@@ -153,14 +153,14 @@ def signature_text(specs: Sequence[TensorSpec]) -> Text:
 
 
 def shape_line(spec: TensorSpec) -> str:
-    """``[-1,4]``; ``[]`` for a scalar; ``[any]`` where the graph says nothing."""
+    """``[-1,4]``; ``[]`` for a scalar; ``[any]`` if the graph declares no shape."""
     if spec.shape is None:
         return "[any]"
     return "[" + ",".join(map(str, spec.shape)) + "]" + (" optional" if spec.optional else "")
 
 
 def provider_text(view: ModelView) -> Text:
-    """The execution provider that owns the graph and who runs it, and why this provider was chosen."""
+    """The execution provider, the number of runners, and why this provider was chosen."""
     of = f"{_count(view.runners, 'runner')} of {_count(view.threads, 'thread')}" if view.threads else ""
     runners = "inline" if view.inline else of
     provider = view.provider.removesuffix("ExecutionProvider")
@@ -168,7 +168,7 @@ def provider_text(view: ModelView) -> Text:
 
 
 def batching_text(view: ModelView) -> Text:
-    """The batching verdict with the measured duration of a run at one row and at the best batch."""
+    """The batching verdict, with the measured duration of a run with one row and with the best batch size."""
     first, best = _at(view, 1), _at(view, view.best_rows)
     if view.max_batch_size > 1:
         text = Text(f"up to {_count(view.max_batch_size, 'row')}", style="green")
@@ -177,22 +177,22 @@ def batching_text(view: ModelView) -> Text:
     measured = [f"{_duration(point.ms)} at {point.rows}" for point in dict.fromkeys((first, best)) if point is not None]
     if measured:
         text.append("\n" + ", ".join(measured), style="dim")
-    # Where batching pays, the two numbers are the reason. Why it cannot be is what people look for.
+    # If batching pays, the two numbers are reason enough. If it does not, users want to know why.
     if view.batching_reason and (view.best_rows <= 1 or not measured):
-        text.append(f"\n{view.batching_reason}{_way_out(view)}", style="dim" if view.batchable else "")
+        text.append(f"\n{view.batching_reason}{_batching_advice(view)}", style="dim" if view.batchable else "")
     return text
 
 
 def batching_line(view: ModelView) -> str:
-    """The verdict on one line, with its reason."""
+    """The batching verdict and its reason on one line."""
     verdict = f"up to {_count(view.max_batch_size, 'row')}" if view.max_batch_size > 1 else "no"
-    return f"{verdict}; {view.batching_reason}{_way_out(view)}" if view.batching_reason else verdict
+    return f"{verdict}; {view.batching_reason}{_batching_advice(view)}" if view.batching_reason else verdict
 
 
-def _way_out(view: ModelView) -> str:
-    """What makes a model batch that was exported for one row, as exporters do when they are not told otherwise."""
+def _batching_advice(view: ModelView) -> str:
+    """How to make a model batchable that was exported for a fixed batch of one, the default of most exporters."""
     fixed = any(spec.shape is not None and spec.shape[:1] == (1,) for spec in view.inputs)
-    return "" if view.batchable or not fixed else "; export it with a dynamic first axis, and requests share its runs"
+    return "" if view.batchable or not fixed else "; export it with a dynamic first axis to batch requests"
 
 
 def _tensors_table(view: ModelView) -> Table:
@@ -224,7 +224,7 @@ def _provider_line(view: ModelView) -> str:
 
 def _runners_line(view: ModelView) -> str:
     if view.inline:
-        line = "none: it runs on the thread that reads the requests"
+        line = "none: it runs on the thread that reads requests"
     else:
         line = f"{view.runners}, each with {_count(view.threads, 'thread')}"
         line = line if view.threads else f"{view.runners}"
@@ -232,7 +232,7 @@ def _runners_line(view: ModelView) -> str:
 
 
 def _at(view: ModelView, rows: int) -> CostPoint | None:
-    """What was measured for that many rows, or for the most below: the curve ends where nothing more is gained."""
+    """The measurement for this number of rows, or the largest below: the curve ends where batching gains no more."""
     return max((point for point in view.curve if point.rows <= rows), key=lambda point: point.rows, default=None)
 
 
@@ -241,8 +241,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _duration(ms: float) -> str:
-    """As the reasons beside it have it: microseconds where a millisecond would begin with zeros."""
-    return f"{ms * 1e3:.3g} us" if ms < 0.1 else f"{ms:.3g} ms"  # noqa: PLR2004  # from here on a digit is lost
+    """In the unit of the reasons beside it: microseconds below 0.1 ms."""
+    return f"{ms * 1e3:.3g} us" if ms < 0.1 else f"{ms:.3g} ms"  # noqa: PLR2004  # digits would be lost
 
 
 def _table(*columns: str, numbers_from: int | None = None) -> Table:

@@ -1,4 +1,4 @@
-"""The verb ``serve``: checks what can be checked at once, and runs the server. What is said of it is in greeting.py."""
+"""The command ``serve``: checks settings, paths and ports, then runs the server until it is stopped."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sardonyx_server.cli.exits import Exit
-from sardonyx_server.cli.greeting import greet, log_serving, readiness
-from sardonyx_server.cli.listen import require_free
-from sardonyx_server.cli.loading import existing, require_models
-from sardonyx_server.cli.output import console, remark, write_json
-from sardonyx_server.cli.sources import Loaded
-from sardonyx_server.cli.supervise import Inbox, Lost, signals_into, supervise
+from sardonyx_server.cli.exit_codes import ExitCode
+from sardonyx_server.cli.loading import require_models, require_paths_exist
+from sardonyx_server.cli.output import console, print_notice, write_json
+from sardonyx_server.cli.port_check import require_port_free
+from sardonyx_server.cli.server_lifecycle import EventQueue, FatalError, forward_signals, run_until_stopped
+from sardonyx_server.cli.settings_sources import LoadedSettings
+from sardonyx_server.cli.startup_message import describe_readiness, log_serving, print_startup_message
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,61 +30,61 @@ _LOG = logging.getLogger("sardonyx.serve")
 _MODELS_LOG = logging.getLogger("sardonyx.models")
 
 
-def run_serve(loaded: Loaded, *, show_settings: bool, as_json: bool) -> int:
-    """Serves until it is told to stop.
+def run_serve(loaded: LoadedSettings, *, show_settings: bool, as_json: bool) -> int:
+    """Serves until it is stopped by a signal.
 
     Args:
-        loaded: Settings and where they came from.
-        show_settings: Only print them.
-        as_json: With ``show_settings``: as JSON. Otherwise: log as JSON, also at a terminal.
+        loaded: Settings and their sources.
+        show_settings: Only print the settings.
+        as_json: With ``show_settings``: print JSON. Otherwise: log JSON even at a terminal.
 
     Raises:
-        SettingsError: No repository is named.
-        ExitWith: A repository is missing, the address cannot be listened on, or there is nothing that could be served.
+        SettingsError: No model repository is set.
+        CliError: A repository is missing, an address cannot be listened on, or there is nothing to serve.
     """
     if show_settings:
         _show(loaded, as_json=as_json)
-        return int(Exit.OK)
+        return int(ExitCode.OK)
     settings = loaded.settings
     if not settings.model_repository:
         raise SettingsError(
             "no model repository: expected 'sardonyx serve PATH', --model-repository, SARDONYX_MODEL_REPOSITORY, "
             "or model_repository in the file of --config"
         )
-    existing(settings.model_repository)
-    require_free(settings.host, settings.grpc_port, flag="--grpc-port")
+    require_paths_exist(settings.model_repository)
+    require_port_free(settings.host, settings.grpc_port, flag="--grpc-port")
     if settings.http_port is not None:
-        require_free(settings.host, settings.http_port, flag="--http-port")
+        require_port_free(settings.host, settings.http_port, flag="--http-port")
     if settings.metrics_port is not None:
         host, host_flag = settings.metrics_address or settings.host, "--metrics-address"
-        require_free(host, settings.metrics_port, flag="--metrics-port (or 'off')", host_flag=host_flag)
+        require_port_free(host, settings.metrics_port, flag="--metrics-port (or 'off')", host_flag=host_flag)
     if settings.model_control_mode == "none":
         require_models(settings.model_repository)
     return int(_serve(loaded, began_s=_process_start_s()))
 
 
-def _serve(loaded: Loaded, *, began_s: float) -> Exit:
+def _serve(loaded: LoadedSettings, *, began_s: float) -> ExitCode:
     from sardonyx_server.cli.progress import LoadingBar
     from sardonyx_server.observe import logs
 
     settings = loaded.settings
     log_format = logs.resolve_format(settings.log_format, is_terminal=sys.stdout.isatty())
     for_person = log_format == "console"
-    # At a terminal the table says what the events of the first loads would; only trouble is shown before it.
+    # At a terminal the startup table replaces the log events of the first loads; only warnings are shown before it.
     logs.configure(
         log_format=log_format, level="warning" if for_person else settings.log_level, colours=sys.stdout.isatty()
     )
     for warning in loaded.warnings:
         _LOG.warning(warning)
-    inbox = Inbox()
+    events = EventQueue()
     all_finished = True
-    # Before anything is loaded: a signal that comes early must stop the server, not end the process.
-    with signals_into(inbox), LoadingBar(console() if for_person and sys.stdout.isatty() else None) as bar:
+    # Installed before loading: an early signal must stop the server cleanly, not kill the process.
+    with forward_signals(events), LoadingBar(console() if for_person and sys.stdout.isatty() else None) as bar:
         from sardonyx_server.app import App
         from sardonyx_server.runtime.process import tune_process
 
-        app = App(settings, on_progress=bar.update, on_lost=lambda error: inbox.put(Lost(error)))
-        # Loading may take minutes, and a log that says nothing until then looks like a server that hangs.
+        app = App(settings, on_progress=bar.update, on_fatal_error=lambda error: events.put(FatalError(error)))
+        # Loading may take minutes; without this event the server would seem to hang.
         _LOG.info(
             "starting",
             extra={
@@ -98,7 +98,7 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
         if for_person:
             _MODELS_LOG.addFilter(_is_not_in_the_table)
 
-        def on_started() -> Exit | None:
+        def on_started() -> ExitCode | None:
             from sardonyx_server.cli.views import views_of_entries
 
             bar.close()
@@ -108,7 +108,9 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
             views = views_of_entries(app.registry.entries())
             ready_s = time.time() - began_s
             if for_person:
-                greet(app, views, readiness(views, ready_s=ready_s, strict=settings.strict_readiness))
+                print_startup_message(
+                    app, views, describe_readiness(views, ready_s=ready_s, strict=settings.strict_readiness)
+                )
             else:
                 log_serving(app, views, ready_s)
             return _verdict(settings, views)
@@ -116,28 +118,28 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
         def on_stopping() -> None:
             bar.close()
             if for_person:
-                remark("stopping: finishing the requests in flight (Ctrl-C again hurries)")
+                print_notice("stopping: finishing requests in flight (press Ctrl-C again to stop at once)")
             else:
                 _LOG.info("stopping", extra={"exit_timeout_s": settings.exit_timeout_secs})
 
-        def on_stopped(finished: bool) -> None:  # noqa: FBT001  # the answer of drain_and_stop, passed on
+        def on_stopped(finished: bool) -> None:  # noqa: FBT001  # the result of drain_and_stop
             nonlocal all_finished
             all_finished = finished
             if for_person:
-                remark("stopped" if finished else "stopped; requests that took too long were dropped")
+                print_notice("stopped" if finished else "stopped; requests that did not finish in time were dropped")
             else:
                 _LOG.info("stopped", extra={"finished": finished})
 
-        code = supervise(
+        code = run_until_stopped(
             app,
-            inbox,
+            events,
             exit_timeout_s=settings.exit_timeout_secs,
             on_started=on_started,
             on_stopping=on_stopping,
             on_stopped=on_stopped,
         )
     if not all_finished:
-        # A thread is still inside onnxruntime: to take the interpreter down around it may end in a crash.
+        # A thread is still inside onnxruntime; a normal interpreter shutdown could crash.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -145,21 +147,21 @@ def _serve(loaded: Loaded, *, began_s: float) -> Exit:
 
 
 def _is_not_in_the_table(record: logging.LogRecord) -> bool:
-    """A filter: the table that follows shows each model that failed, with the reason."""
+    """Log filter: drops events of failed models, which the startup table shows with their reasons."""
     from sardonyx_server.engine.models.versions import NOT_LOADED, NOT_SERVED
 
     return record.msg not in {NOT_LOADED, NOT_SERVED}
 
 
-def _verdict(settings: Settings, views: Sequence[ModelView]) -> Exit | None:
+def _verdict(settings: Settings, views: Sequence[ModelView]) -> ExitCode | None:
     failed = sorted({view.name for view in views if view.state == "FAILED"})
     if settings.exit_on_error and failed:
-        remark(f"stopping, because a model failed to load and exit_on_error is true: {', '.join(failed)}")
-        return Exit.LOAD_FAILED
+        print_notice(f"stopping, because a model failed to load and exit_on_error is true: {', '.join(failed)}")
+        return ExitCode.LOAD_FAILED
     return None
 
 
-def _show(loaded: Loaded, *, as_json: bool) -> None:
+def _show(loaded: LoadedSettings, *, as_json: bool) -> None:
     from sardonyx_server.cli.render import settings_json, settings_table
 
     if as_json:
@@ -167,11 +169,11 @@ def _show(loaded: Loaded, *, as_json: bool) -> None:
     else:
         console().print(settings_table(loaded))
     for warning in loaded.warnings:
-        remark(warning)
+        print_notice(warning)
 
 
 def _process_start_s() -> float:
-    """Unix time at which this process began, so that "ready in" counts the interpreter and the imports too."""
+    """Unix time at which this process started, so that "ready in" includes interpreter start and imports."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         booted_s = time.time() - float(Path("/proc/uptime").read_text().split()[0])

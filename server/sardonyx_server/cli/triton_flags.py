@@ -1,6 +1,6 @@
-"""What to write for flags of tritonserver that this server does not know. Pure.
+"""Advice for flags of tritonserver that this server does not have.
 
-Flags that mean the same have the same name, and do not stand here.
+Flags with the same meaning have the same name here and are not listed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _FAMILIES: Final = {
 
 
 def advice(flag: str) -> str:
-    """What to write in place of ``flag``, which is not known here; "" where it is not one of Triton's."""
+    """What to use instead of ``flag``; "" if it is not a flag of Triton."""
     known = _ADVICE.get(flag)
     if known is not None:
         return known

@@ -1,13 +1,13 @@
-"""``name=value`` on the command line -> numpy arrays of the datatypes a model asks for, and arrays -> JSON.
+"""Parses ``name=value`` arguments into numpy arrays of a model's datatypes, and converts arrays to JSON.
 
     X=[[5.1,3.5,1.4,0.2]]   JSON; a missing batch axis is added, a bare number fills a shape of one element
-    text=hello              a string, where the input takes strings; ["a","b"] for several
-    X=@rows.npy             an array of NumPy; never pickled objects
+    text=hello              a string, if the input takes strings; ["a","b"] for several
+    X=@rows.npy             a NumPy array; never pickled objects
     X=@rows.json            JSON from a file
     X=@zeros                zeros (empty strings) in the declared shape, 1 for each dynamic axis
     X=@zeros[1,3,224,224]   zeros in this shape
 
-Knows the protocol's datatypes and no transport. Every message names the input, what was expected and what came.
+Every error message names the input, what was expected and what was given.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["parse_inputs", "split_argument", "to_json"]
 
 Array = npt.NDArray[Any]
 _ZEROS = re.compile(r"@zeros(?:\[(?P<shape>\d{1,9}(?:,\d{1,9})*|)\])?")
-# More than any message takes, and less than memory has.
+# More than fits into any message, but fits into memory.
 _MOST_ZEROS = 1 << 28
 _LARGEST = {"FP16": "65504", "BF16": "3.3895314e+38", "FP32": "3.4028235e+38", "FP64": "1.7976931348623157e+308"}
 
 
 def split_argument(argument: str) -> tuple[str, str]:
-    """``name=value`` -> (name, value). The name is what stands before the first ``=``.
+    """``name=value`` -> (name, value). The name ends at the first ``=``.
 
     Raises:
         InvalidRequest: There is no ``=``, or nothing before it.
@@ -50,7 +50,7 @@ def split_argument(argument: str) -> tuple[str, str]:
 
 
 def parse_inputs(arguments: Sequence[str], specs: Sequence[TensorSpec], *, model: str) -> dict[str, Array]:
-    """Arguments of ``infer`` -> input name -> array, in the order given.
+    """Parse the arguments of ``infer``: input name -> array, in the order given.
 
     Args:
         arguments: ``name=value`` each.
@@ -76,7 +76,7 @@ def parse_inputs(arguments: Sequence[str], specs: Sequence[TensorSpec], *, model
 
 
 def to_json(array: Array, datatype: str) -> Any:
-    r"""An answer's tensor as JSON values; BYTES that are no UTF-8 keep their bytes as \\xNN text."""
+    r"""A tensor of a response as JSON values; BYTES that are not UTF-8 are shown with \\xNN escapes."""
     if datatype == "BF16" and array.dtype == np.uint16:
         array = from_bfloat16(array)
     if datatype == "BYTES":
@@ -85,7 +85,7 @@ def to_json(array: Array, datatype: str) -> Any:
         ]
         return np.array(texts, dtype=object).reshape(array.shape).tolist()
     if array.dtype in (np.float16, np.float32):
-        # The shortest digits that read as the same number: 0.9733749, not 0.9733749032020569, its value as a double.
+        # The shortest text for the value: 0.9733749, not 0.9733749032020569, its value as a double.
         array = array.astype(str).astype(np.float64)
     return array.tolist()
 
@@ -105,7 +105,7 @@ def _read(value: str, spec: TensorSpec) -> Array:
 
 
 def _loads(text: str, spec: TensorSpec) -> Any:
-    """JSON, in which no number becomes an infinity unless it is written as one."""
+    """Parse JSON; a number that overflows to infinity is an error unless it is written as Infinity."""
 
     def number(literal: str) -> float:
         value = float(literal)
@@ -119,7 +119,7 @@ def _loads(text: str, spec: TensorSpec) -> Any:
 def _too_large(value: object, spec: TensorSpec) -> InvalidRequest:
     return InvalidRequest(
         f"input {spec.name!r}: {value} does not fit {spec.datatype}, whose largest number is "
-        f"{_LARGEST[spec.datatype]}; write Infinity or -Infinity where that is meant"
+        f"{_LARGEST[spec.datatype]}; write Infinity or -Infinity if that is meant"
     )
 
 
@@ -133,16 +133,16 @@ def _from_file(path: Path, spec: TensorSpec) -> Array:
             return _with_rank(read(parsed, spec), spec)
     except OSError as error:
         raise InvalidRequest(f"input {spec.name!r}: cannot read {str(path)!r}: {error.strerror or error}") from None
-    except (ValueError, EOFError, RecursionError) as error:  # EOFError: NumPy's, of an empty file
+    except (ValueError, EOFError, RecursionError) as error:  # EOFError: from NumPy, for an empty file
         raise InvalidRequest(f"input {spec.name!r}: {str(path)!r} cannot be used: {error}") from None
     raise InvalidRequest(f"input {spec.name!r}: expected a file that ends in .npy or .json, got {str(path)!r}")
 
 
 def _npy(path: Path) -> Array:
-    # No pickle: an array of objects can run code when it is read.
+    # No pickle: unpickling can run arbitrary code.
     loaded = np.load(path, allow_pickle=False)
     if not isinstance(loaded, np.ndarray):
-        raise ValueError("it holds several arrays, as .npz files do")  # noqa: TRY004  # said to a person, as the others
+        raise ValueError("it holds several arrays, as .npz files do")  # noqa: TRY004  # becomes a message
     return loaded
 
 
@@ -184,7 +184,7 @@ def _numbers(parsed: object, spec: TensorSpec) -> Array:
             raise InvalidRequest(f"input {spec.name!r}: expected true or false (BOOL), got {wrong!r}")
         array = np.array(flat, dtype=bool)
     elif whole and spec.datatype not in ("FP16", "FP32", "FP64", "BF16"):
-        # Kept as Python integers until their range is checked: numpy would wrap or refuse with a text of its own.
+        # Kept as Python integers until their range is checked: numpy would wrap around or raise its own error.
         array = np.array(flat, dtype=object)
     else:
         try:
@@ -197,7 +197,7 @@ def _numbers(parsed: object, spec: TensorSpec) -> Array:
 
 
 def _converted(array: Array, spec: TensorSpec) -> Array:
-    """``array`` in the datatype of the input, where that loses no more than floating-point precision."""
+    """Convert to the datatype of the input; only floating-point precision may be lost."""
     datatype, kind = spec.datatype, array.dtype.kind
     if datatype == "BYTES":
         if kind not in "US":
@@ -236,7 +236,7 @@ def _check_finite(array: Array, converted: Array, spec: TensorSpec) -> None:
 
 
 def _with_rank(array: Array, spec: TensorSpec) -> Array:
-    """Adds the axes a person leaves out: all of a shape of one element, or the batch axis before one row."""
+    """Adds omitted axes: all axes for a shape of one element, or the batch axis for a single row."""
     shape = spec.shape
     if shape is None or array.ndim == len(shape):
         return array
@@ -244,7 +244,7 @@ def _with_rank(array: Array, spec: TensorSpec) -> Array:
         return array.reshape((1,) * len(shape))
     if array.ndim == len(shape) - 1 and shape[0] in (-1, 1):
         return array.reshape((1, *array.shape))
-    return array  # the server's message is the better one
+    return array  # the server reports this better
 
 
 def _zeros(spec: TensorSpec, given: str | None) -> Array:

@@ -1,4 +1,4 @@
-"""The verb ``version``: what is installed, and what this machine can run models on."""
+"""The command ``version``: installed versions, and the execution providers of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sardonyx_server.cli.output import write_json, write_line
 
 __all__ = ["run_version", "versions"]
 
-# onnxruntime comes under several names; the first that is installed is the one in use.
+# onnxruntime is distributed under several names; the first that is installed is in use.
 _RUNTIMES = ("onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-migraphx", "onnxruntime")
 
 
@@ -25,7 +25,7 @@ def run_version(*, as_json: bool) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Distribution -> version, "not installed" where it is missing."""
+    """Distribution -> version, or "not installed"."""
     runtime = next((name for name in _RUNTIMES if _version(name) is not None), "onnxruntime")
     names = {"grpcio": "grpcio", "protobuf": "protobuf", "onnxruntime": runtime, "numpy": "numpy"}
     return {
@@ -43,11 +43,11 @@ def _version(distribution: str) -> str | None:
 
 
 def _providers() -> list[str]:
-    """Those that are installed, by the names that ``--providers`` takes; none where onnxruntime is missing."""
+    """Installed execution providers, by the names of ``--providers``; empty if onnxruntime is missing."""
     from sardonyx_server.errors import SettingsError
     from sardonyx_server.runtime.environment import describe
 
     try:
         return list(describe().usable)
     except SettingsError:
-        return []  # the line of onnxruntime says that it is not installed
+        return []  # the line for onnxruntime says "not installed"

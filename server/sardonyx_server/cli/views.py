@@ -1,6 +1,6 @@
-"""What the command line says about a model, as plain values: made from the engine's objects, or from a child's JSON.
+"""What the command line shows about a model, as plain values: made from engine objects, or from a child's JSON.
 
-The one place of the command line that knows the attributes of engine objects. Renders nothing.
+The only module of the command line that knows the attributes of engine objects.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FAILED = "FAILED"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostPoint:
-    """Measured duration of one run with that many rows."""
+    """Measured duration of one run with this number of rows."""
 
     rows: int
     ms: float
@@ -40,13 +40,11 @@ class CostPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
-    """One version of a model. Fields below ``reason`` hold something only where it was loaded.
+    """One version of a model. Fields after ``reason`` are set only if it was loaded.
 
-    ``version`` is 0 where no version could even be told (a folder that is no model). ``reason`` says why it is not
-    ready.
-    ``max_batch_size`` is the one in force, 0 for a model that takes no batches; ``curve`` is ascending in rows.
-    ``tried_shapes`` are those of a run of one row that was seen to work, by input; they are for the process that made
-    the view, and not in its JSON.
+    ``version`` is 0 if there is none (a folder that is not a model). ``reason`` says why the version is not ready.
+    ``max_batch_size`` is the effective one, 0 for a model that takes no batches; ``curve`` is ascending in rows.
+    ``tried_shapes`` are the input shapes of a successful run with one row; they are not part of the JSON.
     """
 
     name: str
@@ -80,7 +78,7 @@ class ModelView:
 
 
 def view_of_model(model: Model, *, config_text: str = "") -> ModelView:
-    """What there is to say about a model that is loaded; ``config_text`` is its effective ModelConfig, where wanted."""
+    """The view of a loaded model; ``config_text`` is its effective ModelConfig if it is to be shown."""
     found = model.facts
     return ModelView(
         name=model.name,
@@ -109,7 +107,7 @@ def view_of_model(model: Model, *, config_text: str = "") -> ModelView:
 
 
 def views_of_entries(entries: Mapping[str, Entry]) -> list[ModelView]:
-    """Everything a registry knows, by name and version; broken models too."""
+    """Views of all models of a registry, broken ones included, sorted by name and version."""
     views = []
     for name, entry in sorted(entries.items()):
         for number, status in sorted(entry.versions.items()):
@@ -117,14 +115,14 @@ def views_of_entries(entries: Mapping[str, Entry]) -> list[ModelView]:
                 views.append(view_of_model(status.model))
             else:
                 views.append(ModelView(name=name, version=number, state=status.state.name, reason=status.reason))
-        # Without a problem and without versions it was never to be loaded: explicit mode.
+        # An entry without a problem and without versions was never requested (explicit mode).
         if entry.problem:
             views.append(ModelView(name=name, version=0, state=FAILED, reason=entry.problem))
     return views
 
 
 def view_to_json(view: ModelView) -> dict[str, Any]:
-    """The form of ``--json``: a contract for scripts. Names of tensors, shapes and datatypes are the protocol's."""
+    """The output of ``--json``, a contract for scripts. Tensor names, shapes and datatypes are the protocol's."""
     document: dict[str, Any] = {"name": view.name, "version": view.version, "state": view.state}
     if view.reason:
         document["reason"] = view.reason
@@ -158,7 +156,7 @@ def view_to_json(view: ModelView) -> dict[str, Any]:
 
 
 def view_from_json(document: Mapping[str, Any]) -> ModelView:
-    """The inverse of ``view_to_json``, for what a child process wrote."""
+    """The inverse of ``view_to_json``, for the output of a child process."""
     batching = document.get("batching", {})
     return ModelView(
         name=document["name"],

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sardonyx_server.cli.entry import run
-from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.exit_codes import ExitCode
 from tests.server.cli.doubler import Doubler
 
 pytest.importorskip("hdrh")
@@ -18,7 +18,7 @@ BRIEF = ("--concurrency", "2", "--duration", "0.3", "--warmup", "0", "--connecti
 
 def test_a_run_is_told_on_a_few_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Rate, percentiles, errors, slip, and whether the SLO is met."""
-    assert run(["bench", url, "--model", "double", *BRIEF, "--slo-p99-ms", "20000"]) == Exit.OK
+    assert run(["bench", url, "--model", "double", *BRIEF, "--slo-p99-ms", "20000"]) == ExitCode.OK
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"double on {url}: 2 callers in a closed loop, 0.3 s, 2 connections"
     assert [line.split()[0] for line in lines[1:]] == ["rate", "latency", "errors", "slip", "SLO"]
@@ -28,7 +28,7 @@ def test_a_run_is_told_on_a_few_lines(url: str, capsys: pytest.CaptureFixture[st
 
 def test_json_has_the_whole_report(url: str, doubler: Doubler, capsys: pytest.CaptureFixture[str]) -> None:
     """With the histogram; and what it counts is what the server answered, but for the one that tried the data."""
-    assert run(["bench", url, "--model", "double", *BRIEF, "--rows", "3", "--json"]) == Exit.OK
+    assert run(["bench", url, "--model", "double", *BRIEF, "--rows", "3", "--json"]) == ExitCode.OK
     document = json.loads(capsys.readouterr().out)
     report = document["report"]
     assert (document["model"], document["rows"], report["load"]["loop"]) == ("double", 3, "closed")
@@ -41,7 +41,7 @@ def test_json_has_the_whole_report(url: str, doubler: Doubler, capsys: pytest.Ca
 
 def test_an_slo_that_is_missed_gives_exit_code_6(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is answered in a microsecond."""
-    assert run(["bench", url, "--model", "double", *BRIEF, "--slo-p99-ms", "0.001"]) == Exit.TARGET_MISSED
+    assert run(["bench", url, "--model", "double", *BRIEF, "--slo-p99-ms", "0.001"]) == ExitCode.TARGET_MISSED
     assert capsys.readouterr().err == (
         "sardonyx: the SLO is not met: more than 1 % of requests failed or took longer than 0.001 ms\n"
     )
@@ -49,7 +49,7 @@ def test_an_slo_that_is_missed_gives_exit_code_6(url: str, capsys: pytest.Captur
 
 def test_a_comparison_shows_both_and_their_ratios(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Here of a server with itself."""
-    assert run(["bench", url, "--model", "double", *BRIEF, "--compare", url, "--rounds", "1", "--json"]) == Exit.OK
+    assert run(["bench", url, "--model", "double", *BRIEF, "--compare", url, "--rounds", "1", "--json"]) == ExitCode.OK
     document = json.loads(capsys.readouterr().out)
     assert document["first"]["answered"] > 0
     assert document["second"]["answered"] > 0
@@ -58,7 +58,7 @@ def test_a_comparison_shows_both_and_their_ratios(url: str, capsys: pytest.Captu
 
 def test_an_unknown_model_gives_exit_code_5(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is sent."""
-    assert run(["bench", url, "--model", "triple", *BRIEF]) == Exit.REQUEST_FAILED
+    assert run(["bench", url, "--model", "triple", *BRIEF]) == ExitCode.REQUEST_FAILED
     assert capsys.readouterr().err == f"sardonyx: NOT_FOUND: unknown model (server {url})\n"
 
 
@@ -79,5 +79,5 @@ def test_flags_that_contradict_each_other_give_exit_code_2(
     flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before any connection."""
-    assert run(["bench", "127.0.0.1:1", "--model", "m", *flags]) == Exit.USAGE
+    assert run(["bench", "127.0.0.1:1", "--model", "m", *flags]) == ExitCode.USAGE
     assert capsys.readouterr().err == f"sardonyx: {message}\n"

@@ -17,10 +17,10 @@ import pytest
 from sardonyx_server.cli import commands
 from sardonyx_server.cli.check import outcome
 from sardonyx_server.cli.entry import run
-from sardonyx_server.cli.exits import Exit, meanings
+from sardonyx_server.cli.exit_codes import ExitCode, meanings
 from sardonyx_server.cli.flags import SETTINGS
-from sardonyx_server.cli.greeting import program_words
 from sardonyx_server.cli.reference import refreshed
+from sardonyx_server.cli.startup_message import program_command
 
 ROOT = Path(__file__).parents[3]
 
@@ -112,7 +112,7 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
 def test_a_mistake_gives_one_line_and_exit_code_2(sardonyx: Sardonyx, arguments: tuple[str, ...], line: str) -> None:
     """On standard error, without a traceback."""
     done = sardonyx(*arguments)
-    assert done.returncode == Exit.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert done.stdout == ""
     assert done.stderr.startswith(line)
     assert done.stderr.count("\n") == 1
@@ -121,7 +121,7 @@ def test_a_mistake_gives_one_line_and_exit_code_2(sardonyx: Sardonyx, arguments:
 def test_a_wrong_variable_gives_one_line_and_exit_code_2(sardonyx: Sardonyx) -> None:
     """It names the variable."""
     done = sardonyx("serve", "models", SARDONYX_LOG_LEVEL="loud")
-    assert done.returncode == Exit.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert done.stderr == "sardonyx: SARDONYX_LOG_LEVEL: expected one of debug, info, warning, error, got 'loud'\n"
 
 
@@ -132,7 +132,7 @@ def test_a_port_in_use_gives_one_line_and_exit_code_4(sardonyx: Sardonyx, tmp_pa
         done = sardonyx("serve", str(tmp_path), "--grpc-port", str(port))
         other = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--http-port", str(port))
         third = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-port", str(port))
-    assert done.returncode == other.returncode == third.returncode == Exit.CANNOT_LISTEN
+    assert done.returncode == other.returncode == third.returncode == ExitCode.CANNOT_LISTEN
     reason = "the port is in use; stop the program that has it or choose another with"
     assert done.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --grpc-port\n"
     assert other.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --http-port\n"
@@ -142,7 +142,7 @@ def test_a_port_in_use_gives_one_line_and_exit_code_4(sardonyx: Sardonyx, tmp_pa
 def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp_path: Path) -> None:
     """192.0.2.0/24 belongs to nobody (RFC 5737)."""
     done = sardonyx("serve", str(tmp_path), "--host", "192.0.2.1", "--grpc-port", "0")
-    assert done.returncode == Exit.CANNOT_LISTEN
+    assert done.returncode == ExitCode.CANNOT_LISTEN
     assert done.stderr == "sardonyx: cannot listen on 192.0.2.1:0: this machine has no such address; set --host\n"
     done = sardonyx("serve", str(tmp_path), "--host", "models..internal", "--grpc-port", "0")
     assert done.stderr == "sardonyx: cannot listen on models..internal: the name is not known; set --host\n"
@@ -185,7 +185,7 @@ def test_what_can_never_be_served_gives_one_line_and_exit_code_2(sardonyx: Sardo
         ),
     ):
         done = sardonyx("serve", str(folder), "--grpc-port", "0", "--metrics-port", "off")
-        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
         assert done.stderr == f"sardonyx: {line}\n"
 
 
@@ -194,7 +194,7 @@ def test_a_server_that_is_not_there_gives_one_line_and_exit_code_5(sardonyx: Sar
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"127.0.0.1:{free.getsockname()[1]}"
     done = sardonyx("infer", "iris", "X=1", "--url", url, "--timeout-s", "5")
-    assert done.returncode == Exit.REQUEST_FAILED
+    assert done.returncode == ExitCode.REQUEST_FAILED
     assert done.stderr == (
         f"sardonyx: UNAVAILABLE: no connection for ModelMetadata on {url}: Connection refused "
         f"(is a server listening on {url}? 'sardonyx serve PATH' starts one)\n"
@@ -204,7 +204,7 @@ def test_a_server_that_is_not_there_gives_one_line_and_exit_code_5(sardonyx: Sar
 def test_no_arguments_shows_the_help_and_exit_code_2(sardonyx: Sardonyx) -> None:
     """A person sees what there is; a script sees that nothing was done."""
     done = sardonyx()
-    assert done.returncode == Exit.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert "Exit codes:" in done.stdout
     assert done.stderr == ""
 
@@ -264,7 +264,7 @@ def test_python_m_is_the_command_too() -> None:
 def test_show_settings_tells_value_and_origin_and_starts_nothing(sardonyx: Sardonyx) -> None:
     """Also without a repository."""
     done = sardonyx("serve", "--show-settings", "--json", "--grpc-port", "1", SARDONYX_CORES="3")
-    assert done.returncode == Exit.OK
+    assert done.returncode == ExitCode.OK
     settings = json.loads(done.stdout)
     assert settings["grpc_port"] == {"value": "1", "source": "flag", "where": "--grpc-port"}
     assert settings["cores"] == {"value": "3", "source": "environment", "where": "SARDONYX_CORES"}
@@ -300,7 +300,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_on_request(tmp_path: Pa
         return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
 
     done = in_process()
-    assert done.returncode == Exit.UNEXPECTED
+    assert done.returncode == ExitCode.UNEXPECTED
     assert done.stderr == (
         "sardonyx: unexpected RuntimeError: broken installation (a bug; SARDONYX_TRACEBACK=1 shows where)\n"
     )
@@ -320,9 +320,9 @@ def test_a_model_that_crashes_its_process_is_reported_as_failed() -> None:
 
 def test_the_program_is_named_so_that_it_is_found_from_any_folder(tmp_path: Path) -> None:
     """By its full path, or as a module of this Python."""
-    assert program_words(str(tmp_path / "sardonyx")) == [str(tmp_path / "sardonyx")]
-    assert program_words("./bin/sardonyx") == [str(Path.cwd() / "bin" / "sardonyx")]
-    assert program_words("/x/cli/__main__.py") == [sys.executable, "-m", "sardonyx_server.cli"]
+    assert program_command(str(tmp_path / "sardonyx")) == [str(tmp_path / "sardonyx")]
+    assert program_command("./bin/sardonyx") == [str(Path.cwd() / "bin" / "sardonyx")]
+    assert program_command("/x/cli/__main__.py") == [sys.executable, "-m", "sardonyx_server.cli"]
 
 
 @pytest.mark.parametrize("name", ["configuration.md", "metrics.md"])

@@ -10,7 +10,7 @@ import pytest
 
 from sardonyx_client.generate import MARK
 from sardonyx_server.cli.entry import run
-from sardonyx_server.cli.exits import Exit
+from sardonyx_server.cli.exit_codes import ExitCode
 from sardonyx_wire.messages import (
     ModelConfigResponse,
     ModelMetadataRequest,
@@ -48,11 +48,11 @@ def generate(out: Path, *arguments: str | Path) -> int:
 
 def test_a_repository_needs_no_server(models: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And what is already right is not touched."""
-    assert generate(out, "--repository", models) == Exit.OK
+    assert generate(out, "--repository", models) == ExitCode.OK
     assert names(out) == FILES
     assert capsys.readouterr().out == f"{out}: 2 models; 4 files written, 0 removed, 0 as they were\n"
     before = {name: (out / name).stat().st_mtime_ns for name in FILES}
-    assert generate(out, "--repository", models) == Exit.OK
+    assert generate(out, "--repository", models) == ExitCode.OK
     assert capsys.readouterr().out == f"{out}: 2 models; 0 files written, 0 removed, 4 as they were\n"
     assert {name: (out / name).stat().st_mtime_ns for name in FILES} == before
 
@@ -62,7 +62,7 @@ def test_models_that_are_not_wanted_any_more_go(models: Path, out: Path, capsys:
     generate(out, "--repository", models)
     (out / "mine.py").write_text("x = 1\n")
     capsys.readouterr()
-    assert generate(out, "--repository", models, "--model", "optional", "--model", "optional") == Exit.OK
+    assert generate(out, "--repository", models, "--model", "optional", "--model", "optional") == ExitCode.OK
     assert names(out) == ["__init__.py", "_optional.py", "mine.py", "py.typed"]
     assert capsys.readouterr().out == f"{out}: 1 model; 1 files written, 1 removed, 2 as they were\n"
 
@@ -72,13 +72,13 @@ def test_a_package_of_somebody_else_is_left_alone(models: Path, out: Path, capsy
     out.mkdir(parents=True)
     (out / "_optional.py").write_text("")
     (out / "__init__.py").write_text("x = 1\n")
-    assert generate(out, "--repository", models) == Exit.USAGE
+    assert generate(out, "--repository", models) == ExitCode.USAGE
     assert names(out) == ["__init__.py", "_optional.py"]
     assert capsys.readouterr().err == (
         f"sardonyx: --out '{out}': __init__.py there was not generated; choose a folder of its own\n"
     )
     (out / "__init__.py").unlink()
-    assert generate(out, "--repository", models) == Exit.OK
+    assert generate(out, "--repository", models) == ExitCode.OK
     assert (out / "_optional.py").read_text().startswith(MARK)
 
 
@@ -99,7 +99,7 @@ def test_mistakes_are_told(models: Path, tmp_path: Path, capsys: pytest.CaptureF
             "--url and --repository: expected one of them, got both",
         ),
     ):
-        assert generate(*arguments) == Exit.USAGE
+        assert generate(*arguments) == ExitCode.USAGE
         assert capsys.readouterr().err == f"sardonyx: {text}\n"
     assert not (tmp_path / "p").exists()
 
@@ -107,7 +107,7 @@ def test_mistakes_are_told(models: Path, tmp_path: Path, capsys: pytest.CaptureF
 def test_a_variable_is_no_contradiction(models: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SARDONYX_URL is for all verbs that ask a server."""
     monkeypatch.setenv("SARDONYX_URL", "127.0.0.1:1")
-    assert generate(out, "--repository", models) == Exit.OK
+    assert generate(out, "--repository", models) == ExitCode.OK
 
 
 def test_a_model_that_cannot_be_loaded_is_told(models: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,12 +116,12 @@ def test_a_model_that_cannot_be_loaded_is_told(models: Path, out: Path, capsys: 
     (models / "broken" / "1" / "model.onnx").write_bytes(b"no model")
     (models / "worse").mkdir()
     (models / "worse" / "config.pbtxt").write_text("?")
-    assert generate(out, "--repository", models) == Exit.LOAD_FAILED
+    assert generate(out, "--repository", models) == ExitCode.LOAD_FAILED
     assert capsys.readouterr().err == (
         "sardonyx: version 1 of model 'broken' is no ONNX model, or cut off (8 bytes)"
         " (--model names those to generate, without this one)\n"
     )
-    assert generate(out, "--repository", models, "--model", "worse") == Exit.LOAD_FAILED
+    assert generate(out, "--repository", models, "--model", "worse") == ExitCode.LOAD_FAILED
     assert capsys.readouterr().err.startswith("sardonyx: model 'worse': ")
     assert not out.exists()
 
@@ -172,7 +172,7 @@ def statistics() -> ModelStatisticsResponse:
 def test_a_server_tells_its_models(answers: dict[str, Any], optional: bool, out: Path) -> None:
     """By index or statistics, as far as it has them; its config tells which inputs are optional."""
     with TinyServer(ModelMetadata=metadata, **answers) as server:
-        assert generate(out, "--url", server.address) == Exit.OK
+        assert generate(out, "--url", server.address) == ExitCode.OK
     assert names(out) == ["__init__.py", "_m.py", "py.typed"]
     assert ("bias: NDArray[np.float32] | None = None" in (out / "_m.py").read_text()) == optional
 
@@ -180,26 +180,26 @@ def test_a_server_tells_its_models(answers: dict[str, Any], optional: bool, out:
 def test_a_server_of_the_core_protocol_needs_the_names(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It has neither index nor statistics nor config."""
     with TinyServer(ModelMetadata=metadata) as server:
-        assert generate(out, "--url", server.address) == Exit.REQUEST_FAILED
+        assert generate(out, "--url", server.address) == ExitCode.REQUEST_FAILED
         assert capsys.readouterr().err == (
             "sardonyx: this server does not tell which models it has: name them (--model)\n"
         )
-        assert generate(out, "--url", server.address, "--model", "m") == Exit.OK
+        assert generate(out, "--url", server.address, "--model", "m") == ExitCode.OK
         capsys.readouterr()
-        assert generate(out, "--url", server.address, "--model", "n") == Exit.REQUEST_FAILED
+        assert generate(out, "--url", server.address, "--model", "n") == ExitCode.REQUEST_FAILED
     assert capsys.readouterr().err == f"sardonyx: NOT_FOUND: unknown model 'n' (server {server.address})\n"
 
 
 def test_a_server_that_cannot_be_used_is_told(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No server, no model, no datatype."""
-    assert generate(out, "--url", "127.0.0.1:1", "--timeout-s", "5") == Exit.REQUEST_FAILED
+    assert generate(out, "--url", "127.0.0.1:1", "--timeout-s", "5") == ExitCode.REQUEST_FAILED
     assert "(is a server listening on 127.0.0.1:1? 'sardonyx serve PATH' starts one)" in capsys.readouterr().err
     with TinyServer(RepositoryIndex=say(RepositoryIndexResponse())) as server:
-        assert generate(out, "--url", server.address) == Exit.REQUEST_FAILED
+        assert generate(out, "--url", server.address) == ExitCode.REQUEST_FAILED
     assert capsys.readouterr().err == f"sardonyx: server {server.address} has no model that is ready\n"
     odd = ModelMetadataResponse(name="m")
     odd.outputs.add(name="y", datatype="COMPLEX64")
     with TinyServer(RepositoryIndex=say(index()), ModelMetadata=say(odd)) as server:
-        assert generate(out, "--url", server.address) == Exit.REQUEST_FAILED
+        assert generate(out, "--url", server.address) == ExitCode.REQUEST_FAILED
     assert capsys.readouterr().err.startswith("sardonyx: output 'y' of model 'm' is 'COMPLEX64', expected one of BOOL,")
     assert not out.exists()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from sardonyx_server.cli.greeting import readiness
 from sardonyx_server.cli.render import (
     batching_text,
     check_table,
@@ -19,7 +18,8 @@ from sardonyx_server.cli.render import (
     settings_table,
     shape_line,
 )
-from sardonyx_server.cli.sources import load
+from sardonyx_server.cli.settings_sources import load_settings
+from sardonyx_server.cli.startup_message import describe_readiness
 from sardonyx_server.cli.views import ModelView, view_from_json, view_to_json, views_of_entries
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_wire.tensors import TensorSpec
@@ -91,9 +91,9 @@ def test_many_models_have_a_line_each() -> None:
 
 def test_the_greeting_says_what_the_probes_say() -> None:
     """A server with a broken model is not ready, unless it is told not to be strict."""
-    assert readiness([IRIS, MAGIKA], ready_s=1.25, strict=True) == "ready in 1.2 s"
-    assert readiness([IRIS, BROKEN], ready_s=1.25, strict=True) == "not ready: 1 of 2 failed to load"
-    assert readiness([IRIS, BROKEN], ready_s=1.25, strict=False) == "ready in 1.2 s, but 1 of 2 failed to load"
+    assert describe_readiness([IRIS, MAGIKA], ready_s=1.25, strict=True) == "ready in 1.2 s"
+    assert describe_readiness([IRIS, BROKEN], ready_s=1.25, strict=True) == "not ready: 1 of 2 failed to load"
+    assert describe_readiness([IRIS, BROKEN], ready_s=1.25, strict=False) == "ready in 1.2 s, but 1 of 2 failed to load"
 
 
 def test_a_model_that_is_not_to_be_loaded_is_not_shown_at_the_start() -> None:
@@ -161,7 +161,7 @@ def test_json_holds_everything_that_a_view_holds(view: ModelView) -> None:
 def test_the_settings_table_shows_value_and_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     """And JSON says the same."""
     monkeypatch.setenv("SARDONYX_CORES", "2")
-    loaded = load(flags={"grpc_port": "9000"})
+    loaded = load_settings(flags={"grpc_port": "9000"})
     lines = {line.split()[0]: line.split()[1:] for line in shown(settings_table(loaded)).splitlines()}
     assert lines["grpc_port"] == ["9000", "--grpc-port"]
     assert lines["cores"] == ["2", "SARDONYX_CORES"]

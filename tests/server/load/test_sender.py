@@ -6,7 +6,6 @@ import socket
 
 from sardonyx_server.load.counters import NOT_SENT, WRONG_ANSWER
 from sardonyx_server.load.sender import MAX_IN_FLIGHT
-from sardonyx_server.load.counters import NOT_SENT, WRONG_ANSWER
 from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
 from tests.client.lane.peers import Peer, PeerConnection
 from tests.client.lane.wire import OPENING, TRAILERS, answer, data, headers, prefixed, settings

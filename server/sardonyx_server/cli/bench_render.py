@@ -1,4 +1,4 @@
-"""How ``bench`` shows a load: live on the terminal while it runs, and what came of it. Measures nothing."""
+"""Output of ``bench``: a live display while a load runs, and the reports. Measures nothing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from sardonyx_server.load.report import Progress, Report
     from sardonyx_server.load.slo_search import SearchResult
 
-__all__ = ["LiveLoad", "print_comparison", "print_found", "print_report"]
+__all__ = ["LiveDisplay", "print_comparison", "print_report", "print_search_result"]
 
 _MS: float = 1e3
 _BAR_CHARACTERS = 24
 
 
-class LiveLoad:
-    """The running load on the terminal, if standard error is one; else nothing. A context manager."""
+class LiveDisplay:
+    """Shows the running load if standard error is a terminal; otherwise does nothing. A context manager."""
 
     def __init__(self) -> None:
         self._live = (
@@ -47,14 +47,14 @@ class LiveLoad:
         self.close()
 
     def on(self, name: str) -> Callable[[Progress], None] | None:
-        """What to tell of the progress of a run called ``name``; None where nobody watches."""
+        """A progress callback for a run called ``name``; None if there is no terminal."""
         live = self._live
         if live is None:
             return None
         return lambda progress: live.update(progress_text(name, progress), refresh=True)
 
     def close(self) -> None:
-        """Take it away. Any number of times."""
+        """Remove the display. Idempotent."""
         if self._live is not None:
             with suppress(OSError):
                 self._live.stop()
@@ -78,14 +78,14 @@ def progress_text(name: str, progress: Progress) -> Text:
 
 
 def print_report(title: str, report: Report, *, slo_s: float | None) -> None:
-    """One run, for a person."""
+    """Print the report of one run as text."""
     write_line(title)
     for name, text in report_lines(report, slo_s=slo_s):
         write_line(f"  {name:<8} {text}")
 
 
 def report_lines(report: Report, *, slo_s: float | None) -> list[tuple[str, str]]:
-    """(What it is, how it was) of one run."""
+    """(label, text) of each line of a report."""
     lines = [
         ("rate", f"{report.rate:,.1f}/s answered, {report.sent:,} sent in {report.window_s:.4g} s"),
         ("latency", _quantiles(report.latencies)),
@@ -97,8 +97,8 @@ def report_lines(report: Report, *, slo_s: float | None) -> list[tuple[str, str]
     return lines
 
 
-def print_found(title: str, result: SearchResult, *, slo_s: float) -> None:
-    """A search, for a person: its result, then every rate tried."""
+def print_search_result(title: str, result: SearchResult, *, slo_s: float) -> None:
+    """Print the result of a search as text, then every rate that was tried."""
     if result.report is None:
         write_line(f"{title}: none")
     else:
@@ -109,7 +109,7 @@ def print_found(title: str, result: SearchResult, *, slo_s: float) -> None:
             f"{trial.report.latencies.percentile_s(99) * _MS:.3g} ms",
             f"{trial.report.failed:,}",
             f"{trial.report.slip:.2%}",
-            "met" if trial.met else "not met" if trial.report.is_valid else "does not count",
+            "met" if trial.met else "not met" if trial.report.is_valid else "invalid run",
         )
         for trial in result.trials
     ]
@@ -117,7 +117,7 @@ def print_found(title: str, result: SearchResult, *, slo_s: float) -> None:
 
 
 def print_comparison(title: str, compared: Comparison, *, names: tuple[str, str]) -> None:
-    """Two servers, for a person: each alone, then first / second."""
+    """Print a comparison as text: each server alone, then the ratios first / second."""
     write_line(title)
     for name, report in zip(names, (compared.first, compared.second), strict=True):
         print_report(name, report, slo_s=None)

@@ -1,4 +1,4 @@
-"""What is said of a server that has started: to the person at the terminal, or to the log."""
+"""The message of a server that has started: a table and addresses at the terminal, or a log event."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from sardonyx_server.app import App
     from sardonyx_server.cli.views import ModelView
 
-__all__ = ["greet", "log_serving", "program_words", "readiness"]
+__all__ = ["describe_readiness", "log_serving", "print_startup_message", "program_command"]
 
 _LOG = logging.getLogger("sardonyx.serve")
 
 
-def greet(app: App, views: Sequence[ModelView], state: str) -> None:
-    """Tell a person at a terminal: the models, the addresses, and what to try next.
+def print_startup_message(app: App, views: Sequence[ModelView], state: str) -> None:
+    """Print the models, the addresses and an example command to the terminal.
 
     Args:
-        app: Has started.
+        app: The started server.
         views: All versions that were to be loaded.
-        state: As :func:`readiness` says it.
+        state: From :func:`describe_readiness`.
     """
     from rich.text import Text
 
+    from sardonyx_server.cli.example_command import example_command
     from sardonyx_server.cli.render import models_table
-    from sardonyx_server.cli.samples import try_next
 
     out = console()
     out.print(models_table(views))
     metrics = (", metrics on ", (app.metrics_url, "bold")) if app.metrics_url else ()
     out.print(
-        Text.assemble("\nserving gRPC on ", (app.address, "bold"), *metrics, f", {state}; Ctrl-C stops"),
+        Text.assemble("\nserving gRPC on ", (app.address, "bold"), *metrics, f", {state}; press Ctrl-C to stop"),
         soft_wrap=True,
     )
-    command = try_next(views, program=program_words(sys.argv[0]), address=_reachable(app.address))
+    command = example_command(views, program=program_command(sys.argv[0]), address=_reachable(app.address))
     if command is not None:
-        out.print("\nTry next, in a second terminal:\n")
-        # Never folded: a line break in the middle would not survive copying.
+        out.print("\nTry it in a second terminal:\n")
+        # Never wrapped, so that it can be copied.
         out.print(Text(f"    {command}", style="bold green"), soft_wrap=True)
         out.print("")
 
 
 def log_serving(app: App, views: Sequence[ModelView], ready_s: float) -> None:
-    """Tell the log. ``ready_s``: time from the start of the process."""
+    """Log the event "serving". ``ready_s`` is the time since the start of the process."""
     failed = sorted({view.name for view in views if view.state == FAILED})
     ready = sorted({view.name for view in views if view.is_ready})
     _LOG.info(
@@ -66,13 +66,13 @@ def log_serving(app: App, views: Sequence[ModelView], ready_s: float) -> None:
     )
 
 
-def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> str:
-    """What the greeting says of the server as a whole: what its probes say.
+def describe_readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> str:
+    """The readiness of the server as its probes report it, for the startup message.
 
     Args:
         views: All versions that were to be loaded.
-        ready_s: Time from the start of the process.
-        strict: Whether it is ready only when every model is.
+        ready_s: Time since the start of the process.
+        strict: Whether the server is ready only if every model is.
     """
     failed = sum(view.state == FAILED for view in views)
     if not failed:
@@ -81,8 +81,8 @@ def readiness(views: Sequence[ModelView], *, ready_s: float, strict: bool) -> st
     return f"ready in {ready_s:.1f} s, but {some}" if not strict else f"not ready: {some}"
 
 
-def program_words(argument: str) -> list[str]:
-    """How this program is started, so that it works from any folder: its full path, or Python and the module.
+def program_command(argument: str) -> list[str]:
+    """The command that starts this program from any folder: its full path, or Python and the module.
 
     Args:
         argument: ``sys.argv[0]``.
@@ -95,7 +95,7 @@ def program_words(argument: str) -> list[str]:
 
 
 def _reachable(address: str) -> str:
-    from sardonyx_server.cli.samples import address_for_clients
+    from sardonyx_server.cli.example_command import address_for_clients
 
     host, _, port = address.rpartition(":")
     return address_for_clients(host, int(port))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.cli.sources import Origin, load
+from sardonyx_server.cli.settings_sources import Origin, load_settings
 from sardonyx_server.errors import SettingsError
 
 
@@ -31,7 +31,7 @@ def test_flags_win_over_variables_over_the_file_over_defaults(tmp_path: Path, mo
     config = config_file(tmp_path, 'grpc_port = 1\nhttp_port = 2\ncores = 3\nhost = "a"\n')
     for name, value in {"GRPC_PORT": "10", "HTTP_PORT": "20", "HOST": ""}.items():
         monkeypatch.setenv(f"SARDONYX_{name}", value)
-    loaded = load(flags={"grpc_port": "100", "cores": None, "load_model": []}, config=config)
+    loaded = load_settings(flags={"grpc_port": "100", "cores": None, "load_model": []}, config=config)
     assert (loaded.settings.grpc_port, loaded.settings.http_port, loaded.settings.cores) == (100, 20, 3)
     assert loaded.settings.host == "a"
     assert loaded.settings.max_batch_rows == 64
@@ -47,14 +47,14 @@ def test_the_file_can_be_named_by_a_variable(tmp_path: Path, monkeypatch: pytest
     config = config_file(tmp_path, "grpc_port = 1\n")
     other = config_file(tmp_path / "other", "grpc_port = 2\n")
     monkeypatch.setenv("SARDONYX_CONFIG", config)
-    assert load(flags={}).settings.grpc_port == 1
-    assert load(flags={}, config=other).settings.grpc_port == 2
+    assert load_settings(flags={}).settings.grpc_port == 1
+    assert load_settings(flags={}, config=other).settings.grpc_port == 2
 
 
 def test_a_value_that_a_better_source_hides_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong variable can be overruled on the command line."""
     monkeypatch.setenv("SARDONYX_GRPC_PORT", "x")
-    loaded = load(flags={"grpc_port": "1"})
+    loaded = load_settings(flags={"grpc_port": "1"})
     assert loaded.settings.grpc_port == 1
 
 
@@ -62,7 +62,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its own name, not by the flag's."""
     monkeypatch.setenv("SARDONYX_TRANSPORT", "pigeon")
     with pytest.raises(SettingsError) as caught:
-        load(flags={})
+        load_settings(flags={})
     assert caught.value.message == "SARDONYX_TRANSPORT: expected one of auto, lane, grpcio, got 'pigeon'"
 
 
@@ -70,7 +70,7 @@ def test_a_wrong_key_of_the_file_is_named(tmp_path: Path) -> None:
     """With the file it is in."""
     config = config_file(tmp_path, 'cores = "many"\n')
     with pytest.raises(SettingsError) as caught:
-        load(flags={}, config=config)
+        load_settings(flags={}, config=config)
     assert caught.value.message == f"{config}: cores: expected a whole number from 0 to 4096, got 'many'"
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, text: str, 
     """A misspelled key is an error: it would otherwise silently have no effect."""
     config = config_file(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
-        load(flags={}, config=config)
+        load_settings(flags={}, config=config)
     assert caught.value.message == message.format(config)
 
 
@@ -95,11 +95,11 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pyte
     """The line says which of the two ways named it."""
     missing = str(tmp_path / "none.toml")
     with pytest.raises(SettingsError) as caught:
-        load(flags={}, config=missing)
+        load_settings(flags={}, config=missing)
     assert caught.value.message == f"--config: cannot read {missing!r}: No such file or directory"
     monkeypatch.setenv("SARDONYX_CONFIG", str(tmp_path))
     with pytest.raises(SettingsError) as caught:
-        load(flags={})
+        load_settings(flags={})
     assert caught.value.message == f"SARDONYX_CONFIG: cannot read {str(tmp_path)!r}: Is a directory"
 
 
@@ -113,14 +113,14 @@ def test_a_misspelled_variable_is_warned_about_and_foreign_ones_are_not(monkeypa
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    loaded = load(flags={})
+    loaded = load_settings(flags={})
     assert loaded.warnings == ("SARDONYX_GRPC_PROT is no setting and has no effect; did you mean SARDONYX_GRPC_PORT?",)
 
 
 def test_a_service_link_of_kubernetes_is_not_taken_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service called sardonyx-grpc makes Kubernetes set SARDONYX_GRPC_PORT=tcp://... in every pod."""
     monkeypatch.setenv("SARDONYX_GRPC_PORT", "tcp://10.0.0.1:8001")
-    loaded = load(flags={})
+    loaded = load_settings(flags={})
     assert loaded.settings.grpc_port == 8001
     assert loaded.warnings == (
         "SARDONYX_GRPC_PORT is ignored: 'tcp://10.0.0.1:8001' is a link that Kubernetes made for a service",
@@ -131,7 +131,7 @@ def test_an_unknown_provider_is_refused_where_it_was_named(monkeypatch: pytest.M
     """Before any model is loaded."""
     monkeypatch.setenv("SARDONYX_PROVIDERS", "quantum")
     with pytest.raises(SettingsError, match=r"^SARDONYX_PROVIDERS: unknown provider 'quantum'"):
-        load(flags={})
+        load_settings(flags={})
 
 
 def test_the_standard_variable_of_opentelemetry_stands_in_for_our_own(
@@ -140,17 +140,17 @@ def test_the_standard_variable_of_opentelemetry_stands_in_for_our_own(
     """Whatever else names the endpoint wins over it."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318")
-    loaded = load(flags={})
+    loaded = load_settings(flags={})
     assert loaded.settings.trace_otlp_endpoint == "http://standard:4318"
     assert loaded.origins["trace_otlp_endpoint"] == Origin(source="environment", where="OTEL_EXPORTER_OTLP_ENDPOINT")
     config = config_file(tmp_path, 'trace_otlp_endpoint = "off"\n')
-    assert load(flags={}, config=config).settings.trace_otlp_endpoint is None
+    assert load_settings(flags={}, config=config).settings.trace_otlp_endpoint is None
     monkeypatch.setenv("SARDONYX_TRACE_OTLP_ENDPOINT", "http://ours:4318")
-    assert load(flags={}, config=config).settings.trace_otlp_endpoint == "http://ours:4318"
+    assert load_settings(flags={}, config=config).settings.trace_otlp_endpoint == "http://ours:4318"
     monkeypatch.delenv("SARDONYX_TRACE_OTLP_ENDPOINT")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")
     with pytest.raises(SettingsError) as caught:
-        load(flags={})
+        load_settings(flags={})
     assert caught.value.message == (
         "OTEL_EXPORTER_OTLP_ENDPOINT: expected off or a URL that begins with http:// or https://, got 'collector'"
     )
@@ -162,7 +162,7 @@ def test_the_standard_variable_is_no_error_where_the_extra_is_missing(monkeypatc
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "opentelemetry.sdk", raising=False)
     monkeypatch.delitem(sys.modules, "opentelemetry.sdk.trace", raising=False)
-    loaded = load(flags={})
+    loaded = load_settings(flags={})
     assert loaded.settings.trace_otlp_endpoint is None
     assert loaded.warnings == (
         "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: OpenTelemetry is not installed: pip install 'sardonyx[otel]'",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from sardonyx_server.cli.samples import address_for_clients, sample_argument, try_next
+from sardonyx_server.cli.example_command import address_for_clients, example_argument, example_command
 from sardonyx_server.cli.views import ModelView
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.cli.doubles import BROKEN, IRIS, MAGIKA
@@ -13,26 +13,26 @@ from tests.server.cli.doubles import BROKEN, IRIS, MAGIKA
 
 def test_the_command_is_made_of_a_loaded_model() -> None:
     """The one whose input fits on a line."""
-    command = try_next([BROKEN, MAGIKA, IRIS], program=["/opt/sardonyx"], address="127.0.0.1:8001")
+    command = example_command([BROKEN, MAGIKA, IRIS], program=["/opt/sardonyx"], address="127.0.0.1:8001")
     assert command == "/opt/sardonyx infer iris 'X=[[1.0,2.0,3.0,4.0]]'"
 
 
 def test_the_command_names_the_server_where_it_is_not_the_default() -> None:
     """Otherwise it would ask another one."""
-    command = try_next([IRIS], program=["/opt/my tools/sardonyx"], address="127.0.0.1:9000")
+    command = example_command([IRIS], program=["/opt/my tools/sardonyx"], address="127.0.0.1:9000")
     assert command == "'/opt/my tools/sardonyx' infer iris 'X=[[1.0,2.0,3.0,4.0]]' --url 127.0.0.1:9000"
 
 
 def test_there_is_no_command_where_no_model_is_ready() -> None:
     """A command that fails would be worse than none."""
-    assert try_next([BROKEN], program=["sardonyx"], address="127.0.0.1:8001") is None
+    assert example_command([BROKEN], program=["sardonyx"], address="127.0.0.1:8001") is None
 
 
 def test_odd_names_survive_the_shell() -> None:
     """Names hold spaces, quotes and dollar signs."""
     spec = TensorSpec(name="a b'$x", datatype="INT64", shape=(1,))
     odd = ModelView(name="my model", version=1, state="READY", inputs=(spec,))
-    command = try_next([odd], program=["sardonyx"], address="127.0.0.1:8001")
+    command = example_command([odd], program=["sardonyx"], address="127.0.0.1:8001")
     assert command is not None
     assert shlex.split(command) == ["sardonyx", "infer", "my model", "a b'$x=[1]"]
 
@@ -45,19 +45,19 @@ def test_a_sample_has_the_declared_shape_and_datatype() -> None:
         ("INT8", (1, 2), [[1, 2]]),
         ("FP32", (), 1.0),
     ):
-        name, value = sample_argument(TensorSpec(name="x", datatype=datatype, shape=shape)).split("=", 1)
+        name, value = example_argument(TensorSpec(name="x", datatype=datatype, shape=shape)).split("=", 1)
         assert (name, json.loads(value)) == ("x", expected)
-    assert sample_argument(TensorSpec(name="x", datatype="FP32", shape=(-1, 3, 224, 224))) == "x=@zeros"
+    assert example_argument(TensorSpec(name="x", datatype="FP32", shape=(-1, 3, 224, 224))) == "x=@zeros"
 
 
 def test_an_image_of_any_size_is_sent_in_one_that_was_seen_to_work() -> None:
     """A picture of one point is too small for a convolution: the command would fail."""
     image = TensorSpec(name="x", datatype="FP32", shape=(-1, 3, -1, -1))
     model = ModelView(name="m", version=1, state="READY", inputs=(image,), tried_shapes={"x": (1, 3, 224, 224)})
-    command = try_next([model], program=["sardonyx"], address="127.0.0.1:8001")
+    command = example_command([model], program=["sardonyx"], address="127.0.0.1:8001")
     assert command == "sardonyx infer m 'x=@zeros[1,3,224,224]'"
     short = ModelView(name="m", version=1, state="READY", inputs=(image,), tried_shapes={"x": (1, 3, 2, 1)})
-    command = try_next([short], program=["sardonyx"], address="127.0.0.1:8001")
+    command = example_command([short], program=["sardonyx"], address="127.0.0.1:8001")
     assert command == "sardonyx infer m 'x=[[[[1.0],[2.0]],[[3.0],[4.0]],[[5.0],[6.0]]]]'"
 
 
@@ -66,7 +66,7 @@ def test_tokens_of_any_number_are_sent_one_at_a_time() -> None:
     tokens = tuple(TensorSpec(name=name, datatype="INT64", shape=(-1, -1)) for name in ("ids", "mask"))
     tried = {"ids": (1, 64), "mask": (1, 64)}
     model = ModelView(name="m", version=1, state="READY", inputs=tokens, tried_shapes=tried)
-    command = try_next([model], program=["sardonyx"], address="127.0.0.1:8001")
+    command = example_command([model], program=["sardonyx"], address="127.0.0.1:8001")
     assert command == "sardonyx infer m 'ids=[[1]]' 'mask=[[1]]'"
 
 
@@ -77,7 +77,7 @@ def test_optional_inputs_are_left_out() -> None:
         TensorSpec(name="y", datatype="INT64", shape=(1,), optional=True),
     )
     model = ModelView(name="m", version=1, state="READY", inputs=inputs)
-    assert try_next([model], program=["sardonyx"], address="127.0.0.1:8001") == "sardonyx infer m 'x=[1]'"
+    assert example_command([model], program=["sardonyx"], address="127.0.0.1:8001") == "sardonyx infer m 'x=[1]'"
 
 
 def test_a_client_reaches_a_server_that_listens_everywhere_by_the_loopback_address() -> None:
