@@ -20,7 +20,7 @@ from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.engine.statistics import snapshots
 from sardonyx_server.observe import logs, traces
-from sardonyx_server.observe.metrics import Sources
+from sardonyx_server.observe.metrics import MetricSources
 from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.rpc.other_rpcs.grpcio_server import grpcio_server
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo, extensions
@@ -90,7 +90,7 @@ class App:
         self.registry = Registry()
         self._server = grpcio_server(settings)
         version = importlib.metadata.version("sardonyx")
-        self._traces = traces.writer(
+        self._traces = traces.make_trace_writer(
             trace_dir=settings.trace_dir,
             otlp_endpoint=settings.trace_otlp_endpoint,
             service_name=settings.server_name,
@@ -169,7 +169,7 @@ class App:
             settings,
             live=lambda: not self._has_failed,
             ready=self._is_ready,
-            sources=Sources(
+            sources=MetricSources(
                 registry=self.registry,
                 versions=lambda: snapshots(self.registry),
                 transport=self._transport.name,

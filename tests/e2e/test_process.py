@@ -235,7 +235,7 @@ def test_a_second_server_with_another_grpc_port_is_told_of_the_metrics_port(mode
         assert process.exit_code() == 0
     assert (second.returncode, second.stdout) == (4, "")
     assert second.stderr == (
-        f"sardonyx: cannot listen on 127.0.0.1:{port}: the port is in use; stop the program that has it or choose "
+        f"sardonyx: cannot listen on 127.0.0.1:{port}: the port is in use; stop the program that uses it or choose "
         "another with --metrics-port (or 'off')\n"
     )
 

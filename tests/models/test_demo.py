@@ -22,13 +22,13 @@ import onnxruntime
 import pytest
 from magika import Magika
 
-from sardonyx_server.demo import installed, rules
+from sardonyx_server.demo import classification, magika_model
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODEL = installed.find_model()
+MODEL = magika_model.find_model()
 PYTHON = b"import os\n\n\ndef main(path):\n    for name in os.listdir(path):\n        print(name)\n\n\nmain('.')\n"
 HTML = b"<!doctype html>\n<html><head><title>Stones</title></head><body><p>Sardonyx is banded.</p></body></html>\n"
 JSON = json.dumps({"name": "iris", "rows": [[5.1, 3.8, 1.9, 0.4]] * 9, "ready": True}, indent=2).encode()
@@ -132,16 +132,20 @@ def reference() -> Magika:
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Callable[[np.ndarray], np.ndarray]:
     """Run one row through the model in the demo's repository."""
-    repository = installed.make_repository(tmp_path_factory.mktemp("demo") / "repository", MODEL)
-    file = repository / installed.MODEL_NAME / "1" / "model.onnx"
+    repository = magika_model.make_repository(tmp_path_factory.mktemp("demo") / "repository", MODEL)
+    file = repository / magika_model.MODEL_NAME / "1" / "model.onnx"
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda row: session.run([installed.OUTPUT], {installed.INPUT: row[None]})[0][0]
+    return lambda row: session.run([magika_model.OUTPUT], {magika_model.INPUT: row[None]})[0][0]
 
 
-def answer(path: Path, scores: Callable[[np.ndarray], np.ndarray]) -> rules.Answer:
+def answer(path: Path, scores: Callable[[np.ndarray], np.ndarray]) -> classification.Classification:
     """Classify one file as the demo does."""
-    prepared = rules.prepare(path, MODEL)
-    return prepared if isinstance(prepared, rules.Answer) else rules.judge(scores(prepared), MODEL)
+    prepared = classification.prepare_input(path, MODEL)
+    return (
+        prepared
+        if isinstance(prepared, classification.Classification)
+        else classification.classify(scores(prepared), MODEL)
+    )
 
 
 def assert_as_magika(path: Path, reference: Magika, scores: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -178,7 +182,7 @@ def test_folder_link_and_pipe_are_answered_as_magika_answers(
 
 def test_features_are_the_two_ends_with_padding_between() -> None:
     """White space around the content is not seen; a small file is seen twice."""
-    row = rules.features(b"\n ab ", b"\n ab ", MODEL)
+    row = classification.features(b"\n ab ", b"\n ab ", MODEL)
     assert row.dtype == np.int32
     assert row.shape == (2048,)
     assert row[:4].tolist() == [*b"ab ", 256]
@@ -189,7 +193,7 @@ def test_random_bytes_become_unknown() -> None:
     """A label that nobody wants to read is renamed."""
     sure = np.zeros(len(MODEL.labels), np.float32)
     sure[MODEL.labels.index("randombytes")] = 0.9
-    got = rules.judge(sure, MODEL)
+    got = classification.classify(sure, MODEL)
     assert (got.kind.label, got.model_label, got.reason) == ("unknown", "randombytes", "randombytes counts as unknown")
 
 
@@ -208,7 +212,7 @@ def test_unsure_scores_are_answered_by_text_or_unknown(label: str, score: float,
     """A score at the threshold is believed, one below it is not; some labels have a threshold of their own."""
     scores = np.zeros(len(MODEL.labels), np.float32)
     scores[MODEL.labels.index(label)] = score
-    got = rules.judge(scores, MODEL)
+    got = classification.classify(scores, MODEL)
     assert (got.kind.label, got.reason) == (kind, reason)
 
 
@@ -216,14 +220,14 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """The message shows the path as it was given."""
     path = tmp_path / "none"
     with pytest.raises(SettingsError) as raised:
-        rules.prepare(path, MODEL)
+        classification.prepare_input(path, MODEL)
     assert str(raised.value) == f"cannot read '{path}': No such file or directory; expected a file to classify"
 
 
 def test_repository_holds_a_copy_and_no_link(tmp_path: Path) -> None:
     """The server serves a file of its own, also when it is laid out twice."""
     for _ in range(2):
-        assert installed.make_repository(tmp_path / "new", MODEL) == tmp_path / "new"
+        assert magika_model.make_repository(tmp_path / "new", MODEL) == tmp_path / "new"
     file = tmp_path / "new" / "magika" / "1" / "model.onnx"
     assert not file.is_symlink()
     assert file.read_bytes() == MODEL.file.read_bytes()
@@ -232,7 +236,7 @@ def test_repository_holds_a_copy_and_no_link(tmp_path: Path) -> None:
 def test_finding_the_model_imports_neither_magika_nor_onnxruntime() -> None:
     """The package's own inference stays out of the process."""
     program = (
-        "import sys; from sardonyx_server.demo.installed import find_model; find_model(); "
+        "import sys; from sardonyx_server.demo.magika_model import find_model; find_model(); "
         "sys.exit(bool({'magika', 'onnxruntime'} & set(sys.modules)))"
     )
     path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -242,7 +246,7 @@ def test_finding_the_model_imports_neither_magika_nor_onnxruntime() -> None:
 def test_missing_package_is_answered_with_what_to_install(tmp_path: Path) -> None:
     """The way out is a command to paste."""
     with pytest.raises(SettingsError) as raised:
-        installed.find_model([str(tmp_path)])
+        magika_model.find_model([str(tmp_path)])
     assert str(raised.value) == (
         "the demo serves the model of the package 'magika', which is not installed: "
         f"{sys.executable} -m pip install 'sardonyx[demo]'"
@@ -254,7 +258,7 @@ def test_package_without_the_model_is_answered_with_what_to_install(tmp_path: Pa
     (tmp_path / "magika").mkdir()
     (tmp_path / "magika" / "__init__.py").touch()
     with pytest.raises(SettingsError) as raised:
-        installed.find_model([str(tmp_path)])
+        magika_model.find_model([str(tmp_path)])
     assert str(raised.value) == (
         "the demo expects models/standard_v3_3/model.onnx in the package 'magika'; "
         f"the installed one has none: {sys.executable} -m pip install 'sardonyx[demo]'"
@@ -280,4 +284,4 @@ def test_rules_that_are_not_known_are_refused(tmp_path: Path, change: dict[str, 
     file = tmp_path / "magika" / "models" / "standard_v3_3" / "config.min.json"
     file.write_text("" if change is None else json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(SettingsError, match=pattern):
-        installed.find_model([str(tmp_path)])
+        magika_model.find_model([str(tmp_path)])

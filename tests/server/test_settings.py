@@ -127,8 +127,8 @@ def test_a_queue_holds_at_least_one_message_of_the_largest_size() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings(max_queue_bytes_per_model=MIB)
     assert caught.value.message == (
-        "max_queue_bytes_per_model (1MiB) is below max_message_bytes (256MiB): what fills the smaller bound could "
-        "never be admitted; raise one or lower the other"
+        "max_queue_bytes_per_model (1MiB) is below max_message_bytes (256MiB): a request of the smaller limit "
+        "could never be admitted; raise the first or lower the second"
     )
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.output import console, write_json
 from sardonyx_server.cli.port_check import require_port_free
-from sardonyx_server.demo.installed import INPUT, MODEL_NAME, OUTPUT, find_model, make_repository
-from sardonyx_server.demo.rules import Answer, judge, prepare
+from sardonyx_server.demo.classification import Classification, classify, prepare_input
+from sardonyx_server.demo.magika_model import INPUT, MODEL_NAME, OUTPUT, find_model, make_repository
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.settings import Settings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sardonyx_server.demo.installed import InstalledModel
+    from sardonyx_server.demo.magika_model import MagikaModel
 
 __all__ = ["run_demo"]
 
@@ -45,7 +45,7 @@ def run_demo(files: Sequence[Path], *, port: int, as_json: bool) -> int:
         LoadFailed: The model cannot be loaded.
     """
     model = find_model()
-    prepared = [prepare(path, model) for path in files]
+    prepared = [prepare_input(path, model) for path in files]
     require_port_free("127.0.0.1", port, flag="--port")
     if not files:
         return _serve(model, port=port, as_json=as_json)
@@ -61,7 +61,7 @@ def run_demo(files: Sequence[Path], *, port: int, as_json: bool) -> int:
     return int(ExitCode.OK)
 
 
-def _serve(model: InstalledModel, *, port: int, as_json: bool) -> int:
+def _serve(model: MagikaModel, *, port: int, as_json: bool) -> int:
     from sardonyx_server.cli.serve import run_serve
     from sardonyx_server.cli.settings_sources import LoadedSettings
 
@@ -79,8 +79,8 @@ def _serve(model: InstalledModel, *, port: int, as_json: bool) -> int:
 
 
 def _classify(
-    prepared: Sequence[Answer | NDArray[np.int32]], model: InstalledModel, settings: Settings
-) -> list[Answer]:
+    prepared: Sequence[Classification | NDArray[np.int32]], model: MagikaModel, settings: Settings
+) -> list[Classification]:
     from sardonyx_client import Client, ClientError
     from sardonyx_server.app import App
 
@@ -94,8 +94,8 @@ def _classify(
         with Client(app.address, timeout_s=_TIMEOUT_S) as client:
             return [
                 row
-                if isinstance(row, Answer)
-                else judge(client.infer(MODEL_NAME, {INPUT: row[None]})[OUTPUT][0], model)
+                if isinstance(row, Classification)
+                else classify(client.infer(MODEL_NAME, {INPUT: row[None]})[OUTPUT][0], model)
                 for row in prepared
             ]
     except ClientError as error:
@@ -104,7 +104,7 @@ def _classify(
         app.drain_and_stop(_STOP_TIMEOUT_S)
 
 
-def _print(files: Sequence[Path], answers: Sequence[Answer]) -> None:
+def _print(files: Sequence[Path], answers: Sequence[Classification]) -> None:
     from sardonyx_server.cli.render import plain_table
 
     console().print(

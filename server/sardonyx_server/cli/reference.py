@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sardonyx_server.cli.exit_codes import meanings
 from sardonyx_server.cli.flags import SETTINGS
-from sardonyx_server.observe import own_metrics, triton_metrics
-from sardonyx_server.observe.family import Family
+from sardonyx_server.observe import sardonyx_metrics, triton_metrics
+from sardonyx_server.observe.metric_family import MetricFamily
 
 __all__ = ["exit_codes_table", "metrics_table", "refreshed", "settings_reference"]
 
@@ -44,7 +44,7 @@ def exit_codes_table() -> str:
     return "\n".join(lines)
 
 
-def metrics_table(families: Iterable[Family[Any]], *labels: str) -> str:
+def metrics_table(families: Iterable[MetricFamily[Any]], *labels: str) -> str:
     """Metrics as rows of a Markdown table.
 
     Args:
@@ -91,11 +91,11 @@ def _end(name: str) -> str:
 _PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings_reference,
     "exit codes": exit_codes_table,
-    "metrics of Triton": lambda: metrics_table(triton_metrics.OF_VERSIONS, "model", "version"),
-    "metrics of Triton's cache": lambda: metrics_table(triton_metrics.OF_CACHES, "model", "version"),
-    "metrics of Triton's machine": lambda: metrics_table(triton_metrics.OF_SERVER),
-    "metrics of models": lambda: metrics_table(own_metrics.OF_VERSIONS, "model", "version"),
-    "metrics of the server": lambda: metrics_table(own_metrics.OF_SERVER),
+    "metrics of Triton": lambda: metrics_table(triton_metrics.VERSION_METRICS, "model", "version"),
+    "metrics of Triton's cache": lambda: metrics_table(triton_metrics.CACHE_METRICS, "model", "version"),
+    "metrics of Triton's machine": lambda: metrics_table(triton_metrics.SERVER_METRICS),
+    "metrics of models": lambda: metrics_table(sardonyx_metrics.VERSION_METRICS, "model", "version"),
+    "metrics of the server": lambda: metrics_table(sardonyx_metrics.SERVER_METRICS),
 }
 
 

@@ -1,12 +1,11 @@
-"""What kind of file is this? The part of ``sardonyx demo`` around the model: everything but running it.
+"""Pre- and postprocessing of ``sardonyx demo``, which detects file types with magika's model.
 
-The model belongs to the package ``magika`` (Apache-2.0) and is taken from where that is installed. Its Python code is
-not imported: it brings a session of its own, and here the server runs the model. The rules (what the model gets to see,
-when it is not asked, when it is not believed) are those of magika 1.0, with every number read from its files. Pure but
-for reading these files: knows no server, no client and no terminal.
+The model is read from the installed package ``magika`` (Apache-2.0). The package's Python code is not imported, because
+it would open its own session; here the server runs the model. The rules (which bytes the model sees, which files need
+no model, which scores are trusted) are those of magika 1.0, with all numbers read from the package's files.
 
-    model = find_model()                       # installed.py
-    make_repository(folder, model)             # serve it
-    prepared = prepare(path, model)            # rules.py: an Answer already, or the row to send as input INPUT
-    answer = judge(scores, model)              # scores: the row of output OUTPUT that came back
+    model = find_model()                       # magika_model.py
+    make_repository(folder, model)             # lay out a model repository to serve
+    prepared = prepare_input(path, model)      # classification.py: a Classification, or the row to send as input INPUT
+    result = classify(scores, model)           # scores: the row of output OUTPUT in the response
 """

@@ -1,19 +1,19 @@
-"""What operators see of a running server: logs, metrics, traces and the HTTP probes.
+"""Observability of a running server: logs, metrics, traces and the HTTP health probes.
 
-logs.py             lines for a person, or JSON
+logs.py               logging: console lines or JSON
 
-ports.py            which HTTP ports there are
-http.py             what they answer
-http_server.py      uvicorn, seldom woken
+ports.py              the HTTP ports of a server
+http.py               probes and /metrics on one port
+http_server.py        uvicorn with few wake-ups and an idle timeout
 
-metrics.py          what Prometheus scrapes, put together
-triton_metrics.py   the metrics that Triton has
-own_metrics.py      those that it lacks
-host.py             what the kernel says
-family.py           what a metric is
-exposition.py       metrics -> Prometheus's text
+metrics.py            the collector that Prometheus scrapes
+triton_metrics.py     the metrics that Triton has
+sardonyx_metrics.py   metrics beyond Triton's
+procfs.py             CPU, memory and threads from /proc
+metric_family.py      definition of a metric
+exposition.py         Prometheus's text exposition format
 
-traces.py           keeps traces, on a thread of its own
-trace_file.py       as lines in a file
-otel.py             as spans of OpenTelemetry
+traces.py             exports traces on a background thread
+trace_file.py         to a file, as JSON lines
+otel.py               to a collector, as OpenTelemetry spans
 """

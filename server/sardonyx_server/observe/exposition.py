@@ -1,8 +1,8 @@
-"""Families of samples -> Prometheus's text format 0.0.4.
+"""Writes metric families in Prometheus's text exposition format 0.0.4.
 
-``prometheus_client`` has a writer of its own, which gives every counter the ending ``_total``. Triton's counters have
-none, and what people's dashboards and autoscalers ask for are Triton's names. Here a counter is called what its samples
-are called; whole numbers have no decimal point, as Triton writes them, for those who read the text by hand.
+The writer of ``prometheus_client`` appends ``_total`` to every counter. Triton's counters have no such suffix, and
+existing dashboards and autoscalers query Triton's names. This writer keeps the name of the samples, and writes whole
+numbers without a decimal point, as Triton does.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["text"]
 
-# Every scrape has the same labels: they are most of the work. Some 70 for each model.
-_REMEMBERED: Final = 8192
+# Label sets, cached because every scrape has the same ones and formatting them is most of the work. About 70 per model.
+_CACHED_LABEL_SETS: Final = 8192
 _IN_HELP = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _IN_LABEL = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def text(families: Iterable[Metric]) -> bytes:
-    """Write them, in order; a family without samples is left out."""
+    """The families as text, in order; those without samples are left out."""
     lines: list[str] = []
     for family in families:
         if family.samples:
-            # prometheus_client keeps the ending of a counter apart from the name of the family.
+            # prometheus_client removes the suffix of a counter from the name of its family.
             name = family.samples[0].name if family.type == "counter" else family.name
             lines.append(f"# HELP {name} {family.documentation.translate(_IN_HELP)}\n")
             lines.append(f"# TYPE {name} {family.type}\n")
@@ -42,8 +42,8 @@ def _line(sample: Sample) -> str:
     return f"{sample.name}{_in_braces(tuple(labels.items())) if labels else ''} {sample.value}\n"
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_LABEL_SETS)
 def _in_braces(labels: tuple[tuple[str, str], ...]) -> str:
-    # In the order of their names, as Triton has them.
+    # Sorted by name, as Triton writes them.
     texts = ",".join(f'{name}="{of.translate(_IN_LABEL)}"' for name, of in sorted(labels))
     return f"{{{texts}}}"

@@ -1,15 +1,14 @@
-"""HTTP for those who speak no gRPC: orchestrators that probe, and Prometheus. Read-only.
+"""The HTTP endpoint: health probes for orchestrators, and metrics for Prometheus. Read-only.
 
     GET /livez   /v2/health/live    200 while the process works
     GET /readyz                     200 when ready, 503 otherwise
-    GET /v2/health/ready            200 when ready, 400 otherwise (the Open Inference Protocol asks for 4xx)
-    GET /metrics                    where the endpoint is given metrics to show
-    GET /                           one line: the paths above
+    GET /v2/health/ready            200 when ready, 400 otherwise (the Open Inference Protocol requires 4xx)
+    GET /metrics                    if the endpoint serves metrics
+    GET /                           one line that lists these paths
 
-Serves no models and no operations. The Host header must be an address, ``localhost``, the name listened on, or one that
-the operator named: a page in someone's browser can point a name of its own at this machine, but cannot choose those
-(DNS rebinding). Who sends no such header is no browser. Starlette and uvicorn are imported on the endpoint's thread:
-the models load in the meantime.
+Against DNS rebinding, the Host header must be an IP address, ``localhost``, the name listened on, or a name set by the
+operator: a web page can resolve a name of its own to this machine, but none of these. A request without the header does
+not come from a browser and is accepted. Starlette and uvicorn are imported on the endpoint's thread, while models load.
 """
 
 from __future__ import annotations
@@ -36,17 +35,17 @@ METRICS_PATH = "/metrics"
 
 _STOP_TIMEOUT_S = 5.0
 _PORT = re.compile(r":[0-9]{1,5}\Z")
-# An orchestrator and a person or two; anything beyond is answered 503 by uvicorn.
+# Enough for an orchestrator, Prometheus and a few people; uvicorn answers 503 beyond that.
 _CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What a path shows besides the probes.
+    """The content of a path other than the probes.
 
     Attributes:
-        media_type: For the header Content-Type.
-        write: Makes the body. Called on the endpoint's thread, one call at a time; should be done in milliseconds.
+        media_type: Value of the Content-Type header.
+        write: Returns the body. Called on the endpoint's thread, one call at a time; should take only milliseconds.
     """
 
     media_type: str
@@ -54,15 +53,15 @@ class Page:
 
 
 class HttpEndpoint:
-    """The probes on one port, and metrics where there are any, answered from a thread of their own.
+    """Serves probes, and optionally metrics, on one port from its own thread.
 
     Args:
         host: Address to listen on.
-        port: Port; 0 takes any free one.
-        live: Says whether the process works. Called on the endpoint's thread; must not block.
-        ready: Says whether requests will be answered. Same.
-        metrics: What ``/metrics`` shows; None: nothing is there.
-        names: Names that may stand in the Host header besides the usual ones; ``*`` allows any.
+        port: 0 takes any free one.
+        live: Whether the process works. Called on the endpoint's thread; must not block.
+        ready: Whether requests will be answered. Likewise.
+        metrics: The content of ``/metrics``; None = not served.
+        names: Further names allowed in the Host header; ``*`` allows any.
 
     Raises:
         OSError: The port cannot be listened on.
@@ -86,11 +85,11 @@ class HttpEndpoint:
         self._thread = threading.Thread(target=self._serve, name="sardonyx-http", daemon=True)
 
     def start(self) -> None:
-        """Begins to answer. Returns at once; connections made before are answered as soon as the thread runs."""
+        """Starts the thread and returns at once. Connections made before are answered as soon as it runs."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops answering and closes the port. Waits for the thread at most a few seconds."""
+        """Stops the thread and closes the port. Blocks for a few seconds at most."""
         self._stopped = True
         if self._server is not None:
             self._server.end()
@@ -120,13 +119,13 @@ class HttpEndpoint:
                 timeout_graceful_shutdown=1,
             )
         )
-        # A stop that came before there was a server to tell of it.
+        # stop() may have been called before there was a server to stop.
         if not self._stopped:
             self._server.run(sockets=[self._socket])
 
 
 def host_is_allowed(header: str, names: Sequence[str]) -> bool:
-    """Whether a request with this Host header may be answered by an endpoint that goes by these names."""
+    """Whether a Host header is allowed for an endpoint with these names."""
     name = _PORT.sub("", header).lower()
     if "*" in names or name == "localhost" or name in (known.lower() for known in names):
         return True
@@ -146,11 +145,11 @@ def _application(
 
     def guarded(respond: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            # None at all, which HTTP/1.0 allows and no browser does: how HAProxy probes.
+            # A missing header is valid in HTTP/1.0 and never sent by browsers; HAProxy's health checks have none.
             if (header := request.headers.get("host")) is None or host_is_allowed(header, names):
                 return respond()
             return PlainTextResponse(
-                f"this endpoint answers to its address, to localhost and to {', '.join(map(repr, names))} only; "
+                f"unknown Host: expected an IP address, localhost or {', '.join(map(repr, names))}; "
                 "--http-names adds names\n",
                 status_code=421,
             )
@@ -171,11 +170,11 @@ def _application(
         "/v2/health/ready": probe(ready, 400),
     }
     if metrics is not None:
-        # A header of its own: Response would add a second charset to a media type of text.
+        # An explicit header, because Response would append a second charset to a text media type.
         routes[METRICS_PATH] = lambda: Response(metrics.write(), headers={"Content-Type": metrics.media_type})
-    index = f"here are {', '.join(sorted(routes))}; models are served over gRPC, on another port"
+    index = f"paths: {', '.join(sorted(routes))}; models are served over gRPC on another port"
     routes["/"] = lambda: PlainTextResponse(f"{index}\n")
-    # In the form of the protocol over HTTP, so that its clients show the text.
+    # The error format of the protocol over HTTP, so that its clients show the text.
     unknown = guarded(lambda: JSONResponse({"error": index}, status_code=404))
 
     async def not_found(request: Request, _error: Exception) -> Response:
@@ -189,5 +188,5 @@ def _application(
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Without SO_REUSEPORT, so that a second server on the same port is an error and not a silent half of the traffic.
+    # Without SO_REUSEPORT, so that a second server on the same port is an error instead of taking half of the traffic.
     return socket.create_server((host.strip("[]"), port), family=family, backlog=_CONNECTIONS)

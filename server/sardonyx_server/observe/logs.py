@@ -1,11 +1,11 @@
-"""Logs: readable lines for a person at a terminal, one JSON object per line for everything else.
+"""Logging: readable lines at a terminal, one JSON object per line otherwise.
 
-The layers below log with the standard library (``logging.getLogger("sardonyx.<part>")``, fields in ``extra``); only
-this module knows how events are printed. Nothing is logged for single requests that succeed: the hot path is silent.
-Text that native libraries print by themselves goes to standard error and is none of ours.
+The other layers log with the standard library (``logging.getLogger("sardonyx.<part>")``, fields in ``extra``); only
+this module knows how events are formatted. Successful requests are not logged. Text printed by native libraries goes to
+standard error and does not pass through here.
 
-What is logged is one level at start (:func:`set_level`); while the server runs each level can be switched by itself, as
-Triton's log settings have it (:func:`set_levels`). Both are effective from the next event on.
+At start there is one minimum level (:func:`set_level`). While the server runs, each level can be switched separately,
+as in Triton's log settings (:func:`set_levels`). Both take effect with the next event.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LogFormat",
     "LogLevels",
-    "Strangers",
+    "NonHttpFilter",
     "configure",
-    "format_in_force",
+    "current_format",
     "levels",
     "resolve_format",
     "set_level",
@@ -43,10 +43,10 @@ class LogLevels:
     """Which events are logged.
 
     Attributes:
-        info: Those of level INFO.
+        info: INFO.
         warning: WARNING.
         error: ERROR and CRITICAL.
-        verbose: DEBUG where it is 1 or more; all of them, since events have no finer levels.
+        verbose: DEBUG if it is 1 or more; there are no finer levels.
     """
 
     info: bool = True
@@ -55,7 +55,7 @@ class LogLevels:
     verbose: int = 0
 
     def logs(self, number: int) -> bool:
-        """Whether events of this level (``logging.INFO`` and so on) are logged."""
+        """Whether events of this level (such as ``logging.INFO``) are logged."""
         if number >= logging.ERROR:
             return self.error
         if number >= logging.WARNING:
@@ -63,19 +63,19 @@ class LogLevels:
         return self.info if number >= logging.INFO else self.verbose > 0
 
 
-class _InForce:
-    """Of this process, for there is one log: what is printed, and how. A filter of its handler."""
+class _LogState:
+    """The process-wide logging state: enabled levels and format. Also the filter of the handler."""
 
     def __init__(self) -> None:
         self.levels = LogLevels()
         self.log_format: LogFormat = "json"
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether an event is printed."""
+        """Whether an event is logged."""
         return self.levels.logs(record.levelno)
 
 
-_IN_FORCE = _InForce()
+_STATE = _LogState()
 _BY_LEVEL = {
     "debug": LogLevels(verbose=1),
     "info": LogLevels(),
@@ -83,22 +83,22 @@ _BY_LEVEL = {
     "error": LogLevels(info=False, warning=False),
 }
 
-# Libraries that say at INFO what only their authors want to know.
+# Libraries whose INFO events are of no use to operators.
 _QUIET = ("uvicorn", "uvicorn.error", "watchfiles", "asyncio", "grpc", "urllib3")
 
 
-# What uvicorn logs for each request that is none, and what it means to an operator.
+# What uvicorn logs for each invalid HTTP request, and the replacement for operators.
 _NOT_HTTP: Final = ("uvicorn.error", "Invalid HTTP request received.")
-_GRPC_IS_ELSEWHERE: Final = (
-    "a caller does not speak HTTP/1.1 where metrics and probes are; models are served on the port of --grpc-port"
+_NOT_HTTP_MESSAGE: Final = (
+    "a caller does not speak HTTP/1.1 on the port of metrics and probes; models are served on --grpc-port"
 )
 
 
-class Strangers(logging.Filter):
-    """Of callers that speak gRPC, say, to an HTTP port: once a minute, in words of ours. They try again all the time.
+class NonHttpFilter(logging.Filter):
+    """Rewords uvicorn's event for callers that speak, for example, gRPC to an HTTP port, and limits it to one a minute.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -106,45 +106,45 @@ class Strangers(logging.Filter):
         self._log_limiter = LogRateLimiter(clock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether an event is printed."""
+        """Whether an event is logged."""
         if (record.name, record.msg) != _NOT_HTTP:
             return True
-        record.name, record.msg = "sardonyx.http", _GRPC_IS_ELSEWHERE
+        record.name, record.msg = "sardonyx.http", _NOT_HTTP_MESSAGE
         return self._log_limiter.allow()
 
 
 class _CurrentStdout(logging.StreamHandler[TextIO]):
-    """Writes to whatever ``sys.stdout`` is at that moment, so that a progress display can print lines above itself."""
+    """Writes to the current ``sys.stdout``, which a progress display may replace to print lines above itself."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute in typeshed; only read
+    def stream(self) -> TextIO:  # type: ignore[override]  # an attribute in typeshed; read-only here
         return sys.stdout
 
 
 def resolve_format(setting: str, *, is_terminal: bool) -> LogFormat:
-    """What ``auto`` means: console at a terminal, json in a pipe, a file or under a service manager."""
+    """Resolve ``auto``: console at a terminal; json in a pipe, a file or under a service manager."""
     if setting == "auto":
         return "console" if is_terminal else "json"
     return "json" if setting == "json" else "console"
 
 
 def configure(*, log_format: LogFormat, level: str, stream: TextIO | None = None, colours: bool = True) -> None:
-    """Sends every event of this process to one place. Called once, by the command line; again replaces the first.
+    """Configures logging of the whole process. A second call replaces the first configuration.
 
     Args:
         log_format: ``json`` gives one object per line: timestamp (UTC), level, logger, event, and the fields.
         level: debug, info, warning or error.
-        stream: Where to write; None means standard output, looked up anew for each event.
-        colours: Whether console lines may carry colour.
+        stream: Where to write; None = the current standard output at each event.
+        colours: Whether console lines may be coloured.
     """
     handler: logging.Handler = _CurrentStdout() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(_formatter(log_format, colours=colours))
-    handler.addFilter(_IN_FORCE)
-    handler.addFilter(Strangers())
-    _IN_FORCE.log_format = log_format
+    handler.addFilter(_STATE)
+    handler.addFilter(NonHttpFilter())
+    _STATE.log_format = log_format
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
     for name in _QUIET:
@@ -153,26 +153,26 @@ def configure(*, log_format: LogFormat, level: str, stream: TextIO | None = None
 
 
 def set_level(level: str) -> None:
-    """Changes the least severe level that is logged, of this server and of the libraries beneath it."""
+    """Sets the minimum level of this server and of the libraries it uses."""
     logging.getLogger().setLevel(level.upper())
     set_levels(_BY_LEVEL[level])
 
 
 def levels() -> LogLevels:
-    """Which events are logged now."""
-    return _IN_FORCE.levels
+    """The levels that are enabled now."""
+    return _STATE.levels
 
 
 def set_levels(wanted: LogLevels) -> None:
-    """Changes which events of this server are logged; libraries keep the level from :func:`set_level` at least."""
-    _IN_FORCE.levels = wanted
+    """Sets the enabled levels of this server; libraries also keep the minimum level from :func:`set_level`."""
+    _STATE.levels = wanted
     on = [number for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR) if wanted.logs(number)]
     logging.getLogger("sardonyx").setLevel(min(on, default=logging.CRITICAL + 1))
 
 
-def format_in_force() -> LogFormat:
-    """How events are printed."""
-    return _IN_FORCE.log_format
+def current_format() -> LogFormat:
+    """The format of events."""
+    return _STATE.log_format
 
 
 def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:
@@ -180,7 +180,7 @@ def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:
     if log_format == "json":
         processors += [
             structlog.processors.format_exc_info,
-            _in_reading_order,
+            _order_fields,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
     else:
@@ -202,7 +202,7 @@ def _formatter(log_format: LogFormat, *, colours: bool) -> logging.Formatter:
     )
 
 
-def _in_reading_order(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _order_fields(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     first = ("timestamp", "level", "logger", "event")
     return {key: event[key] for key in first if key in event} | {
         key: value for key, value in event.items() if key not in first

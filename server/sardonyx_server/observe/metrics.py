@@ -1,7 +1,7 @@
-"""What Prometheus scrapes: snapshots, taken when it asks, as families of samples. Nothing here runs between scrapes.
+"""The metrics collector: takes snapshots at each scrape and turns them into metric families. Idle between scrapes.
 
-Which metrics there are stands in triton_metrics.py and own_metrics.py, how they are written in exposition.py.
-prometheus_client is imported at the first scrape, on the thread that asks: a start does not wait for it.
+The metrics are defined in triton_metrics.py and sardonyx_metrics.py; exposition.py writes them. prometheus_client is
+imported at the first scrape, on the scraping thread, so that it does not delay the start.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.statistics import Histogram, VersionStatistics
-from sardonyx_server.observe import own_metrics, triton_metrics
-from sardonyx_server.observe.family import Family, ServerNumbers
-from sardonyx_server.observe.host import CpuMeter, count_threads, read_memory
+from sardonyx_server.observe import sardonyx_metrics, triton_metrics
+from sardonyx_server.observe.metric_family import MetricFamily, ServerSnapshot
+from sardonyx_server.observe.procfs import CpuMeter, count_threads, read_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.models.registry import Registry
 
-__all__ = ["MEDIA_TYPE", "Metrics", "Sources"]
+__all__ = ["MEDIA_TYPE", "MetricSources", "MetricsCollector"]
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,16 +31,16 @@ _Subject = TypeVar("_Subject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where the numbers are. Each function is called at a scrape, on the endpoint's thread, and must not block.
+class MetricSources:
+    """The sources of the metrics. Each function is called at a scrape, on the endpoint's thread, and must not block.
 
     Attributes:
         registry: Every model.
-        versions: -> statistics of each version that is ready.
+        versions: Returns the statistics of each ready version.
         transport: ``lane`` or ``grpcio``.
-        open_calls: -> RPC -> calls that are not over.
-        lane_lag: -> stretches in which the lane's thread took no calls; None where there is no lane.
-        build: Part -> version.
+        open_calls: Returns RPC -> calls in progress.
+        lane_lag: Returns intervals in which the lane's thread accepted no calls; None without the lane.
+        build: Component -> version.
     """
 
     registry: Registry
@@ -51,20 +51,20 @@ class Sources:
     build: Mapping[str, str]
 
 
-class Metrics:
-    """The metrics of one server. Not thread-safe: one scrape at a time.
+class MetricsCollector:
+    """Collects the metrics of one server. Not thread-safe: one scrape at a time.
 
     Args:
-        sources: Where the numbers are.
+        sources: The sources of the metrics.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: MetricSources) -> None:
         self._sources = sources
         self._cpu = CpuMeter()
         self._registry: CollectorRegistry | None = None
 
     def text(self) -> bytes:
-        """All of them as of now, in the format of :data:`MEDIA_TYPE`."""
+        """All current metrics in the format of :data:`MEDIA_TYPE`."""
         from sardonyx_server.observe.exposition import text
 
         if self._registry is None:
@@ -72,14 +72,14 @@ class Metrics:
         return text(self._registry.collect())
 
     def collect(self) -> Iterator[Metric]:
-        """For prometheus_client: one family after another."""
+        """Yield the metric families; called by prometheus_client."""
         sources = self._sources
         versions = sources.versions()
         cached = [one for one in versions if _has_cache(sources.registry, one)]
-        yield from _of_versions(triton_metrics.OF_VERSIONS, versions)
-        yield from _of_versions(triton_metrics.OF_CACHES, cached)
-        yield from _of_versions(own_metrics.OF_VERSIONS, versions)
-        numbers = ServerNumbers(
+        yield from _of_versions(triton_metrics.VERSION_METRICS, versions)
+        yield from _of_versions(triton_metrics.CACHE_METRICS, cached)
+        yield from _of_versions(sardonyx_metrics.VERSION_METRICS, versions)
+        numbers = ServerSnapshot(
             transport=sources.transport,
             build=sources.build,
             open_calls=sources.open_calls(),
@@ -90,7 +90,7 @@ class Metrics:
             memory=read_memory(),
             threads=count_threads(),
         )
-        for family in (*triton_metrics.OF_SERVER, *own_metrics.OF_SERVER):
+        for family in (*triton_metrics.SERVER_METRICS, *sardonyx_metrics.SERVER_METRICS):
             yield _filled(family, ((numbers, {}),))
 
     def _new_registry(self) -> CollectorRegistry:
@@ -98,20 +98,20 @@ class Metrics:
 
         registry = CollectorRegistry()
         registry.register(self)
-        # process_*: memory, CPU, file descriptors, start; by names that every Prometheus knows.
+        # The standard process_* metrics: memory, CPU, file descriptors, start time.
         ProcessCollector(registry=registry)
         return registry
 
 
 def _of_versions(
-    families: Iterable[Family[VersionStatistics]], versions: Sequence[VersionStatistics]
+    families: Iterable[MetricFamily[VersionStatistics]], versions: Sequence[VersionStatistics]
 ) -> Iterator[Metric]:
     labelled = [(one, {"model": one.model, "version": str(one.version)}) for one in versions]
     for family in families:
         yield _filled(family, labelled)
 
 
-def _filled(family: Family[_Subject], subjects: Iterable[tuple[_Subject, Mapping[str, str]]]) -> Metric:
+def _filled(family: MetricFamily[_Subject], subjects: Iterable[tuple[_Subject, Mapping[str, str]]]) -> Metric:
     """The samples of one family."""
     from prometheus_client import Metric
 
@@ -127,13 +127,13 @@ def _filled(family: Family[_Subject], subjects: Iterable[tuple[_Subject, Mapping
 
 
 def _add_histogram(metric: Metric, labels: dict[str, str], histogram: Histogram) -> None:
-    """Prometheus's buckets hold all that lies below their bound, and the last holds everything."""
+    """Add a histogram. Prometheus's buckets are cumulative; the last one, +Inf, counts everything."""
     cumulative = tuple(accumulate(histogram.counts))
     bounds = (*(f"{bound:g}" for bound in histogram.bounds), "+Inf")
     for bound, count in zip(bounds, cumulative, strict=True):
         metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, count)
     metric.add_sample(f"{metric.name}_sum", labels, histogram.total)
-    # Of the same counts as the buckets, since they go on changing.
+    # From the same copy of the counts as the buckets, since they keep changing.
     metric.add_sample(f"{metric.name}_count", labels, cumulative[-1])
 
 
@@ -144,12 +144,12 @@ def _has_cache(registry: Registry, version: VersionStatistics) -> bool:
 
 
 def _by_state(registry: Registry) -> dict[str, int]:
-    """Every state, so that a series does not come and go. A model that is broken as a whole counts as one version."""
+    """Versions per state, including states with none, so that series persist. A broken model counts as one version."""
     count = dict.fromkeys((state.value for state in State), 0)
     for entry in registry.entries().values():
         for status in entry.versions.values():
             count[status.state.value] += 1
-        # Without a problem and without versions it was never to be loaded: explicit mode.
+        # An entry without a problem and without versions was never requested (explicit mode).
         if entry.problem and not entry.versions:
             count[State.FAILED.value] += 1
     return count

@@ -1,8 +1,8 @@
-"""Traces as OpenTelemetry spans: one span for each sampled request, sent over OTLP/HTTP in the background.
+"""Exports traces as OpenTelemetry spans: one span per sampled request, sent over OTLP/HTTP in the background.
 
-A request whose caller has a trace of its own becomes part of it (W3C Trace Context). Stages are events of the span.
-Needs the extra ``otel``. Headers, certificates and time-outs of the exporter are read by OpenTelemetry's own package
-from its standard variables (``OTEL_EXPORTER_OTLP_HEADERS`` and others); where to send to is a setting of ours.
+A request that carries a trace context (W3C Trace Context) becomes part of its caller's trace. Stages are events of the
+span. Needs the extra ``otel``. OpenTelemetry reads headers, certificates and timeouts of its exporter from its standard
+variables (``OTEL_EXPORTER_OTLP_HEADERS`` and others); the endpoint is a setting of this server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counting.tracing import Trace
 
-__all__ = ["MISSING", "Spans", "is_installed", "otlp_exporter"]
+__all__ = ["MISSING", "OtelExporter", "is_installed", "otlp_exporter"]
 
 _LOG = logging.getLogger("sardonyx.traces")
 
@@ -33,7 +33,7 @@ _METHOD: Final = "ModelInfer"
 
 
 def is_installed() -> bool:
-    """Whether the extra ``otel`` is. Imports next to nothing."""
+    """Whether the extra ``otel`` is installed. Imports almost nothing."""
     try:
         return all(
             importlib.util.find_spec(name) is not None
@@ -44,7 +44,7 @@ def is_installed() -> bool:
 
 
 def otlp_exporter(endpoint: str) -> SpanExporter:
-    """What sends spans to a collector.
+    """An exporter that sends spans to a collector.
 
     Args:
         endpoint: URL of the collector, with or without ``/v1/traces``.
@@ -60,11 +60,11 @@ def otlp_exporter(endpoint: str) -> SpanExporter:
     return OTLPSpanExporter(endpoint=base if base.endswith(_TRACES_PATH) else base + _TRACES_PATH)
 
 
-class Spans:
-    """Makes spans of traces. An :class:`~sardonyx_server.observe.traces.Outlet`; used by one thread.
+class OtelExporter:
+    """Converts traces to spans. A :class:`~sardonyx_server.observe.traces.Outlet`; used by one thread.
 
     Args:
-        exporter: Where spans go, in batches, on a thread of its own.
+        exporter: Sends the spans in batches, on its own thread.
         service_name: Of the resource.
         service_version: Likewise.
     """
@@ -77,21 +77,21 @@ class Spans:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         resource = Resource.create({"service.name": service_name, "service.version": service_version})
-        # Requests are chosen before they come here. Nothing is left for the end of the process: close() ends it.
+        # Requests are sampled before they come here. close() shuts the provider down, so no exit handler is needed.
         self._provider = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("sardonyx", service_version)
         self._propagator = TraceContextTextMapPropagator()
 
-    def take(self, traces: Sequence[Trace]) -> None:
-        """Make spans of traces and leave them to the exporter."""
+    def export(self, traces: Sequence[Trace]) -> None:
+        """Convert traces to spans and hand them to the exporter."""
         for trace in traces:
             try:
-                self._take(trace)
-            except Exception:  # noqa: BLE001  # the others may be kept
-                _LOG.exception("bug: a trace was not kept")
+                self._export(trace)
+            except Exception:  # noqa: BLE001  # the other traces can still be exported
+                _LOG.exception("bug: a trace was not exported")
 
-    def _take(self, trace: Trace) -> None:
+    def _export(self, trace: Trace) -> None:
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -126,5 +126,5 @@ class Spans:
         span.end(end_time=end_ns)
 
     def close(self) -> None:
-        """Send what waits. Blocks as long as the exporter does."""
+        """Send pending spans. Blocks as long as the exporter does."""
         self._provider.shutdown()

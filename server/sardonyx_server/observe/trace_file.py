@@ -1,7 +1,7 @@
-"""Traces as lines of JSON in a file.
+"""Writes traces to a file as JSON lines.
 
-It lies in the folder that the operator named, under a name that nobody chooses, and is bounded: when it is full it
-becomes the one older file beside it. Where the disk is full lines are lost and counted, and serving goes on.
+The file has a fixed name in the operator's folder and a bounded size: a full file is rotated to the one older file. If
+the disk is full, lines are dropped and counted, and the server keeps serving.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counting.tracing import Trace
 
-__all__ = ["FILE_NAME", "MAX_FILE_BYTES", "TraceFile", "line_of"]
+__all__ = ["FILE_NAME", "MAX_FILE_BYTES", "FileExporter", "to_json_line"]
 
 _LOG = logging.getLogger("sardonyx.traces")
 
 FILE_NAME: Final = "traces.jsonl"
-"""Of the file in the operator's folder; the full one before it has ``.1`` behind."""
+"""Name of the file; the rotated one has the suffix ``.1``."""
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
-"""Of one file: some 100,000 traces. There are two at most."""
+"""Size limit of one file, about 100,000 traces. There are at most two files."""
 
-# Lines that settings may hold back, of all models together.
+# Limit of lines held back by trace settings, of all models together.
 _MAX_HELD_LINES: Final = 10_000
 
 
-class TraceFile:
-    """Appends traces to a file in the operator's folder. An ``Outlet`` of traces.py; used by one thread.
+class FileExporter:
+    """Appends traces to a file in the operator's folder. A ``TraceExporter``; used by one thread.
 
     Args:
-        folder: Exists.
-        max_bytes: Of a file.
+        folder: An existing folder.
+        max_bytes: Size limit of one file.
 
     Raises:
-        SettingsError: No file can be written there.
+        SettingsError: The file cannot be written.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
@@ -59,19 +59,19 @@ class TraceFile:
                 "exists and is writable"
             ) from error
 
-    def take(self, traces: Sequence[Trace]) -> None:
-        """Write traces, or hold them back until their model has as many as its settings say."""
+    def export(self, traces: Sequence[Trace]) -> None:
+        """Write traces, or buffer them until their model has as many as its trace settings require."""
         is_due = False
         for trace in traces:
             held = self._held.setdefault(trace.model, [])
-            held.append(line_of(trace))
+            held.append(to_json_line(trace))
             self._held_lines += 1
             is_due = is_due or len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES
         if is_due:
             self._write_held()
 
     def close(self) -> None:
-        """Write what is held back, and close the file."""
+        """Write buffered traces and close the file."""
         self._write_held()
         os.close(self._file)
 
@@ -100,7 +100,7 @@ class TraceFile:
             os.close(self._file)
             self._file, size = fresh, 0
         try:
-            # A line that is longer than the room on the disk is written in part before the error comes.
+            # On a full disk, part of the data is written before the error is raised.
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
@@ -110,8 +110,8 @@ class TraceFile:
             raise
 
 
-def line_of(trace: Trace) -> bytes:
-    """A trace as one line of JSON."""
+def to_json_line(trace: Trace) -> bytes:
+    """A trace as one JSON line."""
     stages = [
         {"stage": mark.stage, "monotonic_ns": mark.at_ns}
         | ({} if mark.batch_rows is None else {"batch_rows": mark.batch_rows})
@@ -132,5 +132,5 @@ def line_of(trace: Trace) -> bytes:
 
 
 def _opened(path: Path) -> int:
-    # Whoever may write in the folder could otherwise have the server append to any file.
+    # O_NOFOLLOW: otherwise anyone who can write to the folder could make the server append to any file.
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Keeps the traces that have ended: a thread takes them to a file (trace_file.py), and to a collector (otel.py)."""
+"""Exports finished traces on a background thread: to a file (trace_file.py) and to a collector (otel.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.observe.trace_file import TraceFile
+from sardonyx_server.observe.trace_file import FileExporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,63 +15,63 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.counting.tracing import Trace
 
-__all__ = ["Outlet", "TraceWriter", "writer"]
+__all__ = ["TraceExporter", "TraceWriter", "make_trace_writer"]
 
 _LOG = logging.getLogger("sardonyx.traces")
 
-# Traces that wait for the writer. Some 2 KiB each; what comes beyond that is dropped.
+# Limit of queued traces, about 2 KiB each; further ones are dropped.
 _MAX_WAITING: Final = 4096
-# How long the writer leaves traces to gather: to wake it takes the interpreter from those who serve, so not for each.
+# How long the writer collects traces before it wakes: each wake-up takes the GIL from the serving threads.
 _GATHER_S: Final = 0.1
-# And where they come faster than that: ten times a second took 1 to 2 % of the throughput of a small model of which one
-# request in 1,000 was traced (2026-11-26).
+# The same at higher rates of traces: waking ten times a second cost 1 to 2 % of the throughput of a small model with
+# one in 1,000 requests traced (2026-11-26).
 _GATHER_MORE_S: Final = 1.0
 
 
-class Outlet(Protocol):
-    """Where the writer's thread takes traces to."""
+class TraceExporter(Protocol):
+    """Destination of traces; called by the writer's thread."""
 
-    def take(self, traces: Sequence[Trace]) -> None:
-        """Keep them. May block."""
+    def export(self, traces: Sequence[Trace]) -> None:
+        """Write or send traces. May block."""
 
     def close(self) -> None:
-        """Write what is held back, and end."""
+        """Write or send what is pending, and close."""
 
 
 class TraceWriter:
-    """A :class:`~sardonyx_server.engine.counting.tracing.TraceSink` with a thread of its own.
+    """A :class:`~sardonyx_server.engine.counting.tracing.TraceSink` with its own thread.
 
     Args:
-        outlets: Each gets every trace.
-        max_waiting: Traces that may wait for the thread. With a quarter of them it begins.
-        gather_s: How long it leaves traces to gather behind the first.
-        gather_more_s: And where it had several the last time.
+        exporters: Each gets every trace.
+        max_waiting: Limit of queued traces. At a quarter of it the thread starts at once.
+        gather_s: How long to collect traces after the first one.
+        gather_more_s: The same if the last batch had several traces.
     """
 
     def __init__(
         self,
-        outlets: Sequence[Outlet],
+        exporters: Sequence[TraceExporter],
         *,
         max_waiting: int = _MAX_WAITING,
         gather_s: float = _GATHER_S,
         gather_more_s: float = _GATHER_MORE_S,
     ) -> None:
-        self._outlets = tuple(outlets)
+        self._exporters = tuple(exporters)
         self._max_waiting = max_waiting
         self._gather_s = gather_s
         self._gather_more_s = gather_more_s
         self._queue: SimpleQueue[Trace | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._lock = threading.Lock()
-        # Not to leave traces to gather any longer: there are many, or there will be no more.
+        # Set to end the collecting early: many traces are queued, or the writer is to stop.
         self._many = max(1, max_waiting // 4)
         self._due = threading.Event()
         self._told = 0
         self.dropped = 0
-        """Traces that came faster than they were written."""
+        """Number of traces dropped because the queue was full."""
 
     def put(self, trace: Trace) -> None:
-        """Take a trace to be written, or count it as dropped. Any thread; never blocks."""
+        """Queue a trace, or count it as dropped. Callable from any thread; never blocks."""
         waiting = self._queue.qsize()
         if waiting < self._max_waiting:
             self._queue.put(trace)
@@ -82,14 +82,14 @@ class TraceWriter:
             self.dropped += 1
 
     def start(self) -> None:
-        """Start the thread. Once."""
+        """Start the thread. Call once."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Write what waits and end. Blocks. Does nothing where the thread was not started.
+        """Export queued traces and stop. Blocks. Does nothing if the thread was not started.
 
         Returns:
-            Whether all was written in time.
+            Whether all were exported in time.
         """
         if self._thread.ident is None:
             return True
@@ -109,20 +109,20 @@ class TraceWriter:
                 waiting.append(self._queue.get())
             more = None not in waiting
             traces = [trace for trace in waiting if trace is not None]
-            for outlet in self._outlets:
+            for exporter in self._exporters:
                 try:
-                    outlet.take(traces)
-                except Exception:  # noqa: BLE001  # the next traces may be kept again
-                    _LOG.exception("bug: traces were not kept")
+                    exporter.export(traces)
+                except Exception:  # noqa: BLE001  # later traces may still be exported
+                    _LOG.exception("bug: traces were not exported")
             gather_s = self._gather_s if len(traces) <= 1 else self._gather_more_s
             if self._queue.empty():
                 self._tell_dropped()
         self._tell_dropped()
-        for outlet in self._outlets:
+        for exporter in self._exporters:
             try:
-                outlet.close()
-            except Exception:  # noqa: BLE001  # the others still have theirs to write
-                _LOG.exception("bug: traces were not written to their end")
+                exporter.close()
+            except Exception:  # noqa: BLE001  # the others still have to flush
+                _LOG.exception("bug: a trace exporter failed to close")
 
     def _tell_dropped(self) -> None:
         if self.dropped > self._told:
@@ -130,21 +130,21 @@ class TraceWriter:
             self._told = self.dropped
 
 
-def writer(
+def make_trace_writer(
     *, trace_dir: Path | None, otlp_endpoint: str | None, service_name: str, service_version: str
 ) -> TraceWriter:
-    """What keeps traces where the operator wants them; not started.
+    """A trace writer for the operator's settings; not started.
 
     Raises:
-        SettingsError: The folder cannot be written to, or the extra ``otel`` is needed and missing.
+        SettingsError: The folder cannot be written to, or the extra ``otel`` is required and missing.
     """
-    outlets: list[Outlet] = []
+    exporters: list[TraceExporter] = []
     if otlp_endpoint is not None:
-        # Imported late, as OpenTelemetry itself is: few servers have it.
-        from sardonyx_server.observe.otel import Spans, otlp_exporter
+        # Imported lazily, since few servers use OpenTelemetry.
+        from sardonyx_server.observe.otel import OtelExporter, otlp_exporter
 
         exporter = otlp_exporter(otlp_endpoint)
-        outlets.append(Spans(exporter, service_name=service_name, service_version=service_version))
+        exporters.append(OtelExporter(exporter, service_name=service_name, service_version=service_version))
     if trace_dir is not None:
-        outlets.append(TraceFile(trace_dir))
-    return TraceWriter(outlets)
+        exporters.append(FileExporter(trace_dir))
+    return TraceWriter(exporters)

@@ -67,7 +67,7 @@ def test_an_unknown_model_gives_exit_code_5(url: str, capsys: pytest.CaptureFixt
     [
         ((), "expected one of --rate, --find-max and --concurrency"),
         (("--rate", "1", "--concurrency", "1"), "expected one of --rate, --find-max and --concurrency"),
-        (("--find-max",), "--find-max needs --slo-p99-ms: the highest rate of what?"),
+        (("--find-max",), "--find-max needs --slo-p99-ms, the limit that the rate must meet"),
         (
             ("--find-max", "--slo-p99-ms", "1", "--compare", "127.0.0.1:2"),
             "--compare needs one load for both servers: --rate or --concurrency",

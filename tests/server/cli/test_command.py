@@ -133,7 +133,7 @@ def test_a_port_in_use_gives_one_line_and_exit_code_4(sardonyx: Sardonyx, tmp_pa
         other = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--http-port", str(port))
         third = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-port", str(port))
     assert done.returncode == other.returncode == third.returncode == ExitCode.CANNOT_LISTEN
-    reason = "the port is in use; stop the program that has it or choose another with"
+    reason = "the port is in use; stop the program that uses it or choose another with"
     assert done.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --grpc-port\n"
     assert other.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --http-port\n"
     assert third.stderr == f"sardonyx: cannot listen on 127.0.0.1:{port}: {reason} --metrics-port (or 'off')\n"
@@ -145,7 +145,7 @@ def test_an_address_of_another_machine_gives_exit_code_4(sardonyx: Sardonyx, tmp
     assert done.returncode == ExitCode.CANNOT_LISTEN
     assert done.stderr == "sardonyx: cannot listen on 192.0.2.1:0: this machine has no such address; set --host\n"
     done = sardonyx("serve", str(tmp_path), "--host", "models..internal", "--grpc-port", "0")
-    assert done.stderr == "sardonyx: cannot listen on models..internal: the name is not known; set --host\n"
+    assert done.stderr == "sardonyx: cannot listen on models..internal: unknown host name; set --host\n"
     done = sardonyx("serve", str(tmp_path), "--grpc-port", "0", "--metrics-address", "192.0.2.1")
     assert done.stderr == (
         "sardonyx: cannot listen on 192.0.2.1:8002: this machine has no such address; set --metrics-address\n"
@@ -179,8 +179,8 @@ def test_what_can_never_be_served_gives_one_line_and_exit_code_2(sardonyx: Sardo
         (
             empty,
             (
-                f"no model in {str(empty)!r}: expected <model>/<version>/model.onnx or .onnx files; models that come "
-                "later need --model-control-mode poll or explicit"
+                f"no model in {str(empty)!r}: expected <model>/<version>/model.onnx or .onnx files; to add models "
+                "later, use --model-control-mode poll or explicit"
             ),
         ),
     ):

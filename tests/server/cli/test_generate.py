@@ -50,10 +50,10 @@ def test_a_repository_needs_no_server(models: Path, out: Path, capsys: pytest.Ca
     """And what is already right is not touched."""
     assert generate(out, "--repository", models) == ExitCode.OK
     assert names(out) == FILES
-    assert capsys.readouterr().out == f"{out}: 2 models; 4 files written, 0 removed, 0 as they were\n"
+    assert capsys.readouterr().out == f"{out}: 2 models; 4 files written, 0 removed, 0 unchanged\n"
     before = {name: (out / name).stat().st_mtime_ns for name in FILES}
     assert generate(out, "--repository", models) == ExitCode.OK
-    assert capsys.readouterr().out == f"{out}: 2 models; 0 files written, 0 removed, 4 as they were\n"
+    assert capsys.readouterr().out == f"{out}: 2 models; 0 files written, 0 removed, 4 unchanged\n"
     assert {name: (out / name).stat().st_mtime_ns for name in FILES} == before
 
 
@@ -64,7 +64,7 @@ def test_models_that_are_not_wanted_any_more_go(models: Path, out: Path, capsys:
     capsys.readouterr()
     assert generate(out, "--repository", models, "--model", "optional", "--model", "optional") == ExitCode.OK
     assert names(out) == ["__init__.py", "_optional.py", "mine.py", "py.typed"]
-    assert capsys.readouterr().out == f"{out}: 1 model; 1 files written, 1 removed, 2 as they were\n"
+    assert capsys.readouterr().out == f"{out}: 1 model; 1 files written, 1 removed, 2 unchanged\n"
 
 
 def test_a_package_of_somebody_else_is_left_alone(models: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,9 +181,7 @@ def test_a_server_of_the_core_protocol_needs_the_names(out: Path, capsys: pytest
     """It has neither index nor statistics nor config."""
     with TinyServer(ModelMetadata=metadata) as server:
         assert generate(out, "--url", server.address) == ExitCode.REQUEST_FAILED
-        assert capsys.readouterr().err == (
-            "sardonyx: this server does not tell which models it has: name them (--model)\n"
-        )
+        assert capsys.readouterr().err == ("sardonyx: this server cannot list its models; name them with --model\n")
         assert generate(out, "--url", server.address, "--model", "m") == ExitCode.OK
         capsys.readouterr()
         assert generate(out, "--url", server.address, "--model", "n") == ExitCode.REQUEST_FAILED

@@ -77,9 +77,9 @@ def test_a_wrong_key_of_the_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grpc-port = 1\n", "{}: grpc-port: no setting has this name; did you mean 'grpc_port'?"),
-        ("[server]\n", "{}: server: no setting has this name; did you mean 'server_name'?"),
-        ("colour = 1\n", "{}: colour: no setting has this name; 'sardonyx serve --show-settings' lists all"),
+        ("grpc-port = 1\n", "{}: grpc-port: unknown setting; did you mean 'grpc_port'?"),
+        ("[server]\n", "{}: server: unknown setting; did you mean 'server_name'?"),
+        ("colour = 1\n", "{}: colour: unknown setting; 'sardonyx serve --show-settings' lists all settings"),
         ("grpc_port = \n", "--config: '{}' is not valid TOML: Invalid value (at line 1, column 13)"),
     ],
 )
@@ -114,7 +114,9 @@ def test_a_misspelled_variable_is_warned_about_and_foreign_ones_are_not(monkeypa
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     loaded = load_settings(flags={})
-    assert loaded.warnings == ("SARDONYX_GRPC_PROT is no setting and has no effect; did you mean SARDONYX_GRPC_PORT?",)
+    assert loaded.warnings == (
+        "SARDONYX_GRPC_PROT is not a setting and has no effect; did you mean SARDONYX_GRPC_PORT?",
+    )
 
 
 def test_a_service_link_of_kubernetes_is_not_taken_for_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +125,7 @@ def test_a_service_link_of_kubernetes_is_not_taken_for_a_port(monkeypatch: pytes
     loaded = load_settings(flags={})
     assert loaded.settings.grpc_port == 8001
     assert loaded.warnings == (
-        "SARDONYX_GRPC_PORT is ignored: 'tcp://10.0.0.1:8001' is a link that Kubernetes made for a service",
+        "SARDONYX_GRPC_PORT is ignored: 'tcp://10.0.0.1:8001' is a service link set by Kubernetes",
     )
 
 

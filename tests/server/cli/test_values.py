@@ -12,7 +12,7 @@ from sardonyx_server.cli.values import parse_inputs, split_argument, to_json
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_wire.tensors import TensorSpec
 
-TOO_LARGE = "does not fit {}, whose largest number is {}; write Infinity or -Infinity where that is meant"
+TOO_LARGE = "does not fit {}, whose largest number is {}; write Infinity or -Infinity if that is meant"
 
 
 def spec(datatype: str, *shape: int, name: str = "x", optional: bool = False) -> TensorSpec:

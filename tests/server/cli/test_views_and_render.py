@@ -85,7 +85,7 @@ def test_many_models_have_a_line_each() -> None:
     assert len(lines) == 1 + 200 + 1 + 1 + 2
     assert lines[0].split() == ["model", "version", "runs", "on", "batching"]
     assert lines[1].split() == ["m000", "1", "CPU,", "inline", "up", "to", "64", "rows"]
-    assert lines[201] == "sardonyx inspect MODEL PATH says more of each"
+    assert lines[201] == "'sardonyx inspect MODEL PATH' shows the details of a model"
     assert lines[-1].endswith("FAILED: model.onnx is no ONNX file [bold]")
 
 
@@ -115,7 +115,7 @@ def test_a_model_that_was_exported_for_one_row_is_told_the_way_out() -> None:
     reason = "input 'bytes' has a first axis fixed to 1"
     fixed = (TensorSpec(name="bytes", datatype="INT32", shape=(1, 2048)),)
     view = replace(MAGIKA, inputs=fixed, batchable=False, batching_reason=reason)
-    said = f"{reason}; export it with a dynamic first axis, and requests share its runs"
+    said = f"{reason}; export it with a dynamic first axis to batch requests"
     assert batching_text(view).plain == f"no\n5.3 ms at 1\n{said}"
     assert f"no; {said}" in shown(inspection(view))
     assert said in shown(check_table([view]))
@@ -128,7 +128,7 @@ def test_an_inspection_shows_the_cost_curve_and_the_configuration() -> None:
     text = shown(inspection(IRIS))
     assert "iris  version 1  loaded in 30 ms" in text
     assert "CPUExecutionProvider: auto: the only one installed (5 nodes on CPUExecutionProvider)" in text
-    assert "runs on the thread that reads the requests; a batch takes less than a hand-over" in text
+    assert "runs on the thread that reads requests; a batch takes less than a hand-over" in text
     assert "up to 64 rows; pays to 64 rows: 6 us alone, 0.1 us a row" in text
     assert ["64", "0.0072", "0.0001125", "8,888,889"] in [line.split() for line in text.splitlines()]
     assert "warning: rate_limiter has no effect here" in text

@@ -11,8 +11,8 @@ from sardonyx_server.load.arrivals import Arrivals, arrivals_s
 
 
 @pytest.mark.parametrize("arrivals", Arrivals)
-@pytest.mark.parametrize("shares", [1, 2, 3])
-def test_the_shares_of_several_processes_are_one_schedule(arrivals: Arrivals, worker_count: int) -> None:
+@pytest.mark.parametrize("worker_count", [1, 2, 3])
+def test_the_parts_of_several_workers_are_one_schedule(arrivals: Arrivals, worker_count: int) -> None:
     """Nothing is sent twice or left out, whatever the number of processes."""
     whole = list(arrivals_s(arrivals, rate=333.0, duration_s=2.0, seed=5))
     parts = [

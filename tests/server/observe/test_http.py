@@ -91,15 +91,15 @@ def test_there_is_nothing_to_write_and_nothing_else_to_read(endpoint: HttpEndpoi
 
 def test_who_asks_for_no_path_or_an_unknown_one_is_told_which_there_are(endpoint: HttpEndpoint) -> None:
     """A person with a browser, and clients of Triton's HTTP, in the form in which they expect an error."""
-    probes = "/livez, /readyz, /v2/health/live, /v2/health/ready; models are served over gRPC, on another port\n"
-    assert ask(endpoint, "/") == Answer(200, "text/plain; charset=utf-8", f"here are {probes}".encode())
-    error = json.dumps({"error": f"here are {probes.strip()}"}, separators=(",", ":")).encode()
+    probes = "/livez, /readyz, /v2/health/live, /v2/health/ready; models are served over gRPC on another port\n"
+    assert ask(endpoint, "/") == Answer(200, "text/plain; charset=utf-8", f"paths: {probes}".encode())
+    error = json.dumps({"error": f"paths: {probes.strip()}"}, separators=(",", ":")).encode()
     for method in ("GET", "POST"):
         assert ask(endpoint, "/v2/models/m/infer", method=method) == Answer(404, "application/json", error)
     assert status(endpoint, "/v2/models/m/infer", host="attacker.example") == 421
     assert status(endpoint, "/", host="attacker.example") == 421
     with serving(metrics=Page(media_type="text/plain", write=lambda: b"")) as other:
-        assert ask(other, "/").body == b"here are /livez, /metrics" + f", {probes}".removeprefix(", /livez").encode()
+        assert ask(other, "/").body == b"paths: /livez, /metrics" + f", {probes}".removeprefix(", /livez").encode()
 
 
 def test_metrics_are_shown_as_they_are_at_that_moment() -> None:
@@ -118,7 +118,7 @@ def test_a_foreign_host_header_is_refused(endpoint: HttpEndpoint) -> None:
     refused = ask(endpoint, "/livez", host="evil.example")
     assert refused.status == 421
     assert refused.body == (
-        b"this endpoint answers to its address, to localhost and to '127.0.0.1' only; --http-names adds names\n"
+        b"unknown Host: expected an IP address, localhost or '127.0.0.1'; --http-names adds names\n"
     )
     assert status(endpoint, "/livez", host=f"localhost:{endpoint.port}") == 200
 

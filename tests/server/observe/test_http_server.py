@@ -6,7 +6,7 @@ import asyncio
 import errno
 from typing import TYPE_CHECKING
 
-from sardonyx_server.observe.http_server import Complaints, Silent
+from sardonyx_server.observe.http_server import AcceptErrorHandler, IdleConnections
 
 if TYPE_CHECKING:
     import pytest
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def test_a_lack_of_descriptors_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """One of asyncio's reports comes for each place of its backlog, and again a second later."""
     now_s = [0.0]
-    complaints = Complaints(clock=lambda: now_s[0])
+    complaints = AcceptErrorHandler(clock=lambda: now_s[0])
     loop = asyncio.new_event_loop()
     try:
         for moment_s in (0.0, 0.0, 1.0, 59.9, 60.0):
@@ -32,7 +32,7 @@ def test_any_other_error_is_reported_as_asyncio_does(caplog: pytest.LogCaptureFi
     """With its traceback: nobody foresaw it."""
     loop = asyncio.new_event_loop()
     try:
-        Complaints()(loop, {"message": "a task failed", "exception": ValueError("x")})
+        AcceptErrorHandler()(loop, {"message": "a task failed", "exception": ValueError("x")})
     finally:
         loop.close()
     assert [(record.name, record.levelname) for record in caplog.records] == [("asyncio", "ERROR")]
@@ -52,25 +52,25 @@ class _Connection:
 
 def test_who_connects_and_asks_nothing_has_ten_seconds() -> None:
     """Who asks has as many again, and who is gone is forgotten."""
-    silent, asking, later, gone = (_Connection() for _ in range(4))
-    connections = Silent()
-    assert connections.late([silent, asking, gone], 100.0) == []
+    idle, asking, later, gone = (_Connection() for _ in range(4))
+    connections = IdleConnections()
+    assert connections.expired([idle, asking, gone], 100.0) == []
     asking.cycle = _Request()
-    assert connections.late([silent, asking, later], 105.0) == []
-    assert connections.late([silent, asking, later], 110.0) == [silent]
+    assert connections.expired([idle, asking, later], 105.0) == []
+    assert connections.expired([idle, asking, later], 110.0) == [idle]
     asking.cycle = _Request()
-    assert connections.late([asking, later, gone], 115.0) == [later]
-    assert connections.late([asking, gone], 124.9) == []
-    assert connections.late([asking, gone], 125.0) == [asking, gone]
+    assert connections.expired([asking, later, gone], 115.0) == [later]
+    assert connections.expired([asking, gone], 124.9) == []
+    assert connections.expired([asking, gone], 125.0) == [asking, gone]
 
 
 def test_who_waits_for_an_answer_is_not_silent() -> None:
     """However long that takes, and then the ten seconds begin."""
-    connections, waiting, request = Silent(), _Connection(), _Request()
+    connections, waiting, request = IdleConnections(), _Connection(), _Request()
     waiting.cycle = request
     request.response_complete = False
-    assert connections.late([waiting], 100.0) == []
-    assert connections.late([waiting], 200.0) == []
+    assert connections.expired([waiting], 100.0) == []
+    assert connections.expired([waiting], 200.0) == []
     request.response_complete = True
-    assert connections.late([waiting], 201.0) == []
-    assert connections.late([waiting], 211.0) == [waiting]
+    assert connections.expired([waiting], 201.0) == []
+    assert connections.expired([waiting], 211.0) == [waiting]

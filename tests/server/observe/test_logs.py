@@ -116,7 +116,7 @@ def test_a_level_at_start_is_a_state_of_every_switch(level: str, switches: logs.
     """What is read is what is in force."""
     logs.configure(log_format="console", level=level, stream=io.StringIO())
     assert logs.levels() == switches
-    assert logs.format_in_force() == "console"
+    assert logs.current_format() == "console"
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_who_speaks_something_else_to_an_http_port_is_said_once_a_minute() -> No
     out, now_s = io.StringIO(), [0.0]
     logs.configure(log_format="json", level="info", stream=out)
     (handler,) = logging.getLogger().handlers
-    handler.filters[-1:] = [logs.Strangers(clock=lambda: now_s[0])]
+    handler.filters[-1:] = [logs.NonHttpFilter(clock=lambda: now_s[0])]
     for moment_s in (0.0, 0.5, 59.9, 60.0):
         now_s[0] = moment_s
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         logging.getLogger("uvicorn.error").warning("something else")
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     told = [event for event in events if event["event"] != "something else"]
-    assert [(event["logger"], "models are served on the port of --grpc-port" in event["event"]) for event in told] == [
+    assert [(event["logger"], "models are served on --grpc-port" in event["event"]) for event in told] == [
         ("sardonyx.http", True)
     ] * 2
     assert len(events) == len(told) + 4

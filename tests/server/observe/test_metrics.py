@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.statistics import Histogram
 from sardonyx_server.errors import NotFound
-from sardonyx_server.observe import own_metrics, triton_metrics
-from sardonyx_server.observe.metrics import Metrics, Sources
+from sardonyx_server.observe import sardonyx_metrics, triton_metrics
+from sardonyx_server.observe.metrics import MetricsCollector, MetricSources
 from sardonyx_wire.messages import ModelConfig
 from tests.server.observe.snapshots import statistics
 from tests.server.rpc.doubles import failed, loading, ready
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.engine.statistics import VersionStatistics
-    from sardonyx_server.observe.family import Family
+    from sardonyx_server.observe.metric_family import MetricFamily
 
 LINUX = sys.platform == "linux"
 OF_THE_KERNEL = {"nv_cpu_utilization", "nv_cpu_memory_total_bytes", "nv_cpu_memory_used_bytes", "sardonyx_threads"}
-FAMILIES: tuple[Family[Any], ...] = (
-    *triton_metrics.OF_VERSIONS,
-    *triton_metrics.OF_CACHES,
-    *triton_metrics.OF_SERVER,
-    *own_metrics.OF_VERSIONS,
-    *own_metrics.OF_SERVER,
+FAMILIES: tuple[MetricFamily[Any], ...] = (
+    *triton_metrics.VERSION_METRICS,
+    *triton_metrics.CACHE_METRICS,
+    *triton_metrics.SERVER_METRICS,
+    *sardonyx_metrics.VERSION_METRICS,
+    *sardonyx_metrics.SERVER_METRICS,
 )
 LAG = Histogram(bounds=(0.001,), counts=(9, 1), total=0.5)
 
 
-def metrics(*versions: VersionStatistics, registry: Registry | None = None, **facts: Any) -> Metrics:
+def metrics(*versions: VersionStatistics, registry: Registry | None = None, **facts: Any) -> MetricsCollector:
     """Metrics of these versions."""
     facts.setdefault("lane_lag", lambda: LAG)
-    return Metrics(
-        Sources(
+    return MetricsCollector(
+        MetricSources(
             registry=registry or Registry(),
             versions=lambda: versions,
             transport="lane",
@@ -50,7 +50,7 @@ def metrics(*versions: VersionStatistics, registry: Registry | None = None, **fa
     )
 
 
-def lines(of: Metrics, start: str) -> Sequence[str]:
+def lines(of: MetricsCollector, start: str) -> Sequence[str]:
     """The samples whose line begins so."""
     return [line for line in of.text().decode().splitlines() if line.startswith(start)]
 

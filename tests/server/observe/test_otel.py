@@ -10,7 +10,7 @@ import pytest
 from sardonyx_server.engine.counting.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import otel
-from sardonyx_server.observe.otel import Spans, otlp_exporter
+from sardonyx_server.observe.otel import OtelExporter, otlp_exporter
 from tests.server.engine.traces import ended
 from tests.server.observe.collector import PATIENCE_S, collector
 
@@ -33,8 +33,8 @@ def _no_variables_of_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
 def spans_of(*traces: Any) -> list[Any]:
     """What an exporter gets of them."""
     kept = memory.InMemorySpanExporter()
-    one = Spans(kept, service_name="name", service_version="1.2.3")
-    one.take(traces)
+    one = OtelExporter(kept, service_name="name", service_version="1.2.3")
+    one.export(traces)
     one.close()
     return list(kept.get_finished_spans())
 
@@ -91,8 +91,8 @@ def test_a_request_that_failed_is_an_error_with_its_reason() -> None:
 def test_spans_reach_a_collector(suffix: str) -> None:
     """In its own protocol, under its own path."""
     with collector() as (address, sent):
-        one = Spans(otlp_exporter(address + suffix), service_name="name", service_version="1")
-        one.take([ended(parent=PARENT)])
+        one = OtelExporter(otlp_exporter(address + suffix), service_name="name", service_version="1")
+        one.export([ended(parent=PARENT)])
         one.close()
         path, message = sent.get(timeout=PATIENCE_S)
     assert path == "/v1/traces"

@@ -12,7 +12,7 @@ import pytest
 
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.errors import CannotListen
-from sardonyx_server.observe.metrics import Sources
+from sardonyx_server.observe.metrics import MetricSources
 from sardonyx_server.observe.ports import HttpPorts
 from sardonyx_server.settings import Settings
 
@@ -28,7 +28,7 @@ def opened(**settings: Any) -> Iterator[HttpPorts]:
         Settings(**settings),
         live=lambda: True,
         ready=lambda: False,
-        sources=Sources(
+        sources=MetricSources(
             registry=Registry(),
             versions=list,
             transport="grpcio",

@@ -14,7 +14,7 @@ import pytest
 from sardonyx_server.engine.counting.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import traces
-from sardonyx_server.observe.trace_file import FILE_NAME, TraceFile, line_of
+from sardonyx_server.observe.trace_file import FILE_NAME, FileExporter, to_json_line
 from sardonyx_server.observe.traces import TraceWriter
 from tests.server.engine.traces import ended
 
@@ -40,7 +40,7 @@ class Kept:
         self.go.set()
         self._fails = fails
 
-    def take(self, traces: Sequence[Trace]) -> None:
+    def export(self, traces: Sequence[Trace]) -> None:
         """Keep them."""
         self.entered.set()
         assert self.go.wait(PATIENCE_S)
@@ -66,16 +66,16 @@ def lines(folder: Path, name: str = FILE_NAME) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[TraceFile]:
+def file(tmp_path: Path) -> Iterator[FileExporter]:
     """A file that is open."""
-    one = TraceFile(tmp_path)
+    one = FileExporter(tmp_path)
     yield one
     one.close()
 
 
 def test_a_line_tells_all_of_a_request() -> None:
     """Stages on the monotonic clock, the beginning on the wall clock."""
-    line = line_of(ended(parent=Parent(TRACEPARENT, "a=1", sampled=True)))
+    line = to_json_line(ended(parent=Parent(TRACEPARENT, "a=1", sampled=True)))
     assert line.endswith(b"}\n")
     assert json.loads(line) == {
         "model": "m",
@@ -101,39 +101,39 @@ def test_what_is_not_known_is_null() -> None:
     """Of a request that was refused before a version was found."""
     trace = ended(outcome="INVALID_REQUEST")
     trace.version = trace.rows = 0
-    told = json.loads(line_of(trace))
+    told = json.loads(to_json_line(trace))
     assert (told["version"], told["rows"], told["traceparent"]) == (None, None, None)
 
 
 def test_an_id_cannot_begin_a_line_of_its_own() -> None:
     """Whatever a caller puts into it."""
-    assert line_of(ended(request_id='x\n{"model": "other"}\u2028')).count(b"\n") == 1
+    assert to_json_line(ended(request_id='x\n{"model": "other"}\u2028')).count(b"\n") == 1
 
 
 def test_lines_are_appended_at_once_and_after_what_is_there(tmp_path: Path) -> None:
     """A restart of the server goes on in the same file."""
     for model in ("first", "second"):
-        one = TraceFile(tmp_path)
-        one.take([ended(model=model)])
+        one = FileExporter(tmp_path)
+        one.export([ended(model=model)])
         assert [line["model"] for line in lines(tmp_path)][-1] == model
         one.close()
     assert len(lines(tmp_path)) == 2
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
-def test_lines_are_held_back_until_a_model_has_as_many_as_its_settings_say(file: TraceFile, tmp_path: Path) -> None:
+def test_lines_are_held_back_until_a_model_has_as_many_as_its_settings_say(file: FileExporter, tmp_path: Path) -> None:
     """``log_frequency``."""
     for number in range(5):
-        file.take([ended(request_id=str(number), group=3)])
+        file.export([ended(request_id=str(number), group=3)])
         assert len(lines(tmp_path)) == (number + 1) // 3 * 3
-    file.take([ended(model="other")])
+    file.export([ended(model="other")])
     assert len(lines(tmp_path)) == 6
 
 
 def test_what_is_held_back_is_written_at_the_end(tmp_path: Path) -> None:
     """And never more than a bound is held."""
-    one = TraceFile(tmp_path)
-    one.take([ended(group=10**9)])
+    one = FileExporter(tmp_path)
+    one.export([ended(group=10**9)])
     assert not lines(tmp_path)
     one.close()
     assert len(lines(tmp_path)) == 1
@@ -141,10 +141,10 @@ def test_what_is_held_back_is_written_at_the_end(tmp_path: Path) -> None:
 
 def test_a_full_file_becomes_the_older_one(tmp_path: Path) -> None:
     """There are two at most, of the given size at most."""
-    size = len(line_of(ended()))
-    one = TraceFile(tmp_path, max_bytes=3 * size)
+    size = len(to_json_line(ended()))
+    one = FileExporter(tmp_path, max_bytes=3 * size)
     for number in range(8):
-        one.take([ended(request_id=str(number))])
+        one.export([ended(request_id=str(number))])
     one.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME, f"{FILE_NAME}.1"]
     assert [line["request_id"] for line in lines(tmp_path, f"{FILE_NAME}.1")] == ["3", "4", "5"]
@@ -152,16 +152,16 @@ def test_a_full_file_becomes_the_older_one(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_lines_and_nothing_else(
-    file: TraceFile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    file: FileExporter, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Said once when it begins and once when it is over."""
     real, file._file = file._file, os.open(FULL, os.O_WRONLY)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            file.take([ended()])
+            file.export([ended()])
         os.close(file._file)
         file._file = real
-        file.take([ended(model="after")])
+        file.export([ended(model="after")])
     assert [line["model"] for line in lines(tmp_path)] == ["after"]
     events = [
         (record.getMessage(), record.__dict__.get("reason"), record.__dict__.get("lost")) for record in caplog.records
@@ -177,19 +177,19 @@ def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
     import resource  # of Unix
     import signal
 
-    one = TraceFile(tmp_path)
-    one.take([ended()])
+    one = FileExporter(tmp_path)
+    one.export([ended()])
     size = (tmp_path / FILE_NAME).stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
-        one.take([ended(model="cut")])
+        one.export([ended(model="cut")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert (tmp_path / FILE_NAME).stat().st_size == size
-    one.take([ended(model="whole")])
+    one.export([ended(model="whole")])
     one.close()
     assert [line["model"] for line in lines(tmp_path)] == ["m", "whole"]
 
@@ -197,7 +197,7 @@ def test_a_line_that_was_written_in_part_is_taken_back(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_the_operators_to_mend(tmp_path: Path) -> None:
     """At start, not with the first trace."""
     with pytest.raises(SettingsError) as caught:
-        TraceFile(tmp_path / "none")
+        FileExporter(tmp_path / "none")
     assert caught.value.message == (
         f"trace_dir: cannot write 'traces.jsonl' in {str(tmp_path / 'none')!r}: No such file or directory; name a "
         "folder that exists and is writable"
@@ -209,7 +209,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").touch()
     (tmp_path / FILE_NAME).symlink_to(tmp_path / "victim")
     with pytest.raises(SettingsError, match="cannot write"):
-        TraceFile(tmp_path)
+        FileExporter(tmp_path)
 
 
 def test_every_outlet_gets_every_trace_and_is_closed() -> None:
@@ -296,9 +296,9 @@ def test_a_writer_that_was_never_started_stops() -> None:
 def test_a_folder_is_an_outlet_and_nothing_is_none(tmp_path: Path) -> None:
     """As the operator's settings say."""
     names: dict[str, Any] = {"service_name": "s", "service_version": "1"}
-    one = traces.writer(trace_dir=tmp_path, otlp_endpoint=None, **names)
+    one = traces.make_trace_writer(trace_dir=tmp_path, otlp_endpoint=None, **names)
     one.start()
     one.put(ended())
     assert one.stop(PATIENCE_S)
     assert len(lines(tmp_path)) == 1
-    traces.writer(trace_dir=None, otlp_endpoint=None, **names)
+    traces.make_trace_writer(trace_dir=None, otlp_endpoint=None, **names)

@@ -39,7 +39,7 @@ class Log(Protocol):
     def set_levels(self, wanted: LogLevels, /) -> None:
         """Change that, from the next event on."""
 
-    def format_in_force(self) -> str:
+    def current_format(self) -> str:
         """How events are printed."""
 
 
@@ -94,7 +94,7 @@ class LogSettings:
                     field="settings[log_file]",
                 )
         elif name == "log_format":
-            in_force = self._log.format_in_force()
+            in_force = self._log.current_format()
             if value.string_param not in {in_force, _DEFAULT_FORMAT}:
                 raise InvalidRequest(
                     f"setting 'log_format': expected '{in_force}', which is in force, or '{_DEFAULT_FORMAT}', got "
@@ -113,7 +113,7 @@ class LogSettings:
         response.settings["log_warning"].bool_param = levels.warning
         response.settings["log_error"].bool_param = levels.error
         response.settings[_VERBOSE].uint32_param = levels.verbose
-        response.settings["log_format"].string_param = self._log.format_in_force()
+        response.settings["log_format"].string_param = self._log.current_format()
         return response
 
 

@@ -38,7 +38,7 @@ class FakeLog:
         self.now = wanted
         self.changes += 1
 
-    def format_in_force(self) -> str:
+    def current_format(self) -> str:
         """How they would look."""
         return "json"
 

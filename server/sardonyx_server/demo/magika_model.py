@@ -1,4 +1,4 @@
-"""The model in the installed package ``magika``: where it is, and its rules as the package's files have them."""
+"""Finds magika's model and its rules in the installed package ``magika``."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from sardonyx_server.text import pip_install
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["INPUT", "MODEL_NAME", "OUTPUT", "InstalledModel", "Kind", "find_model", "make_repository"]
+__all__ = ["INPUT", "MODEL_NAME", "OUTPUT", "ContentType", "MagikaModel", "find_model", "make_repository"]
 
-# Name of the model in the repository that make_repository lays out, and of its two tensors.
+# Names of the served model and its two tensors.
 MODEL_NAME: Final = "magika"
 INPUT: Final = "bytes"
 OUTPUT: Final = "target_label"
 
 _PACKAGE: Final = "magika"
-# The model that magika 1.0 uses itself.
+# The default model of magika 1.0.
 _FOLDER: Final = Path("models") / "standard_v3_3"
 _INSTALL: Final = pip_install("demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of file.
+class ContentType:
+    """A file type.
 
     Attributes:
         label: Short name, such as ``python``.
-        description: For people, such as ``Python source``.
+        description: Human-readable name, such as ``Python source``.
         mime_type: Such as ``text/x-python``.
         group: Such as ``code``, or ``unknown``.
-        is_text: Whether such files are text.
+        is_text: Whether it is a text format.
     """
 
     label: str
@@ -48,21 +48,21 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstalledModel:
+class MagikaModel:
     """The model in the installed package, and its rules.
 
     Attributes:
         file: The ONNX file.
-        labels: Label of each score, in the order of the scores.
-        head_bytes: How much of a file's beginning the model sees.
-        tail_bytes: How much of its end.
-        block_bytes: How much is read at either end, before white space is stripped.
-        padding: Stands where a file has too few bytes; no byte, so 256 or more.
-        least_bytes: The model is not asked about files with less than this.
-        threshold: Lowest score that is believed ...
-        thresholds: ... and for labels that need another.
-        overwrites: Label of the model -> label of the answer.
-        kinds: Label -> kind, for every label that an answer can have.
+        labels: Labels, in the order of the scores.
+        head_bytes: Number of bytes of the file's beginning that the model sees.
+        tail_bytes: Likewise of its end.
+        block_bytes: Number of bytes read at either end, before white space is stripped.
+        padding: Fills the input of short files; not a byte value, so 256 or more.
+        least_bytes: Files shorter than this are not sent to the model.
+        threshold: Lowest score that is trusted ...
+        thresholds: ... and exceptions by label.
+        overwrites: Label of the model -> label of the result.
+        kinds: Label -> content type, for every label of a result.
     """
 
     file: Path
@@ -75,17 +75,17 @@ class InstalledModel:
     threshold: float
     thresholds: Mapping[str, float]
     overwrites: Mapping[str, str]
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, ContentType]
 
 
-def find_model(search_path: list[str] | None = None) -> InstalledModel:
+def find_model(search_path: list[str] | None = None) -> MagikaModel:
     """Find the model in the installed package and read its rules, without importing the package.
 
     Args:
-        search_path: Folders to look for the package in; None means ``sys.path``.
+        search_path: Folders to look for the package in; None = ``sys.path``.
 
     Raises:
-        SettingsError: The package is not installed, or is one whose rules this demo does not know.
+        SettingsError: The package is not installed, or has a version whose rules this demo does not support.
     """
     # Not importlib.resources: that imports the package, and the package imports onnxruntime.
     found = PathFinder.find_spec(_PACKAGE, search_path)
@@ -108,7 +108,7 @@ def find_model(search_path: list[str] | None = None) -> InstalledModel:
                 f"the demo expects a model that sees the beginning and the end of a file; the installed {_PACKAGE!r} "
                 f"has one that sees other parts too: {_INSTALL}"
             )
-        return InstalledModel(
+        return MagikaModel(
             file=file,
             labels=tuple(rules["target_labels_space"]),
             head_bytes=rules["beg_size"],
@@ -128,11 +128,11 @@ def find_model(search_path: list[str] | None = None) -> InstalledModel:
         ) from error
 
 
-def make_repository(folder: Path, model: InstalledModel) -> Path:
-    """Lay out a repository that serves the model as ``MODEL_NAME``: a copy of the file, no link, no config needed.
+def make_repository(folder: Path, model: MagikaModel) -> Path:
+    """Lay out a model repository that serves a copy of the model as ``MODEL_NAME``; it needs no config.
 
     Args:
-        folder: Becomes the repository; made where it does not exist.
+        folder: Becomes the repository; created if missing.
         model: From ``find_model``.
 
     Returns:
@@ -144,9 +144,9 @@ def make_repository(folder: Path, model: InstalledModel) -> Path:
     return folder
 
 
-def _kind(label: str, about: Mapping[str, Any]) -> Kind:
-    """One entry of the package's catalogue; null stands for what everybody would assume."""
-    return Kind(
+def _kind(label: str, about: Mapping[str, Any]) -> ContentType:
+    """One entry of the package's knowledge base; null stands for the obvious default."""
+    return ContentType(
         label=label,
         description=about["description"] or label,
         mime_type=about["mime_type"] or ("text/plain" if about["is_text"] else "application/octet-stream"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sardonyx_server.observe.host import CpuMeter, Memory, count_threads, read_memory
+from sardonyx_server.observe.procfs import CpuMeter, Memory, count_threads, read_memory
 from tests.server.engine.doubles import HandClock
 
 if TYPE_CHECKING:

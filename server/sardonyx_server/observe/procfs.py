@@ -1,4 +1,4 @@
-"""What the kernel says about this machine and this process, for metrics. Linux only: elsewhere it says nothing."""
+"""CPU, memory and thread count from /proc, for metrics. On systems other than Linux all values are unknown."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["CpuMeter", "Memory", "count_threads", "read_memory"]
 
 _KIB: Final = 1024
-# Of the line "cpu" of /proc/stat: user nice system idle iowait irq softirq steal; then guest time, which user includes.
+# Columns of the "cpu" line of /proc/stat: user nice system idle iowait irq softirq steal. Guest time, which follows,
+# is included in user.
 _IDLE: Final = slice(3, 5)
 _ALL: Final = slice(0, 8)
-# Between two scrapes that come together there is too little time to tell a rate.
-_LEAST_S: Final = 1.0
+# Two scrapes in quick succession are too close to compute a rate.
+_MIN_INTERVAL_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class Memory:
 
     Attributes:
         total_bytes: All of it.
-        used_bytes: What could not be had by a new program without swapping.
+        used_bytes: Memory that is not available to a new program without swapping.
     """
 
     total_bytes: int
@@ -34,10 +35,10 @@ class Memory:
 
 
 class CpuMeter:
-    """How busy the machine's cores were since it was last asked. Not thread-safe.
+    """CPU utilization of the machine since the last reading. Not thread-safe.
 
     Args:
-        proc: Where the kernel shows its files.
+        proc: Where procfs is mounted.
         clock: ``time.monotonic``.
     """
 
@@ -49,20 +50,20 @@ class CpuMeter:
         self._utilization: float | None = None
 
     def utilization(self) -> float | None:
-        """From 0 to 1, over all cores; None where it cannot be told."""
+        """From 0 to 1, averaged over all cores; None if unknown."""
         now_s = self._clock()
-        if self._utilization is None or now_s - self._asked_s >= _LEAST_S:
+        if self._utilization is None or now_s - self._asked_s >= _MIN_INTERVAL_S:
             now = self._read()
             if now is None or self._before is None:
                 return None
             busy, total = now[0] - self._before[0], now[1] - self._before[1]
-            # The kernel may take ticks of waiting for disks back.
+            # The iowait counter of the kernel may decrease.
             self._utilization = min(1.0, max(0.0, busy / total)) if total > 0 else 0.0
             self._asked_s, self._before = now_s, now
         return self._utilization
 
     def _read(self) -> tuple[int, int] | None:
-        """(busy, all) ticks of all cores since the machine was started."""
+        """(busy, total) ticks of all cores since boot."""
         try:
             ticks = [int(word) for word in self._file.read_text().partition("\n")[0].split()[1:]]
         except (OSError, ValueError):
@@ -74,7 +75,7 @@ class CpuMeter:
 
 
 def read_memory(proc: Path = Path("/proc")) -> Memory | None:
-    """The machine's memory now; None where it cannot be told."""
+    """The machine's memory now; None if unknown."""
     fields = _fields(proc / "meminfo")
     total, available = fields.get("MemTotal"), fields.get("MemAvailable")
     if total is None or available is None:
@@ -83,12 +84,12 @@ def read_memory(proc: Path = Path("/proc")) -> Memory | None:
 
 
 def count_threads(proc: Path = Path("/proc")) -> int | None:
-    """Threads of this process, those of native libraries too; None where it cannot be told."""
+    """Threads of this process, including those of native libraries; None if unknown."""
     return _fields(proc / "self" / "status").get("Threads")
 
 
 def _fields(file: Path) -> dict[str, int]:
-    """Lines such as ``MemTotal:  123 kB``, those with a number, without the unit."""
+    """Parse lines such as ``MemTotal:  123 kB`` that have a number, without the unit."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

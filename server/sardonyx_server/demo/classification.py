@@ -1,4 +1,4 @@
-"""The rules around the model: what it gets to see of a file, when it is not asked, and when it is not believed."""
+"""The rules around the model: which bytes of a file it sees, which files need no model, which scores are trusted."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sardonyx_server.demo.installed import InstalledModel, Kind
+    from sardonyx_server.demo.magika_model import ContentType, MagikaModel
 
-__all__ = ["Answer", "features", "judge", "prepare"]
+__all__ = ["Classification", "classify", "features", "prepare_input"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a file is.
+class Classification:
+    """The detected type of a file.
 
     Attributes:
-        kind: The answer.
-        score: How sure the model is, 0 to 1; 1.0 where it was not asked.
-        model_label: What the model said, before the rules; "" where it was not asked.
-        reason: Why ``kind`` is not what the model said; "" where it is.
+        kind: The type.
+        score: Score of the model, 0 to 1; 1.0 if it was not used.
+        model_label: Label from the model, before the rules; "" if it was not used.
+        reason: Why ``kind`` differs from the model's label; "" if it does not.
     """
 
-    kind: Kind
+    kind: ContentType
     score: float
     model_label: str = ""
     reason: str = ""
 
 
-def prepare(path: Path, model: InstalledModel) -> Answer | npt.NDArray[np.int32]:
-    """Look at one file: the answer where the model need not be asked, else the row to ask it with.
+def prepare_input(path: Path, model: MagikaModel) -> Classification | npt.NDArray[np.int32]:
+    """Read one file: the result if no model is needed, otherwise the model's input.
 
-    Reads a few kilobytes at either end, whatever the size of the file. Follows links.
+    Reads only a few kilobytes at either end. Follows links.
 
     Returns:
-        An Answer, or ``features``.
+        A Classification, or the result of ``features``.
 
     Raises:
         SettingsError: There is no such file, or it may not be read.
     """
     if path.is_dir():
-        return _certain("directory", model)
+        return _without_model("directory", model)
     if path.exists() and not path.is_file():
-        # A pipe or a device: reading could wait for ever.
-        return _certain("unknown", model)
+        # A pipe or a device: reading could block forever.
+        return _without_model("unknown", model)
     try:
         with path.open("rb") as file:
             size_bytes = file.seek(0, 2)
@@ -63,14 +63,14 @@ def prepare(path: Path, model: InstalledModel) -> Answer | npt.NDArray[np.int32]
     except OSError as error:
         raise SettingsError(f"cannot read '{path}': {error.strerror or error}; expected a file to classify") from error
     if not head:
-        return _certain("empty", model)
+        return _without_model("empty", model)
     if size_bytes < model.least_bytes or len(head.lstrip()) < model.least_bytes:
-        return _certain(_label_of_few(head), model)
+        return _without_model(_label_of_short_content(head), model)
     return features(head, tail, model)
 
 
-def features(head: bytes, tail: bytes, model: InstalledModel) -> npt.NDArray[np.int32]:
-    """Make the row that the model sees of a file: its ends, without the white space around them.
+def features(head: bytes, tail: bytes, model: MagikaModel) -> npt.NDArray[np.int32]:
+    """The model's input for a file: its beginning and end, without surrounding white space.
 
     Args:
         head: The first ``block_bytes`` of the file, or all of it.
@@ -88,12 +88,12 @@ def features(head: bytes, tail: bytes, model: InstalledModel) -> npt.NDArray[np.
     return row
 
 
-def judge(scores: npt.NDArray[np.float32], model: InstalledModel) -> Answer:
-    """Turn the model's scores for one file into an answer: rename, then believe only a score that is high enough.
+def classify(scores: npt.NDArray[np.float32], model: MagikaModel) -> Classification:
+    """Turn the model's scores for one file into a result: rename labels, and trust only scores above the threshold.
 
     Args:
         scores: FP32 [labels], one row of output ``OUTPUT``.
-        model: Gives labels, renamings and thresholds.
+        model: Has labels, renamings and thresholds.
     """
     best = int(np.argmax(scores))
     score = float(scores[best])
@@ -102,17 +102,17 @@ def judge(scores: npt.NDArray[np.float32], model: InstalledModel) -> Answer:
     reason = "" if label == said else f"{said} counts as {label}"
     threshold = model.thresholds.get(said, model.threshold)
     if score < threshold:
-        # Even an unsure model is taken to know text from binary.
+        # Even with a low score, the model is trusted to tell text from binary.
         label = "txt" if model.kinds[label].is_text else "unknown"
         reason = "" if label == said else f"{said} needs a score of {threshold:g}"
-    return Answer(kind=model.kinds[label], score=score, model_label=said, reason=reason)
+    return Classification(kind=model.kinds[label], score=score, model_label=said, reason=reason)
 
 
-def _certain(label: str, model: InstalledModel) -> Answer:
-    return Answer(kind=model.kinds[label], score=1.0)
+def _without_model(label: str, model: MagikaModel) -> Classification:
+    return Classification(kind=model.kinds[label], score=1.0)
 
 
-def _label_of_few(content: bytes) -> str:
+def _label_of_short_content(content: bytes) -> str:
     try:
         content.decode()
     except UnicodeDecodeError:
