@@ -91,9 +91,9 @@ __all__ = [
     "Unimplemented",
 ]
 
-# Named in programs for their types only, and to make these classes takes as long as all the rest; some bring protobuf's
-# reflection with them too: see Client.__init__.
-_LATE: Final = {
+# Programs use these for annotations only, and creating the classes takes as long as importing everything else; some
+# import protobuf's reflection too. See Client.__init__.
+_LAZY: Final = {
     "sardonyx_client._streams.async_stream": ("AsyncStream",),
     "sardonyx_client._model": ("AsyncModel", "Model"),
     "sardonyx_client._streams.stream": ("Stream",),
@@ -114,10 +114,10 @@ _LATE: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is imported late, and read the version from what is installed."""
+    """Import the modules of ``_LAZY`` on first use, and read the version of the installed distribution."""
     if name == "__version__":
         return metadata.version("sardonyx")
-    for module, names in _LATE.items():
+    for module, names in _LAZY.items():
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

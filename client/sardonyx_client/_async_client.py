@@ -1,4 +1,4 @@
-"""The asynchronous front of the client, on grpc.aio. The twin of _client.py: the same names, arguments and errors."""
+"""The asyncio client. Counterpart of _client.py, with the same names, arguments and errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from sardonyx_client._options import Retry, Share
-from sardonyx_client._request import request_of
+from sardonyx_client._request import build_request
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """:class:`Client` for asyncio: the same arguments, methods and errors; what takes time is awaited.
+    """:class:`Client` for asyncio, with the same arguments, methods and errors.
 
-    Belongs to the event loop in which it is first used.
+    It is bound to the event loop in which it is first used.
     """
 
-    def __init__(  # noqa: PLR0913  # what a person may want to say of a connection
+    def __init__(  # noqa: PLR0913  # the options of a client
         self,
         address: str | Sequence[str] = "127.0.0.1:8001",
         *,
@@ -55,17 +55,17 @@ class AsyncClient:
         on_call: Callable[[CallRecord], None] | None = None,
         transport: Transport = "auto",
     ) -> None:
-        # Late for the reason given in _client.py.
+        # Imported here for the reason given in _client.py.
         from sardonyx_client import _operations
         from sardonyx_client._async_infer_calls import AsyncInferCalls
-        from sardonyx_client._connection import Connection
+        from sardonyx_client._channel_config import ChannelConfig
         from sardonyx_client._core import Core
-        from sardonyx_client._sending.async_sender import AsyncSender
-        from sardonyx_client._sharing.rules import sharing_of
-        from sardonyx_client._sharing.sharer import AsyncSharer
+        from sardonyx_client._shm_transfer.protocol import make_shm_protocol
+        from sardonyx_client._shm_transfer.transfer import AsyncShmTransfer
+        from sardonyx_client._transport.async_transport import AsyncTransport
 
-        def connect(retry: Retry | None) -> Connection:
-            return Connection.to(
+        def channel_config(retry: Retry | None) -> ChannelConfig:
+            return ChannelConfig.from_options(
                 address,
                 retry=retry,
                 tls=tls,
@@ -75,24 +75,24 @@ class AsyncClient:
                 transport=transport,
             )
 
-        connection = connect(retry)
+        config = channel_config(retry)
         self._operations = _operations
-        self._core = Core(
-            address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
-        )
-        self._sender = AsyncSender(self._core, connection, hedge)
-        sharing = sharing_of(share, self._core, connection.target, retry=retry, hedge=hedge)
-        sharer = None
-        if sharing is not None:
-            sharer = AsyncSharer(sharing, lambda: AsyncSender(self._core, connect(retry=None), hedge=None))
-        self._calls = AsyncInferCalls(self._core, self._sender, sharer, coalesce)
+        self._core = Core(address=config.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
+        self._transport = AsyncTransport(self._core, config, hedge)
+        shm_protocol = make_shm_protocol(share, self._core, config.target, retry=retry, hedge=hedge)
+        shm_transfer = None
+        if shm_protocol is not None:
+            shm_transfer = AsyncShmTransfer(
+                shm_protocol, lambda: AsyncTransport(self._core, channel_config(retry=None), hedge=None)
+            )
+        self._calls = AsyncInferCalls(self._core, self._transport, shm_transfer, coalesce)
 
     def __repr__(self) -> str:
-        """Where it goes and whether it is closed; nothing secret."""
+        """The address, and whether it is closed; no secrets."""
         return self._core.shown_as("AsyncClient")
 
     async def __aenter__(self) -> Self:
-        """Nothing happens: the connection is made when it is first used."""
+        """Does nothing: the client connects on first use."""
         return self
 
     async def __aexit__(
@@ -105,7 +105,7 @@ class AsyncClient:
         """See :meth:`Client.close`."""
         self._core.closed = True
         await self._calls.close()
-        await self._sender.close()
+        await self._transport.close()
 
     async def infer(
         self,
@@ -121,7 +121,7 @@ class AsyncClient:
         **named_inputs: ArrayLike,
     ) -> Result:
         """See :meth:`Client.infer`."""
-        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        request = build_request(model, inputs, named_inputs, version, outputs, request_id, parameters)
         return await self._calls.infer(request, timeout_s)
 
     def infer_many(
@@ -137,24 +137,24 @@ class AsyncClient:
         timeout_s: Timeout = CLIENT_DEFAULT,
     ) -> AsyncIterator[Result]:
         """See :meth:`Client.infer_many`."""
-        asked = (request_of(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
-        return self._calls.many(model, asked, window, timeout_s)
+        asked = (build_request(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
+        return self._calls.infer_many(model, asked, window, timeout_s)
 
     def stream(self, *, timeout_s: Timeout = None) -> AsyncStream:
         """See :meth:`Client.stream`."""
         from sardonyx_client._streams.async_stream import AsyncStream
 
-        return AsyncStream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
+        return AsyncStream(self._core, self._transport.stream(), self._core.timeout_s(timeout_s))
 
     def model(self, name: str, version: str | int = "") -> AsyncModel:
-        """A handle of one model, which checks arguments against its signature before anything is sent."""
+        """A handle of one model, which checks arguments against the signature before sending."""
         from sardonyx_client._model import AsyncModel
 
         return AsyncModel(self, name, version)
 
     @property
     def timeout_s(self) -> float | None:
-        """Of calls that name none, in seconds; None = no limit."""
+        """Default timeout of a call in seconds; None = no limit."""
         return self._core.timeout_s(CLIENT_DEFAULT)
 
     @property
@@ -166,7 +166,7 @@ class AsyncClient:
 
     @property
     def shared_memory(self) -> AsyncSharedMemory:
-        """Regions of system shared memory that the server knows."""
+        """Registers regions of system shared memory with the server."""
         from sardonyx_client._shared_memory import AsyncSharedMemory
 
         return AsyncSharedMemory(self._run)
@@ -220,5 +220,5 @@ class AsyncClient:
     async def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
         with self._core.span(operation.rpc):
             return operation.decode(
-                await self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect)
+                await self._transport.send(operation.rpc, operation.message, timeout_s, connect=connect)
             )

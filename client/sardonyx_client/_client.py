@@ -1,4 +1,4 @@
-"""The synchronous front of the client: what a person calls. _infer_calls.py does inference, _operations.py all else."""
+"""The synchronous client. _infer_calls.py makes inference calls, _operations.py describes all others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from sardonyx_client._options import Retry, Share
-from sardonyx_client._request import request_of
+from sardonyx_client._request import build_request
 from sardonyx_client._timeout import CLIENT_DEFAULT
 
 if TYPE_CHECKING:
@@ -33,33 +33,34 @@ T = TypeVar("T")
 
 
 class Client:
-    """A connection to one server, or to several that serve the same. Connects when first used, and again after a loss.
+    """A client of one server, or of several replicas. Connects on first use, and reconnects when a connection is lost.
 
-    Any number of threads may share it. It does not survive a fork: calls in the child raise ClientClosed.
+    Thread-safe. It does not survive a fork: calls in the child process raise ClientClosed.
 
     Args:
         address: ``host:port`` or any other gRPC target such as ``unix:/run/sardonyx.sock``; or several ``host:port``.
-            Calls go round them, and round all addresses of a name; a server that says it is stopping gets no more.
-        timeout_s: For every call that names none, all attempts included; None = no limit.
+            Calls are balanced round-robin over them, and over all addresses of a name; a server that reports that it is
+            stopping gets no new calls.
+        timeout_s: Default timeout of a call, all attempts included; None = no limit.
         metadata: Sent with every call. Keys in lower case.
-        tls: Encryption; None = none.
-        token: Sent as ``authorization: Bearer TOKEN``; a function is asked for each call.
-        compression: Of messages to the server.
-        retry: When calls are tried again; None = never.
-        max_message_bytes: Of requests and answers; None = no limit on this side.
-        keepalive_s: Time without traffic after which the connection is tried; None = never.
-        hedge: Make a second attempt at slow inference calls; None = never.
-        coalesce: Join concurrent calls for one model into one request; None = never.
-        share: Pass large tensors through shared memory where the server is on this machine and allows it; None = never.
-        on_call: Told of every finished call, on the thread that made it.
-        transport: ``auto`` = inference goes by the lane, a faster way of our own to one server that is not encrypted,
-            and by grpcio where the lane does not fit; ``grpcio`` = all goes by grpcio.
+        tls: TLS; None = no encryption.
+        token: Sent as ``authorization: Bearer TOKEN``; a function is called for each call.
+        compression: Compression of requests.
+        retry: Retry policy; None = never retry.
+        max_message_bytes: Largest message of requests and responses; None = no limit on this side.
+        keepalive_s: Time without traffic after which the connection is probed; None = never.
+        hedge: Make a second attempt of slow inference calls; None = never.
+        coalesce: Merge concurrent calls of one model into one request; None = never.
+        share: Transfer large tensors through shared memory if the server is on this host and allows it; None = never.
+        on_call: Called with each finished call, on the thread that made it.
+        transport: ``auto`` = inference uses the client's own HTTP/2 transport, which is faster, where the address is
+            a single server without TLS, and grpcio otherwise; ``grpcio`` = everything uses grpcio.
 
     Raises:
-        InvalidArgument: An argument is wrong.
+        InvalidArgument: An argument is invalid.
     """
 
-    def __init__(  # noqa: PLR0913  # what a person may want to say of a connection
+    def __init__(  # noqa: PLR0913  # the options of a client
         self,
         address: str | Sequence[str] = "127.0.0.1:8001",
         *,
@@ -77,18 +78,18 @@ class Client:
         on_call: Callable[[CallRecord], None] | None = None,
         transport: Transport = "auto",
     ) -> None:
-        # Here, not above: they bring numpy, protobuf's reflection and a dozen classes of values, and a program that may
-        # never call a server should not wait for them.
+        # Imported here because they import numpy, protobuf's reflection and a dozen dataclasses, for which a program
+        # that may never call a server should not have to wait.
         from sardonyx_client import _operations
-        from sardonyx_client._connection import Connection
+        from sardonyx_client._channel_config import ChannelConfig
         from sardonyx_client._core import Core
         from sardonyx_client._infer_calls import InferCalls
-        from sardonyx_client._sending.sender import Sender
-        from sardonyx_client._sharing.rules import sharing_of
-        from sardonyx_client._sharing.sharer import Sharer
+        from sardonyx_client._shm_transfer.protocol import make_shm_protocol
+        from sardonyx_client._shm_transfer.transfer import ShmTransfer
+        from sardonyx_client._transport.sync_transport import SyncTransport
 
-        def connect(retry: Retry | None) -> Connection:
-            return Connection.to(
+        def channel_config(retry: Retry | None) -> ChannelConfig:
+            return ChannelConfig.from_options(
                 address,
                 retry=retry,
                 tls=tls,
@@ -98,25 +99,25 @@ class Client:
                 transport=transport,
             )
 
-        connection = connect(retry)
+        config = channel_config(retry)
         self._operations = _operations
-        self._core = Core(
-            address=connection.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call
-        )
-        self._sender = Sender(self._core, connection, hedge)
-        sharing = sharing_of(share, self._core, connection.target, retry=retry, hedge=hedge)
-        sharer = None
-        if sharing is not None:
-            sharer = Sharer(sharing, lambda: Sender(self._core, connect(retry=None), hedge=None))
-        self._calls = InferCalls(self._core, self._sender, sharer, coalesce)
+        self._core = Core(address=config.target, timeout_s=timeout_s, metadata=metadata, token=token, on_call=on_call)
+        self._transport = SyncTransport(self._core, config, hedge)
+        shm_protocol = make_shm_protocol(share, self._core, config.target, retry=retry, hedge=hedge)
+        shm_transfer = None
+        if shm_protocol is not None:
+            shm_transfer = ShmTransfer(
+                shm_protocol, lambda: SyncTransport(self._core, channel_config(retry=None), hedge=None)
+            )
+        self._calls = InferCalls(self._core, self._transport, shm_transfer, coalesce)
         self._closed = threading.Event()
 
     def __repr__(self) -> str:
-        """Where it goes and whether it is closed; nothing secret."""
+        """The address, and whether it is closed; no secrets."""
         return self._core.shown_as("Client")
 
     def __enter__(self) -> Self:
-        """Nothing happens: the connection is made when it is first used."""
+        """Does nothing: the client connects on first use."""
         return self
 
     def __exit__(
@@ -126,11 +127,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Cancel calls that are under way, and disconnect. From any thread; can be repeated."""
+        """Cancel calls in flight, and disconnect. Any thread may call it, repeatedly."""
         self._core.closed = True
         self._calls.close()
         self._closed.set()
-        self._sender.close()
+        self._transport.close()
 
     def infer(
         self,
@@ -149,23 +150,23 @@ class Client:
 
         Args:
             model: Its name.
-            inputs: Input name -> array, for names that are no Python identifiers or collide with an argument here.
-                Arrays keep their dtype; Python numbers become FP32, INT64 or BOOL; text and ``bytes`` become BYTES;
-                ``bfloat16`` of ml_dtypes becomes BF16.
+            inputs: Input name -> array, for names that are not Python identifiers or that collide with an argument
+                here. Arrays keep their dtype; Python numbers become FP32, INT64 or BOOL; text and ``bytes`` become
+                BYTES; ``bfloat16`` of ml_dtypes becomes BF16.
             version: Version to run; "" = the newest that is ready.
-            outputs: Names of those wanted, in this order; None = all.
-            request_id: Sent back in the result.
-            parameters: Of the request, such as ``{"priority": 1}``.
-            timeout_s: For this call.
+            outputs: Names of the outputs to return, in this order; None = all.
+            request_id: Returned in the result.
+            parameters: Request parameters, such as ``{"priority": 1}``.
+            timeout_s: Timeout of this call.
             **named_inputs: More inputs, by name.
 
         Returns:
             The outputs, as a mapping from name to array.
 
         Raises:
-            ClientError: One of its subclasses, by who can act.
+            ClientError: One of its subclasses.
         """
-        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        request = build_request(model, inputs, named_inputs, version, outputs, request_id, parameters)
         return self._calls.infer(request, timeout_s)
 
     def infer_many(
@@ -180,42 +181,42 @@ class Client:
         parameters: Mapping[str, ParameterValue] | None = None,
         timeout_s: Timeout = CLIENT_DEFAULT,
     ) -> Iterator[Result]:
-        """Run a model on one request after another, several under way at once; the server can batch them.
+        """Run a model on many requests, with several in flight at once, so that the server can batch them.
 
         Args:
             model: Its name.
-            requests: The inputs of each, taken as room is.
-            window: Most requests under way.
+            requests: Inputs of each request; consumed as responses arrive.
+            window: Most requests in flight.
             version: As in :meth:`infer`.
             outputs: As in :meth:`infer`.
             parameters: As in :meth:`infer`.
-            timeout_s: For each request.
+            timeout_s: Timeout of each request.
 
         Yields:
-            Results in the order of the requests. The first that fails raises and ends it; those behind are cancelled.
+            Results in the order of the requests. The first error ends it, and cancels the requests after it.
         """
-        asked = (request_of(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
-        return self._calls.many(model, asked, window, timeout_s)
+        asked = (build_request(model, inputs, {}, version, outputs, "", parameters) for inputs in requests)
+        return self._calls.infer_many(model, asked, window, timeout_s)
 
     def stream(self, *, timeout_s: Timeout = None) -> Stream:
-        """Open a stream: requests go in, results come out in their order, on one call.
+        """Open a stream: one call that carries many requests and their results, in order.
 
         Args:
-            timeout_s: For the whole stream.
+            timeout_s: Timeout of the whole stream.
         """
         from sardonyx_client._streams.stream import Stream
 
-        return Stream(self._core, self._sender.stream(), self._core.timeout_s(timeout_s))
+        return Stream(self._core, self._transport.stream(), self._core.timeout_s(timeout_s))
 
     def model(self, name: str, version: str | int = "") -> Model:
-        """A handle of one model, which checks arguments against its signature before anything is sent."""
+        """A handle of one model, which checks arguments against the signature before sending."""
         from sardonyx_client._model import Model
 
         return Model(self, name, version)
 
     @property
     def timeout_s(self) -> float | None:
-        """Of calls that name none, in seconds; None = no limit."""
+        """Default timeout of a call in seconds; None = no limit."""
         return self._core.timeout_s(CLIENT_DEFAULT)
 
     @property
@@ -227,17 +228,17 @@ class Client:
 
     @property
     def shared_memory(self) -> SharedMemory:
-        """Regions of system shared memory that the server knows."""
+        """Registers regions of system shared memory with the server."""
         from sardonyx_client._shared_memory import SharedMemory
 
         return SharedMemory(self._run)
 
     def live(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> bool:
-        """Whether the server answers at all. No connection is "no"; a time-out raises DeadlineExceeded."""
+        """Whether the server is live. False if there is no connection; a timeout raises DeadlineExceeded."""
         return self._readiness.live(timeout_s)
 
     def ready(self, model: str | None = None, version: str | int = "", *, timeout_s: Timeout = CLIENT_DEFAULT) -> bool:
-        """Whether the server, or one model, is ready for inference. No connection is "no".
+        """Whether the server, or one model, is ready for inference. False if there is no connection.
 
         Raises:
             NotFound: The server does not know the model or the version.
@@ -246,7 +247,7 @@ class Client:
         return self._readiness.ready(model, version, timeout_s)
 
     def wait_until_ready(self, timeout_s: float = 60.0, *, model: str | None = None, version: str | int = "") -> None:
-        """Block until the server, and one model where it is named, is ready. Connects as soon as there is a server.
+        """Block until the server, and the model if one is named, is ready. The server need not have started yet.
 
         Raises:
             DeadlineExceeded: It is not ready after ``timeout_s``.
@@ -268,13 +269,13 @@ class Client:
         return self._run(self._operations.model_metadata(model, str(version)), timeout_s)
 
     def config(self, model: str, version: str | int = "", *, timeout_s: Timeout = CLIENT_DEFAULT) -> ModelConfig:
-        """The configuration in force of a model, completed by the server."""
+        """The effective configuration of a model, with the server's defaults filled in."""
         return self._run(self._operations.config(model, str(version)), timeout_s)
 
     def statistics(
         self, model: str = "", version: str | int = "", *, timeout_s: Timeout = CLIENT_DEFAULT
     ) -> tuple[ModelStatistics, ...]:
-        """What each version of a model, or of all models, has done since it was loaded."""
+        """Statistics of each version of a model, or of all models, since it was loaded."""
         return self._run(self._operations.statistics(model, str(version)), timeout_s)
 
     @property
@@ -285,4 +286,4 @@ class Client:
 
     def _run(self, operation: Operation[T], timeout_s: Timeout, *, connect: bool = False) -> T:
         with self._core.span(operation.rpc):
-            return operation.decode(self._sender.send(operation.rpc, operation.message, timeout_s, connect=connect))
+            return operation.decode(self._transport.send(operation.rpc, operation.message, timeout_s, connect=connect))

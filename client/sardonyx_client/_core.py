@@ -1,4 +1,4 @@
-"""What each front of the client does around a call, without I/O: arguments to bytes, bytes to results, errors."""
+"""What both clients do around a call, without I/O: arguments to bytes, bytes to results, metadata, errors, records."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sardonyx_client._errors import ClientClosed, ClientError, translate
 from sardonyx_client._inference import InferenceCodec
-from sardonyx_client._timeout import check_default, seconds_of
+from sardonyx_client._timeout import check_default_timeout, resolve_timeout_s
 from sardonyx_client._tracing import span, trace_metadata
 from sardonyx_client._values import CallRecord, Timings
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from sardonyx_client._regions.room import Room
     from sardonyx_client._request import Request
+    from sardonyx_client._shm_pool.call_regions import CallRegions
     from sardonyx_client._timeout import Timeout
     from sardonyx_client._values import Result
 
@@ -38,8 +38,8 @@ class Encoded(NamedTuple):
     """An inference request, ready to send.
 
     Attributes:
-        message: The serialised request.
-        encode_s: What making it took.
+        message: Serialised request.
+        encode_s: Time it took to serialise.
     """
 
     message: bytes
@@ -47,17 +47,17 @@ class Encoded(NamedTuple):
 
 
 class Core:
-    """Shared by all threads of a client.
+    """State that all calls of a client share. Thread-safe.
 
     Args:
-        address: For messages.
-        timeout_s: Of calls that name none; None = no limit.
+        address: For error messages.
+        timeout_s: Default timeout; None = no limit.
         metadata: Sent with every call.
-        token: Sent as ``authorization: Bearer TOKEN``; a function is asked for each call.
-        on_call: Told of every finished call, on the thread that made it; what it raises is logged and dropped.
+        token: Sent as ``authorization: Bearer TOKEN``; a function is called for each call.
+        on_call: Called with each finished call, on the thread that made it; what it raises is logged and dropped.
 
     Raises:
-        InvalidArgument: The limit is none.
+        InvalidArgument: The timeout is invalid.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Core:
         token: str | Callable[[], str] | None,
         on_call: Callable[[CallRecord], None] | None,
     ) -> None:
-        check_default(timeout_s)
+        check_default_timeout(timeout_s)
         self.address = address
         self.closed = False
         self._timeout_s = timeout_s
@@ -80,30 +80,35 @@ class Core:
         self._process = os.getpid()
 
     def shown_as(self, name: str) -> str:
-        """A client for people: ``<Client of 127.0.0.1:8001, closed>``."""
+        """``repr`` of a client, such as ``<Client of 127.0.0.1:8001, closed>``."""
         return f"<{name} of {self.address}{', closed' if self.closed else ''}>"
 
-    def encode(self, request: Request, room: Room | None = None) -> Encoded:
-        """A request -> message, large inputs in shared memory where there is ``room``.
+    def encode(self, request: Request, call_regions: CallRegions | None = None) -> Encoded:
+        """Request -> message. With ``call_regions``, large inputs go to shared memory.
 
         Raises:
-            InvalidArgument: A value cannot be sent.
+            InvalidArgument: A value cannot be encoded.
         """
         began_s = time.perf_counter()
-        return Encoded(self._codec.encode(request, room), time.perf_counter() - began_s)
+        return Encoded(self._codec.encode(request, call_regions), time.perf_counter() - began_s)
 
     def decode(
-        self, answer: bytes | memoryview, *, encode_s: float = 0.0, call_s: float = 0.0, room: Room | None = None
+        self,
+        answer: bytes | memoryview,
+        *,
+        encode_s: float = 0.0,
+        call_s: float = 0.0,
+        call_regions: CallRegions | None = None,
     ) -> Result:
-        """Message of an answer -> result.
+        """Message of a response -> result.
 
         Raises:
-            BadResponse: It breaks the protocol.
+            BadResponse: The response violates the protocol.
         """
-        return self._codec.decode(answer, Timings(encode_s, call_s), room)
+        return self._codec.decode(answer, Timings(encode_s, call_s), call_regions)
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        """Of the next call."""
+        """Metadata of the next call."""
         metadata = self._metadata
         if self._token is not None:
             token = self._token if isinstance(self._token, str) else self._token()
@@ -111,20 +116,20 @@ class Core:
         trace = trace_metadata()
         if not trace:
             return metadata
-        # What the caller says of the trace in so many words comes first.
+        # Trace metadata that the caller has set explicitly takes precedence.
         said = {key for key, _ in metadata}
         return (*metadata, *((key, value) for key, value in trace.items() if key not in said))
 
     def span(self, rpc: str, model: str = "") -> AbstractContextManager[None]:
-        """Around one call."""
+        """A span around one call."""
         return span(rpc, model, self.address)
 
     def timeout_s(self, timeout: Timeout) -> float | None:
-        """What a call's argument means, in seconds; None = no limit."""
-        return seconds_of(timeout, self._timeout_s)
+        """Resolve a call's ``timeout_s`` argument to seconds; None = no limit."""
+        return resolve_timeout_s(timeout, self._timeout_s)
 
     def check_open(self) -> None:
-        """Raise where no call can be made.
+        """Raise if no call can be made.
 
         Raises:
             ClientClosed: The client was closed, or belongs to another process.
@@ -136,18 +141,18 @@ class Core:
 
     @property
     def forked(self) -> bool:
-        """Whether this is a child of the process that made the client: what connections there are belong to that."""
+        """Whether this process is a fork of the one that created the client, to which the connections belong."""
         return os.getpid() != self._process
 
     def failure(self, error: BaseException, rpc: str, timeout_s: float | None) -> ClientError:
-        """What a failed call means to the caller. ``error`` is what grpc raised."""
+        """The client's error for ``error``, which the transport raised."""
         if self.closed:
             return ClientClosed(f"{rpc} on {self.address}: the client was closed while the call was under way")
         return translate(error, call=f"{rpc} on {self.address}", timeout_s=timeout_s)
 
     @property
     def records(self) -> bool:
-        """Whether somebody wants :meth:`record`."""
+        """Whether there is a hook for :meth:`record`."""
         return self._on_call is not None
 
     def record(
@@ -159,7 +164,7 @@ class Core:
         request_bytes: int,
         response_bytes: int,
     ) -> None:
-        """Tell the hook of a finished call; ``code`` None = OK."""
+        """Report a finished call to the hook; ``code`` None = OK."""
         if self._on_call is None:
             return
         try:
@@ -173,5 +178,5 @@ class Core:
                     response_bytes=response_bytes,
                 )
             )
-        except Exception:  # noqa: BLE001  # a hook that fails must not cost the caller an answer
+        except Exception:  # noqa: BLE001  # a failing hook must not fail the call
             _LOG.exception("the on_call hook of a client raised")

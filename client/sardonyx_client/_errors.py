@@ -1,4 +1,4 @@
-"""Errors of the client, and the one place where grpc's become ours. Each says who can act.
+"""The client's errors, grouped by who can act, and the one place where errors of grpcio are translated to them.
 
 ClientError
 |-- InvalidArgument       you: a value cannot be sent, or the server refused it
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from sardonyx_client._details import NO_DETAILS, read_details
+from sardonyx_client._error_details import NO_ERROR_DETAILS, parse_error_details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_client._details import Details
+    from sardonyx_client._error_details import ErrorDetails
 
 __all__ = [
     "ERRORS",
@@ -51,10 +51,10 @@ __all__ = [
 ]
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
-# grpc's own text where the time is over on this side: it names neither the call nor the time.
+# grpcio's message when the deadline passes on this side; it names neither the call nor the timeout.
 _LOCAL_TIMEOUT: Final = "Deadline Exceeded"
-# How grpc's core tells that there is no connection: it begins with one of these, and somewhere behind stands the cause.
-# The words in their place are those of the lane.
+# Messages of gRPC's core for a missing connection begin with one of these; the cause is somewhere after it.
+# The texts that replace it are those of the HTTP/2 transport.
 _NO_CONNECTION: Final = ("connections to all backends failing", "failed to connect to all addresses")
 _CAUSES: Final = {
     "Connection refused": "Connection refused",
@@ -67,17 +67,19 @@ class ClientError(Exception):
 
     Attributes:
         message: One line.
-        code: The status that came; None where the error arose before a request was sent or after the answer.
-        reason: Machine readable and stable, such as ``MODEL_UNAVAILABLE``; "" where the server gave none.
-        info: What the server said beside the reason, such as an error id.
-        field: Path of the request's field that is wrong, such as ``inputs[0].shape``; "" where the server named none.
-        expected: What should have been there, such as ``FP32 [-1,4]``; "" where it is no single thing.
-        got: What was there instead, such as ``FP64 [1,4]``; "" likewise.
-        retry_after_s: When the server advises to try again, in seconds from now; None where it gave no advice.
-        request_id: Of the inference request that failed; "" where it had none.
+        code: gRPC status; None = the error occurred before a request was sent, or after the response.
+        reason: Stable and machine-readable, such as ``MODEL_UNAVAILABLE``; "" if the server sent none.
+        info: More from the server, such as an error id.
+        field: Path of the invalid field of the request, such as ``inputs[0].shape``; "" if the server named none.
+        expected: What was expected, such as ``FP32 [-1,4]``; "" if that is not a single thing.
+        got: What was found instead, such as ``FP64 [1,4]``; "" likewise.
+        retry_after_s: Seconds after which the server suggests to retry; None if it suggests nothing.
+        request_id: Id of the inference request that failed; "" if it had none.
     """
 
-    def __init__(self, message: str, *, code: grpc.StatusCode | None = None, details: Details = NO_DETAILS) -> None:
+    def __init__(
+        self, message: str, *, code: grpc.StatusCode | None = None, details: ErrorDetails = NO_ERROR_DETAILS
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
@@ -91,12 +93,12 @@ class ClientError(Exception):
 
 
 def copy_of(error: ClientError, *, request_id: str) -> ClientError:
-    """The same failure for another caller: one exception object for many would mix their tracebacks."""
-    twin = type(error)(error.message, code=error.code)
-    twin.__dict__.update(error.__dict__)
-    twin.request_id = request_id
-    twin.__cause__ = error.__cause__
-    return twin
+    """A copy of an error for another caller: callers that share one exception object would mix their tracebacks."""
+    copied = type(error)(error.message, code=error.code)
+    copied.__dict__.update(error.__dict__)
+    copied.request_id = request_id
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 class InvalidArgument(ClientError):
@@ -151,7 +153,7 @@ class BadResponse(ClientError):
     """The server's answer breaks the protocol."""
 
 
-# Every status but OK; a test holds it complete.
+# Every status but OK; a test checks that none is missing.
 ERRORS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = MappingProxyType(
     {
         grpc.StatusCode.ABORTED: ServerFault,
@@ -175,21 +177,21 @@ ERRORS: Final[Mapping[grpc.StatusCode, type[ClientError]]] = MappingProxyType(
 
 
 def translate(error: BaseException, *, call: str, timeout_s: float | None) -> ClientError:
-    """A failed call -> our error, with the google.rpc details where the server sent them.
+    """Error of grpcio or of the HTTP/2 transport -> ClientError, with google.rpc error details if the server sent them.
 
     Args:
-        error: What grpc raised.
-        call: The RPC and the address, for the message.
-        timeout_s: The call's; None = it had none.
+        error: What the call raised.
+        call: RPC and address, for the message.
+        timeout_s: The call's timeout; None = no limit.
     """
     if not isinstance(error, grpc.RpcError):
         return Cancelled(f"{call} was cancelled")
-    call_state: Any = error  # what a call raises is a grpc.Call too, which grpc's types do not say
+    call_state: Any = error  # an error of a call is also a grpc.Call, which the type stubs do not say
     code: grpc.StatusCode = call_state.code()
-    details = NO_DETAILS
+    details = NO_ERROR_DETAILS
     for key, value in call_state.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
-            details = read_details(value)
+            details = parse_error_details(value)
     message = call_state.details() or f"{call} ended with {code.name} and no text"
     if message == _LOCAL_TIMEOUT and timeout_s is not None:
         message = f"{call} gave no answer within {timeout_s:g} s"

@@ -1,4 +1,4 @@
-"""What generated classes stand on: one model, and the signature that the server is held to. Sync and async."""
+"""Base classes of generated code: one model, and the signature that the server's model must have. Sync and async."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sardonyx_client._errors import DeadlineExceeded, InvalidArgument, ModelChanged
-from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, resolve_timeout_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,11 +29,11 @@ class GeneratedModel(Generic[I, O]):
     """One model of a server, with the signature that code was generated from. Threads may share it.
 
     Args:
-        client: Of the server.
-        signature: That the server's model must have.
+        client: Client of the server.
+        signature: Signature that the server's model must have.
         values: Generated inputs -> values in the order of the signature.
-        outputs: Answer -> generated outputs; raises ModelChanged.
-        version: That requests name; "" = the newest that is ready.
+        outputs: Result -> generated outputs; raises ModelChanged.
+        version: Version to run; "" = the newest that is ready.
     """
 
     __slots__ = ("_checked", "_client", "_outputs", "_signature", "_values", "_version")
@@ -54,10 +54,10 @@ class GeneratedModel(Generic[I, O]):
         self._checked = False
 
     def check(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> None:
-        """Ask the server for the model's signature, and hold it against that of the code.
+        """Fetch the model's signature from the server, and compare it with that of the code.
 
         Raises:
-            ModelChanged: They differ; the message says in what.
+            ModelChanged: They differ; the message says how.
             ClientError: Any other failure.
         """
         self._checked = False
@@ -72,17 +72,17 @@ class GeneratedModel(Generic[I, O]):
         request_id: str,
         parameters: Mapping[str, ParameterValue] | None,
     ) -> O:
-        """Run the model once. The first call asks for the signature before it, in the same time.
+        """Run the model once. The first call also fetches the signature, within the same timeout.
 
         Raises:
             ModelChanged: The server's model has another signature.
-            InvalidArgument: An argument does not fit the signature; it names the argument.
+            InvalidArgument: An argument does not match the signature; the message names it.
             ClientError: Any other failure.
         """
-        arrays = self._signature.named(self._values(inputs))
-        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = self._signature.bind(self._values(inputs))
+        deadline = Deadline(resolve_timeout_s(timeout_s, self._client.timeout_s))
         if not self._checked:
-            self.check(timeout_s=deadline.left_s)
+            self.check(timeout_s=deadline.remaining_s)
         try:
             result = self._client.infer(
                 self._signature.model,
@@ -90,13 +90,13 @@ class GeneratedModel(Generic[I, O]):
                 version=self._version,
                 request_id=request_id,
                 parameters=parameters,
-                timeout_s=deadline.left_s,
+                timeout_s=deadline.remaining_s,
             )
         except InvalidArgument:
             with suppress(DeadlineExceeded):  # the model may have been replaced since: then that is the error
-                self.check(timeout_s=deadline.left_s)
+                self.check(timeout_s=deadline.remaining_s)
             raise
-        return self._taken(result)
+        return self._convert(result)
 
     def infer_many(
         self,
@@ -106,20 +106,20 @@ class GeneratedModel(Generic[I, O]):
         timeout_s: Timeout,
         parameters: Mapping[str, ParameterValue] | None,
     ) -> Iterator[O]:
-        """Run the model on one request after another, several under way at once. As :meth:`Client.infer_many`."""
+        """Run the model on many requests, with several in flight at once. As :meth:`Client.infer_many`."""
         self.check(timeout_s=timeout_s)
         results = self._client.infer_many(
             self._signature.model,
-            (self._signature.named(self._values(inputs)) for inputs in requests),
+            (self._signature.bind(self._values(inputs)) for inputs in requests),
             window=window,
             version=self._version,
             parameters=parameters,
             timeout_s=timeout_s,
         )
         for result in results:
-            yield self._taken(result)
+            yield self._convert(result)
 
-    def _taken(self, result: Result) -> O:
+    def _convert(self, result: Result) -> O:
         try:
             return self._outputs(result)
         except ModelChanged:
@@ -162,10 +162,10 @@ class AsyncGeneratedModel(Generic[I, O]):
         parameters: Mapping[str, ParameterValue] | None,
     ) -> O:
         """See :meth:`GeneratedModel.infer`."""
-        arrays = self._signature.named(self._values(inputs))
-        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
+        arrays = self._signature.bind(self._values(inputs))
+        deadline = Deadline(resolve_timeout_s(timeout_s, self._client.timeout_s))
         if not self._checked:
-            await self.check(timeout_s=deadline.left_s)
+            await self.check(timeout_s=deadline.remaining_s)
         try:
             result = await self._client.infer(
                 self._signature.model,
@@ -173,13 +173,13 @@ class AsyncGeneratedModel(Generic[I, O]):
                 version=self._version,
                 request_id=request_id,
                 parameters=parameters,
-                timeout_s=deadline.left_s,
+                timeout_s=deadline.remaining_s,
             )
         except InvalidArgument:
-            with suppress(DeadlineExceeded):  # as in the synchronous twin
-                await self.check(timeout_s=deadline.left_s)
+            with suppress(DeadlineExceeded):  # as in GeneratedModel
+                await self.check(timeout_s=deadline.remaining_s)
             raise
-        return self._taken(result)
+        return self._convert(result)
 
     async def infer_many(
         self,
@@ -193,16 +193,16 @@ class AsyncGeneratedModel(Generic[I, O]):
         await self.check(timeout_s=timeout_s)
         results = self._client.infer_many(
             self._signature.model,
-            (self._signature.named(self._values(inputs)) for inputs in requests),
+            (self._signature.bind(self._values(inputs)) for inputs in requests),
             window=window,
             version=self._version,
             parameters=parameters,
             timeout_s=timeout_s,
         )
         async for result in results:
-            yield self._taken(result)
+            yield self._convert(result)
 
-    def _taken(self, result: Result) -> O:
+    def _convert(self, result: Result) -> O:
         try:
             return self._outputs(result)
         except ModelChanged:

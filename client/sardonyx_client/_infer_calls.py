@@ -1,4 +1,4 @@
-"""The inference calls of the synchronous client: alone, joined with others, through shared memory, several at once."""
+"""Inference calls of the synchronous client: single, coalesced, through shared memory, and several in flight."""
 
 from __future__ import annotations
 
@@ -16,88 +16,90 @@ if TYPE_CHECKING:
     from sardonyx_client._core import Core, Encoded
     from sardonyx_client._options import Coalesce
     from sardonyx_client._request import Request
-    from sardonyx_client._sending.sender import Sender
-    from sardonyx_client._sharing.sharer import Sharer
+    from sardonyx_client._shm_transfer.transfer import ShmTransfer
     from sardonyx_client._timeout import Timeout
+    from sardonyx_client._transport.sync_transport import SyncTransport
     from sardonyx_client._values import Result
 
 __all__ = ["InferCalls"]
 
 
 class InferCalls:
-    """Of one client. Thread-safe.
+    """Inference calls of one client. Thread-safe.
 
     Args:
-        core: Of the client.
-        sender: Sends what is not shared. Whoever made it closes it.
-        sharer: Passes large tensors through shared memory; None = they are sent. Closed by :meth:`close`.
-        coalesce: How calls are joined; None = never.
+        core: The client's core.
+        transport: For calls without shared memory. Its creator closes it.
+        shm_transfer: For large tensors; None = never use shared memory. :meth:`close` closes it.
+        coalesce: How calls are merged; None = never.
     """
 
-    def __init__(self, core: Core, sender: Sender, sharer: Sharer | None, coalesce: Coalesce | None) -> None:
+    def __init__(
+        self, core: Core, transport: SyncTransport, shm_transfer: ShmTransfer | None, coalesce: Coalesce | None
+    ) -> None:
         self._core = core
-        self._sender = sender
-        self._sharer = sharer
+        self._transport = transport
+        self._shm_transfer = shm_transfer
         self._coalescer: Coalescer | None = None
         if coalesce is not None:
             from sardonyx_client._coalescing.coalescer import Coalescer
 
-            self._coalescer = Coalescer(coalesce, self._alone)
+            self._coalescer = Coalescer(coalesce, self._infer_directly)
 
     def close(self) -> None:
-        """Cancel what is shared, and let go of the memory."""
-        if self._sharer is not None:
-            self._sharer.close()
+        """Cancel calls through shared memory, and release the memory."""
+        if self._shm_transfer is not None:
+            self._shm_transfer.close()
 
     def infer(self, request: Request, timeout_s: Timeout) -> Result:
         """See :meth:`Client.infer`."""
         core, coalescer = self._core, self._coalescer
         with core.span("ModelInfer", request.model):
             if coalescer is not None:
-                asks = coalescer.forms.joinable(request)
-                if asks is not None:
-                    return coalescer.infer(asks, core.timeout_s(timeout_s))
-            return self._alone(request, timeout_s)
+                coalescable = coalescer.batch_keys.coalescable(request)
+                if coalescable is not None:
+                    return coalescer.infer(coalescable, core.timeout_s(timeout_s))
+            return self._infer_directly(request, timeout_s)
 
-    def _alone(self, request: Request, timeout_s: Timeout) -> Result:
-        """One request, through shared memory where its tensors are large and that can be."""
-        core, sharer, model = self._core, self._sharer, request.model
-        if sharer is not None and sharer.sharing.wants(request):
+    def _infer_directly(self, request: Request, timeout_s: Timeout) -> Result:
+        """Make one call, through shared memory if its tensors are large and that is possible."""
+        core, shm_transfer, model = self._core, self._shm_transfer, request.model
+        if shm_transfer is not None and shm_transfer.protocol.applies_to(request):
             deadline = Deadline(core.timeout_s(timeout_s))
-            shared = sharer.infer(request, deadline)
+            shared = shm_transfer.infer(request, deadline)
             if shared is not None:
                 return shared
-            timeout_s = deadline.left_s
+            timeout_s = deadline.remaining_s
         encoded = core.encode(request)
-        began_s = time.perf_counter()
+        start_s = time.perf_counter()
         try:
-            answer = self._sender.infer(model, encoded.message, timeout_s)
+            answer = self._transport.infer(model, encoded.message, timeout_s)
         except ClientError as error:
             error.request_id = request.request_id
             raise
-        if sharer is not None:
-            sharer.sharing.learn(model, len(answer))
-        return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+        if shm_transfer is not None:
+            shm_transfer.protocol.record_response_size(model, len(answer))
+        return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - start_s)
 
-    def many(self, model: str, requests: Iterable[Request], window: int, timeout_s: Timeout) -> Iterator[Result]:
+    def infer_many(self, model: str, requests: Iterable[Request], window: int, timeout_s: Timeout) -> Iterator[Result]:
         """See :meth:`Client.infer_many`."""
-        core, sender = self._core, self._sender
-        waiting: deque[tuple[Encoded, Any, float]] = deque()
+        core, transport = self._core, self._transport
+        in_flight: deque[tuple[Encoded, Any, float]] = deque()
         seconds = core.timeout_s(timeout_s)
 
-        def first() -> Result:
-            encoded, call, began_s = waiting.popleft()
-            answer = sender.answer(call, model, encoded.message, began_s, seconds)
-            return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - began_s)
+        def next_result() -> Result:
+            encoded, call, start_s = in_flight.popleft()
+            answer = transport.wait(call, model, encoded.message, start_s, seconds)
+            return core.decode(answer, encode_s=encoded.encode_s, call_s=time.perf_counter() - start_s)
 
         try:
             for request in requests:
                 encoded = core.encode(request)
-                waiting.append((encoded, sender.start(encoded.message, seconds), time.perf_counter()))
-                if len(waiting) >= window:
-                    yield first()
-            while waiting:
-                yield first()
+                in_flight.append((encoded, transport.start(encoded.message, seconds), time.perf_counter()))
+                if len(in_flight) >= window:
+                    yield next_result()
+            while in_flight:
+                yield next_result()
         finally:
-            for _, call, _ in waiting:
+            for _, call, _ in in_flight:
                 call.cancel()

@@ -1,7 +1,7 @@
-"""Inference requests to bytes, and answers to results. No I/O: every front of the client stands on this.
+"""Encodes inference requests and decodes their responses. No I/O; both clients use it.
 
-What repeats from call to call (names, datatypes, shapes) is encoded and checked once and remembered; what remains for
-each call is the data. How an answer's data become arrays says _answer_plan.py.
+What repeats from call to call (names, datatypes, shapes) is encoded and checked once and cached; only the data remains
+for each call. _response_plan.py turns the data of a response into arrays.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from google.protobuf.message import EncodeError
 
-from sardonyx_client._answer_plan import AnswerPlan
 from sardonyx_client._errors import BadResponse, InvalidArgument
+from sardonyx_client._response_plan import ResponsePlan
 from sardonyx_client._values import Result
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.messages import InferParameter, ModelInferRequest
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_client._regions.room import Room
     from sardonyx_client._request import Request
+    from sardonyx_client._shm_pool.call_regions import CallRegions
     from sardonyx_client._values import ParameterValue, Timings
 
 __all__ = ["InferenceCodec", "to_array"]
 
-# (name, datatype, shape, where in shared memory: region, bytes, offset)
-_Form = tuple[str, str, tuple[int, ...], tuple[str, int, int] | None]
+# (name, datatype, shape, place in shared memory: (region, bytes, offset) or None)
+_InputKey = tuple[str, str, tuple[int, ...], tuple[str, int, int] | None]
 
-# Bounds of the integers that a parameter can carry: int64 first, uint64 above it.
+# Ranges of integer parameters: int64 first, uint64 above it.
 _INT64: Final = range(-(2**63), 2**63)
 _UINT64: Final = range(2**64)
-# A program calls a few models with a few shapes. One whose shapes never repeat must not fill its memory.
-_TEMPLATES: Final = 512
+# A program calls a few models with a few shapes. Bounds the memory if shapes never repeat.
+_MAX_TEMPLATES: Final = 512
 
 _datatype_of = lru_cache(maxsize=256)(for_dtype)
 
 
 def to_array(name: str, value: object) -> NDArray[Any]:
-    """A caller's value -> array.
+    """Convert an argument to an array.
 
-    Whatever has a dtype of its own (numpy arrays and scalars, and all that numpy can view as one) keeps it. Python
+    Anything with a dtype of its own (numpy arrays and scalars, and what numpy can view as one) keeps it. Python
     numbers, and lists and tuples of them, become FP32, INT64 or BOOL: nearly every model takes FP32, few take FP64.
 
     Raises:
-        InvalidArgument: numpy cannot make an array of it.
+        InvalidArgument: numpy cannot convert it.
     """
     try:
         array = np.asarray(value)
@@ -66,7 +66,7 @@ def to_array(name: str, value: object) -> NDArray[Any]:
 
 
 class InferenceCodec:
-    """Encodes requests and decodes answers. Threads may share one."""
+    """Encodes requests and decodes responses. Thread-safe."""
 
     __slots__ = ("_reader", "_templates")
 
@@ -74,18 +74,18 @@ class InferenceCodec:
         self._reader = ResponseReader()
         self._templates: dict[tuple[object, ...], RequestTemplate] = {}
 
-    def encode(self, request: Request, room: Room | None = None) -> bytes:
-        """A request -> its message, data raw.
+    def encode(self, request: Request, call_regions: CallRegions | None = None) -> bytes:
+        """Request -> message, with raw tensor data.
 
         Args:
-            request: What is asked.
-            room: Shared memory for large inputs; None sends all.
+            request: The request.
+            call_regions: Shared memory for large inputs; None = all inputs go in the message.
 
         Raises:
-            InvalidArgument: A value cannot be sent.
+            InvalidArgument: A value cannot be encoded.
         """
         model, inputs, version, outputs, request_id, parameters = request
-        forms: list[_Form] = []
+        input_keys: list[_InputKey] = []
         data: list[bytes | memoryview] = []
         for name, value in inputs.items():
             array = value if type(value) is np.ndarray else to_array(name, value)
@@ -99,18 +99,20 @@ class InferenceCodec:
                 raw = encode_raw(datatype, array)
             except WireError as error:
                 raise InvalidArgument(f"input {name!r}: {error}") from error
-            place = None if room is None else room.put(raw)
+            place = None if call_regions is None else call_regions.write_input(raw)
             if place is None:
                 data.append(raw)
-            forms.append((name, datatype.name, array.shape, place))
-        # True, 1 and 1.0 are equal as keys, and differ on the wire.
-        said = tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
-        key = (model, version, outputs, said, tuple(forms))
+            input_keys.append((name, datatype.name, array.shape, place))
+        # True, 1 and 1.0 are equal as dict keys, but differ on the wire.
+        parameter_key = (
+            tuple((name, type(value), str(value)) for name, value in parameters.items()) if parameters else ()
+        )
+        key = (model, version, outputs, parameter_key, tuple(input_keys))
         template = self._templates.get(key)
         try:
             if template is None:
-                template = RequestTemplate(_header(model, version, forms, outputs, parameters))
-                if len(self._templates) >= _TEMPLATES:
+                template = RequestTemplate(_header(model, version, input_keys, outputs, parameters))
+                if len(self._templates) >= _MAX_TEMPLATES:
                     self._templates.clear()
                 self._templates[key] = template
             return template.fill(request_id, data)
@@ -119,34 +121,36 @@ class InferenceCodec:
                 f"the request to model {model!r} is larger than 2 GiB: send fewer rows at once"
             ) from error
 
-    def decode(self, message: bytes | memoryview, timings: Timings, room: Room | None = None) -> Result:
-        """Message of an inference answer -> result. Numbers are views of the message, or of the shared memory ``room``.
+    def decode(self, message: bytes | memoryview, timings: Timings, call_regions: CallRegions | None = None) -> Result:
+        """Message of a response -> result. Numbers are views of the message, or of shared memory in ``call_regions``.
 
         Raises:
-            BadResponse: The answer breaks the protocol.
+            BadResponse: The response violates the protocol.
         """
         try:
             header, id_field, payloads = self._reader.decode(message)
         except MalformedMessage as error:
             raise BadResponse("the answer is no inference.ModelInferResponse") from error
         plan = header.plan
-        if not isinstance(plan, AnswerPlan):
-            plan = header.plan = AnswerPlan(header)
+        if not isinstance(plan, ResponsePlan):
+            plan = header.plan = ResponsePlan(header)
         return Result(
             model_name=header.model_name,
             model_version=header.model_version,
             request_id=decode_id(id_field),
-            outputs=MappingProxyType(plan.arrays(header, plan.placed(payloads, room) if plan.places else payloads)),
+            outputs=MappingProxyType(
+                plan.arrays(header, plan.with_shared_memory(payloads, call_regions) if plan.places else payloads)
+            ),
             parameters=plan.parameters,
             timings=timings,
         )
 
 
 def _set_parameter(target: InferParameter, name: str, value: object) -> None:
-    """Write one parameter.
+    """Set one parameter.
 
     Raises:
-        InvalidArgument: The protocol cannot carry the value.
+        InvalidArgument: The protocol does not support the value.
     """
     if isinstance(value, bool):
         target.bool_param = value
@@ -165,14 +169,14 @@ def _set_parameter(target: InferParameter, name: str, value: object) -> None:
 def _header(
     model: str,
     version: str,
-    forms: Iterable[_Form],
+    input_keys: Iterable[_InputKey],
     outputs: Iterable[str],
     parameters: Mapping[str, ParameterValue],
 ) -> ModelInferRequest:
     header = ModelInferRequest(model_name=model, model_version=version)
     for name, parameter in parameters.items():
         _set_parameter(header.parameters[name], name, parameter)
-    for name, datatype, shape, place in forms:
+    for name, datatype, shape, place in input_keys:
         tensor = header.inputs.add(name=name, datatype=datatype, shape=shape)
         if place is not None:
             region, size_bytes, offset = place

@@ -1,4 +1,4 @@
-"""Handles of one model. Its signature is fetched once; arguments are checked against it before anything is sent."""
+"""A handle of one model, which fetches the signature once and checks arguments against it before sending."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sardonyx_client._details import Details
+from sardonyx_client._error_details import ErrorDetails
 from sardonyx_client._errors import InvalidArgument
 from sardonyx_client._inference import to_array
-from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, seconds_of
+from sardonyx_client._timeout import CLIENT_DEFAULT, Deadline, resolve_timeout_s
 from sardonyx_wire.datatypes import DATATYPES, for_dtype
 from sardonyx_wire.tensors import TensorSpec
 
@@ -30,11 +30,11 @@ __all__ = ["AsyncModel", "Model", "check_inputs"]
 def check_inputs(info: ModelInfo, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     """Arguments -> arrays in the order of the signature.
 
-    Values without a dtype of their own (Python numbers, lists) take the dtype that the model wants; arrays keep theirs.
+    Values without a dtype (Python numbers, lists) are converted to the model's; arrays keep theirs.
 
     Raises:
-        InvalidArgument: An input is unknown, or is of another datatype or shape: says what was expected and what came.
-            Inputs that are left out are the server's business: the protocol does not tell which are optional.
+        InvalidArgument: An input is unknown, or has another datatype or shape; the message has both. Missing inputs are
+            left to the server, because the protocol does not tell which are optional.
     """
     specs = {spec.name: spec for spec in info.inputs}
     unknown = [name for name in inputs if name not in specs]
@@ -42,7 +42,7 @@ def check_inputs(info: ModelInfo, inputs: Mapping[str, ArrayLike]) -> dict[str, 
         known = ", ".join(f"{spec.name!r} {spec.describe()}" for spec in info.inputs)
         raise InvalidArgument(
             f"unknown input {unknown[0]!r} of model {info.name!r}: expected {known}",
-            details=Details(expected=known, got=repr(unknown[0])),
+            details=ErrorDetails(expected=known, got=repr(unknown[0])),
         )
     return {name: _checked(info.name, spec, inputs[name]) for name, spec in specs.items() if name in inputs}
 
@@ -51,16 +51,16 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
     datatype = DATATYPES.get(spec.datatype)
     array = to_array(spec.name, value)
     if not hasattr(value, "dtype") and datatype is not None and datatype.itemsize and array.dtype.kind in "bifu":
-        # A list says what it holds, not in which width. What does not fit in the dtype is an error, never wrapped.
+        # A list has values but no width. A value that does not fit in the dtype is an error; it never wraps around.
         try:
             array = _as(datatype, value)
         except (OverflowError, TypeError, ValueError) as error:
             raise InvalidArgument(
                 f"input {spec.name!r} of model {model!r}: expected {spec.describe()}: {error}",
-                details=Details(expected=spec.describe()),
+                details=ErrorDetails(expected=spec.describe()),
             ) from error
     found = for_dtype(array.dtype)
-    # [] may be a scalar, and a shape that the graph does not declare: metadata have one word for both.
+    # In metadata, [] means both a scalar and a shape that the graph does not declare.
     fits = not spec.shape or (
         len(spec.shape) == array.ndim
         and all(want in (-1, size) for want, size in zip(spec.shape, array.shape, strict=True))
@@ -69,14 +69,14 @@ def _checked(model: str, spec: TensorSpec, value: ArrayLike) -> NDArray[Any]:
         came = TensorSpec(name=spec.name, datatype=array.dtype.name if found is None else found.name, shape=array.shape)
         raise InvalidArgument(
             f"input {spec.name!r} of model {model!r}: expected {spec.describe()}, got {came.describe()}",
-            details=Details(expected=spec.describe(), got=came.describe()),
+            details=ErrorDetails(expected=spec.describe(), got=came.describe()),
         )
     return array
 
 
 def _as(datatype: Datatype, value: ArrayLike) -> NDArray[Any]:
     array = np.asarray(value, datatype.dtype)
-    # numpy cuts 1.7 to 1, and takes 2 for true.
+    # numpy would truncate 1.7 to 1, and convert 2 to True.
     if array.dtype.kind in "biu" and not np.array_equal(array, np.asarray(value)):
         raise ValueError(f"a value is no {datatype.name}")
     return array
@@ -86,7 +86,7 @@ class Model:
     """One model of a server, from :meth:`Client.model`. Threads may share it.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         version: That requests name; "" = the newest that is ready.
     """
 
@@ -99,7 +99,7 @@ class Model:
         self.version = str(version)
 
     def signature(self, *, timeout_s: Timeout = CLIENT_DEFAULT) -> ModelInfo:
-        """Inputs and outputs; asked of the server the first time and remembered."""
+        """Inputs and outputs; fetched from the server on first use, then cached."""
         if self._info is None:
             self._info = self._client.metadata(self.name, self.version, timeout_s=timeout_s)
         return self._info
@@ -117,15 +117,15 @@ class Model:
     ) -> Result:
         """Run the model once. As :meth:`Client.infer`, with arguments checked before they are sent.
 
-        The first call asks for the signature before it; ``timeout_s`` is for both together.
+        The first call also fetches the signature; ``timeout_s`` covers both.
 
         Raises:
-            InvalidArgument: An argument does not fit the signature; it names the argument.
+            InvalidArgument: An argument does not match the signature; the message names it.
             ClientError: Any other failure.
         """
         given = {**(inputs or {}), **named_inputs}
-        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
-        arrays = check_inputs(self.signature(timeout_s=deadline.left_s), given)
+        deadline = Deadline(resolve_timeout_s(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(self.signature(timeout_s=deadline.remaining_s), given)
         return self._client.infer(
             self.name,
             arrays,
@@ -133,7 +133,7 @@ class Model:
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=deadline.left_s,
+            timeout_s=deadline.remaining_s,
         )
 
 
@@ -167,8 +167,8 @@ class AsyncModel:
     ) -> Result:
         """See :meth:`Model.infer`."""
         given = {**(inputs or {}), **named_inputs}
-        deadline = Deadline(seconds_of(timeout_s, self._client.timeout_s))
-        arrays = check_inputs(await self.signature(timeout_s=deadline.left_s), given)
+        deadline = Deadline(resolve_timeout_s(timeout_s, self._client.timeout_s))
+        arrays = check_inputs(await self.signature(timeout_s=deadline.remaining_s), given)
         return await self._client.infer(
             self.name,
             arrays,
@@ -176,5 +176,5 @@ class AsyncModel:
             outputs=outputs,
             request_id=request_id,
             parameters=parameters,
-            timeout_s=deadline.left_s,
+            timeout_s=deadline.remaining_s,
         )

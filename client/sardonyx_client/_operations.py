@@ -1,6 +1,6 @@
-"""Everything a client can ask but inference: for each RPC its request and how to read its answer. No I/O.
+"""Every unary RPC but inference: its request message, and how to decode its response. No I/O.
 
-Sync and async front send an :class:`Operation` and give its value; neither knows what it means.
+Both clients send an :class:`Operation` and return its decoded value, and know nothing of its meaning.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Operation(Generic[T]):
     Attributes:
         rpc: Name of the RPC.
         message: The serialised request.
-        decode: Bytes of the answer -> value; raises BadResponse.
+        decode: Response message -> value; raises BadResponse.
     """
 
     rpc: str
@@ -108,7 +108,7 @@ class Operation(Generic[T]):
 
 
 def live() -> Operation[bool]:
-    """Whether the server answers at all."""
+    """Whether the server responds at all."""
     return Operation("ServerLive", b"", lambda answer: _parse(ServerLiveResponse, answer).live)
 
 
@@ -124,7 +124,7 @@ def model_ready(model: str, version: str) -> Operation[bool]:
 
 
 def server_metadata() -> Operation[ServerInfo]:
-    """What the server says about itself."""
+    """Name, version and extensions of the server."""
 
     def decode(answer: bytes) -> ServerInfo:
         found = _parse(ServerMetadataResponse, answer)
@@ -157,7 +157,7 @@ def config(model: str, version: str) -> Operation[ModelConfig]:
 
 
 def statistics(model: str, version: str) -> Operation[tuple[ModelStatistics, ...]]:
-    """Counts and times of a model, or of all."""
+    """Statistics of a model, or of all models."""
 
     def decode(answer: bytes) -> tuple[ModelStatistics, ...]:
         return tuple(
@@ -185,7 +185,7 @@ def statistics(model: str, version: str) -> Operation[tuple[ModelStatistics, ...
 
 
 def index(*, ready: bool) -> Operation[tuple[IndexEntry, ...]]:
-    """What lies in the server's repositories."""
+    """The repository index."""
 
     def decode(answer: bytes) -> tuple[IndexEntry, ...]:
         return tuple(
@@ -222,19 +222,19 @@ def unload(model: str, *, unload_dependents: bool) -> Operation[None]:
 
 
 def register_shared_memory(name: str, key: str, *, size_bytes: int, offset_bytes: int) -> Operation[None]:
-    """Tell the server of a region."""
+    """Register a region."""
     request = SystemSharedMemoryRegisterRequest(name=name, key=key, offset=offset_bytes, byte_size=size_bytes)
     return Operation("SystemSharedMemoryRegister", request.SerializeToString(), _nothing)
 
 
 def unregister_shared_memory(name: str) -> Operation[None]:
-    """Have the server forget a region; "" means all."""
+    """Unregister a region; "" = all."""
     request = SystemSharedMemoryUnregisterRequest(name=name)
     return Operation("SystemSharedMemoryUnregister", request.SerializeToString(), _nothing)
 
 
 def shared_memory_status(name: str) -> Operation[tuple[SharedMemoryRegion, ...]]:
-    """Regions the server knows."""
+    """Registered regions."""
 
     def decode(answer: bytes) -> tuple[SharedMemoryRegion, ...]:
         return tuple(
@@ -247,7 +247,7 @@ def shared_memory_status(name: str) -> Operation[tuple[SharedMemoryRegion, ...]]
 
 
 def _nothing(_answer: bytes) -> None:
-    """The answer is empty."""
+    """The response is empty."""
 
 
 def _duration(found: StatisticDuration) -> Duration:

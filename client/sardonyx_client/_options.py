@@ -1,4 +1,4 @@
-"""What a client is told at start, as its user says it. _connection.py makes of it what grpc's channels take."""
+"""Options of a client, as its user gives them. _channel_config.py derives the configuration of channels from them."""
 
 from __future__ import annotations
 
@@ -13,69 +13,72 @@ from sardonyx_client._errors import InvalidArgument
 __all__ = ["TLS", "Coalesce", "Compression", "Hedge", "Retry", "Share", "Transport"]
 
 Compression = Literal["gzip", "deflate"]
-"""How messages to the server are compressed."""
+"""Compression of messages to the server."""
 
 Transport = Literal["auto", "grpcio"]
-"""What carries inference calls: ``auto`` = the lane where it can, else grpcio's channel; ``grpcio`` = always that."""
+"""What carries inference calls: ``auto`` = the client's own HTTP/2 transport where possible, else grpcio."""
 
 Pem = bytes | str | os.PathLike[str]
-"""Text in PEM, or the path of a file that holds it."""
+"""PEM as bytes, or the path of a PEM file."""
 
-# gRPC's core does no more than five, whatever it is told.
-_MOST_ATTEMPTS: Final = 5
-# What its service config can say: thousandths of a second and of a token. With anything else it makes no channel.
-_LEAST_PAUSE_S: Final = 0.001
-_MOST_PAUSE_S: Final = 86_400.0
-_LEAST_TOKENS: Final = 0.001
+# gRPC's core makes at most five, whatever it is configured to.
+_MAX_ATTEMPTS: Final = 5
+# Its service config is limited to thousandths of a second and of a token; it rejects anything else.
+_MIN_BACKOFF_S: Final = 0.001
+_MAX_BACKOFF_S: Final = 86_400.0
+_MIN_TOKENS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """When a call is tried again: where the server is not there or asks to come back later (UNAVAILABLE), never else.
+    """Retry policy: only UNAVAILABLE is retried, that is, the server is not there or asks to come back later.
 
     Attributes:
-        attempts: At most, the first included: 2 to 5.
-        first_pause_s: Before the second attempt, on average; each further one waits longer. The server's own advice
-            comes first; advice of more than a minute ends a call that has no ``timeout_s``.
-        longest_pause_s: Between two attempts.
-        factor: By which pauses grow.
-        budget: Failures in a row that stop retries altogether; successes give it back, ``tokens_per_success`` each.
+        max_attempts: Including the first: 2 to 5.
+        initial_backoff_s: Mean delay before the second attempt; later delays are longer. A delay that the server asks
+            for takes precedence; if it is more than a minute, a call without ``timeout_s`` fails instead.
+        max_backoff_s: Longest delay between two attempts.
+        backoff_multiplier: Factor by which delays grow.
+        budget: Failures in a row after which retries stop altogether; each success restores ``tokens_per_success``.
         tokens_per_success: See ``budget``.
     """
 
-    attempts: int = 4
-    first_pause_s: float = 0.05
-    longest_pause_s: float = 1.0
-    factor: float = 2.0
+    max_attempts: int = 4
+    initial_backoff_s: float = 0.05
+    max_backoff_s: float = 1.0
+    backoff_multiplier: float = 2.0
     budget: int = 20
     tokens_per_success: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 2 <= self.attempts <= _MOST_ATTEMPTS:
+        if not 2 <= self.max_attempts <= _MAX_ATTEMPTS:
             raise InvalidArgument(
-                f"attempts of a Retry: expected 2 to {_MOST_ATTEMPTS}, got {self.attempts}; retry=None never retries"
+                f"max_attempts of a Retry: expected 2 to {_MAX_ATTEMPTS}, got {self.max_attempts}; "
+                "retry=None never retries"
             )
-        if not (_LEAST_PAUSE_S <= self.first_pause_s <= self.longest_pause_s <= _MOST_PAUSE_S):
+        if not (_MIN_BACKOFF_S <= self.initial_backoff_s <= self.max_backoff_s <= _MAX_BACKOFF_S):
             raise InvalidArgument(
-                f"pauses of a Retry: expected {_LEAST_PAUSE_S:g} <= first_pause_s <= longest_pause_s <= "
-                f"{_MOST_PAUSE_S:g}, got {self.first_pause_s:g} and {self.longest_pause_s:g}"
+                f"backoff of a Retry: expected {_MIN_BACKOFF_S:g} <= initial_backoff_s <= max_backoff_s <= "
+                f"{_MAX_BACKOFF_S:g}, got {self.initial_backoff_s:g} and {self.max_backoff_s:g}"
             )
-        if not 1 <= self.factor < math.inf:
-            raise InvalidArgument(f"factor of a Retry: expected a number of at least 1, got {self.factor:g}")
-        if not (self.budget >= 1 and self.tokens_per_success >= _LEAST_TOKENS):
+        if not 1 <= self.backoff_multiplier < math.inf:
             raise InvalidArgument(
-                f"budget of a Retry: expected at least 1, and tokens_per_success of at least {_LEAST_TOKENS:g}, got "
+                f"backoff_multiplier of a Retry: expected a number of at least 1, got {self.backoff_multiplier:g}"
+            )
+        if not (self.budget >= 1 and self.tokens_per_success >= _MIN_TOKENS):
+            raise InvalidArgument(
+                f"budget of a Retry: expected at least 1, and tokens_per_success of at least {_MIN_TOKENS:g}, got "
                 f"{self.budget} and {self.tokens_per_success:g}"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coalesce:
-    """How concurrent calls are joined.
+    """Request coalescing: how concurrent calls are merged.
 
     Attributes:
-        max_rows: Of a joined request; calls with more go alone. Give the model's ``max_batch_size``.
-        in_flight: Joined requests of one kind that may be under way at once.
+        max_rows: Most rows of a merged request; larger calls are sent unmerged. Use the model's ``max_batch_size``.
+        in_flight: How many merged requests of one kind may be in flight at once.
     """
 
     max_rows: int = 64
@@ -91,13 +94,13 @@ class Coalesce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedge:
-    """A second attempt where the first is slow: whichever answers first wins, the other is cancelled.
+    """Hedging: a second attempt if the first is slow. The first response wins, and the other attempt is cancelled.
 
-    For inference only, which may run twice without harm. With several addresses the second attempt goes to another one.
+    Only for inference, which may run twice without harm. With several addresses the second attempt goes to another one.
 
     Attributes:
-        percentile: Of the last 256 calls of the model: calls slower than this are hedged. 95 sends about 5 % more.
-        first_delay_s: Delay until enough calls were seen.
+        percentile: Calls slower than this percentile of the model's last 256 calls are hedged. 95 sends about 5 % more.
+        first_delay_s: Delay until enough calls were made.
     """
 
     percentile: float = 95.0
@@ -113,41 +116,41 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Large tensors go through memory that client and server share, instead of through the connection.
+    """Transfer of large tensors through shared memory instead of the connection.
 
-    That happens where the server is on this machine, runs as the same user and was started with ``--allow-client-shm``;
-    the client finds out by itself, and sends the tensors where anything is in the way.
+    It is used if the server is on this host, runs as the same user and was started with ``--allow-client-shm``. The
+    client detects that by itself, and sends tensors over the connection whenever shared memory is not available.
 
     Attributes:
-        least_bytes: Of a tensor. Smaller ones are quicker by the connection.
-        most_bytes: Of memory for this client, all calls under way and all results that are kept together. What does not
-            fit is sent.
-        any_address: Try with servers on other than loopback addresses and Unix sockets too, such as one in another
-            container that has the same ``/dev/shm``. Costs one more call at the start where it is in vain.
+        min_bytes: Smallest tensor to transfer this way. Smaller ones are faster over the connection.
+        max_bytes: Most shared memory for this client, all calls in flight and all results that are kept together. What
+            does not fit is sent over the connection.
+        any_address: Also try servers at addresses other than loopback and Unix sockets, such as one in another
+            container that shares ``/dev/shm``. Costs one more call at the start if it is in vain.
     """
 
-    least_bytes: int = 64 * 1024
-    most_bytes: int = 256 * 1024 * 1024
+    min_bytes: int = 64 * 1024
+    max_bytes: int = 256 * 1024 * 1024
     any_address: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.least_bytes <= self.most_bytes:
+        if not 0 < self.min_bytes <= self.max_bytes:
             raise InvalidArgument(
-                f"Share: expected 0 < least_bytes <= most_bytes, got {self.least_bytes} and {self.most_bytes}"
+                f"Share: expected 0 < min_bytes <= max_bytes, got {self.min_bytes} and {self.max_bytes}"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLS:
-    """Encryption, and who is who.
+    """TLS, optionally mutual.
 
-    What is PEM may be given as ``bytes``, or as the path of a file, which is read when a client is made.
+    PEM is given as ``bytes``, or as the path of a file, which is read when a client is created.
 
     Attributes:
-        ca: PEM of the authorities that may sign the server's certificate; None = those gRPC knows.
-        certificate: PEM of this client's own certificate chain, where the server asks for one (mutual TLS).
-        key: PEM of its private key.
-        server_name: Name expected in the server's certificate; None = that of the address.
+        ca: PEM of the certificate authorities to trust; None = gRPC's default roots.
+        certificate: PEM of the client's certificate chain, if the server asks for one (mutual TLS).
+        key: PEM of the client's private key.
+        server_name: Name expected in the server's certificate; None = the address.
     """
 
     ca: Pem | None = None
@@ -160,16 +163,16 @@ class TLS:
             raise InvalidArgument("TLS: certificate and key go together; one of them is missing")
 
     def pems(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """The bytes of authorities, key and certificate, in the order of ``grpc.ssl_channel_credentials``.
+        """PEM of authorities, key and certificate, in the order of ``grpc.ssl_channel_credentials``.
 
         Raises:
-            InvalidArgument: A file cannot be read, or one of them is no PEM.
+            InvalidArgument: A file cannot be read, or is not PEM.
         """
         return _pem("ca", self.ca), _pem("key", self.key), _pem("certificate", self.certificate)
 
 
 def _pem(name: str, given: Pem | None) -> bytes | None:
-    """Reads what was given by its path. Never shows what it read: it may be a key."""
+    """Read PEM. Errors never show its content, which may be a key."""
     if given is None:
         return None
     if isinstance(given, bytes):
@@ -180,14 +183,14 @@ def _pem(name: str, given: Pem | None) -> bytes | None:
             text = Path(given).read_bytes()
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "no path of a file"
-            # The text of a PEM itself, given as str, is not repeated.
+            # PEM text that was passed as str must not appear in the message.
             shown = "it" if "-----BEGIN" in source else source
             raise InvalidArgument(
                 f"TLS: {name}: cannot read {shown}: {reason}; give a path, or PEM as bytes"
             ) from error
     else:
         raise InvalidArgument(f"TLS: {name}: expected PEM as bytes or a path, got {type(given).__name__}")
-    # gRPC says nothing of a wrong one: each call would fail as if there were no server.
+    # gRPC does not report invalid PEM: each call would fail as if there were no server.
     if b"-----BEGIN" not in text:
         raise InvalidArgument(f"TLS: {name}: expected PEM, but {source} has no line '-----BEGIN ...'")
     return text

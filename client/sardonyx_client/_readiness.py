@@ -1,4 +1,4 @@
-"""Whether a server or a model is ready, and waiting until it is."""
+"""Liveness and readiness of a server or a model, and waiting for readiness."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncReadiness", "Readiness"]
 
-# Pauses between two looks at a server that answers "not ready", in seconds: double from the first to the last.
-_FIRST_PAUSE_S: Final = 0.02
-_LAST_PAUSE_S: Final = 0.5
+# Intervals at which a server that is not ready is polled, in seconds: exponential, from the first to the longest.
+_FIRST_POLL_S: Final = 0.02
+_MAX_POLL_S: Final = 0.5
 
 
-def _question(model: str | None, version: str | int) -> Operation[bool]:
+def _ready_operation(model: str | None, version: str | int) -> Operation[bool]:
     return _operations.server_ready() if model is None else _operations.model_ready(model, str(version))
 
 
-def _too_late(model: str | None, address: str, timeout_s: float) -> DeadlineExceeded:
+def _not_ready(model: str | None, address: str, timeout_s: float) -> DeadlineExceeded:
     what = "the server" if model is None else f"model {model!r}"
     return DeadlineExceeded(f"{what} at {address} is not ready after {timeout_s:g} s")
 
 
 class Readiness:
-    """Asks one server.
+    """Readiness of one server.
 
     Args:
-        run: Sends a question and waits for its answer.
-        address: For messages.
+        run: Makes a call.
+        address: For error messages.
         closed: Set when the client is closed.
     """
 
@@ -49,41 +49,41 @@ class Readiness:
 
     def live(self, timeout_s: Timeout) -> bool:
         """See :meth:`Client.live`."""
-        return self._answer(_operations.live(), timeout_s)
+        return self._query(_operations.live(), timeout_s)
 
     def ready(self, model: str | None, version: str | int, timeout_s: Timeout) -> bool:
         """See :meth:`Client.ready`."""
-        return self._answer(_question(model, version), timeout_s)
+        return self._query(_ready_operation(model, version), timeout_s)
 
     def wait(self, model: str | None, version: str | int, timeout_s: float) -> None:
         """See :meth:`Client.wait_until_ready`."""
         deadline = time.monotonic() + timeout_s
         for subject in (None,) if model is None else (None, model):
-            pause_s = _FIRST_PAUSE_S
+            poll_s = _FIRST_POLL_S
             while not self._ready_by(deadline, subject, version):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise _too_late(subject, self._address, timeout_s)
-                self._closed.wait(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
+                    raise _not_ready(subject, self._address, timeout_s)
+                self._closed.wait(min(poll_s, remaining_s))
+                poll_s = min(2 * poll_s, _MAX_POLL_S)
 
-    def _answer(self, question: Operation[bool], timeout_s: Timeout) -> bool:
+    def _query(self, operation: Operation[bool], timeout_s: Timeout) -> bool:
         try:
-            return self._run(question, timeout_s)
+            return self._run(operation, timeout_s)
         except Unavailable:
             return False
 
     def _ready_by(self, deadline: float, model: str | None, version: str | int) -> bool:
-        """One look. False where there is no answer: the caller knows whether time is left for another."""
-        left_s = max(0.0, deadline - time.monotonic())
+        """Poll once. False if there was no response: the caller decides whether time is left to poll again."""
+        remaining_s = max(0.0, deadline - time.monotonic())
         try:
-            return self._run(_question(model, version), left_s, connect=True)
+            return self._run(_ready_operation(model, version), remaining_s, connect=True)
         except (DeadlineExceeded, Unavailable):
             return False
 
 
 class AsyncReadiness:
-    """The same for asyncio."""
+    """Counterpart of :class:`Readiness` for asyncio."""
 
     __slots__ = ("_address", "_run")
 
@@ -93,34 +93,34 @@ class AsyncReadiness:
 
     async def live(self, timeout_s: Timeout) -> bool:
         """See :meth:`AsyncClient.live`."""
-        return await self._answer(_operations.live(), timeout_s)
+        return await self._query(_operations.live(), timeout_s)
 
     async def ready(self, model: str | None, version: str | int, timeout_s: Timeout) -> bool:
         """See :meth:`AsyncClient.ready`."""
-        return await self._answer(_question(model, version), timeout_s)
+        return await self._query(_ready_operation(model, version), timeout_s)
 
     async def wait(self, model: str | None, version: str | int, timeout_s: float) -> None:
         """See :meth:`AsyncClient.wait_until_ready`."""
         deadline = time.monotonic() + timeout_s
         for subject in (None,) if model is None else (None, model):
-            pause_s = _FIRST_PAUSE_S
+            poll_s = _FIRST_POLL_S
             while not await self._ready_by(deadline, subject, version):
-                left_s = deadline - time.monotonic()
-                if left_s <= 0:
-                    raise _too_late(subject, self._address, timeout_s)
-                await asyncio.sleep(min(pause_s, left_s))
-                pause_s = min(2 * pause_s, _LAST_PAUSE_S)
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
+                    raise _not_ready(subject, self._address, timeout_s)
+                await asyncio.sleep(min(poll_s, remaining_s))
+                poll_s = min(2 * poll_s, _MAX_POLL_S)
 
-    async def _answer(self, question: Operation[bool], timeout_s: Timeout) -> bool:
+    async def _query(self, operation: Operation[bool], timeout_s: Timeout) -> bool:
         try:
-            return await self._run(question, timeout_s)
+            return await self._run(operation, timeout_s)
         except Unavailable:
             return False
 
     async def _ready_by(self, deadline: float, model: str | None, version: str | int) -> bool:
-        """One look. False where there is no answer: the caller knows whether time is left for another."""
-        left_s = max(0.0, deadline - time.monotonic())
+        """Poll once. False if there was no response: the caller decides whether time is left to poll again."""
+        remaining_s = max(0.0, deadline - time.monotonic())
         try:
-            return await self._run(_question(model, version), left_s, connect=True)
+            return await self._run(_ready_operation(model, version), remaining_s, connect=True)
         except (DeadlineExceeded, Unavailable):
             return False

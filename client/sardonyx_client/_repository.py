@@ -1,4 +1,4 @@
-"""The server's model repository: what lies there, loading, unloading. For servers in explicit mode."""
+"""Control of the server's model repository: index, load, unload. For servers in explicit mode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Repository:
         self._run = run
 
     def index(self, *, ready: bool = False, timeout_s: Timeout = CLIENT_DEFAULT) -> tuple[IndexEntry, ...]:
-        """Every version of every model in the server's repositories; ``ready``: only those that answer requests."""
+        """Every version of every model in the server's repositories; ``ready``: only those that are ready."""
         return self._run(_operations.index(ready=ready), timeout_s)
 
     def load(
@@ -44,9 +44,9 @@ class Repository:
 
         Args:
             model: Its name.
-            config: A ModelConfig as JSON text, or what becomes one; stands in for config.pbtxt.
-            files: Path in the model's folder, such as ``1/model.onnx``, -> content; stand in for the files on disk.
-                Need a config beside them.
+            config: ModelConfig as JSON text, or as a mapping to serialise; used instead of config.pbtxt.
+            files: Path in the model's folder, such as ``1/model.onnx`` -> content; used instead of the files on disk.
+                Requires ``config``.
             timeout_s: For this call.
 
         Raises:
@@ -56,7 +56,7 @@ class Repository:
         self._run(_operations.load(model, config, files), timeout_s)
 
     def unload(self, model: str, *, unload_dependents: bool = False, timeout_s: Timeout = CLIENT_DEFAULT) -> None:
-        """Unload a model; what it had accepted is answered first."""
+        """Unload a model after it has responded to the requests that it had accepted."""
         self._run(_operations.unload(model, unload_dependents=unload_dependents), timeout_s)
 
 

@@ -1,4 +1,4 @@
-"""What one inference asks: the arguments of ``infer``, checked where they come in and passed on as one."""
+"""An inference request: the arguments of ``infer``, validated and bundled."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 
     from sardonyx_client._values import ParameterValue
 
-__all__ = ["Request", "request_of"]
+__all__ = ["Request", "build_request"]
 
 _NO_PARAMETERS: Final[Mapping[str, ParameterValue]] = MappingProxyType({})
 
 
 class Request(NamedTuple):
-    """One inference. A tuple, for it is made in each call: a frozen dataclass takes three times as long.
+    """An inference request.
+
+    A NamedTuple because each call creates one, and a frozen dataclass takes three times as long.
 
     Attributes:
         model: Name of the model.
         inputs: Name -> value, in the order to send.
         version: "" = the newest that is ready.
         outputs: Names wanted, in the order of the answer; () = all.
-        request_id: Sent back in the answer.
-        parameters: Of the request.
+        request_id: Returned in the response.
+        parameters: Request parameters.
     """
 
     model: str
@@ -40,7 +42,7 @@ class Request(NamedTuple):
     parameters: Mapping[str, ParameterValue] = _NO_PARAMETERS
 
 
-def request_of(
+def build_request(
     model: str,
     inputs: Mapping[str, ArrayLike] | None,
     named_inputs: Mapping[str, ArrayLike],
@@ -49,10 +51,10 @@ def request_of(
     request_id: str,
     parameters: Mapping[str, ParameterValue] | None,
 ) -> Request:
-    """The arguments of ``infer`` as one.
+    """Build a request from the arguments of ``infer``.
 
     Raises:
-        InvalidArgument: An input is given twice, or an argument has another type.
+        InvalidArgument: An input is given twice, or an argument has the wrong type.
     """
     if isinstance(outputs, str):
         raise InvalidArgument(f"outputs: expected a list of names, got the text {outputs!r}: write [{outputs!r}]")

@@ -1,4 +1,4 @@
-"""System shared memory that the server was told of: register, status, unregister. Makes no region itself."""
+"""Control of the server's system shared memory regions: register, status, unregister. Creates no memory itself."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class SharedMemory:
     def register(
         self, name: str, key: str, *, size_bytes: int, offset_bytes: int = 0, timeout_s: Timeout = CLIENT_DEFAULT
     ) -> None:
-        """Tell the server of a region.
+        """Register a region.
 
         Args:
-            name: Under which requests will speak of it.
+            name: Name by which requests refer to it.
             key: Name of the POSIX shared memory object, such as ``/images``.
             size_bytes: Of the region.
             offset_bytes: Where it begins in the object.
@@ -43,7 +43,7 @@ class SharedMemory:
         return self._run(_operations.shared_memory_status(name), timeout_s)
 
     def unregister(self, name: str = "", *, timeout_s: Timeout = CLIENT_DEFAULT) -> None:
-        """Have the server forget the region of this name, or all."""
+        """Unregister the region of this name, or all."""
         self._run(_operations.unregister_shared_memory(name), timeout_s)
 
 

@@ -1,4 +1,4 @@
-"""What generated code knows of its model: names, datatypes and shapes, and how a server's differ from them. No I/O."""
+"""The model signature that code was generated from, and how a server's model differs from it. No I/O."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class ModelSignature:
     sha256: str = ""
 
     def check(self, found: ModelInfo) -> None:
-        """Hold a server's model against this.
+        """Compare with the signature of a server's model.
 
         Raises:
-            ModelChanged: They differ; the message says in what.
+            ModelChanged: They differ; the message says how.
         """
         if signature_hash(self.model, found.inputs, found.outputs) == self.sha256:
             return
@@ -64,11 +64,11 @@ class ModelSignature:
                 f"model {self.model!r} has changed since this code was generated: {'; '.join(changes)}; {_ADVICE}"
             )
 
-    def named(self, values: Sequence[ArrayLike | None]) -> dict[str, NDArray[Any]]:
-        """Arguments in the order of ``inputs`` -> arrays by name, checked; None is left out.
+    def bind(self, values: Sequence[ArrayLike | None]) -> dict[str, NDArray[Any]]:
+        """Arguments in the order of ``inputs`` -> checked arrays by name; None is omitted.
 
         Raises:
-            InvalidArgument: One does not fit, or is missing.
+            InvalidArgument: An argument does not match, or is missing.
         """
         given: dict[str, ArrayLike] = {}
         for spec, value in zip(self.inputs, values, strict=True):
@@ -82,18 +82,18 @@ class ModelSignature:
         return check_inputs(info, given)
 
     def arrays(self, result: Result) -> tuple[NDArray[Any], ...]:
-        """Outputs of an answer in the order of ``outputs``.
+        """Outputs of a result in the order of ``outputs``.
 
         Raises:
-            ModelChanged: One has another datatype, as when the model was replaced while it was in use.
-            BadResponse: One is not in the answer.
+            ModelChanged: An output has another datatype, for example because the model was replaced meanwhile.
+            BadResponse: An output is missing.
         """
         found: list[NDArray[Any]] = []
         for spec in self.outputs:
             array = result.outputs.get(spec.name)
             if array is None:
                 raise BadResponse(f"output {spec.name!r} of model {self.model!r} is not in the answer")
-            # Not the shape: exporters get those of outputs wrong, and nothing minds.
+            # The shape is not checked: exporters often declare wrong output shapes, and nothing depends on them.
             if array.dtype != DATATYPES[spec.datatype].dtype:
                 came = for_dtype(array.dtype)
                 raise ModelChanged(
@@ -111,20 +111,20 @@ def _changes(kind: str, ours: Sequence[TensorSpec], theirs: Sequence[TensorSpec]
         if now is None:
             yield f"{kind} {spec.name!r} is gone"
         elif now.datatype != spec.datatype or not (
-            _alike(now.shape, spec.shape) or (kind == "output" and _alike_but_for_rows(now.shape, spec.shape))
+            _shapes_equal(now.shape, spec.shape) or (kind == "output" and _equal_but_for_rows(now.shape, spec.shape))
         ):
             yield f"{kind} {spec.name!r} was {spec.describe()}, is {now.describe()}"
     for spec in found.values():
         yield f"{kind} {spec.name!r} is new: {spec.describe()}"
 
 
-def _alike(now: tuple[int, ...] | None, before: tuple[int, ...] | None) -> bool:
-    # A graph can leave a shape undeclared. Metadata have no word for that: they say [], or [-1] where there are rows.
+def _shapes_equal(now: tuple[int, ...] | None, before: tuple[int, ...] | None) -> bool:
+    # A graph may leave a shape undeclared. Metadata cannot express that: it has [], or [-1] if there are rows.
     return now == before or ((before is None or now is None) and (now or before or ()) in {(), (-1,)})
 
 
-def _alike_but_for_rows(now: tuple[int, ...] | None, before: tuple[int, ...] | None) -> bool:
-    # Of an output that the graph declares as one row, a server that has run it may know that it has more.
+def _equal_but_for_rows(now: tuple[int, ...] | None, before: tuple[int, ...] | None) -> bool:
+    # A graph may declare an output as one row although it has more, which a server that has run it may know.
     if not now or not before:
         return False
     return {now[0], before[0]} == {1, -1} and now[1:] == before[1:]

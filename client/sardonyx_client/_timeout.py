@@ -1,4 +1,4 @@
-"""What a call can say of time, and one limit for a call that takes several steps."""
+"""Timeouts as arguments of calls, and the deadline of an operation that makes several calls."""
 
 from __future__ import annotations
 
@@ -12,54 +12,55 @@ from sardonyx_client._errors import InvalidArgument
 
 __all__ = [
     "CLIENT_DEFAULT",
-    "LONGEST_ADVICE_S",
+    "MAX_RETRY_AFTER_S",
     "Deadline",
     "Timeout",
     "TimeoutDefault",
-    "check_default",
-    "seconds_of",
+    "check_default_timeout",
+    "resolve_timeout_s",
 ]
 
 
 class TimeoutDefault(Enum):
-    """That the client's own limit holds.
+    """The default: the client's own timeout applies.
 
-    A type of one value, so that type checkers can tell it from None, which means no limit.
+    An enum of one value, so that type checkers distinguish it from None, which means no limit.
     """
 
     CLIENT_DEFAULT = "the client's timeout_s"
 
 
 CLIENT_DEFAULT: Final = TimeoutDefault.CLIENT_DEFAULT
-LONGEST_ADVICE_S: Final = 60.0
-"""The longest a call without a limit waits because the server says when to try again; it fails instead.
+MAX_RETRY_AFTER_S: Final = 60.0
+"""The longest retry delay that a call without a timeout accepts from the server; above it, the call fails.
 
-As long as the default limit of a call. Otherwise one answer of a server could hold a caller for days.
+Equal to the default timeout. Otherwise a single response could block a caller for days.
 """
-# Longer than that is no limit: grpc counts nanoseconds in 64 bits, and takes the end of 300 years for one that is over.
+# Longer timeouts are treated as no limit: grpcio counts nanoseconds in 64 bits, and a deadline 300 years ahead
+# overflows.
 _ENDLESS_S: Final = 1e9
 Timeout = float | None | TimeoutDefault
-"""Seconds from now until the call is given up, all attempts included; None = no limit."""
+"""Seconds until the call fails, all attempts included; None = no limit."""
 
 
-def check_default(timeout_s: object) -> None:
-    """Refuse what cannot be the limit of a client's calls.
+def check_default_timeout(timeout_s: object) -> None:
+    """Check the default timeout of a client.
 
     Raises:
         InvalidArgument: It is neither None nor a number above 0.
     """
     if timeout_s is None:
         return
-    # Written so that nan is refused too.
+    # Written this way to reject nan too.
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, Real) or not float(timeout_s) > 0:
         raise InvalidArgument(f"timeout_s: expected seconds above 0, or None for no limit, got {timeout_s!r}")
 
 
-def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:
-    """What a call's argument means, in seconds; None = no limit.
+def resolve_timeout_s(timeout: Timeout, default_s: float | None) -> float | None:
+    """Resolve a call's ``timeout_s`` argument to seconds; None = no limit.
 
     Raises:
-        InvalidArgument: It is no number.
+        InvalidArgument: It is nan.
     """
     seconds = default_s if isinstance(timeout, TimeoutDefault) else timeout
     if seconds is None or seconds < _ENDLESS_S:
@@ -70,7 +71,7 @@ def seconds_of(timeout: Timeout, default_s: float | None) -> float | None:
 
 
 class Deadline:
-    """The end of a call that makes several: begins when it is made.
+    """The deadline of an operation that makes several calls.
 
     Args:
         seconds: From now; None = no limit.
@@ -82,6 +83,6 @@ class Deadline:
         self._at_s = None if seconds is None else time.monotonic() + seconds
 
     @property
-    def left_s(self) -> float | None:
-        """Seconds from now, 0 where it is over; None = no limit."""
+    def remaining_s(self) -> float | None:
+        """Remaining seconds, 0 if the deadline has passed; None = no limit."""
         return None if self._at_s is None else max(0.0, self._at_s - time.monotonic())

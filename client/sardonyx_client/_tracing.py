@@ -1,7 +1,7 @@
-"""OpenTelemetry, where the program uses it: a span for each call, and the trace's context sent with it (W3C).
+"""OpenTelemetry, if the program uses it: a span for each call, and propagation of the trace context (W3C).
 
-A program that has not imported ``opentelemetry.trace`` has set up no traces, so there it costs one look-up for each
-call. The API alone is enough (the extra ``otel`` brings the SDK): what becomes of spans is the program's business.
+A program that has not imported ``opentelemetry.trace`` has no tracing, and then it costs one dict look-up for each
+call. The API is sufficient (the extra ``otel`` installs the SDK too); exporting spans is up to the program.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def span(rpc: str, model: str, address: str) -> AbstractContextManager[None]:
-    """A span around one call, current within it; nothing where the program does not trace.
+    """A span around one call, current within it; a no-op if the program does not trace.
 
     Args:
         rpc: Name of the RPC.
-        model: Name of the model; "" where the call is about none.
-        address: Of the server.
+        model: Name of the model; "" = the call concerns none.
+        address: Address of the server.
     """
     return _open_span(rpc, model, address) if _API in sys.modules else _NO_SPAN
 
 
 def trace_metadata() -> Mapping[str, str]:
-    """What tells the server which trace a call belongs to, by the propagators that the program has set."""
+    """Metadata that carries the trace context, from the propagators that the program has set."""
     if _API not in sys.modules:
         return _NO_METADATA
     from opentelemetry.propagate import inject
 
     carrier: dict[str, str] = {}
     inject(carrier)
-    # gRPC takes keys in lower case only.
+    # gRPC requires keys in lower case.
     return {key.lower(): value for key, value in carrier.items()}
 
 

@@ -1,4 +1,4 @@
-"""What the client answers with. Plain values: no connection behind them."""
+"""What the client's methods return. Plain values, without a connection."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ParameterValue = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long the parts of one call took on this side, in seconds.
+    """Client-side durations of one call, in seconds.
 
     Attributes:
-        encode_s: Making the request's message.
-        call_s: From sending to the whole answer, all attempts together.
+        encode_s: Serialising the request.
+        call_s: From sending to the complete response, all attempts included.
     """
 
     encode_s: float = 0.0
@@ -46,21 +46,21 @@ class Timings:
 
     @property
     def total_s(self) -> float:
-        """Both together."""
+        """The sum of both."""
         return self.encode_s + self.call_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result(Mapping[str, NDArray[Any]]):
-    """Answer to one inference request: a mapping from output name to array, in the order of the answer.
+    """Result of one inference request: a mapping from output name to array, in the order of the response.
 
     Attributes:
         model_name: The model that ran.
-        model_version: The version that ran, also where the request named none.
-        request_id: The request's own.
-        outputs: Output name -> array. Numbers are read-only views of the answer: copy before writing. BF16 comes as
-            its raw bits in ``uint16``. BYTES come as ``bytes`` objects, for they need not be text; see :meth:`text`.
-        parameters: What the server said beside the data.
+        model_version: The version that ran, even if the request named none.
+        request_id: Id of the request.
+        outputs: Output name -> array. Numbers are read-only views of the response: copy before writing. BF16 has its
+            raw bits in ``uint16``. BYTES are ``bytes`` objects, because they need not be text; see :meth:`text`.
+        parameters: Response parameters.
         timings: How long the call took.
     """
 
@@ -72,7 +72,7 @@ class Result(Mapping[str, NDArray[Any]]):
     timings: Timings = Timings()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """One output by its name. Raises KeyError, naming those there are."""
+        """One output by name. Raises KeyError, which lists the existing outputs."""
         try:
             return self.outputs[name]
         except KeyError:
@@ -90,7 +90,7 @@ class Result(Mapping[str, NDArray[Any]]):
         return len(self.outputs)
 
     def writable(self, name: str) -> NDArray[Any]:
-        """A copy of one output that may be written to. Raises KeyError, naming those there are."""
+        """A writable copy of one output. Raises KeyError, which lists the existing outputs."""
         return self[name].copy()
 
     def text(self, name: str) -> NDArray[Any]:
@@ -112,12 +112,12 @@ class Result(Mapping[str, NDArray[Any]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What a server says about itself.
+    """Metadata of a server.
 
     Attributes:
-        name: Of the server software.
-        version: Of the server software.
-        extensions: Extensions of the protocol that it offers.
+        name: Name of the server software.
+        version: Version of the server software.
+        extensions: Protocol extensions that it supports.
     """
 
     name: str
@@ -130,11 +130,11 @@ class ModelInfo:
     """Signature of a model.
 
     Attributes:
-        name: Of the model.
-        versions: All that are served.
+        name: Name of the model.
+        versions: All versions that are served.
         platform: Such as ``onnxruntime_onnx``.
-        inputs: With the batch axis; -1 is any size.
-        outputs: As the inputs.
+        inputs: Shapes include the batch axis; -1 = any size.
+        outputs: As for the inputs.
     """
 
     name: str
@@ -146,36 +146,36 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
-    """Something that happened ``count`` times and took ``total_s`` seconds in all."""
+    """The number of times something happened, and its total duration in seconds."""
 
     count: int
     total_s: float
 
     @property
     def mean_s(self) -> float:
-        """Seconds each; 0 where it never happened."""
+        """Mean duration in seconds; 0 if it never happened."""
         return self.total_s / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStatistics:
-    """What one version of a model has done since it was loaded.
+    """Statistics of one version of a model since it was loaded.
 
     Attributes:
-        name: Of the model.
-        version: Of the model.
+        name: Name of the model.
+        version: Version of the model.
         last_inference_s: When it last ran, in seconds since 1970; 0 = never.
         inference_count: Rows.
-        execution_count: Runs of the model; fewer than rows where requests were batched.
-        success: Requests that were answered, from arrival to answer.
+        execution_count: Runs of the model; fewer than rows if requests were batched.
+        success: Requests that succeeded, from arrival to response.
         fail: Requests that failed.
-        queue: Waiting.
-        compute_input: Making the model's inputs.
+        queue: Time in the queue.
+        compute_input: Preparing the model's inputs.
         compute_infer: Running the model.
-        compute_output: Making answers.
-        cache_hit: Answers from the response cache.
-        cache_miss: Looked up in vain.
-        batches: Rows of a run -> how often it ran with so many.
+        compute_output: Building responses.
+        cache_hit: Responses from the response cache.
+        cache_miss: Look-ups in the response cache without a hit.
+        batches: Rows of a run -> number of runs with so many rows.
     """
 
     name: str
@@ -199,9 +199,9 @@ class IndexEntry:
     """One version of a model in the server's repositories.
 
     Attributes:
-        name: Of the model.
-        version: "" where none was ever loaded.
-        state: ``READY``, ``UNAVAILABLE``, ``LOADING``, ``UNLOADING``, or "" where it was never loaded.
+        name: Name of the model.
+        version: "" if none was ever loaded.
+        state: ``READY``, ``UNAVAILABLE``, ``LOADING``, ``UNLOADING``, or "" if it was never loaded.
         reason: Why it is not ready.
     """
 
@@ -213,13 +213,13 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedMemoryRegion:
-    """A region of system shared memory that the server was told of.
+    """A registered region of system shared memory.
 
     Attributes:
-        name: Under which requests speak of it.
+        name: Name by which requests refer to it.
         key: Name of the POSIX shared memory object.
-        offset_bytes: Where the region begins in the object.
-        size_bytes: Of the region.
+        offset_bytes: Offset of the region in the object.
+        size_bytes: Size of the region.
     """
 
     name: str
@@ -233,12 +233,12 @@ class CallRecord:
     """One finished call, for a metrics hook.
 
     Attributes:
-        rpc: Name, such as ``ModelInfer``.
-        model: Name of the model; "" where the call is about none.
-        code: ``OK`` or the name of the status.
-        seconds: From sending to the whole answer, all attempts together.
-        request_bytes: Size of the request's message.
-        response_bytes: Size of the answer's; 0 where there was none.
+        rpc: Name of the RPC, such as ``ModelInfer``.
+        model: Name of the model; "" = the call concerns none.
+        code: ``OK`` or the name of the error status.
+        seconds: From sending to the complete response, all attempts included.
+        request_bytes: Size of the request message.
+        response_bytes: Size of the response message; 0 if there was none.
     """
 
     rpc: str

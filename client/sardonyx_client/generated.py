@@ -1,4 +1,4 @@
-"""What the modules that ``sardonyx client generate`` writes import. Not meant to be used by hand."""
+"""Runtime support of the modules that ``sardonyx client generate`` writes. Not for direct use."""
 
 from __future__ import annotations
 

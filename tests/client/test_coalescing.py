@@ -80,11 +80,11 @@ def by_tasks(address: str, gate: Gate, calls: Sequence[dict[str, Any]], options:
     return asyncio.run(run())
 
 
-FRONTS = pytest.mark.parametrize("run", [by_threads, by_tasks], ids=["sync", "async"])
+CLIENT_CLASSES = pytest.mark.parametrize("run", [by_threads, by_tasks], ids=["sync", "async"])
 Run = "Callable[[str, Gate, Sequence[dict[str, Any]], Coalesce], list[Outcome]]"
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_calls_that_wait_together_make_one_request_and_each_gets_its_rows(run: Any) -> None:
     """Whatever number of rows each brings, and text as well as numbers."""
     gate = Gate()
@@ -132,7 +132,7 @@ def test_a_caller_with_little_time_does_not_lead_those_with_more() -> None:
         assert [each.result(BOUND_S)["x"].tolist() for each in (first, patient)] == [[[1]], [[3]]]
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_text_joins_with_bytes_that_are_no_text(run: Any) -> None:
     """Both are BYTES, and NumPy would take the bytes for ASCII."""
     gate = Gate()
@@ -143,7 +143,7 @@ def test_text_joins_with_bytes_that_are_no_text(run: Any) -> None:
     assert [result["x"].tolist() for result in results] == [[b"a"], ["\u00e9".encode()], [b"\xff"]]
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_a_joined_request_has_no_more_rows_than_allowed(run: Any) -> None:
     """Seven of two rows at four a request."""
     gate = Gate()
@@ -153,7 +153,7 @@ def test_a_joined_request_has_no_more_rows_than_allowed(run: Any) -> None:
     assert [result["x"].ravel().tolist() for result in results] == [[k, k] for k in range(8)]
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_calls_that_differ_do_not_join(run: Any) -> None:
     """In datatype, in the dimensions behind the first, in outputs or parameters; scalars and large calls go alone."""
     gate = Gate()
@@ -172,7 +172,7 @@ def test_calls_that_differ_do_not_join(run: Any) -> None:
     assert all(isinstance(result, Result) for result in (*results, *alone))
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_a_failure_belongs_to_the_call_that_caused_it(run: Any) -> None:
     """The others get their answers, since all are sent singly then."""
 
@@ -192,7 +192,7 @@ def test_a_failure_belongs_to_the_call_that_caused_it(run: Any) -> None:
     assert failed.request_id == "nan"
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_a_model_whose_answers_cannot_be_cut_is_asked_singly_from_then_on(run: Any) -> None:
     """Such as one that gives one number for the whole request."""
 
@@ -209,7 +209,7 @@ def test_a_model_whose_answers_cannot_be_cut_is_asked_singly_from_then_on(run: A
     assert gate.rows == [1, 3, 1, 1, 1]
 
 
-@FRONTS
+@CLIENT_CLASSES
 def test_a_caller_whose_time_is_over_leaves_and_the_others_stay(run: Any) -> None:
     """Also while its rows are under way."""
     gate = Gate()

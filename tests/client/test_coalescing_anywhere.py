@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = coalescing.__path__[0]
 # What is sent and cut knows no other thread.
-OTHERS: Final = "rules.py"
+OTHERS: Final = "batching.py"
 VICTIM: Final = 7
 
 
@@ -57,8 +57,8 @@ class Company:
         return Result(model_name="m", model_version="1", request_id="", outputs=outputs, parameters={})
 
     def _infer(self, number: int) -> int:
-        forms = self._coalescer.forms
-        asks = forms.joinable(Request("m", {"x": np.array([[number]])}))
+        batch_keys = self._coalescer.batch_keys
+        asks = batch_keys.coalescable(Request("m", {"x": np.array([[number]])}))
         assert asks is not None
         return int(self._coalescer.infer(asks, None)["x"][0, 0])
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
-    from sardonyx_client._coalescing.rules import Forms, Joinable
+    from sardonyx_client._coalescing.batching import BatchKeys, CoalescableRequest
 
 
-def ask(forms: Forms, number: int) -> Joinable:
+def ask(batch_keys: BatchKeys, number: int) -> CoalescableRequest:
     """One row."""
-    asks = forms.joinable(Request("m", {"x": np.array([[number]])}))
+    asks = batch_keys.coalescable(Request("m", {"x": np.array([[number]])}))
     assert asks is not None
     return asks
 
@@ -64,7 +64,7 @@ class Threads:
 
     def infer(self, number: int) -> int:
         """One call, from this thread."""
-        return numbers({"x": self._coalescer.infer(ask(self._coalescer.forms, number), None)["x"]})[0]
+        return numbers({"x": self._coalescer.infer(ask(self._coalescer.batch_keys, number), None)["x"]})[0]
 
     def begin(self, number: int) -> Future[int]:
         """One call, from another thread."""
@@ -208,7 +208,7 @@ def test_an_event_loop_that_is_interrupted_goes_on_with_the_calls_it_had() -> No
     coalescer = AsyncCoalescer(Coalesce(), send)
 
     async def infer(number: int) -> int:
-        return numbers({"x": (await coalescer.infer(ask(coalescer.forms, number), None))["x"]})[0]
+        return numbers({"x": (await coalescer.infer(ask(coalescer.batch_keys, number), None))["x"]})[0]
 
     with asyncio.Runner() as runner:
         loop = runner.get_loop()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import sardonyx_client
 from sardonyx_client import ClientError, ServerFault, Unavailable
-from sardonyx_client._details import NO_DETAILS, read_details
+from sardonyx_client._error_details import NO_ERROR_DETAILS, parse_error_details
 from sardonyx_client._errors import ERRORS, translate
 
 
@@ -46,7 +46,7 @@ INFO = {"error_id": "e1", "model": "m", "expected": "FP32 [-1,4]", "got": "FP64 
 
 
 def full_status() -> bytes:
-    """Details as our server sends them, written by Google's own classes."""
+    """ErrorDetails as our server sends them, written by Google's own classes."""
     details = pytest.importorskip("google.rpc.error_details_pb2")
     status_pb2 = pytest.importorskip("google.rpc.status_pb2")
     status = status_pb2.Status(code=3, message="no")
@@ -112,7 +112,7 @@ class TestTranslate:
         ],
     )
     @pytest.mark.parametrize("core", ["connections to all backends failing", "failed to connect to all addresses"])
-    def test_what_core_says_of_no_connection_is_said_as_the_lane_does(
+    def test_what_core_says_of_no_connection_is_said_as_by_the_http2_transport(
         self, core: str, cause: str, expected: str
     ) -> None:
         """The two causes that people meet: nobody listens there, or something else does."""
@@ -142,20 +142,20 @@ class TestTranslate:
 
 
 class TestDetails:
-    """Details are a courtesy: damaged ones never hide the error."""
+    """ErrorDetails are a courtesy: damaged ones never hide the error."""
 
     @given(data=st.binary(max_size=60))
     def test_no_bytes_make_it_fail(self, data: bytes) -> None:
         """Whatever a server sends."""
-        read_details(data)
+        parse_error_details(data)
 
     @given(data=st.data())
     def test_no_damage_makes_it_fail(self, data: st.DataObject) -> None:
         """Cut or changed anywhere."""
         status = bytearray(full_status())
         status[data.draw(st.integers(0, len(status) - 1))] = data.draw(st.integers(0, 255))
-        read_details(bytes(status[: data.draw(st.integers(0, len(status)))]))
+        parse_error_details(bytes(status[: data.draw(st.integers(0, len(status)))]))
 
     def test_nothing_is_no_details(self) -> None:
         """An empty trailer."""
-        assert read_details(b"") == NO_DETAILS
+        assert parse_error_details(b"") == NO_ERROR_DETAILS

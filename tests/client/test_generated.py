@@ -249,7 +249,7 @@ def test_a_shape_that_is_not_declared_fits_what_metadata_say_of_it() -> None:
         code.check(_info(spec("x", "FP32", *shape)))
     with pytest.raises(ModelChanged, match=r"input 'x' was FP32 of any shape, is FP32 \[-1,2\]"):
         code.check(_info(spec("x", "FP32", -1, 2)))
-    assert code.named([np.zeros((2, 3), np.float32)])["x"].shape == (2, 3)
+    assert code.bind([np.zeros((2, 3), np.float32)])["x"].shape == (2, 3)
 
 
 def _info(*inputs: TensorSpec) -> ModelInfo:

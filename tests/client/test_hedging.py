@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from sardonyx_client import Hedge, InvalidArgument, Unavailable
-from sardonyx_client._sending.hedging import Delays
+from sardonyx_client._transport.hedging import HedgingDelays
 from tests.client.servers import TinyServer, echo, refuse
 from tests.client.waiting import BOUND_S
 
@@ -103,11 +103,11 @@ def test_calls_that_fail_teach_no_delay(make: Callable[..., Any]) -> None:
 
 def test_the_delay_is_the_percentile_of_the_models_own_calls() -> None:
     """Until enough are known, the first delay."""
-    delays = Delays(Hedge(percentile=90, first_delay_s=7.0))
+    delays = HedgingDelays(Hedge(percentile=90, first_delay_s=7.0))
     for index in range(15):
-        delays.learn("m", float(index))
+        delays.record("m", float(index))
     assert delays.delay_s("m") == 7.0
-    delays.learn("m", 15.0)
+    delays.record("m", 15.0)
     assert delays.delay_s("m") == 14.0
     assert delays.delay_s("another") == 7.0
 

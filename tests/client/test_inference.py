@@ -28,7 +28,7 @@ def encode_infer(model: str, inputs: list[tuple[str, Any]], **more: Any) -> byte
 
 
 def decode_infer(message: bytes) -> Result:
-    """As the fronts do it."""
+    """As the clients do it."""
     return CODEC.decode(message, Timings())
 
 

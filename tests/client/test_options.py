@@ -11,8 +11,8 @@ import pytest
 
 import sardonyx_client
 from sardonyx_client import AsyncClient, Client, Coalesce, InvalidArgument, Retry
-from sardonyx_client._connection import channel_options, target_of
-from sardonyx_client._timeout import CLIENT_DEFAULT, seconds_of
+from sardonyx_client._channel_config import channel_options, parse_target
+from sardonyx_client._timeout import CLIENT_DEFAULT, resolve_timeout_s
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from sardonyx_client._timeout import CLIENT_DEFAULT, seconds_of
 )
 def test_addresses_become_one_target(addresses: Any, target: str) -> None:
     """One is left as it is; several are one list."""
-    assert target_of(addresses) == target
+    assert parse_target(addresses) == target
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_addresses_become_one_target(addresses: Any, target: str) -> None:
 def test_addresses_that_cannot_be_used_are_refused(addresses: Any, text: str) -> None:
     """With the one that is wrong."""
     with pytest.raises(InvalidArgument) as raised:
-        target_of(addresses)
+        parse_target(addresses)
     assert text in raised.value.message
 
 
@@ -74,7 +74,7 @@ def test_numbers_above_0_and_none_are_limits(timeout_s: Any) -> None:
 )
 def test_what_outlasts_everybody_is_no_limit(timeout_s: Any, want: float | None) -> None:
     """To grpc the end of 10,000,000,000 seconds is one that is over."""
-    assert seconds_of(timeout_s, 60.0) == seconds_of(CLIENT_DEFAULT, timeout_s) == want
+    assert resolve_timeout_s(timeout_s, 60.0) == resolve_timeout_s(CLIENT_DEFAULT, timeout_s) == want
 
 
 def test_a_limit_of_a_call_that_is_no_number_is_refused() -> None:
@@ -104,7 +104,9 @@ def test_the_package_tells_its_version() -> None:
 
 def test_only_what_may_run_twice_is_retried() -> None:
     """No loading, no unloading, no streams."""
-    options = dict(channel_options(several=True, retry=Retry(), tls=None, max_message_bytes=None, keepalive_s=None))
+    options = dict(
+        channel_options(multiple_addresses=True, retry=Retry(), tls=None, max_message_bytes=None, keepalive_s=None)
+    )
     config = json.loads(str(options["grpc.service_config"]))
     (policy,) = config["methodConfig"]
     names = {name["method"] for name in policy["name"]}
@@ -116,7 +118,9 @@ def test_only_what_may_run_twice_is_retried() -> None:
 
 def test_a_single_server_is_not_asked_for_its_health() -> None:
     """One that wants a token for it would get no calls at all, and there is no other to go to."""
-    options = dict(channel_options(several=False, retry=None, tls=None, max_message_bytes=1, keepalive_s=2.0))
+    options = dict(
+        channel_options(multiple_addresses=False, retry=None, tls=None, max_message_bytes=1, keepalive_s=2.0)
+    )
     assert "healthCheckConfig" not in json.loads(str(options["grpc.service_config"]))
     assert options["grpc.max_receive_message_length"] == 1
     assert options["grpc.keepalive_time_ms"] == 2000
@@ -125,9 +129,9 @@ def test_a_single_server_is_not_asked_for_its_health() -> None:
 @pytest.mark.parametrize(
     "retry",
     [
-        Retry(first_pause_s=1 / 30),
-        Retry(first_pause_s=0.001),
-        Retry(longest_pause_s=86_400.0),
+        Retry(initial_backoff_s=1 / 30),
+        Retry(initial_backoff_s=0.001),
+        Retry(max_backoff_s=86_400.0),
         Retry(budget=5000, tokens_per_success=1 / 3),
         Retry(budget=1, tokens_per_success=0.001),
     ],
@@ -141,13 +145,13 @@ def test_whatever_a_retry_may_say_makes_a_channel(retry: Retry) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"attempts": 1},
-        {"attempts": 6},
-        {"first_pause_s": 2.0},
-        {"first_pause_s": 1e-5},
-        {"longest_pause_s": 1e6},
-        {"factor": 0.5},
-        {"factor": float("inf")},
+        {"max_attempts": 1},
+        {"max_attempts": 6},
+        {"initial_backoff_s": 2.0},
+        {"initial_backoff_s": 1e-5},
+        {"max_backoff_s": 1e6},
+        {"backoff_multiplier": 0.5},
+        {"backoff_multiplier": float("inf")},
         {"budget": 0},
         {"tokens_per_success": 0.0001},
         {"tokens_per_success": float("nan")},

@@ -9,8 +9,8 @@ import pytest
 
 from sardonyx_client import AsyncClient, ClientClosed, Unavailable
 from sardonyx_wire.http2.frames import FrameType
-from tests.client.lane.peers import Peer, PeerConnection
-from tests.client.lane.wire import OPENING, headers
+from tests.client.http2.peers import Peer, PeerConnection
+from tests.client.http2.wire import OPENING, headers
 
 if TYPE_CHECKING:
     from sardonyx_client import Result

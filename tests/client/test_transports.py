@@ -1,4 +1,4 @@
-"""The lane and the channel do the same: one contract, for both fronts, against servers of grpcio's two kinds."""
+"""Both transports do the same: one contract, for both clients, against servers of grpcio's two kinds."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_arrays_go_in_and_come_out(make: Make, kind: Any, elements: int) -> None
 
 
 def test_metadata_arrive_alike(make: Make) -> None:
-    """Text and bytes; what the lane does not take goes by the channel."""
+    """Text and bytes; what the HTTP/2 transport does not take goes by grpcio's channel."""
     metadata = {"a": "b c", "raw-bin": b"\x00\xff,\x80", "empty": "", "authorization": "Bearer t"}
     with TinyServer(ModelInfer=echo) as server, make(server.address, metadata=metadata) as client:
         client.infer("m", x=[1])
@@ -105,7 +105,7 @@ def test_there_are_as_many_attempts_as_were_asked_for(make: Make, attempts: int)
     busy = refuse(grpc.StatusCode.UNAVAILABLE, "busy")
     with (
         TinyServer(ModelInfer=busy) as server,
-        make(server.address, retry=Retry(attempts=attempts)) as client,
+        make(server.address, retry=Retry(max_attempts=attempts)) as client,
         pytest.raises(Unavailable, match="busy"),
     ):
         client.infer("m")
@@ -131,9 +131,9 @@ def test_a_server_that_comes_later_is_found(make: Make) -> None:
             until(finds)
 
 
-def test_the_lane_finds_a_server_that_comes_later_at_the_first_call(make_lane: Make) -> None:
+def test_the_http2_transport_finds_a_server_that_comes_later_at_the_first_call(make_http2: Make) -> None:
     """It looks each time that it is asked."""
-    with TinyServer(ModelInfer=echo) as server, make_lane(server.address) as client:
+    with TinyServer(ModelInfer=echo) as server, make_http2(server.address) as client:
         client.infer("m", x=[1])
         server.__exit__()
         with pytest.raises(Unavailable):
@@ -265,12 +265,12 @@ def test_a_forked_child_leaves_the_parents_connections_alone() -> None:
     with TinyServer(ModelInfer=echo) as server:
         client = Client(server.address)
         client.infer("m", x=[1])
-        line = client._sender._lane._idle[0]  # type: ignore[union-attr]  # it has one
+        connection = client._transport._http2_channel._idle[0]  # type: ignore[union-attr]  # it has one
         child = os.fork()
         if not child:
-            client._sender._lane = None
+            client._transport._http2_channel = None
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert client.infer("m", x=[1])["x"][0] == 1
-        assert line.reusable
+        assert connection.reusable
         client.close()

@@ -198,7 +198,7 @@ def test_errors_and_options() -> None:
             tls=TLS(ca=None),
             token=token,
             compression="gzip",
-            retry=Retry(attempts=2),
+            retry=Retry(max_attempts=2),
             max_message_bytes=1,
             keepalive_s=1.0,
             hedge=Hedge(percentile=99),

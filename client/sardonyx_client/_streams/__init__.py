@@ -2,7 +2,7 @@
 
 stream.py        for threads
 async_stream.py  for an event loop
-codec.py         what goes over them; no I/O
+codec.py         decodes their messages; no I/O
 """
 
 __all__: list[str] = []

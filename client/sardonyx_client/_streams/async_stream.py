@@ -1,4 +1,4 @@
-"""A stream of inference requests and results, asynchronous. See stream.py for its twin."""
+"""An asyncio stream of inference requests and results. Counterpart of stream.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from sardonyx_client._errors import ClientClosed
-from sardonyx_client._request import request_of
+from sardonyx_client._request import build_request
 from sardonyx_client._streams.codec import decode_stream_answer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["AsyncStream"]
 
 
 class AsyncStream:
-    """Requests in, results out in their order. From :meth:`AsyncClient.stream`. See :class:`Stream`."""
+    """Many requests and their results, in order, on one call. From :meth:`AsyncClient.stream`. See :class:`Stream`."""
 
     def __init__(self, core: Core, call: Any, timeout_s: float | None) -> None:
         self._core = core
@@ -33,7 +33,7 @@ class AsyncStream:
         self._call = call(timeout=timeout_s, metadata=core.metadata())
 
     async def __aenter__(self) -> Self:
-        """Nothing happens: the stream is open."""
+        """Does nothing: the stream is open."""
         return self
 
     async def __aexit__(
@@ -57,7 +57,7 @@ class AsyncStream:
         """See :meth:`Stream.send`."""
         if not self._sending:
             raise ClientClosed("the stream takes no more requests: done_sending() or close() was called")
-        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        request = build_request(model, inputs, named_inputs, version, outputs, request_id, parameters)
         encoded = self._core.encode(request)
         try:
             await self._call.write(encoded.message)
@@ -88,7 +88,7 @@ class AsyncStream:
         except grpc.RpcError as error:
             raise self._core.failure(error, "ModelStreamInfer", self._timeout_s) from error
         except asyncio.CancelledError as error:
-            # So grpc calls it too where this side cancelled the call, and nobody the task that reads.
+            # grpc.aio also raises this if the call was cancelled on this side, and not the task that reads.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise

@@ -1,4 +1,4 @@
-"""Messages of a stream: an answer or the error of one request. No I/O."""
+"""Decodes the messages of a stream: a response, or the error of one request. No I/O."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def decode_stream_answer(core: Core, message: bytes) -> Result:
     """One message of a stream -> result.
 
     Raises:
-        ServerFault: The request failed; the stream goes on. The protocol carries its text and no status.
-        BadResponse: The message breaks the protocol.
+        ServerFault: The request failed; the stream continues. The protocol carries the error's text, but no status.
+        BadResponse: The message violates the protocol.
     """
     try:
         answer = ModelStreamInferResponse.FromString(message)

@@ -1,4 +1,4 @@
-"""A stream of inference requests and results, synchronous. See async_stream.py for its twin."""
+"""A synchronous stream of inference requests and results. See async_stream.py for asyncio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from sardonyx_client._errors import ClientClosed
-from sardonyx_client._request import request_of
+from sardonyx_client._request import build_request
 from sardonyx_client._streams.codec import decode_stream_answer
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """Requests in, results out in their order, over one call. From :meth:`Client.stream`; use it in a ``with``.
+    """Many requests and their results, in order, over one call. From :meth:`Client.stream`; use it in a ``with``.
 
-    One thread may send while another reads. A request that fails raises from ``next``; the stream goes on, and the
-    next result can be read. A failure of the stream itself ends it.
+    One thread may send while another reads. The error of a request is raised by ``next``; the stream continues, and the
+    next result can be read. An error of the stream itself ends it.
     """
 
     def __init__(self, core: Core, call: Any, timeout_s: float | None) -> None:
@@ -38,7 +38,7 @@ class Stream:
         self._answers = call(self._messages(), timeout=timeout_s, metadata=core.metadata())
 
     def __enter__(self) -> Self:
-        """Nothing happens: the stream is open."""
+        """Does nothing: the stream is open."""
         return self
 
     def __exit__(
@@ -59,26 +59,26 @@ class Stream:
         parameters: Mapping[str, ParameterValue] | None = None,
         **named_inputs: ArrayLike,
     ) -> None:
-        """Send a request. Does not wait for its result. Arguments as in :meth:`Client.infer`.
+        """Send a request without waiting for its result. Arguments as in :meth:`Client.infer`.
 
         Raises:
-            InvalidArgument: A value cannot be sent; nothing was.
-            ClientClosed: The stream takes no more.
+            InvalidArgument: A value cannot be encoded; nothing was sent.
+            ClientClosed: The stream accepts no more requests.
         """
         if not self._sending:
             raise ClientClosed("the stream takes no more requests: done_sending() or close() was called")
-        request = request_of(model, inputs, named_inputs, version, outputs, request_id, parameters)
+        request = build_request(model, inputs, named_inputs, version, outputs, request_id, parameters)
         encoded = self._core.encode(request)
         self._outgoing.put(encoded.message)
 
     def done_sending(self) -> None:
-        """Say that no more requests come: the results of those sent can still be read, then the stream ends."""
+        """Half-close the stream: results of the requests sent can still be read, then the stream ends."""
         if self._sending:
             self._sending = False
             self._outgoing.put(None)
 
     def close(self) -> None:
-        """End the stream at once; results that were not read are lost. Can be repeated."""
+        """Cancel the stream; unread results are lost. May be called repeatedly."""
         self.done_sending()
         self._answers.cancel()
 
@@ -90,9 +90,9 @@ class Stream:
         """The next result. Blocks.
 
         Raises:
-            ServerFault: This request failed; the stream goes on.
+            ServerFault: This request failed; the stream continues.
             ClientError: The stream failed.
-            StopIteration: It is over.
+            StopIteration: The stream has ended.
         """
         try:
             message: bytes = next(self._answers)
@@ -103,6 +103,6 @@ class Stream:
         return decode_stream_answer(self._core, message)
 
     def _messages(self) -> Iterator[bytes]:
-        """On a thread of grpc's."""
+        """Runs on a thread of grpcio."""
         while (message := self._outgoing.get()) is not None:
             yield message

@@ -1,6 +1,6 @@
-"""Writes typed Python for models: signatures in, text of files out. Pure: no server, no connection, no disk.
+"""Generates typed Python code: signatures -> text of files. Pure: no server, no connection, no disk.
 
-The same signatures give the same bytes, and ``ruff format`` leaves them as they are, at any line length from 79.
+The output is deterministic, and ``ruff format`` does not change it at any line length from 79.
 """
 
 from __future__ import annotations

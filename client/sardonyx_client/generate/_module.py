@@ -1,4 +1,4 @@
-"""Signatures -> the files of a package: one module for each model, and one that imports from all."""
+"""Signatures -> the files of a package: a module for each model, and an ``__init__.py`` that imports from all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SCALARS: Final = {
     "FP64": "np.float64",
     **{f"{sign}INT{bits}": f"np.{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)},
 }
-# numpy has no such number: ml_dtypes' own goes in, the raw bits come out.
+# numpy has no bfloat16: inputs are of ml_dtypes, outputs are the raw bits.
 _BF16_IN: Final = "np.generic"
 _BF16_OUT: Final = "np.uint16"
 _NOTES_IN: Final = {"BYTES": "; elements are str or bytes", "BF16": "; an array of ml_dtypes.bfloat16"}
@@ -37,7 +37,7 @@ _NOTES_OUT: Final = {"BYTES": "; elements are bytes, result.text(...) gives str"
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One argument or field: its name in Python, its tensor, its type."""
+    """One argument or field: Python name, tensor, type annotation."""
 
     name: str
     spec: TensorSpec
@@ -91,7 +91,7 @@ def _module(signature: ModelSignature, names: ModelNames) -> str:
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
         _check(model, kind, specs)
     inputs = _fields(signature.inputs, "input", names)
-    # Python wants arguments without a default first.
+    # Arguments without a default come first.
     inputs = [*(each for each in inputs if not each.spec.optional), *(each for each in inputs if each.spec.optional)]
     outputs = _fields(signature.outputs, "output", names)
     ordered = tuple(each.spec for each in inputs)
@@ -184,7 +184,7 @@ def _dataclass(name: str, summary: str, fields: Sequence[_Field], more: str) -> 
 
 def _tuple(items: Sequence[str]) -> str:
     if len(items) == 1:
-        return f"({items[0]},)"  # formatters do not take this comma for a wish to fold
+        return f"({items[0]},)"  # formatters do not expand a tuple for this comma
     return "(\n" + "".join(f"        {item},\n" for item in items) + "    )" if items else "()"
 
 

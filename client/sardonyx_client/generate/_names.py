@@ -1,4 +1,4 @@
-"""Any text -> a Python name that is free. Readable where it can be, and the same each time."""
+"""Any text -> an unused Python identifier, readable if possible, and deterministic."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MODULE_NAMES: Final = frozenset(
         "np",
     }
 )
-# What a field may not be called: arguments beside the inputs, fields beside the outputs, and what annotations name.
+# Reserved field names: other arguments of infer, other fields of the outputs, and names in annotations.
 _FIELD_NAMES: Final = frozenset({"NDArray", "Result", "np", "parameters", "request_id", "result", "self", "timeout_s"})
 
 
@@ -48,7 +48,7 @@ class ModelNames:
     """Names of what is generated for one model.
 
     Attributes:
-        module: Of its module, underscored.
+        module: Name of its module, with an underscore.
         client: The class for ``Client``.
         async_client: The class for ``AsyncClient``.
         inputs: The dataclass of its inputs.
@@ -63,14 +63,14 @@ class ModelNames:
 
     @classmethod
     def of(cls, base: str, module: str) -> ModelNames:
-        """All names that follow from one."""
+        """All names derived from a base name."""
         return cls(
             module=module, client=base, async_client=f"Async{base}", inputs=f"{base}Inputs", outputs=f"{base}Outputs"
         )
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The four that are public."""
+        """The four public classes."""
         return (self.async_client, self.client, self.inputs, self.outputs)
 
 
@@ -112,11 +112,11 @@ def field_names(tensors: Iterable[str], fallback: str, reserved: Collection[str]
 
 
 def _identifier(text: str, fallback: str) -> str:
-    """The text with all that no identifier may hold replaced by underscores. May be a keyword, or taken."""
-    # Python itself normalises identifiers: two that differ only in form would be one.
+    """The text with invalid characters replaced by underscores. It may be a keyword, or in use."""
+    # Python normalises identifiers, so two that differ only in normalisation would be equal.
     text = unicodedata.normalize("NFKC", text)
     kept = "".join(letter if f"a{letter}".isidentifier() else "_" for letter in text)
-    # Those in front would make it private or mangled.
+    # Leading underscores would make it private or mangled.
     kept = _cut(re.sub("_+", "_", kept).strip("_"))
     kept = unicodedata.normalize("NFKC", kept)
     if kept.isidentifier():
@@ -134,7 +134,7 @@ def _cut(name: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    """File systems differ in how they spell other letters."""
+    """ASCII only, because file systems normalise other letters differently."""
     return text.encode("ascii", "replace").decode()
 
 
@@ -143,7 +143,7 @@ def _pascal(name: str) -> str:
 
 
 def _free(name: str, is_free: Callable[[str], bool]) -> str:
-    """The name, or the first that is free with a number behind it."""
+    """The name, with the first number that makes it unused if necessary."""
     candidate, number = name, 1
     while not is_free(candidate):
         number += 1

@@ -1,4 +1,4 @@
-"""Pieces of Python source that a formatter leaves alone: literals, and text inside of docstrings."""
+"""Python source that formatters do not change: literals, and text in docstrings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 __all__ = ["described", "documented", "escaped", "literal", "shape_literal"]
 
-# No formatter folds lines up to here: 79 is the least that is in use.
+# Formatters do not wrap lines up to this width, the smallest in common use.
 _WIDTH: Final = 79
 _SHOWN_LABELS: Final = 10
 
 
 def literal(text: str) -> str:
-    """A string literal. A formatter would choose other quotes where quotes are in the text, so there are none."""
+    """A string literal. Quotes are escaped, because a formatter would choose other quotes otherwise."""
     return f'"{escaped(text)}"'
 
 
 def shape_literal(shape: Sequence[int] | None, indent: int) -> str:
-    """A tuple, or None; one size to a line where it is long."""
+    """A tuple or None; one size in each line if it is long."""
     if shape is None:
         return "None"
     inline = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
@@ -34,7 +34,7 @@ def shape_literal(shape: Sequence[int] | None, indent: int) -> str:
 
 
 def described(spec: TensorSpec) -> str:
-    """Datatype, sizes and labels for a person: ``FP32 [batch,4]``. Names of axes stand where the source tells them."""
+    """Datatype, shape and labels as text: ``FP32 [batch,4]``, with names of axes if known."""
     if spec.shape is None:
         text = f"{spec.datatype} of any shape"
     else:
@@ -51,7 +51,7 @@ def described(spec: TensorSpec) -> str:
 
 
 def documented(text: str, indent: int) -> str:
-    """One item of a list in a docstring: escaped, folded, ``indent`` spaces before it and four more before the rest."""
+    """One item of a docstring's list: escaped, wrapped, indented by ``indent``, continued with four more."""
     return "\n".join(
         textwrap.wrap(
             escaped(text),
@@ -65,7 +65,7 @@ def documented(text: str, indent: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text on one line as it must stand in a literal or a docstring in double quotes."""
+    """Text escaped for a literal or a docstring in double quotes."""
     return "".join(map(_character, text))
 
 

@@ -1,6 +1,6 @@
 """The load generator of ``sardonyx bench`` and bench/: loads any server of the protocol and measures latencies.
 
-It works without this server. The workers speak HTTP/2 through the client's lane.
+It works without this server. The workers speak HTTP/2 through the client's own implementation.
 
 Workload:
 

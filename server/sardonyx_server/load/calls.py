@@ -10,12 +10,12 @@ from functools import partial
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.failure import LaneFailure, deadline_exceeded
-from sardonyx_client._lane.request import RequestBlocks
+from sardonyx_client._http2.errors import Http2RpcError, deadline_exceeded
+from sardonyx_client._http2.request_headers import RequestHeaderEncoder
 from sardonyx_server.load.counters import WRONG_ANSWER
 
 if TYPE_CHECKING:
-    from sardonyx_client._lane.stream import Stream
+    from sardonyx_client._http2.stream import Stream
     from sardonyx_server.load.connection import NonBlockingConnection
     from sardonyx_server.load.connections import GrpcConnections
     from sardonyx_server.load.counters import RunCounters
@@ -48,7 +48,7 @@ class GrpcCalls:
         self.freed: list[int] | None = None
         self._timeout_ns = round(target.timeout_s * _NS_PER_S)
         self._answer_bytes = target.answer_bytes
-        self._blocks = RequestBlocks(authority, target.method)
+        self._header_encoder = RequestHeaderEncoder(authority, target.method)
         self._block = self._block_of(target.timeout_s)
         self._messages = islice(cycle(target.messages), first % len(target.messages), None)
         self._connections = connections
@@ -106,26 +106,26 @@ class GrpcCalls:
             if deadline_ns > now_ns:
                 return deadline_ns if next_ns is None else min(deadline_ns, next_ns)
             connection.now_ns = now_ns
-            connection.http.cancel(stream)
+            connection.http.cancel_stream(stream)
             self._connections.flush_soon(connection)
-            stream.answer.fail(deadline_exceeded())
+            stream.response.fail(deadline_exceeded())
         return next_ns
 
     def _begin(
         self, connection: NonBlockingConnection, block: bytes, due_ns: int, deadline_ns: int, caller: int
     ) -> None:
-        stream = connection.http.open(block, next(self._messages))
-        stream.answer.on_end = partial(self._ended, stream)
+        stream = connection.http.open_stream(block, next(self._messages))
+        stream.response.on_end = partial(self._ended, stream)
         self._in_flight[stream] = due_ns, deadline_ns, caller, connection
         self._connections.flush_soon(connection)
 
     def _ended(self, stream: Stream) -> None:
         due_ns, _, caller, connection = self._in_flight.pop(stream)
-        answer = stream.answer
-        answer.on_end = None  # breaks the reference cycle answer -> callback -> stream -> answer
+        response = stream.response
+        response.on_end = None  # breaks the reference cycle answer -> callback -> stream -> answer
         try:
-            message = answer.message()
-        except LaneFailure as failure:
+            message = response.message()
+        except Http2RpcError as failure:
             self.counters.record_failure(failure.code().name, connection.now_ns)
         else:
             if self._answer_bytes is None or len(message) == self._answer_bytes:
@@ -142,7 +142,7 @@ class GrpcCalls:
             self.freed.append(caller)
 
     def _block_of(self, timeout_s: float) -> bytes:
-        block = self._blocks.block(timeout_s, ())
+        block = self._header_encoder.encode(timeout_s, ())
         if block is None:
             raise ValueError("bug of the load generator: the header of a request without metadata is always plain")
         return block

@@ -1,4 +1,4 @@
-"""One non-blocking connection: a socket with the HTTP/2 of the client's lane. connections.py polls it."""
+"""One non-blocking connection: a socket with the client's own HTTP/2. connections.py polls it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.connection import Connection
-from sardonyx_client._lane.sockets import hand_over, tune
+from sardonyx_client._http2.connection import Http2Connection
+from sardonyx_client._http2.sockets import configure_socket, send_parts
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import goaway
 
 if TYPE_CHECKING:
-    from sardonyx_client._lane.fields import FieldReader
-    from sardonyx_client._lane.target import Address
+    from sardonyx_client._http2.endpoint import Address
+    from sardonyx_client._http2.response_headers import HeaderDecoder
 
 __all__ = ["NonBlockingConnection"]
 
@@ -32,7 +32,7 @@ class NonBlockingConnection:
         reader: Decodes header blocks; may be shared.
 
     Attributes:
-        http: The HTTP/2 connection. Calls may start once the server has sent its settings; see ``Connection.usable``.
+        http: The HTTP/2 connection. Calls may start once it is ``usable``, after the settings of the server.
         now_ns: Monotonic time of the event that ends calls now: answers were read, or a deadline passed.
 
     Raises:
@@ -41,13 +41,13 @@ class NonBlockingConnection:
 
     __slots__ = ("_socket", "_unsent", "http", "now_ns")
 
-    def __init__(self, address: Address, reader: FieldReader) -> None:
-        self.http = Connection(reader, None)
+    def __init__(self, address: Address, reader: HeaderDecoder) -> None:
+        self.http = Http2Connection(reader, None)
         self.now_ns = 0
         self._unsent: list[bytes | memoryview] = []
         self._socket = socket.socket(address[0], socket.SOCK_STREAM)
         self._socket.setblocking(False)  # noqa: FBT003  # its only argument
-        tune(self._socket, None)
+        configure_socket(self._socket, None)
         problem = self._socket.connect_ex(address[1])
         if problem not in {0, errno.EINPROGRESS}:
             self._socket.close()
@@ -64,12 +64,12 @@ class NonBlockingConnection:
             OSError: The connection is gone.
         """
         http = self.http
-        parts = self._unsent + http.take()
+        parts = self._unsent + http.data_to_send()
         with suppress(BlockingIOError):
             while parts:
-                parts = hand_over(self._socket, parts)
-                if not parts and http.written():
-                    parts = http.take()
+                parts = send_parts(self._socket, parts)
+                if not parts and http.data_sent():
+                    parts = http.data_to_send()
         self._unsent = parts
         return not parts
 
@@ -91,7 +91,7 @@ class NonBlockingConnection:
             if not size:
                 raise ConnectionResetError("closed by the server")
             self.now_ns = time.monotonic_ns()
-            http.received(size)
+            http.buffer_updated(size)
             if size < room:
                 return
 
@@ -107,4 +107,4 @@ class NonBlockingConnection:
                 self._socket.send(goaway(problem.code))
         self._socket.close()
         self.now_ns = time.monotonic_ns()
-        self.http.lost(f"the connection was lost: {problem or 'it was closed'}")
+        self.http.connection_lost(f"the connection was lost: {problem or 'it was closed'}")

@@ -11,7 +11,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_client._lane.fields import FieldReader
+from sardonyx_client._http2.response_headers import HeaderDecoder
 from sardonyx_server.load.connection import NonBlockingConnection
 from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_wire.http2.errors import Http2ConnectionError
@@ -19,7 +19,7 @@ from sardonyx_wire.http2.errors import Http2ConnectionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_client._lane.target import Address, LaneTarget
+    from sardonyx_client._http2.endpoint import Address, Endpoint
 
 __all__ = ["GrpcConnections", "Interrupted"]
 
@@ -48,9 +48,9 @@ class GrpcConnections:
         on_refusal: Called when no connection is left and none is being opened.
     """
 
-    def __init__(self, target: LaneTarget, count: int, *, interrupt: int | None) -> None:
+    def __init__(self, target: Endpoint, count: int, *, interrupt: int | None) -> None:
         self._target = target
-        self._reader = FieldReader()
+        self._reader = HeaderDecoder()
         self._interrupt = -1 if interrupt is None else interrupt
         # By file descriptor: the connections to read from, and those with unsent data.
         self._read: dict[int, NonBlockingConnection | None] = {} if interrupt is None else {interrupt: None}
@@ -137,10 +137,10 @@ class GrpcConnections:
             return
         if connection.http.draining:
             self._replace(connection)
-            if not connection.http.streams:
+            if not connection.http.open_streams:
                 self._drop(connection)
                 return
-        if connection.http.out:
+        if connection.http.outbox:
             self._unflushed.add(connection)
 
     def _flush(self) -> None:
@@ -207,7 +207,7 @@ class GrpcConnections:
         connection.close(problem)
 
 
-def _addresses(target: LaneTarget) -> list[Address]:
+def _addresses(target: Endpoint) -> list[Address]:
     """The addresses of the server, in order of preference."""
     if target.path:
         return [(socket.AF_UNIX, target.path)]

@@ -1,6 +1,6 @@
 """Sends one worker's part of a load over its connections, as an open or a closed loop.
 
-It uses one thread, non-blocking sockets and the HTTP/2 of the client's lane: a request costs about ten microseconds of
+It uses one thread, non-blocking sockets and the client's own HTTP/2: a request costs about ten microseconds of
 CPU, so that the server is measured and not the generator. With grpc.aio it was 190 to 380 microseconds.
 
 :class:`Calls` and :class:`Connections` abstract from the protocol; :func:`over_grpc` provides gRPC.
@@ -12,7 +12,7 @@ import time
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_client._lane.target import lane_target
+from sardonyx_client._http2.endpoint import parse_endpoint
 from sardonyx_server.load.arrivals import Arrivals, arrivals_s
 from sardonyx_server.load.calls import GrpcCalls
 from sardonyx_server.load.connections import GrpcConnections
@@ -243,7 +243,7 @@ def over_grpc(
     Raises:
         LoadGeneratorError: The address cannot be connected to directly.
     """
-    server = lane_target(target.address, {})
+    server = parse_endpoint(target.address, {})
     if server is None:
         raise LoadGeneratorError(f"expected HOST:PORT or unix:PATH of a server, got {target.address!r}")
     opened = GrpcConnections(server, connections, interrupt=interrupt)

@@ -11,8 +11,8 @@ from sardonyx_server.load.connections import GrpcConnections, Interrupted
 from sardonyx_server.load.loops import LoadGeneratorError, Target
 from sardonyx_server.load.sender import over_grpc
 from sardonyx_wire.http2.frames import ErrorCode, goaway
-from tests.client.lane.peers import Peer, PeerConnection
-from tests.client.lane.wire import answer
+from tests.client.http2.peers import Peer, PeerConnection
+from tests.client.http2.wire import answer
 from tests.server.load.fakes import METHOD
 from tests.server.load.senders import answered, closed, sending
 

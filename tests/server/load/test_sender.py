@@ -7,8 +7,8 @@ import socket
 from sardonyx_server.load.counters import NOT_SENT, WRONG_ANSWER
 from sardonyx_server.load.sender import MAX_IN_FLIGHT
 from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
-from tests.client.lane.peers import Peer, PeerConnection
-from tests.client.lane.wire import OPENING, TRAILERS, answer, data, headers, prefixed, settings
+from tests.client.http2.peers import Peer, PeerConnection
+from tests.client.http2.wire import OPENING, TRAILERS, answer, data, headers, prefixed, settings
 from tests.server.load.senders import answered, at_once, closed, sending
 
 

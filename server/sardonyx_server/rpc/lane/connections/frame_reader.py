@@ -1,7 +1,7 @@
 """Bytes of a caller -> frames of HTTP/2: where they begin and end, padding, headers in several frames. No I/O.
 
 DATA is handed on as it comes. Everything else waits until its frame is whole, and a header until its last frame is.
-The client has its like (sardonyx_client/_lane/frame_reader.py), which reads into a buffer of its own. Here one buffer
+The client has its like (sardonyx_client/_http2/frame_reader.py), which reads into a buffer of its own. Here one buffer
 for each of ten thousand connections would be too many, and most messages are short: they are cut out of what was read.
 """
 
