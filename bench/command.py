@@ -1,4 +1,4 @@
-"""The command line of a set of bars: options, one table, a results file. What is measured stands in the groups.
+"""Command line of a set of bars: options, one table, a results file. The groups define what is measured.
 
     python -m bench.NAME [--quick] [--only GROUP]... [--turns N] [--seconds S] [--generator h2load|own] [--json FILE]
 
@@ -22,20 +22,20 @@ import grpc
 from bench.bars import Bar, Outcome
 from bench.cases import CaseMissing
 from bench.control import ChildFailed
-from bench.limits.rows import WrongAnswer
+from bench.environment import environment
+from bench.limits.reference import WrongAnswer
+from bench.load.builtin import BuiltinGenerator
 from bench.load.h2load import H2Load
-from bench.load.own import Own
 from bench.load.result import Generator
 from bench.results import new_file, tell_where, warn_if_busy
-from bench.stage import Plan
-from bench.surroundings import surroundings
+from bench.testbed import Plan
 from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.runtime.cores import available_cores
 
 __all__ = ["Groups", "command"]
 
 Groups: TypeAlias = Mapping[str, tuple[Callable[[Plan], list[Outcome]], tuple[Bar, ...]]]
-"""Name -> what measures it, and its bars, for the case that it fails."""
+"""Group -> (function that measures it, its bars, which are reported if it fails)."""
 
 _WIDTH: Final = 120
 
@@ -56,18 +56,18 @@ def command(name: str, about: str, groups: Groups, *, by_generator: bool = True,
     """Measure what the command line asks for.
 
     Args:
-        name: Of the module under ``bench``, and of the results file.
+        name: Module under ``bench``, also in the name of the results file.
         about: One line for ``--help``.
-        groups: What can be measured.
-        by_generator: Whether any group is measured by a load generator.
-        before: Whether any group can take in an earlier commit.
+        groups: Available groups.
+        by_generator: Whether any group uses a load generator.
+        before: Whether any group can compare with an earlier commit (``--before``).
 
     Returns:
-        Exit status: 0 where every bar could be measured, met or not, else 1.
+        Exit status: 0 if every bar could be measured, met or not, else 1.
     """
     given = _arguments(name, about, groups, before=before)
-    generator = _generator(given.generator) if by_generator else Own(available_cores())
-    around = surroundings(name)
+    generator = _generator(given.generator) if by_generator else BuiltinGenerator(available_cores())
+    around = environment(name)
     depth = _QUICK if given.quick else _FULL
     plan = Plan(
         folder=Path(),
@@ -121,11 +121,11 @@ def _generator(wanted: str | None) -> Generator:
     if wanted == "h2load":
         sys.exit("h2load is not installed (on Debian: apt-get install nghttp2-client)")
     print("warning: without h2load the project's own generator takes most of the cores; ratios say little")
-    return Own(available_cores())
+    return BuiltinGenerator(available_cores())
 
 
 def _measure(measure: Callable[[Plan], list[Outcome]], bars: Sequence[Bar], plan: Plan) -> list[Outcome]:
-    """Outcomes of a group; one that fails is reported and does not end the run."""
+    """Outcomes of a group. A group that fails is reported, and does not end the run."""
     try:
         with tempfile.TemporaryDirectory(prefix="sardonyx-bench-") as folder:
             return measure(replace(plan, folder=Path(folder)))

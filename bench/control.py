@@ -1,8 +1,8 @@
-"""Servers under load in processes of their own, and the few words spoken with them over their standard streams.
+"""Child processes of the benchmarks, controlled by lines of JSON over their standard streams.
 
-A child prints one line of JSON when it is up, answers each line it is sent with one line of JSON, and stops when its
-input ends. No signals, no files, no extra port. :func:`obey` is the child's side,
-:class:`Child` the harness's.
+A child prints one line of JSON when it is ready, responds to each line of input with one line of JSON, and stops at the
+end of its input. There are no signals, no files, and no extra port. :func:`serve_commands` is the child's side,
+:class:`Child` the parent's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["ROOT", "Child", "ChildFailed", "child", "end", "obey", "program", "say"]
+__all__ = ["ROOT", "Child", "ChildFailed", "child", "end", "program", "send_line", "serve_commands"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _STOP_TIMEOUT_S: Final = 20.0
@@ -25,30 +25,30 @@ _SOURCES: Final = ("protos", "client", "server")
 
 
 class ChildFailed(RuntimeError):
-    """A process of the harness did not start, or ended early. What it wrote to standard error says why."""
+    """A child process did not start, or ended early. Its standard error says why."""
 
 
-def obey(hello: Mapping[str, object], answer: Callable[[str], Mapping[str, object]]) -> None:
-    """Say hello, then answer each line of input, until the input ends. Blocks; costs nothing idle."""
-    say(hello)
+def serve_commands(hello: Mapping[str, object], answer: Callable[[str], Mapping[str, object]]) -> None:
+    """Send a greeting, then respond to each line of input until the input ends. Blocks; idle it costs nothing."""
+    send_line(hello)
     for line in sys.stdin:
-        say(answer(line))
+        send_line(answer(line))
 
 
-def say(words: Mapping[str, object]) -> None:
-    """Write a line to the harness."""
-    print(json.dumps(words), flush=True)
+def send_line(line: Mapping[str, object]) -> None:
+    """Send a line to the parent process."""
+    print(json.dumps(line), flush=True)
 
 
 class Child:
-    """A running child.
+    """A running child process.
 
     Args:
         process: Started with pipes for its input and output.
-        name: For messages.
+        name: Name in error messages.
 
     Attributes:
-        hello: What it said when it was up; holds its ``address``.
+        hello: Its greeting, which contains its ``address``.
     """
 
     def __init__(self, process: subprocess.Popen[str], name: str) -> None:
@@ -58,7 +58,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Process id."""
         return self._process.pid
 
     @property
@@ -66,15 +66,15 @@ class Child:
         """Host and port it listens on."""
         return str(self.hello["address"])
 
-    def ask(self, words: str) -> Mapping[str, Any]:
-        """Its answer to a line. Blocks.
+    def ask(self, line: str) -> Mapping[str, Any]:
+        """Send a line, and return the response. Blocks.
 
         Raises:
-            ChildFailed: It ended, or answered with a ``problem``.
+            ChildFailed: The child ended, or responded with a ``problem``.
         """
         if self._process.stdin is None:
             raise ChildFailed(f"{self._name}: started without a pipe for its input (a bug)")
-        self._process.stdin.write(words + "\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -90,12 +90,12 @@ class Child:
 
 @contextmanager
 def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> Iterator[Child]:
-    """Run ``python -m module arguments`` as a child; stop it at the end.
+    """Run ``python -m module arguments`` as a child, and stop it at the end.
 
     Args:
-        module: Of this harness.
+        module: Module to run.
         arguments: For it.
-        root: Of another copy of the project, to run that one's sources.
+        root: Root of the copy of the project whose sources are run.
 
     Raises:
         ChildFailed: It ended before it was up.
@@ -109,7 +109,7 @@ def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> I
 def program(
     command: Sequence[str], name: str, *, folder: Path = ROOT, environment: Mapping[str, str] | None = None
 ) -> Iterator[Child]:
-    """Run any program that speaks like a child; stop it at the end.
+    """Run any program that speaks the same protocol, and stop it at the end.
 
     Args:
         command: The program and its arguments.
@@ -132,7 +132,7 @@ def program(
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """Wait for a process that was told to stop, but not for ever. Blocks."""
+    """Wait for a process that was told to stop; kill it after a timeout. Blocks."""
     try:
         process.wait(_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:

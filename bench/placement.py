@@ -1,10 +1,10 @@
-"""Which cores server and load generator run on, where a comparison depends on it. Linux only; elsewhere it is free.
+"""CPU placement: which cores the servers and the load generator run on, and with which priority. Linux only.
 
-With one request at a time, most of a latency is the waking of a sleeping process, and that costs three times as much on
-another core as on the same one. The scheduler chooses, and changes its mind between turns.
+With one request at a time, most of the latency is the wake-up of a sleeping process, which costs three times as much on
+another core as on the same one. The scheduler chooses, and its choice changes between turns.
 
-Where requests are due at given times, the generator must have a core at those times, as callers on machines of their
-own have; it shares the cores only because there are no others. Hence :func:`punctual`.
+When requests are due at given times, the generator must get a core at those times, as callers on other machines would.
+It shares the cores only because there are no others. Hence :func:`punctual`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Placement:
     """Where to run.
 
     Attributes:
-        name: For people.
+        name: Name in reports.
         server: Core of the servers; None = the scheduler chooses.
-        generator: Core of the generator; likewise.
+        generator: Core of the load generator; None = the scheduler chooses.
     """
 
     name: str
@@ -38,7 +38,7 @@ FREE = Placement(name="free")
 
 
 def placements() -> list[Placement]:
-    """Free first, then on two cores and on one, where this machine can do that."""
+    """Unpinned, on two cores, and on one core, as far as this machine supports that."""
     if sys.platform != "linux":
         return [FREE]
     cores = sorted(os.sched_getaffinity(0))
@@ -51,7 +51,7 @@ def placements() -> list[Placement]:
 
 @contextmanager
 def placed(placement: Placement, pids: Sequence[int]) -> Iterator[None]:
-    """Keep servers, and whatever this process starts meanwhile, on the cores of a placement.
+    """Pin servers, and whatever this process starts meanwhile, to the cores of a placement.
 
     Args:
         placement: Where.
@@ -72,12 +72,13 @@ def placed(placement: Placement, pids: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def punctual(generator: Sequence[int], servers: Sequence[int]) -> Iterator[None]:
-    """Let a generator have a core at once when it wants one: the policy SCHED_FIFO for all of its threads.
+    """Give the load generator real-time priority (SCHED_FIFO for all of its threads), so that it gets a core at once.
 
-    Without it a request that is due while a model runs on every core goes out up to a time slice (3 ms) late, and every
-    run on a loaded machine would be discarded for that. It wants a core for microseconds only, and the servers stay as
-    they are. Who may not say so (root may, and who has a limit RLIMIT_RTPRIO) has the servers give way instead, by
-    SCHED_IDLE; it cannot take that back, so such servers keep it. What is compared must all be measured alike.
+    Otherwise a request that is due while a model runs on every core is sent up to a time slice (3 ms) late, and every
+    measurement on a loaded machine would have to be discarded. The generator needs a core for microseconds only, and
+    the servers are unchanged. A user without that permission (root has it, and users with RLIMIT_RTPRIO) lowers the
+    servers to SCHED_IDLE instead; that cannot be undone, so such servers keep it. All arms of a comparison must be
+    measured alike.
 
     Args:
         generator: Its processes; what they start meanwhile is like them.

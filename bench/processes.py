@@ -1,4 +1,4 @@
-"""What processes cost, read from outside: CPU time and memory, from Linux's /proc. Starts none."""
+"""CPU time and memory of processes, read from Linux's /proc. Starts none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESET_PEAK: Final = "5"
 
 
 def tree(pid: int) -> list[int]:
-    """A process, and all that came of it and live."""
+    """Process ids of a process and its living descendants."""
     children = defaultdict(list)
     for folder in _PROC.iterdir():
         if folder.name.isdecimal():
@@ -37,7 +37,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, of threads that have ended too; 0 where it has ended."""
+    """CPU seconds of a process, ended threads included; 0 if the process has ended."""
     try:
         return time.clock_gettime((~pid << _CLOCK_BITS) | _CLOCK_SCHED)
     except OSError:
@@ -61,6 +61,6 @@ def memory_bytes(pid: int, key: str = "VmRSS", *, file: str = "status") -> int:
 
 
 def forget_peak(pid: int) -> None:
-    """Let VmHWM, the peak of resident memory, begin anew from what is resident now."""
+    """Reset VmHWM, the peak resident memory, to the current resident memory."""
     with suppress(OSError):
         (_PROC / str(pid) / "clear_refs").write_text(_RESET_PEAK)

@@ -1,4 +1,4 @@
-"""Where results go, and the warning that they will be noisy. Every command of bench writes one file."""
+"""Results files of the commands, and the warning that a busy machine makes them noisy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sardonyx serve models`` in a process of its own, as a user starts it: for what the command line itself costs."""
+"""Starts ``sardonyx serve models`` as a user does, to measure the process itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Running:
     """A server that is ready.
 
     Attributes:
-        pid: Of its process.
+        pid: Process id.
         address: Where it listens.
         ready_s: From before the process was made until it said that it serves.
     """

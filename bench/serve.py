@@ -1,6 +1,6 @@
-"""The server as ``sardonyx serve`` builds it, which says how it has set up its models. Measures nothing itself.
+"""The server under load: the ``App`` of ``sardonyx serve`` in a child process, which reports how it set up its models.
 
-The same ``App`` with the same tuning. What it does under load is read as from any other server: see serving.py.
+It has the same tuning. Its work under load is read from outside, as from any other server: see serving.py.
 
     python -m bench.serve REPOSITORY [--settings '{"max_batch_rows": 1}']
 """
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.control import obey
+from bench.control import serve_commands
 from sardonyx_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main() -> None:
     app.start()
     tune_process()
     models = [model for entry in app.registry.entries().values() if (model := entry.newest_ready) is not None]
-    obey(
+    serve_commands(
         {
             "address": app.address,
             "transport": app.transport,

@@ -1,7 +1,7 @@
-"""A server under load, and what it costs and does, read from outside. Sends no load.
+"""A running server, and what it does and costs, read from outside. Sends no load.
 
 CPU time and memory are those of its whole process tree, from Linux's /proc. Batch sizes and times by stage come from
-its own ModelStatistics, so that an earlier commit and another server of the protocol are read like this one.
+ModelStatistics, so that an earlier commit and other servers of the protocol are read in the same way.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a server has done so far. Sums, so that the difference of two readings belongs to what lay between.
+    """Cumulative figures of a server. The difference of two readings belongs to the time between them.
 
     Attributes:
         cpu_s: CPU seconds of its processes.
         requests: Answered with outputs.
-        runs: Rows -> runs of the model of so many rows; empty where the server does not tell.
-        run_ns: Rows -> time of all those runs; empty likewise.
-        stages_ns: Stage -> time of all requests; empty likewise.
+        runs: Rows -> number of runs with so many rows; empty if the server has no statistics.
+        run_ns: Rows -> total time of those runs; empty likewise.
+        stages_ns: Stage -> total time of all requests; empty likewise.
     """
 
     cpu_s: float
@@ -46,7 +46,7 @@ class Figures:
     stages_ns: Mapping[str, int] = field(default_factory=dict)
 
     def since(self, before: Figures) -> Figures:
-        """What came since an earlier reading of the same server."""
+        """The difference to an earlier reading of the same server."""
         runs = {rows: count - before.runs.get(rows, 0) for rows, count in self.runs.items()}
         return Figures(
             cpu_s=self.cpu_s - before.cpu_s,
@@ -63,20 +63,20 @@ class Figures:
 
     @property
     def mean_rows(self) -> float | None:
-        """Of a run of the model; None where none is known."""
+        """Mean rows of a run; None if unknown."""
         runs = sum(self.runs.values())
         return self.rows / runs if runs else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server that is up, whoever started it.
+    """A running server.
 
     Attributes:
         address: Host and port.
-        pid: Of the process whose tree it is.
-        facts: Model -> how the server has set it up (runners, threads, max_rows); empty where it does not tell.
-        metrics_url: Of its metrics; "" = they are off.
+        pid: Root of its process tree.
+        facts: Model -> how the server set it up (runners, threads, max_rows); empty if unknown.
+        metrics_url: URL of its metrics; "" = off.
     """
 
     address: str
@@ -90,7 +90,7 @@ class Server:
         return _with_statistics(self.address, model, used_s) if model else Figures(cpu_s=used_s)
 
     def forget_peak(self) -> None:
-        """Let :meth:`peak_memory_bytes` begin anew from what is resident now."""
+        """Reset :meth:`peak_memory_bytes` to the current resident memory."""
         for pid in self.tree():
             forget_peak(pid)
 
@@ -116,7 +116,7 @@ def serving(
     Args:
         repository: Folder of models.
         checkout: Root of the copy of the project whose sources it runs.
-        settings: Of the server, by name.
+        settings: Server settings by name.
 
     Raises:
         ChildFailed: It did not start.
@@ -145,10 +145,10 @@ def bare_echo(answer_bytes: int | None) -> Iterator[Server]:
 
 
 def grown(server: Server, model: str, before: Figures, *, rows: int) -> Figures:
-    """What a server's figures of a model grew by while so many rows were answered.
+    """By how much a server's figures grew while ``rows`` rows were sent.
 
     Raises:
-        LoadFailed: It is a Sardonyx that serves the model, and has not run so many.
+        LoadGeneratorError: A Sardonyx server ran another number of rows.
     """
     found = server.figures(model).since(before)
     if model in server.facts and found.rows != rows:

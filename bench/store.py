@@ -17,9 +17,9 @@ class Load:
 
     Attributes:
         kind: ``open`` (requests are sent when they are due) or ``closed`` (each caller waits for its answer).
-        arrivals: Of an open loop: ``poisson``, ``constant`` or ``burst``.
-        rate_per_s: Of an open loop.
-        callers: Of a closed loop.
+        arrivals: Arrival process of an open loop: ``poisson``, ``constant`` or ``burst``.
+        rate_per_s: Rate of an open loop.
+        callers: Number of callers of a closed loop.
         share_of_capacity: The rate as a share of the capacity that the same benchmark found.
     """
 
@@ -57,7 +57,7 @@ class Point:
         floor_queue_p99_ms: p99 of the simulated queue on all cores, without any transport.
         own_runs_p99_ms: The same with as many runners as the server has, and with the times that its runs took.
         rehearsed_p99_ms: p99 of a real greedy queue in-process, with those arrivals, beside a bare echo under the load.
-        seed: Of arrivals.
+        seed: Seed of arrivals.
     """
 
     load: Load
@@ -157,16 +157,16 @@ class Run:
 
     Attributes:
         benchmarks: What was measured.
-        schema: Of this file.
+        schema: Version of the file format.
         command: What measures it again.
-        seed: Of models and arrivals.
+        seed: Seed of models and arrivals.
         quick: Whether it was a short one, with fewer points.
         versions: Package -> version, ``python`` among them.
         cpu: Model name.
         cores: That processes may use.
-        governor: Of the clock; None where the system names none.
+        governor: CPU frequency governor; None if the system has none.
         started: ISO 8601, UTC.
-        commit: Of the project.
+        commit: Commit of the project.
     """
 
     benchmarks: Sequence[Benchmark] = ()

@@ -1,4 +1,4 @@
-"""A client's process as a generator of load: it calls a server in a closed loop and says how long it took."""
+"""A client process as the load generator of an arm: it calls a server in a closed loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Callers:
         self.name = name
         self._process = process
 
-    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:  # noqa: ARG002  # see above; single latencies are not recorded
+    def run(self, target: Target, streams: Streams, *, requests: int, record_each: bool) -> LoadResult:  # noqa: ARG002  # see above; single latencies are not recorded
         """Make so many calls. Raises ChildFailed where one failed."""
         found = self._process.ask(json.dumps({"calls": requests}))
         return LoadResult(

@@ -1,8 +1,8 @@
-"""A process that calls by one client; see ``bench.client.ways``.
+"""A process that calls a server through one client; see ``bench.client.clients``.
 
-    python -m bench.client.caller sync|async WAY CALLERS ADDRESS MODEL INPUTS.npz OUTPUT,OUTPUT STUBS
+    python -m bench.client.caller sync|async CLIENT CALLERS ADDRESS MODEL INPUTS.npz OUTPUT,OUTPUT STUBS
 
-Says hello with a digest of its first answer, and obeys ``{"calls": N}``.
+Its greeting has a digest of its first result. It executes the command ``{"calls": N}``.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.client.clients import ASYNC, SYNC, Arrays, CallSpec
 from bench.client.closed_loop import by_tasks, by_threads
-from bench.client.ways import ASYNC, SYNC, Arrays, Job
-from bench.control import obey, say
+from bench.control import send_line, serve_commands
 
 __all__: list[str] = []
 
 
-def call_by_threads(way: str, job: Job, threads: int) -> None:
+def call_by_threads(client: str, spec: CallSpec, threads: int) -> None:
     """Obey until the input ends."""
-    with SYNC[way](job) as call:
+    with SYNC[client](spec) as call:
 
         def answer(line: str) -> Mapping[str, object]:
             return by_threads(json.loads(line)["calls"], call, threads)
 
-        obey({"digest": _digest(call())}, answer)
+        serve_commands({"digest": _digest(call())}, answer)
 
 
-async def call_by_tasks(way: str, job: Job, tasks: int) -> None:
+async def call_by_tasks(client: str, spec: CallSpec, tasks: int) -> None:
     """Obey until the input ends. The loop stands still between two lines: nothing is under way then."""
-    async with ASYNC[way](job) as call:
-        say({"digest": _digest(await call())})
+    async with ASYNC[client](spec) as call:
+        send_line({"digest": _digest(await call())})
         for line in sys.stdin:
-            say(await by_tasks(json.loads(line)["calls"], call, tasks))
+            send_line(await by_tasks(json.loads(line)["calls"], call, tasks))
 
 
 def _digest(outputs: Arrays) -> str:
@@ -51,15 +51,15 @@ def _digest(outputs: Arrays) -> str:
 
 def main() -> None:
     """Call as told."""
-    kind, way, callers, address, model, inputs, outputs, stubs = sys.argv[1:]
+    kind, client, callers, address, model, inputs, outputs, stubs = sys.argv[1:]
     with np.load(inputs) as arrays:
-        job = Job(
+        spec = CallSpec(
             address=address, model=model, inputs=dict(arrays.items()), outputs=tuple(outputs.split(",")), stubs=stubs
         )
     if kind == "sync":
-        call_by_threads(way, job, int(callers))
+        call_by_threads(client, spec, int(callers))
     else:
-        asyncio.run(call_by_tasks(way, job, int(callers)))
+        asyncio.run(call_by_tasks(client, spec, int(callers)))
 
 
 if __name__ == "__main__":

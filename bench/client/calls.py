@@ -1,4 +1,4 @@
-"""The bars of calls: how many one process of a client makes, against other clients that call the same server."""
+"""Bars of client calls: the call rate of one client process, compared with other clients on the same server."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Final
 
 import numpy as np
 
-from bench.arms import Arm, answer_for, measured
+from bench.arms import Arm, fetch_answer, measure_in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import Case, make
 from bench.client.arm import Callers
 from bench.control import ROOT, child
-from bench.limits.rows import Rows, WrongAnswer
+from bench.limits.reference import ReferenceModel, WrongAnswer
 from bench.load.result import Streams
 from bench.serving import serving
-from bench.stage import Plan, ratios, turns_as_json
+from bench.testbed import Plan, ratios, turns_as_json
 
 __all__ = ["GROUPS"]
 
@@ -35,13 +35,13 @@ class _Arm:
     Attributes:
         name: For the report.
         kind: ``sync`` or ``async``.
-        way: Of ``bench.client.ways``.
+        client: Name of a client in ``bench.client.clients``.
         callers: Threads or tasks.
     """
 
     name: str
     kind: str
-    way: str
+    client: str
     callers: int
 
 
@@ -52,7 +52,7 @@ class _Comparison:
     Attributes:
         arms: Their names differ.
         bars: Name of the arm that the first is divided by -> bar.
-        settings: Of the server.
+        settings: Server settings.
     """
 
     arms: Sequence[_Arm]
@@ -62,9 +62,9 @@ class _Comparison:
 
 def _sync(callers: int) -> _Comparison:
     threads = "1 thread" if callers == 1 else f"{callers} threads"
-    ways = {"client": "sardonyx", "tritonclient": "triton", "stub": "stub"}
+    clients = {"client": "sardonyx", "tritonclient": "triton", "stub": "stub"}
     return _Comparison(
-        arms=[_Arm(name=name, kind="sync", way=way, callers=callers) for name, way in ways.items()],
+        arms=[_Arm(name=name, kind="sync", client=client, callers=callers) for name, client in clients.items()],
         bars={
             "tritonclient": Bar(name=f"sync, {threads}, of tritonclient's rate", target=1.3),
             "stub": Bar(name=f"sync, {threads}, of the bare stub's rate", target=0.75),
@@ -74,17 +74,17 @@ def _sync(callers: int) -> _Comparison:
 
 def _async(callers: int) -> _Comparison:
     tasks = "1 task" if callers == 1 else f"{callers} tasks"
-    ways = {"client": "sardonyx", "tritonclient": "triton"}
+    clients = {"client": "sardonyx", "tritonclient": "triton"}
     return _Comparison(
-        arms=[_Arm(name=name, kind="async", way=way, callers=callers) for name, way in ways.items()],
+        arms=[_Arm(name=name, kind="async", client=client, callers=callers) for name, client in clients.items()],
         bars={"tritonclient": Bar(name=f"async, {tasks}, of tritonclient's aio", target=1.5)},
     )
 
 
 def _joined(callers: int) -> _Comparison:
-    ways = {"joined": "joined", "tritonclient": "triton", "client": "sardonyx"}
+    clients = {"joined": "joined", "tritonclient": "triton", "client": "sardonyx"}
     return _Comparison(
-        arms=[_Arm(name=name, kind="async", way=way, callers=callers) for name, way in ways.items()],
+        arms=[_Arm(name=name, kind="async", client=client, callers=callers) for name, client in clients.items()],
         bars={"tritonclient": Bar(name=f"coalesced, {callers} tasks, of tritonclient's aio", target=5.0)},
     )
 
@@ -101,9 +101,9 @@ def _large(callers: int) -> _Comparison:
 def _shared(callers: int) -> _Comparison:
     """The server allows shared memory, and the client finds that out by itself."""
     threads = "1 thread" if callers == 1 else f"{callers} threads"
-    ways = {"shared": "sardonyx", "tritonclient": "triton", "client": "sent"}
+    clients = {"shared": "sardonyx", "tritonclient": "triton", "client": "sent"}
     return _Comparison(
-        arms=[_Arm(name=name, kind="sync", way=way, callers=callers) for name, way in ways.items()],
+        arms=[_Arm(name=name, kind="sync", client=client, callers=callers) for name, client in clients.items()],
         bars={"tritonclient": Bar(name=f"602 kB each way, shared, {threads}, of tritonclient's rate", target=3.0)},
         settings={"allow_client_shm": True},
     )
@@ -132,11 +132,11 @@ def _compare(plan: Plan, case: Case, outputs: Sequence[str], comparison: _Compar
         _generate(stubs)
     with ExitStack() as stack:
         server = stack.enter_context(serving(case.repository, settings=comparison.settings))
-        answer = answer_for(server.address, case.request)
-        Rows(case).check(answer)
+        answer = fetch_answer(server.address, case.request)
+        ReferenceModel(case).check(answer)
         arms, digests = [], {}
         for arm in comparison.arms:
-            arguments = [arm.kind, arm.way, str(arm.callers), server.address, case.name, str(inputs)]
+            arguments = [arm.kind, arm.client, str(arm.callers), server.address, case.name, str(inputs)]
             process = stack.enter_context(child("bench.client.caller", [*arguments, ",".join(outputs), str(stubs)]))
             digests[arm.name] = process.hello["digest"]
             arms.append(
@@ -152,7 +152,7 @@ def _compare(plan: Plan, case: Case, outputs: Sequence[str], comparison: _Compar
             )
         if len(set(digests.values())) > 1:
             raise WrongAnswer(f"the clients understand the same answer differently: {digests}")
-        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measure_in_turns(arms, turns=plan.turns, seconds=plan.seconds))
     first = comparison.arms[0].name
     rates = ", ".join(
         f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s "

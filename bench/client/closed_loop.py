@@ -1,4 +1,4 @@
-"""The loop of a process that is measured as a caller: so many calls by so many threads, or by so many tasks."""
+"""The closed loop of a client process: a number of calls by several threads, or by several tasks."""
 
 from __future__ import annotations
 

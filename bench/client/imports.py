@@ -1,4 +1,4 @@
-"""The bar of the import: how long the client takes to import, against what it cannot do without."""
+"""The bar of the import time: importing the client, compared with importing only its dependencies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 from bench.bars import Bar, Outcome
 from bench.control import ROOT, ChildFailed
-from bench.stage import Plan
+from bench.testbed import Plan
 
 __all__ = ["IMPORT", "imports"]
 

@@ -1,4 +1,4 @@
-"""Measures the core against its bars. See bench/README.md and bench/command.py.
+"""Measures the server's core against its bars. See bench/README.md and bench/command.py.
 
 python -m bench.core [--quick] [--only GROUP]... [--turns N] [--seconds S] [--generator h2load|own] [--json FILE]
 """
@@ -9,8 +9,8 @@ import sys
 from typing import Final
 
 from bench.command import Groups, command
-from bench.core.footprint import IDLE, MEMORY, READY, footprint
 from bench.core.latency import LATENCY, latency
+from bench.core.resources import IDLE, MEMORY, READY, resources
 from bench.core.throughput import GROUPS
 
 __all__: list[str] = []
@@ -18,7 +18,7 @@ __all__: list[str] = []
 _GROUPS: Final[Groups] = {
     **GROUPS,
     "latency": (latency, (LATENCY,)),
-    "footprint": (footprint, (MEMORY, IDLE, READY)),
+    "resources": (resources, (MEMORY, IDLE, READY)),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bar of a request alone: what the server adds to a bare echo and one run of the model."""
+"""The bar of single-request latency: what the server adds to a bare echo and one run of the model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Final
 
-from bench.arms import Sample, measured
+from bench.arms import Sample, measure_in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE
 from bench.load.result import LoadResult, Streams
 from bench.placement import FREE, placed, placements
-from bench.stage import Plan, Stage, turns_as_json
+from bench.testbed import Plan, Testbed, turns_as_json
 
 __all__ = ["LATENCY", "latency"]
 
@@ -24,15 +24,17 @@ _US: Final = 1e6
 def latency(plan: Plan) -> list[Outcome]:
     """Wherever the scheduler puts the two processes, which is the bar; and on cores given, which explains it."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Streams(connections=1, streams=1), stack)
-        arms = [stage.server("server"), stage.echo()]
-        run_s = stage.rows.run_s(budget_s=plan.seconds * ROW_SHARE)
+        testbed = Testbed(plan, make("iris", plan.folder), Streams(connections=1, streams=1), stack)
+        arms = [testbed.server("server"), testbed.echo()]
+        run_s = testbed.reference.run_s(budget_s=plan.seconds * ROW_SHARE)
         where = placements()
         found: dict[str, list[dict[str, Sample]]] = {}
         for placement in where:
             with placed(placement, [arm.server.pid for arm in arms]):
                 seconds = plan.seconds / len(where)
-                found[placement.name] = list(measured(arms, turns=plan.turns, seconds=seconds, each=True))
+                found[placement.name] = list(
+                    measure_in_turns(arms, turns=plan.turns, seconds=seconds, record_each=True)
+                )
     remarks = [f"one run {run_s * _US:.0f} us", *(f"{name}: {_remark(turns, run_s)}" for name, turns in found.items())]
     return [
         Outcome(

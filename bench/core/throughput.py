@@ -1,7 +1,7 @@
-"""Bars under load: each starts its servers, measures them in turns and makes ratios of the turns.
+"""Throughput bars: each starts its servers, measures them in interleaved turns, and takes ratios.
 
-The allowance of a load is what the cores permit: cores / (CPU seconds of one row in-process at the batch size that the
-server reaches + CPU seconds of one bare echo of the same message, load generator included).
+The allowance of a load is an upper bound from CPU cost: cores / (CPU seconds of one row in-process at the batch size
+that the server reaches + CPU seconds of one bare echo of the same message, load generator included).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Final
 
-from bench.arms import Arm, measured
+from bench.arms import Arm, measure_in_turns
 from bench.bars import BY_CONSTRUCTION, Bar, Outcome
 from bench.cases import make
 from bench.limits.allowance import ROW_SHARE, allowance
 from bench.load.result import Streams
-from bench.stage import Plan, Stage, Turns, facts_of, outcome, ratios
+from bench.testbed import Plan, Testbed, Turns, facts_of, outcome, ratios
 
 __all__ = ["GROUPS"]
 
@@ -33,12 +33,12 @@ MAGIKA_BATCHING: Final = Bar(name="magika, of its rate without batching", target
 
 
 def iris(plan: Plan) -> list[Outcome]:
-    """Transport alone: the lane against the bare echo and against the fallback."""
+    """Only the transport: the server against the bare echo and against its fallback transport."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
-        server = stage.server("server")
-        fallback = stage.server("fallback", transport="grpcio")
-        turns = list(measured([server, stage.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
+        testbed = Testbed(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
+        server = testbed.server("server")
+        fallback = testbed.server("fallback", transport="grpcio")
+        turns = list(measure_in_turns([server, testbed.echo(), fallback], turns=plan.turns, seconds=plan.seconds))
         return [
             outcome(IRIS_OF_ECHO, ratios(turns, "echo"), turns, server),
             outcome(IRIS_OF_FALLBACK, ratios(turns, "fallback"), turns, server),
@@ -48,9 +48,11 @@ def iris(plan: Plan) -> list[Outcome]:
 def image(plan: Plan) -> list[Outcome]:
     """Moving bytes alone."""
     with ExitStack() as stack:
-        stage = Stage(plan, make("image", plan.folder), Streams(connections=4, streams=4), stack)
-        server = stage.server("server")
-        turns = list(measured([server, stage.taker(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds))
+        testbed = Testbed(plan, make("image", plan.folder), Streams(connections=4, streams=4), stack)
+        server = testbed.server("server")
+        turns = list(
+            measure_in_turns([server, testbed.echo_answering(answer_bytes=12)], turns=plan.turns, seconds=plan.seconds)
+        )
         return [outcome(IMAGE, ratios(turns, "echo"), turns, server)]
 
 
@@ -72,17 +74,17 @@ def magika(plan: Plan) -> list[Outcome]:
 def _against_allowance(plan: Plan, name: str, streams: Streams, bar: Bar, batching: Bar | None = None) -> list[Outcome]:
     """The server as it sets itself up, against what the cores permit, and against itself with batching switched off."""
     with ExitStack() as stack:
-        stage = Stage(plan, make(name, plan.folder), streams, stack)
-        server = stage.server("server")
-        arms = [server, stage.taker()]
+        testbed = Testbed(plan, make(name, plan.folder), streams, stack)
+        server = testbed.server("server")
+        arms = [server, testbed.echo_answering()]
         batches = facts_of(server)["max_rows"] > 1
         if batching is not None and batches:
-            arms.append(stage.server("unbatched", max_batch_rows=1))
+            arms.append(testbed.server("unbatched", max_batch_rows=1))
         turns: Turns = []
         rows_s, echoes_s, most = [], [], []
-        for turn in measured(arms, turns=plan.turns, seconds=plan.seconds):
+        for turn in measure_in_turns(arms, turns=plan.turns, seconds=plan.seconds):
             turns.append(turn)
-            rows_s.append(stage.rows.cpu_s(turn["server"].batch_rows, budget_s=plan.seconds * ROW_SHARE))
+            rows_s.append(testbed.reference.cpu_s(turn["server"].batch_rows, budget_s=plan.seconds * ROW_SHARE))
             echoes_s.append(turn["echo"].cpu_s)
             most.append(allowance(plan.cores, rows_s[-1], echoes_s[-1]))
         values = [turn["server"].load.rate / rate for turn, rate in zip(turns, most, strict=True)]

@@ -1,4 +1,4 @@
-"""The bar of observation: how much of the throughput metrics and traces take."""
+"""The bar of observability overhead: how much throughput metrics and traces cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from bench.arms import Arm, Measured, Sample, measured
+from bench.arms import Arm, Measurable, Sample, measure_in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import make
+from bench.environment import checkout_of
 from bench.load.result import Streams
-from bench.stage import Plan, Stage, outcome, ratios
-from bench.surroundings import checked_out
+from bench.testbed import Plan, Testbed, outcome, ratios
 from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__ = ["OBSERVED", "overhead"]
@@ -41,13 +41,13 @@ class _Scraped:
         self._problem = ""
 
     def calibrate(self, seconds: float) -> None:
-        """See :class:`~bench.arms.Measured`."""
+        """See :class:`~bench.arms.Measurable`."""
         self._arm.calibrate(seconds)
 
-    def measure(self, *, each: bool) -> Sample:
-        """See :class:`~bench.arms.Measured`."""
+    def measure(self, *, record_each: bool) -> Sample:
+        """See :class:`~bench.arms.Measurable`."""
         with self._scraping():
-            sample = self._arm.measure(each=each)
+            sample = self._arm.measure(record_each=record_each)
         if self._problem:
             raise LoadGeneratorError(f"a scrape of {self._url} failed: {self._problem}")
         return sample
@@ -82,15 +82,15 @@ def overhead(plan: Plan) -> list[Outcome]:
     traces = plan.folder / "traces"
     traces.mkdir()
     with ExitStack() as stack:
-        stage = Stage(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
-        server = stage.server("server", metrics_port=0, trace_rate=_TRACE_RATE, trace_dir=str(traces))
+        testbed = Testbed(plan, make("iris", plan.folder), Streams(connections=8, streams=8), stack)
+        server = testbed.server("server", metrics_port=0, trace_rate=_TRACE_RATE, trace_dir=str(traces))
         observed = _Scraped(server)
-        arms: list[Measured] = [observed, stage.server("off")]
+        arms: list[Measurable] = [observed, testbed.server("off")]
         if plan.before:
             arms.append(
-                stage.server("before", root=stack.enter_context(checked_out(plan.before, plan.folder / "before")))
+                testbed.server("before", root=stack.enter_context(checkout_of(plan.before, plan.folder / "before")))
             )
-        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measure_in_turns(arms, turns=plan.turns, seconds=plan.seconds))
     written = sum(len(file.read_bytes().splitlines()) for file in traces.iterdir())
     sent = sum(turn["server"].load.requests for turn in turns)
     if written < sent // _TRACE_RATE // 2:

@@ -1,4 +1,4 @@
-"""The bar of loading: what the callers of one model notice while another one is loaded again and again."""
+"""The bar of model loading: the p99 of one model while another is repeatedly unloaded and loaded."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from onnx import numpy_helper
 
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make, package
-from bench.load.steady import RATE_PER_S, Steady, steady
+from bench.load.constant_rate import RATE_PER_S, ConstantRateLoad, constant_rate_load
 from bench.serving import serving
-from bench.stage import Plan
+from bench.testbed import Plan
 from sardonyx_server.load.report import Report
 from sardonyx_wire.messages import METHODS, RepositoryModelLoadRequest, RepositoryModelUnloadRequest
 
@@ -65,7 +65,7 @@ def reload(plan: Plan) -> list[Outcome]:
     with (
         serving(case.repository, settings={"model_control_mode": "explicit", "load_model": ["iris"]}) as server,
         _repository(server.address, file) as repository,
-        steady(server.address, METHOD, case.request) as calls,
+        constant_rate_load(server.address, METHOD, case.request) as calls,
     ):
         repository.load()  # The first one reads from disk and fills caches.
         kinds = [(RELOAD, repository.load), (RELOAD_NEW, repository.load_new)]
@@ -156,7 +156,7 @@ def _repository(address: str, file: Path) -> Iterator[_Repository]:
         yield _Repository(channel, file)
 
 
-def _turn(calls: Steady, load: Callable[[], float], seconds: float) -> _Turn:
+def _turn(calls: ConstantRateLoad, load: Callable[[], float], seconds: float) -> _Turn:
     loads_s: list[float] = []
     loading: list[Report] = []
     before = calls.measure(seconds)

@@ -1,4 +1,4 @@
-"""The bar of shared memory: an image that the server reads where the caller has put it, against sending it."""
+"""The bar of shared memory: an image that the server reads from the caller's memory, compared with sending it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Final
 
 import grpc
 
-from bench.arms import Arm, answer_for, measured
+from bench.arms import Arm, fetch_answer, measure_in_turns
 from bench.bars import Bar, Outcome
 from bench.cases import CaseMissing, make
-from bench.limits.rows import Rows, WrongAnswer
+from bench.limits.reference import ReferenceModel, WrongAnswer
 from bench.load.result import Streams
 from bench.serving import serving
-from bench.stage import Plan, ratios, turns_as_json
+from bench.testbed import Plan, ratios, turns_as_json
 from sardonyx_wire.messages import METHODS, ModelInferRequest, SystemSharedMemoryRegisterRequest
 
 __all__ = ["FOLDER", "SHM", "named", "region", "shm"]
@@ -44,8 +44,8 @@ def shm(plan: Plan) -> list[Outcome]:
         server = stack.enter_context(serving(case.repository, settings={"allow_client_shm": True}))
         place = stack.enter_context(region(server.address, image))
         write_s = _write_s(place, image)
-        answers = {name: answer_for(server.address, message) for name, message in messages.items()}
-        Rows(case).check(answers["sent"])
+        answers = {name: fetch_answer(server.address, message) for name, message in messages.items()}
+        ReferenceModel(case).check(answers["sent"])
         if answers["named"] != answers["sent"]:
             raise WrongAnswer("the answer to an image in shared memory is another one than to the same image sent")
         arms = [
@@ -60,7 +60,7 @@ def shm(plan: Plan) -> list[Outcome]:
             )
             for name, message in messages.items()
         ]
-        turns = list(measured(arms, turns=plan.turns, seconds=plan.seconds))
+        turns = list(measure_in_turns(arms, turns=plan.turns, seconds=plan.seconds))
     rates = ", ".join(f"{name} {median(turn[name].load.rate for turn in turns):,.0f}/s" for name in turns[0])
     return [
         Outcome(

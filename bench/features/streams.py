@@ -1,4 +1,4 @@
-"""The bars of idle streams: what a thousand of them cost in memory, and what other callers notice of them."""
+"""The bars of idle streams: the memory of a thousand of them, and their effect on the p99 of unary calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 from bench.bars import Bar, Outcome
 from bench.cases import METHOD, make
 from bench.control import child
-from bench.load.steady import RATE_PER_S, Steady, steady
+from bench.load.constant_rate import RATE_PER_S, ConstantRateLoad, constant_rate_load
 from bench.processes import memory_bytes
 from bench.serving import Server, serving
-from bench.stage import Plan
+from bench.testbed import Plan
 from sardonyx_wire.messages import METHODS
 
 __all__ = ["STREAM_MEMORY", "STREAM_P99", "streams"]
@@ -39,7 +39,7 @@ def streams(plan: Plan) -> list[Outcome]:
     for turn in range(plan.turns):
         with (
             serving(case.repository) as server,
-            steady(server.address, METHOD, case.request) as calls,
+            constant_rate_load(server.address, METHOD, case.request) as calls,
         ):
             calls.measure(plan.seconds)  # What the first calls allocate is not the streams'.
             if turn % 2:
@@ -73,6 +73,6 @@ def _open(server: Server, body: str, stack: ExitStack) -> None:
     stack.enter_context(child("bench.load.idle_streams", arguments))
 
 
-def _p99_s(calls: Steady, plan: Plan) -> float:
+def _p99_s(calls: ConstantRateLoad, plan: Plan) -> float:
     time.sleep(_SETTLE_S)
     return calls.measure(plan.seconds).latencies.percentile_s(_P99)

@@ -1,9 +1,9 @@
-"""Has the p99 grown? This checkout against another commit beside it in one run, or against a stored run of this gate.
+"""The regression gate: has the p99 grown? Compares this checkout with another commit, or with a stored run of the gate.
 
     python -m bench.gate [--against COMMIT|RUN.json] [--only MODEL]... [--starts N] [--seconds S] [--free]
     python -m bench.gate --self-test
 
-Ends with 0 where no p99 has grown by more than a tenth beyond chance, 1 where one has, 2 where one was not measured.
+Exit status: 0 if no p99 has grown by more than a tenth beyond chance, 1 if one has, 2 if one was not measured.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Final
 
 from bench.cases import CASES, CaseMissing
 from bench.control import ChildFailed
-from bench.gate.against import Plan, with_commit, with_stored
+from bench.environment import busy_cores, changed_files, checkout_of, run_fields
+from bench.gate.baseline import Plan, compare_with_commit, compare_with_stored_run
 from bench.gate.comparison import Comparison
-from bench.gate.cores import FREE, divided
-from bench.gate.ending import Status, ending
+from bench.gate.cpu_affinity import UNPINNED, split_cores
+from bench.gate.exit_status import Status, closing_lines_and_status
 from bench.gate.pairs import Depth
-from bench.gate.self_test import mistakes, planted_ratio, self_test
+from bench.gate.self_test import injected_ratio, mistakes, self_test
 from bench.gate.table import lines
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.store import Run
-from bench.surroundings import busy_cores, changed_files, checked_out, run_fields
 from sardonyx_server.load.loops import LoadGeneratorError
 
 __all__: list[str] = []
@@ -48,7 +48,7 @@ def main() -> int:
             folder=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sardonyx-gate-"))),
             models=given.only or _MODELS,
             depth=Depth(starts=given.starts, seconds=given.seconds),
-            cores=FREE if given.free else divided(),
+            cores=UNPINNED if given.free else split_cores(),
             seed=given.seed,
             tell=_tell,
         )
@@ -66,7 +66,7 @@ def main() -> int:
             return int(Status.UNMEASURED)
     print("\n" + "\n".join(lines(found)) + "\n")
     _write(new_file("gate", given.json), found, told, given.seed, against)
-    words, status = ending(found)
+    words, status = closing_lines_and_status(found)
     print("\n".join(words))
     return int(status)
 
@@ -81,9 +81,9 @@ def _compared(plan: Plan, against: str, stack: ExitStack) -> list[Comparison]:
     """
     if against.endswith(".json"):
         print(f"before: the figures stored in {against}; after: this checkout")
-        return with_stored(plan, Run.read(Path(against)))
+        return compare_with_stored_run(plan, Run.read(Path(against)))
     print(f"before: {against}; after: this checkout")
-    return with_commit(plan, stack.enter_context(checked_out(against, plan.folder / "before")))
+    return compare_with_commit(plan, stack.enter_context(checkout_of(against, plan.folder / "before")))
 
 
 def _self_test(plan: Plan) -> int:
@@ -95,7 +95,7 @@ def _self_test(plan: Plan) -> int:
         return int(Status.UNMEASURED)
     print("\n" + "\n".join(lines([unchanged, slowed])) + "\n")
     if slowed.pairs:
-        print(f"planted: the servers' own clocks say that a run took {planted_ratio(slowed):.2f} times as long")
+        print(f"planted: the servers' own clocks say that a run took {injected_ratio(slowed):.2f} times as long")
     wrong = mistakes(unchanged, slowed)
     print("\n".join(wrong) or "the gate tells them apart, and names the cause")
     return int(Status.WORSE if wrong else Status.PASSED)

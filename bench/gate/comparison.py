@@ -1,4 +1,4 @@
-"""From pairs of points to a verdict on one load, and the form in which it is stored. Measures nothing."""
+"""Pairs of points -> the comparison of one load, with its verdict and its stored form. Measures nothing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from statistics import median
 from typing import Any, Final
 
 from bench.bootstrap import LEAST_REPEATS, Interval, ratio
+from bench.gate.attribution import StageGrowth, explain, grown_stages
 from bench.gate.pairs import Pair, Pairs
-from bench.gate.stages import Growth, explained, growths
 from bench.gate.verdict import LIMIT, Verdict, judge
 from bench.store import Benchmark, Load
 
-__all__ = ["AFTER", "BEFORE", "POINT_S", "SCENARIO", "Comparison", "compared"]
+__all__ = ["AFTER", "BEFORE", "POINT_S", "SCENARIO", "Comparison", "compare_pairs"]
 
 SCENARIO: Final = "gate"
-"""Of the benchmarks that the gate stores: a point of each side for each repeat, told apart by their labels."""
+"""Scenario of the gate's benchmarks. Each repeat has two points, labelled ``before`` and ``after``."""
 BEFORE: Final = "before"
 AFTER: Final = "after"
 POINT_S: Final = "point_s"
@@ -26,18 +26,18 @@ POINT_S: Final = "point_s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One load on two servers.
+    """The comparison of two servers under one load.
 
     Attributes:
-        name: Of the load, for people and for the benchmark.
-        model: That was asked.
-        load: What was asked for; None where nothing could be.
-        pairs: Those that count.
-        point_s: How long each point was measured.
-        p99_ratio: After / before; None where no pairs count.
-        verdict: What that says.
-        grown: Stages that have grown, where the verdict is that it is slower.
-        remarks: What grew in words, and whatever weakens the verdict.
+        name: Name of the load, also of its benchmark.
+        model: The model.
+        load: The load; None if nothing could be measured.
+        pairs: Valid pairs.
+        point_s: Duration of each point.
+        p99_ratio: After / before; None if no pair is valid.
+        verdict: The verdict.
+        grown: Stages that have grown, if the verdict is ``slower``.
+        remarks: Which stages grew, and whatever weakens the verdict.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Comparison:
     point_s: float = 0.0
     p99_ratio: Interval | None = None
     verdict: Verdict = Verdict.UNMEASURED
-    grown: Sequence[Growth] = ()
+    grown: Sequence[StageGrowth] = ()
     remarks: Sequence[str] = ()
 
     @property
     def p99_before_ms(self) -> float:
-        """Median over the pairs; 0 where there are none."""
+        """Median over the pairs; 0 if there are none."""
         return median(pair.before.p99_ms for pair in self.pairs) if self.pairs else 0.0
 
     @property
     def p99_after_ms(self) -> float:
-        """Likewise."""
+        """Median over the pairs; 0 if there are none."""
         return median(pair.after.p99_ms for pair in self.pairs) if self.pairs else 0.0
 
     def as_benchmark(self, command: str) -> Benchmark:
@@ -84,15 +84,15 @@ class Comparison:
         )
 
 
-def compared(name: str, model: str, pairs: Pairs, *, seed: int, remarks: Sequence[str] = ()) -> Comparison:
-    """The verdict on pairs of points.
+def compare_pairs(name: str, model: str, pairs: Pairs, *, seed: int, remarks: Sequence[str] = ()) -> Comparison:
+    """Compare pairs of points.
 
     Args:
-        name: Of the load.
-        model: That was asked.
-        pairs: All that were measured.
-        seed: Of the resampling.
-        remarks: Whatever weakens it.
+        name: Name of the load.
+        model: The model.
+        pairs: All measured pairs.
+        seed: Seed of the resampling.
+        remarks: Whatever weakens the verdict.
     """
     counted = pairs.counted
     told = [*remarks, *_left_out(len(pairs.pairs) - len(counted)), *_set_up(pairs.facts)]
@@ -108,8 +108,8 @@ def compared(name: str, model: str, pairs: Pairs, *, seed: int, remarks: Sequenc
     verdict = judge(p99_ratio, len(counted))
     if verdict is not Verdict.SLOWER:
         return replace(found, p99_ratio=p99_ratio, verdict=verdict)
-    grown = growths(before, after, seed=seed, starts=starts)
-    return replace(found, p99_ratio=p99_ratio, verdict=verdict, grown=grown, remarks=[explained(grown), *told])
+    grown = grown_stages(before, after, seed=seed, starts=starts)
+    return replace(found, p99_ratio=p99_ratio, verdict=verdict, grown=grown, remarks=[explain(grown), *told])
 
 
 def _left_out(count: int) -> list[str]:
@@ -120,7 +120,7 @@ def _left_out(count: int) -> list[str]:
 
 
 def _set_up(facts: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """What the servers found at load, where that is not the same."""
+    """How the servers set up the model, if they did so differently."""
     found = {arm: {_words(fact) for fact in of_arm} for arm, of_arm in facts.items()}
     if len(set[str]().union(*found.values())) <= 1:
         return []

@@ -1,17 +1,17 @@
-"""Does the gate find what it promises to find, and only that? One server known to be slower, and one that is not."""
+"""Self-test of the gate: a server that is slower by a known factor must be found, and an equal one must pass."""
 
 from __future__ import annotations
 
 from statistics import median
 from typing import Final
 
-from bench.gate.against import SHARE, Plan
-from bench.gate.comparison import AFTER, BEFORE, Comparison, compared
-from bench.gate.pairs import Arm, in_pairs
-from bench.gate.planted import LAYERS, SLOWER_LAYERS, chain
+from bench.gate.baseline import SHARE, Plan
+from bench.gate.comparison import AFTER, BEFORE, Comparison, compare_pairs
+from bench.gate.injected_slowdown import LAYERS, SLOWER_LAYERS, chain_case
+from bench.gate.pairs import Arm, measure_pairs
 from bench.gate.verdict import Verdict
 
-__all__ = ["mistakes", "planted_ratio", "self_test"]
+__all__ = ["injected_ratio", "mistakes", "self_test"]
 
 _CAUSE: Final = "run"
 
@@ -23,15 +23,15 @@ def self_test(plan: Plan) -> tuple[Comparison, Comparison]:
         LoadGeneratorError: No connection, or no request was answered.
         ChildFailed: A server did not start.
     """
-    before = chain(LAYERS, plan.folder / "before")
-    slower = chain(SLOWER_LAYERS, plan.folder / "slower")
+    before = chain_case(LAYERS, plan.folder / "before")
+    slower = chain_case(SLOWER_LAYERS, plan.folder / "slower")
     return _compare("unchanged", Arm(name=BEFORE, case=before), Arm(name=AFTER, case=before), plan), _compare(
         "a fifth slower", Arm(name=BEFORE, case=before), Arm(name=AFTER, case=slower), plan
     )
 
 
 def mistakes(unchanged: Comparison, slowed: Comparison) -> list[str]:
-    """What the gate got wrong; empty where it told the two apart and named the cause."""
+    """What the gate got wrong; empty if it told the two apart and named the cause."""
     found = [
         f"{one.name}: expected {expected.value!r}, got {one.verdict.value!r}"
         for one, expected in ((unchanged, Verdict.HOLDS), (slowed, Verdict.SLOWER))
@@ -43,12 +43,14 @@ def mistakes(unchanged: Comparison, slowed: Comparison) -> list[str]:
     return found
 
 
-def planted_ratio(slowed: Comparison) -> float:
-    """By how much the runs really took longer, by the servers' own clocks. Requires: pairs that count."""
+def injected_ratio(slowed: Comparison) -> float:
+    """The factor by which runs really took longer, by the servers' own clocks. Requires: valid pairs."""
     return median((pair.after.stages_us or {})[_CAUSE] / (pair.before.stages_us or {})[_CAUSE] for pair in slowed.pairs)
 
 
 def _compare(name: str, before: Arm, after: Arm, plan: Plan) -> Comparison:
     plan.tell(name)
-    pairs = in_pairs(before, after, share=SHARE, depth=plan.depth, cores=plan.cores, seed=plan.seed, tell=plan.tell)
-    return compared(name, before.case.name, pairs, seed=plan.seed)
+    pairs = measure_pairs(
+        before, after, share=SHARE, depth=plan.depth, cores=plan.cores, seed=plan.seed, tell=plan.tell
+    )
+    return compare_pairs(name, before.case.name, pairs, seed=plan.seed)

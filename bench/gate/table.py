@@ -1,4 +1,4 @@
-"""The gate's table: one line for each load, and below it what weakens or explains the verdict. Judges nothing."""
+"""The gate's table: a line for each load, and below it what weakens or explains the verdict. Judges nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ratio with its interval says: slower, no slower, or that these repeats cannot tell. Pure."""
+"""The verdict from a ratio and its confidence interval: slower, no slower, or inconclusive. Pure."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from bench.bootstrap import Interval
 __all__ = ["DETECTABLE", "LEAST_PAIRS", "LIMIT", "Verdict", "judge"]
 
 LIMIT: Final = 1.10
-"""p99 after / before. The gate fails where even the lower end of the interval is above it."""
+"""Limit of p99 after / before. The gate fails if even the lower end of the interval is above it."""
 
 DETECTABLE: Final = 1.20
-"""What the gate promises to find. An interval that reaches beyond it may hide such a slowdown."""
+"""The slowdown that the gate is designed to detect. An interval that reaches beyond it may hide one."""
 
 LEAST_PAIRS: Final = 6
-"""Fewer say nothing: with a fifth left out at each end, the bootstrap would draw from three or four."""
+"""With fewer the interval is meaningless: trimmed by a fifth at each end, only three or four would be left."""
 
 
 class Verdict(StrEnum):
-    """Of one load."""
+    """Verdict on one load."""
 
     SLOWER = "slower"
-    """Beyond chance: the gate fails."""
+    """Significantly slower: the gate fails."""
     HOLDS = "no slower"
-    """A slowdown that the gate promises to find is beyond chance, too."""
+    """A slowdown of the detectable size is excluded."""
     UNCLEAR = "cannot tell"
-    """Neither: the repeats differ too much from each other. More of them, or a quieter machine."""
+    """Inconclusive: the repeats vary too much. Measure longer, or on a quieter machine."""
     FAILS = "requests fail"
-    """Those that the other server answers: the gate fails, whatever the p99 of the rest."""
+    """Requests fail that succeed on the other server: the gate fails, whatever the p99 of the rest."""
     UNMEASURED = "not measured"
-    """Too few pairs count."""
+    """Too few valid pairs."""
 
 
 def judge(p99_ratio: Interval, pairs: int) -> Verdict:

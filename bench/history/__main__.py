@@ -1,4 +1,4 @@
-"""Keeps one line of a run: ``python -m bench.history add RUN.json``. The lines lie in releases.jsonl beside this."""
+"""Adds a run to the release history, ``releases.jsonl``: ``python -m bench.history add RUN.json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from bench.history.line import added, line_of
+from bench.history.record import add_record, make_record
 from bench.store import Run
 
 __all__ = ["main"]
@@ -19,7 +19,7 @@ def main(words: list[str] | None = None) -> int:
     """Add a line.
 
     Args:
-        words: Of the command line; None = those of this process.
+        words: Arguments; None = those of this process.
 
     Returns:
         Exit status: 0, or 2 where the run cannot be read or is no record.
@@ -31,8 +31,8 @@ def main(words: list[str] | None = None) -> int:
     add.add_argument("--file", type=Path, default=_FILE, help="of lines; default: bench/history/releases.jsonl")
     given = parser.parse_args(words)
     try:
-        line = line_of(Run.read(given.run))
-        replaced = added(given.file, line)
+        line = make_record(Run.read(given.run))
+        replaced = add_record(given.file, line)
     except (OSError, ValueError) as error:
         print(f"{given.run}: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The allowance of a load: what the cores permit, if a request costs no more than its row and a bare echo. Pure."""
+"""The allowance of a load: an upper bound of its rate, from the CPU cost of one row and of one bare echo. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 __all__ = ["ROW_SHARE", "allowance"]
 
 ROW_SHARE: Final = 0.25
-"""Time for finding what a row costs, of that for a load: costs in-process are steadier, and need less."""
+"""Time for measuring the cost of a row, as a share of the time of a load: in-process costs are steadier."""
 
 
 def allowance(cores: int, row_cpu_s: float, echo_cpu_s: float) -> float:
-    """Requests a second that the cores permit.
+    """Upper bound of requests a second.
 
     Args:
         cores: Shared by server and load generator.

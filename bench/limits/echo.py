@@ -1,11 +1,10 @@
-"""A bare completion-queue echo: the most that a Python process can answer over gRPC's core. Knows no models.
+"""A bare completion-queue echo: the highest rate of a Python process on gRPC's core. Knows no models.
 
 It drives core's completion queue, as C++ servers do, and does nothing else: no parsing, no queue, no batching. Events
-are taken one at a time: as nothing is gathered, draining first only adds one empty poll to each burst. The lane was
-built like it, until it began to speak HTTP/2 by itself.
+are taken one at a time: since nothing is batched, draining first would only add an empty poll to each burst.
 
-    python -m bench.limits.echo                      # answers each message with itself
-    python -m bench.limits.echo --answer-bytes 12    # answers each message with 12 bytes
+    python -m bench.limits.echo                      # responds to each message with itself
+    python -m bench.limits.echo --answer-bytes 12    # responds to each message with 12 bytes
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.control import obey
+from bench.control import serve_commands
 from bench.limits.polling import poll_on_own_thread
 
-# Before gRPC is imported, or the limit would be a lower one.
+# Before gRPC is imported, which would otherwise be slower.
 poll_on_own_thread()
 
 import grpc  # noqa: E402  # see above
@@ -47,13 +46,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.limits.echo", description=__doc__)
     parser.add_argument("--answer-bytes", type=int, help="answer with so many fixed bytes instead of the message")
     answer_bytes: int | None = parser.parse_args().answer_bytes
-    # Not of zeros: those the system would map all to one page, as it never does what a model has written. To send
-    # 602 kB of them took 160 us, and 190 of memory (2026-11-26).
+    # Not zeros: the kernel maps zeros to a single page, unlike the output of a model. Sending 602 kB took 160 us
+    # from that page and 190 us from memory (2026-11-26).
     serve(None if answer_bytes is None else b"\1" * answer_bytes)
 
 
 class _Echo:
-    """What is done with the calls: bound methods as tags, as on the lane."""
+    """Handles the calls; tags are bound methods."""
 
     def __init__(self, queue: AttachedQueue, answer: bytes | None) -> None:
         self._queue = queue
@@ -87,7 +86,7 @@ def serve(answer: bytes | None) -> None:
     echo = _Echo(queue, answer)
 
     def control() -> None:
-        obey({"address": f"127.0.0.1:{port}"}, lambda _: {})
+        serve_commands({"address": f"127.0.0.1:{port}"}, lambda _: {})
         server.stop(0).wait()
         queue.shutdown()
 

@@ -1,8 +1,8 @@
 """The floor of a latency: a greedy queue in front of a model, simulated with measured run times. Pure; times nothing.
 
-Greedy and work-conserving: a runner that is free takes all that waits, up to the most it may, and never waits for more.
-No policy for Poisson arrivals has a lower p99 by more than 2 % (docs/decisions.md). The simulated server has no
-transport, no interpreter and no other work, so what it needs is a bound for any real one.
+Greedy and work-conserving: a free runner takes everything that waits, up to its maximum batch, and never waits for
+more. No policy for Poisson arrivals has a p99 that is lower by more than 2 % (docs/decisions.md). The simulated
+server has no transport, no interpreter and no other work, so its latency is a lower bound for any real server.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Times = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def sojourns_s(arrivals_s: Sequence[float], seconds: Callable[[int], float], *, runners: int, max_rows: int) -> Times:
-    """How long each request is in the simulated server.
+    """Sojourn time of each request in the simulated server.
 
     Args:
         arrivals_s: When each comes, ascending; one row each.
         seconds: Rows of a run -> its seconds.
         runners: Runs at once.
-        max_rows: Of a run.
+        max_rows: Largest batch size.
     """
     cost_s = [0.0, *(seconds(rows) for rows in range(1, max_rows + 1))]
     free_s = [0.0] * runners
@@ -48,7 +48,7 @@ def sojourns_s(arrivals_s: Sequence[float], seconds: Callable[[int], float], *, 
 
 
 def with_transport_s(sojourns_s: Times, echo: Latencies, *, seed: int) -> Times:
-    """The same with a latency of a bare echo added to each, drawn from those that were measured at the same rate."""
+    """Sojourn times plus the latency of a bare echo, drawn from those measured at the same rate."""
     counts = echo.by_value_ns()
     values_s = np.fromiter(counts, float) / 1e9
     weights = np.fromiter(counts.values(), float)

@@ -1,6 +1,6 @@
-"""What onnxruntime gives in-process at its best: each batch size, on all cores in two ways. No server, no transport.
+"""onnxruntime in-process at its best: the time of each batch size, with all cores used in two ways. No server.
 
-The other half of the floor of a latency, and the rate that no server of the model can exceed.
+Run times of the simulated floor, and an upper bound of the rate of any server of the model.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Costs:
     """Seconds of a run by its rows, while as many run at once as there are runners.
 
     Attributes:
-        runners: Runs at once on one session.
-        threads: Of onnxruntime within each.
-        run_s: Rows -> seconds, ascending; the most rows are the most that are worth running together.
+        runners: Concurrent runs on one session.
+        threads: onnxruntime threads of each run.
+        run_s: Rows -> seconds, ascending, up to the largest batch size that pays off.
     """
 
     runners: int
@@ -38,27 +38,27 @@ class Costs:
     run_s: Mapping[int, float]
 
     def seconds(self, rows: int) -> float:
-        """Of a run of so many rows; on the line between those that were measured."""
+        """Seconds of a run of so many rows, interpolated between the measured sizes."""
         return float(np.interp(rows, list(self.run_s), list(self.run_s.values())))
 
     @property
     def best_rows(self) -> int:
-        """The size that gives the most rows a second."""
+        """The batch size with the highest throughput."""
         return min(self.run_s, key=lambda rows: self.run_s[rows] / rows)
 
     @property
     def rate(self) -> float:
-        """Rows a second at that size."""
+        """Rows a second at that batch size."""
         return self.runners * self.best_rows / self.run_s[self.best_rows]
 
 
 def best(costs: Sequence[Costs]) -> Costs:
-    """The way that gives the most rows a second."""
+    """The configuration with the highest throughput."""
     return max(costs, key=lambda one: one.rate)
 
 
 def costs_of(file: Path, row: Tensors, *, cores: int, sizes: Sequence[int], budget_s: float) -> list[Costs]:
-    """Measure a model with one run on each core, and with one run on all. Blocks for about the budget.
+    """Measure a model with one run on each core, and with one run on all cores. Blocks for about the budget.
 
     Requires: nothing else runs on the machine.
 
@@ -92,7 +92,7 @@ def _seconds_of(
 ) -> float:
     """Seconds of a run while ``runners`` threads run it again and again: the lower quartile.
 
-    A mean would hold whatever else the machine did meanwhile, and a limit that is too easy is none.
+    A mean would include whatever else the machine did meanwhile, and a bound that is too easy is useless.
     """
     for _ in range(_WARM_UP_RUNS):
         session.run(names, dict(feeds))

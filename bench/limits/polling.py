@@ -1,4 +1,4 @@
-"""Which threads read and write gRPC's sockets. Imports no gRPC, which settles that when it is imported."""
+"""Makes gRPC's core poll on the server's own thread. Imports no gRPC, which reads this setting when it is imported."""
 
 from __future__ import annotations
 

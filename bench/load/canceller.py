@@ -1,8 +1,8 @@
-"""Callers that go away: sends one message at a constant rate, and cancels each call soon after. Measures nothing.
+"""Callers that cancel: sends one message at a constant rate, and cancels each call soon after. Measures nothing.
 
     python -m bench.load.canceller ADDRESS METHOD FILE
 
-Obeys two lines: ``{"rate": CALLS_A_SECOND, "after_s": SECONDS}`` begins, ``{}`` ends and is answered with the counts.
+Commands: ``{"rate": CALLS_A_SECOND, "after_s": SECONDS}`` starts, ``{}`` ends and returns the counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 import grpc
 
-from bench.control import obey
+from bench.control import serve_commands
 
 __all__: list[str] = []
 
@@ -41,7 +41,7 @@ class Canceller:
         self._thread = threading.Thread()
         self._cancelled = self._answered = 0
 
-    def obey(self, line: str) -> Mapping[str, object]:
+    def serve_commands(self, line: str) -> Mapping[str, object]:
         """Begin or end."""
         words = json.loads(line)
         if "rate" in words:
@@ -81,7 +81,7 @@ def main() -> None:
     address, method, file = sys.argv[1:]
     with grpc.insecure_channel(address) as channel:
         grpc.channel_ready_future(channel).result(_TIMEOUT_S)
-        obey({"address": address}, Canceller(channel, method, Path(file).read_bytes()).obey)
+        serve_commands({"address": address}, Canceller(channel, method, Path(file).read_bytes()).serve_commands)
 
 
 if __name__ == "__main__":

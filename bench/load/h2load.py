@@ -1,6 +1,6 @@
-"""Load by h2load, the HTTP/2 load generator of nghttp2. Knows its command line and its report.
+"""Load by h2load, the HTTP/2 load generator of nghttp2: its command line and its report.
 
-Of gRPC it knows the headers and the frame around a message, no more; and it can send plain HTTP/1.1 instead.
+It knows no gRPC beyond the headers and the message prefix; it can send plain HTTP/1.1 instead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class H2Load:
         program = shutil.which("h2load")
         return None if program is None else cls(program)
 
-    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
+    def run(self, target: Target, streams: Streams, *, requests: int, record_each: bool) -> LoadResult:
         """Send requests. See :class:`~bench.load.result.Generator`."""
         with tempfile.TemporaryDirectory() as folder:
             body, log = Path(folder, "body"), Path(folder, "log")
@@ -68,10 +68,10 @@ class H2Load:
             headers = _PLAIN_HEADERS if streams.http1 else _HEADERS
             command += [f"-N{_SILENCE_TIMEOUT_S}", *(f"-H{header}" for header in headers)]
             command += ["--h1"] if streams.http1 else []
-            command += [f"--log-file={log}"] if each else []
+            command += [f"--log-file={log}"] if record_each else []
             report, cpu_s = _run([*command, f"http://{target.address}{target.method}"])
             result = parse(report, cpu_s=cpu_s, requests=requests, answer_bytes=answer_bytes, frame_bytes=len(frame))
-            return _with_percentiles(result, log) if each else result
+            return _with_percentiles(result, log) if record_each else result
 
 
 def parse(

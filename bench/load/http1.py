@@ -1,7 +1,7 @@
-"""Requests over HTTP/1.1 in the project's own loops, for servers that speak no gRPC: ``python -m bench.load.http1``.
+"""HTTP/1.1 in the project's own load generator, for servers without gRPC: ``python -m bench.load.http1``.
 
 It is a worker of :class:`~sardonyx_server.load.worker_pool.WorkerPool`. Arrivals, latencies and slip are computed by
-the same code as for gRPC, so that two servers can be compared at equal rates whatever they speak.
+the same code as for gRPC, so that servers can be compared at equal rates whatever protocol they speak.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
-from bench.load.http1_line import Head, Line, read_head
+from bench.load.http1_connection import Head, Http1Connection, read_head
 from sardonyx_server.load.connections import Interrupted
 from sardonyx_server.load.counters import WRONG_ANSWER, RunCounters
 from sardonyx_server.load.loops import LoadGeneratorError
@@ -87,11 +87,11 @@ class Exchanges:
         self._buffer = bytearray(_READ_BYTES)
         self._interrupt = -1 if interrupt is None else interrupt
         # By number of the file: those to read from, and of those the ones that did not take all that is to be sent.
-        self._read: dict[int, Line | None] = {} if interrupt is None else {interrupt: None}
+        self._read: dict[int, Http1Connection | None] = {} if interrupt is None else {interrupt: None}
         self._blocked: set[int] = set()
-        self._idle: deque[Line] = deque()
+        self._idle: deque[Http1Connection] = deque()
         # The oldest first.
-        self._under_way: OrderedDict[Line, None] = OrderedDict()
+        self._under_way: OrderedDict[Http1Connection, None] = OrderedDict()
         # (when it was due, when it is given up, its caller)
         self._waiting: deque[tuple[int, int, int]] = deque()
 
@@ -106,9 +106,9 @@ class Exchanges:
 
     def close(self) -> None:
         """Disconnect."""
-        for line in self._read.values():
-            if line is not None:
-                line.socket.close()
+        for connection in self._read.values():
+            if connection is not None:
+                connection.socket.close()
 
     @property
     def some_wait(self) -> bool:
@@ -123,10 +123,10 @@ class Exchanges:
     def send_waiting(self, _now_ns: int) -> None:
         """Send those for which a connection is free now."""
         while self._waiting and self._idle:
-            line = self._idle.popleft()
-            line.begin(next(self._requests), *self._waiting.popleft())
-            self._under_way[line] = None
-            self._flush(line)
+            connection = self._idle.popleft()
+            connection.start(next(self._requests), *self._waiting.popleft())
+            self._under_way[connection] = None
+            self._flush(connection)
 
     def refuse_waiting(self, now_ns: int) -> None:
         """There is no connection, so those that wait for one fail."""
@@ -138,13 +138,13 @@ class Exchanges:
         while self._waiting and self._waiting[0][1] <= now_ns:
             self._failed(self._waiting.popleft()[2], "DEADLINE_EXCEEDED", now_ns)
         while self._under_way:
-            line = next(iter(self._under_way))
-            if line.deadline_ns > now_ns:
-                return line.deadline_ns
+            connection = next(iter(self._under_way))
+            if connection.deadline_ns > now_ns:
+                return connection.deadline_ns
             # Its answer may come still, where the next one's is expected.
-            self._end(line)
-            self._failed(line.caller, "DEADLINE_EXCEEDED", now_ns)
-            self._replace(line)
+            self._end(connection)
+            self._failed(connection.caller, "DEADLINE_EXCEEDED", now_ns)
+            self._replace(connection)
         return self._waiting[0][1] if self._waiting else None
 
     def poll(self, wait_ns: int) -> None:
@@ -157,109 +157,109 @@ class Exchanges:
         # epoll would count in milliseconds.
         readable, writable, _ = select.select(self._read, self._blocked, (), max(wait_ns, 0) / _NS_PER_S)
         for number in writable:
-            line = self._read.get(number)
-            if line is not None:
-                self._flush(line)
+            connection = self._read.get(number)
+            if connection is not None:
+                self._flush(connection)
         for number in readable:
-            line = self._read.get(number)
-            if line is not None:
-                self._receive(line)
+            connection = self._read.get(number)
+            if connection is not None:
+                self._receive(connection)
                 self.on_answers()
             elif number == self._interrupt:
                 raise Interrupted
 
-    def _flush(self, line: Line) -> None:
+    def _flush(self, connection: Http1Connection) -> None:
         try:
-            done = line.flush()
+            done = connection.flush()
         except OSError:
-            self._lost(line)
+            self._lost(connection)
         else:
-            (self._blocked.discard if done else self._blocked.add)(line.socket.fileno())
+            (self._blocked.discard if done else self._blocked.add)(connection.socket.fileno())
 
-    def _receive(self, line: Line) -> None:
+    def _receive(self, connection: Http1Connection) -> None:
         try:
-            size = line.socket.recv_into(self._buffer)
+            size = connection.socket.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
             size = 0
-        if not size or not line.request:
-            self._lost(line)  # or it says something unasked, which may be half of anything
+        if not size or not connection.request:
+            self._lost(connection)  # or it says something unasked, which may be half of anything
             return
-        if line.answer is None:
-            line.received += memoryview(self._buffer)[:size]
-            line.answer = read_head(line.received)
-            if line.answer is None:
+        if connection.answer is None:
+            connection.received += memoryview(self._buffer)[:size]
+            connection.answer = read_head(connection.received)
+            if connection.answer is None:
                 return
-            line.missing = line.answer.head_bytes + line.answer.body_bytes - len(line.received)
+            connection.missing = connection.answer.head_bytes + connection.answer.body_bytes - len(connection.received)
         else:
-            line.missing -= size
-        if line.missing < 0:
-            self._lost(line)
-        elif not line.missing:
-            self._answered(line, line.answer)
+            connection.missing -= size
+        if connection.missing < 0:
+            self._lost(connection)
+        elif not connection.missing:
+            self._answered(connection, connection.answer)
 
-    def _answered(self, line: Line, answer: Head) -> None:
+    def _answered(self, connection: Http1Connection, answer: Head) -> None:
         now_ns = time.monotonic_ns()
-        self._end(line)
-        line.answers += 1
+        self._end(connection)
+        connection.answers += 1
         if answer.status != _OK:
-            self._failed(line.caller, f"HTTP {answer.status}", now_ns)
+            self._failed(connection.caller, f"HTTP {answer.status}", now_ns)
         elif self._answer_bytes is not None and answer.body_bytes != self._answer_bytes:
-            self._failed(line.caller, WRONG_ANSWER, now_ns)
+            self._failed(connection.caller, WRONG_ANSWER, now_ns)
         else:
-            self.counters.record_answer(line.due_ns, now_ns)
+            self.counters.record_answer(connection.due_ns, now_ns)
             if self.freed is not None:
-                self.freed.append(line.caller)
+                self.freed.append(connection.caller)
         if answer.closes:
-            self._replace(line)
+            self._replace(connection)
         else:
-            self._idle.append(line)
+            self._idle.append(connection)
 
-    def _lost(self, line: Line) -> None:
+    def _lost(self, connection: Http1Connection) -> None:
         """The server has closed it. It may have done so for idleness just as a request was sent: that is sent again."""
-        if not line.request:
-            self._idle.remove(line)
-            self._replace(line)
+        if not connection.request:
+            self._idle.remove(connection)
+            self._replace(connection)
             return
-        request, again = line.request, line.answers and not line.received
-        self._end(line)
+        request, again = connection.request, connection.answers and not connection.received
+        self._end(connection)
         if not again:
-            self._failed(line.caller, "UNAVAILABLE", time.monotonic_ns())
-            self._replace(line)
+            self._failed(connection.caller, "UNAVAILABLE", time.monotonic_ns())
+            self._replace(connection)
             return
-        self._drop(line)
+        self._drop(connection)
         other = self._open()
-        other.begin(request, line.due_ns, line.deadline_ns, line.caller)
+        other.start(request, connection.due_ns, connection.deadline_ns, connection.caller)
         self._under_way[other] = None
         self._flush(other)
 
-    def _end(self, line: Line) -> None:
-        del self._under_way[line]
-        line.request = b""
+    def _end(self, connection: Http1Connection) -> None:
+        del self._under_way[connection]
+        connection.request = b""
 
     def _failed(self, caller: int, status: str, now_ns: int) -> None:
         self.counters.record_failure(status, now_ns)
         if self.freed is not None:
             self.freed.append(caller)
 
-    def _open(self) -> Line:
+    def _open(self) -> Http1Connection:
         try:
-            line = Line(self._address, self._connect_s)
+            connection = Http1Connection(self._address, self._connect_s)
         except OSError as error:
             host, port = self._address
             raise LoadGeneratorError(f"no connection to {host}:{port}: {error}") from error
-        self._read[line.socket.fileno()] = line
-        return line
+        self._read[connection.socket.fileno()] = connection
+        return connection
 
-    def _drop(self, line: Line) -> None:
-        number = line.socket.fileno()
+    def _drop(self, connection: Http1Connection) -> None:
+        number = connection.socket.fileno()
         del self._read[number]
         self._blocked.discard(number)
-        line.socket.close()
+        connection.socket.close()
 
-    def _replace(self, line: Line) -> None:
-        self._drop(line)
+    def _replace(self, connection: Http1Connection) -> None:
+        self._drop(connection)
         self._idle.append(self._open())
 
 

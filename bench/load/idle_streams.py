@@ -1,4 +1,4 @@
-"""Opens streams, has one request answered on each, and keeps them open, idle, until the input ends.
+"""Opens streams, sends one request on each, and keeps them open and idle until the input ends.
 
 python -m bench.load.idle_streams ADDRESS METHOD FILE STREAMS CONNECTIONS
 """
@@ -12,7 +12,7 @@ from typing import Final
 
 import grpc
 
-from bench.control import obey
+from bench.control import serve_commands
 
 __all__: list[str] = []
 
@@ -34,7 +34,7 @@ async def hold(address: str, method: str, message: bytes, *, streams: int, conne
     channels = [grpc.aio.insecure_channel(address, options=_OPTIONS) for _ in range(connections)]
     async with asyncio.timeout(_TIMEOUT_S):
         held = [await _open(channels[number % connections], method, message) for number in range(streams)]
-    obey({"address": address, "streams": len(held)}, lambda _: {})
+    serve_commands({"address": address, "streams": len(held)}, lambda _: {})
     for stream in held:
         stream.cancel()
     for channel in channels:

@@ -1,6 +1,6 @@
-"""Load by perf_analyzer, NVIDIA's generator on Triton's C++ client: to check ours with. Knows its report.
+"""Load by perf_analyzer, NVIDIA's generator on Triton's C++ client, to validate our own generator.
 
-It makes its own random data from the model's signature, and counts a latency from when a request was really sent.
+It generates random data from the model's signature, and counts latency from when a request was actually sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a closed loop is, and what a load generator found of one. Generates no load."""
+"""The shape of a closed loop, the result of a load, and the interface of load generators."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ class Generator(Protocol):
     def name(self) -> str:
         """Name and version."""
 
-    def run(self, target: Target, streams: Streams, *, requests: int, each: bool) -> LoadResult:
+    def run(self, target: Target, streams: Streams, *, requests: int, record_each: bool) -> LoadResult:
         """Send ``requests`` requests. Blocks.
 
         Args:
             target: What to send where: one message, and the length of every answer.
             streams: How.
             requests: How many.
-            each: Record each latency, for percentiles; costs the generator a little.
+            record_each: Record each latency, for percentiles; costs the generator a little.
 
         Raises:
             LoadGeneratorError: A request failed or had another answer.

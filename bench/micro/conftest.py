@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
+from bench.environment import run_fields
 from bench.micro.measuring import COMMAND, Measure, measure
 from bench.micro.workload import NAMES, Workload, workload
-from bench.surroundings import run_fields
 
 __all__: list[str] = []
 

@@ -1,11 +1,11 @@
-"""One call, measured and stored: its time by pytest-benchmark, what it takes of memory in a pass of its own."""
+"""Measures one call and stores the result: time by pytest-benchmark, memory in a separate pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypeVar
 
-from bench.micro.counting import held_blocks, peak_bytes
+from bench.micro.allocations import held_blocks, peak_bytes
 from bench.store import Benchmark
 
 __all__ = ["COMMAND", "Measure", "measure"]
@@ -23,7 +23,7 @@ def measure(benchmark: Any, name: str, question: str, call: Callable[[], T]) -> 
 
     Args:
         benchmark: The fixture of pytest-benchmark, which is not typed; the results go into its ``extra_info``.
-        name: Of the benchmark.
+        name: Name of the benchmark.
         question: That it answers.
         call: What is measured.
 

@@ -1,4 +1,4 @@
-"""What the micro benchmarks work on: requests as they arrive, and what the server makes of them. Times nothing."""
+"""The workload of the micro benchmarks: requests as they arrive, and the server's objects for them. Times nothing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Workload:
     """One model's requests.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         message: A serialised request of one row, the one that the loads of ``bench/`` send.
         row: Input -> array [1, ...].
         signature: As the server makes it at load.

@@ -1,8 +1,8 @@
-"""Measures Sardonyx beside other servers, one peer at a time. See bench/peers/README.md.
+"""Compares Sardonyx with other servers, one peer at a time. See bench/peers/README.md.
 
     python -m bench.peers [--only PEER ...] [--models MODEL ...] [--turns N] [--seconds S] [--quick] [--json FILE]
 
-A file of results that is there already keeps what this run does not measure anew, so that a long run can be taken in
+Results of other peers, models and loads in an existing results file are kept, so a long comparison can be measured in
 pieces.
 """
 
@@ -23,18 +23,18 @@ import grpc
 from bench.bootstrap import LEAST_REPEATS
 from bench.cases import SEED, CaseMissing
 from bench.control import ChildFailed
+from bench.environment import busy_cores, run_fields
 from bench.limits.cpp_echo.build import CppEchoMissing
-from bench.limits.rows import WrongAnswer
+from bench.limits.reference import WrongAnswer
 from bench.load.h2load import H2Load
 from bench.peers.catalogue import MODELS, MORE_MODELS, PEERS, Peer, peers
 from bench.peers.compare import Plan, compare, not_measured
+from bench.peers.cpp_echo import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.install import PeerMissing, install
-from bench.peers.limit import CPP_ECHO, beside_cpp_echo, cpp_echo_not_measured
 from bench.peers.results import write
 from bench.peers.running import PeerFailed
 from bench.peers.verdict import Standing, Verdict, by_standing
 from bench.results import new_file, tell_where, warn_if_busy
-from bench.surroundings import busy_cores, run_fields
 from sardonyx_server.load.loops import LoadGeneratorError
 from sardonyx_server.runtime.cores import available_cores
 
@@ -151,9 +151,9 @@ def _print_table(verdicts: list[Verdict]) -> None:
     said = set[str]()
     for verdict in verdicts:
         _print_remarks(verdict, said)
-    judged = [verdict for verdict in verdicts if verdict.bar is not None]
-    met = sum(verdict.standing is Standing.MET for verdict in judged)
-    print(f"\n{met} of {len(judged)} comparisons won with the whole interval above their bar")
+    paired_bar = [verdict for verdict in verdicts if verdict.bar is not None]
+    met = sum(verdict.standing is Standing.MET for verdict in paired_bar)
+    print(f"\n{met} of {len(paired_bar)} comparisons won with the whole interval above their bar")
 
 
 def _print_remarks(verdict: Verdict, said: set[str]) -> None:

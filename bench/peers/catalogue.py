@@ -1,6 +1,6 @@
-"""The servers that Sardonyx is compared with, and the settings that each is tried at. Installs and starts nothing.
+"""The peers that Sardonyx is compared with, and the settings to try of each. Installs and starts nothing.
 
-Why a setting is there, and what it means, is in README.md.
+README.md explains the settings.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ MORE_MODELS: Final = ("forest", "batches")
 
 
 class Protocol(StrEnum):
-    """What a peer speaks."""
+    """Protocol of a peer."""
 
     OIP = "gRPC"
-    """The Open Inference Protocol: it is sent the very same messages as Sardonyx."""
+    """The Open Inference Protocol: it gets the same messages as Sardonyx."""
     HTTP = "HTTP/1.1"
-    """Plain bytes of the row in, plain bytes of the outputs out: another protocol, for orientation."""
+    """Plain bytes of the row in, plain bytes of the outputs out: not comparable, for orientation only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One way to set a peer up.
+    """One configuration of a peer.
 
     Attributes:
-        name: For people.
-        values: What its ``serve.py`` is given.
+        name: Name in reports.
+        values: Settings passed to its ``serve.py``.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Peer:
     """Another server.
 
     Attributes:
-        name: As ``Benchmark.server`` of a stored run has it, and of its folder.
-        title: For people.
-        protocol: What it speaks.
-        settings: Tried in this order; the fastest in a short closed loop is the one that is compared.
-        path: Of its HTTP endpoint.
-        least: Model -> how many times its throughput Sardonyx must reach; elsewhere more than 1.
+        name: ``Benchmark.server`` in a stored run, and its folder.
+        title: Name in reports.
+        protocol: Its protocol.
+        settings: Settings to try, in this order; see README.md.
+        path: Path of its HTTP endpoint.
+        least: Model -> factor by which Sardonyx must exceed its throughput; 1 for other models.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Peer:
 
 
 def peers(cores: int) -> Mapping[str, Peer]:
-    """All of them, by name.
+    """All peers by name.
 
     Args:
-        cores: That servers and load share: as many instances as cores are tried beside one.
+        cores: Cores shared by servers and load; settings with one instance and with one for each core are tried.
     """
     alone: dict[str, object] = {"instances": 1, "threads": 1}
     each: dict[str, object] = {"instances": cores, "threads": 1}

@@ -1,4 +1,4 @@
-"""One peer on one model beside Sardonyx: its best settings found, then throughput and p99 at equal rates, in turns."""
+"""Compares one peer with Sardonyx on one model: tunes the peer, then measures throughput, and p99 at equal rates."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.arms import answer_for
+from bench.arms import fetch_answer
 from bench.cases import METHOD, make
-from bench.limits.rows import Rows
+from bench.limits.reference import ReferenceModel
 from bench.load.h2load import H2Load
+from bench.peers.ab_comparison import CALLERS, Competitor, at_equal_rates, closed_loop
 from bench.peers.catalogue import Peer, Protocol
-from bench.peers.challenger import Challenger, Trial, fastest, promptest
-from bench.peers.duel import CALLERS, Contender, at_equal_rates, closed_loop
+from bench.peers.tuning import Trial, TunedPeer, best_by_p99, by_throughput
 from bench.peers.verdict import Measure, Verdict
 from bench.serving import Server, serving
 from bench.store import Load
@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         turns: How often each server is measured under each load.
         seconds: About how long each time.
-        seed: Of arrivals and of the bootstrap.
+        seed: Seed of arrivals and of the bootstrap.
     """
 
     turns: int
@@ -49,30 +49,30 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
 
     Args:
         peer: Installed.
-        model: Of ``bench/cases.py``.
-        generator: Of closed loops.
+        model: Name of a case in ``bench/cases.py``.
+        generator: Load generator of closed loops.
         plan: How thoroughly.
         folder: Empty.
 
     Raises:
         CaseMissing: The package that ships the model is not installed.
         ChildFailed: Sardonyx did not start.
-        LoadFailed: A load failed on either server.
+        LoadGeneratorError: A load failed on either server.
         PeerFailed: The peer did not start at any setting.
         WrongAnswer: Sardonyx answers something else than the model says.
     """
     case = make(model, folder)
-    rows = Rows(case)
-    challenger = Challenger(peer=peer, case=case, rows=rows)
+    reference = ReferenceModel(case)
+    tuned_peer = TunedPeer(peer=peer, case=case, reference=reference)
     with ExitStack() as stack:
         server = stack.enter_context(serving(case.repository))
-        answer = answer_for(server.address, case.request)
-        rows.check(answer)
+        answer = fetch_answer(server.address, case.request)
+        reference.check(answer)
         target = Target(address=server.address, method=METHOD, messages=(case.request,), answer_bytes=len(answer))
-        ours = Contender(name="sardonyx", server=server, target=target, model=model)
-        trials = fastest(challenger, generator, plan.seconds)
+        ours = Competitor(name="sardonyx", server=server, target=target, model=model)
+        trials = by_throughput(tuned_peer, generator, plan.seconds)
         slower = min(ours.in_closed_loop(generator, plan.seconds).rate_reached_per_s, trials[0].rate_per_s)
-        with challenger.up(trials[0].setting) as theirs:
+        with tuned_peer.up(trials[0].setting) as theirs:
             theirs.in_closed_loop(generator, plan.seconds)  # It is warm then, as ours is.
             pairs = closed_loop(ours, theirs, generator, turns=plan.turns, seconds=plan.seconds)
         tried = "; ".join(map(str, trials))
@@ -89,15 +89,15 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
             seed=plan.seed,
         )
         loads = [_at(share, slower) for share in P99_SHARES]
-        chosen = promptest(challenger, trials, loads, plan.seconds, plan.seed)
-        return [throughput, *(_p99(challenger, ours, load, chosen[load], trials, plan) for load in loads)]
+        chosen = best_by_p99(tuned_peer, trials, loads, plan.seconds, plan.seed)
+        return [throughput, *(_p99(tuned_peer, ours, load, chosen[load], trials, plan) for load in loads)]
 
 
 def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
     """What stands in the table for a peer that could not be installed, started or put under load.
 
     Args:
-        peer: It.
+        peer: The peer.
         model: That it should have served.
         reason: For people.
     """
@@ -118,16 +118,16 @@ def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
     ]
 
 
-def _p99(challenger: Challenger, ours: Contender, asked: Load, best: Trial, trials: list[Trial], plan: Plan) -> Verdict:
+def _p99(tuned_peer: TunedPeer, ours: Competitor, asked: Load, best: Trial, trials: list[Trial], plan: Plan) -> Verdict:
     """At a rate, or at a lower one where the generator cannot keep it beside both servers."""
-    peer, share = challenger.peer, asked.share_of_capacity or 0.0
+    peer, share = tuned_peer.peer, asked.share_of_capacity or 0.0
     capacity = (asked.rate_per_s or 0.0) / share
-    with challenger.up(best.setting) as theirs:
+    with tuned_peer.up(best.setting) as theirs:
 
         def at(load: Load) -> Verdict:
             return Verdict(
                 peer=peer.name,
-                model=challenger.case.name,
+                model=tuned_peer.case.name,
                 question=_p99_question(share),
                 wording=f"{_p99_wording(peer, load.share_of_capacity or 0.0)}: {load.rate_per_s:,.0f}/s",
                 measure=Measure.P99,
@@ -162,7 +162,7 @@ def _set_up(server: Server, model: str) -> str:
 
 
 def _bar(peer: Peer, model: str) -> float:
-    """Of throughput."""
+    """The bar of throughput."""
     return peer.least.get(model, 1.0)
 
 

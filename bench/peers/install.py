@@ -36,7 +36,7 @@ def install(name: str) -> Path:
     """Make a peer's environment, unless it is complete. Fetches packages; blocks for a minute or so.
 
     Args:
-        name: Of the peer.
+        name: Name of the peer.
 
     Returns:
         The environment's interpreter.
@@ -56,7 +56,7 @@ def install(name: str) -> Path:
 
 
 def interpreter(name: str) -> Path:
-    """Of a peer's environment, whether or not that is there."""
+    """Python interpreter of a peer's environment, which may not exist yet."""
     return ENVIRONMENTS / name / "bin" / "python"
 
 

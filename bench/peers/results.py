@@ -1,4 +1,4 @@
-"""The stored run of a comparison with peers: made, and added to a file that is there already. Measures nothing."""
+"""The stored run of a comparison with peers: created, or merged into an existing file. Measures nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.peers.duel import Pair
+from bench.peers.ab_comparison import Pair
 from bench.peers.verdict import Measure, Verdict
 from bench.store import Benchmark, Run
 
@@ -26,7 +26,7 @@ def write(file: Path, verdicts: Sequence[Verdict], fields: Mapping[str, Any]) ->
     Args:
         file: Where; benchmarks of other names in it are kept.
         verdicts: All of this run.
-        fields: Of the run, as :func:`bench.surroundings.run_fields` gives them.
+        fields: Fields of the run, as :func:`bench.environment.run_fields` gives them.
     """
     command, commit, cpu = (str(fields.get(name, "")) for name in ("command", "commit", "cpu"))
     found = [replace(one, commit=commit, cpu=cpu) for verdict in verdicts for one in _benchmarks(verdict, command)]

@@ -1,7 +1,4 @@
-"""A peer as a running server. Sends no load.
-
-It is started on a model, tried with a real request until it answers, and ended with all that came of it.
-"""
+"""Starts a peer on a model, waits until it responds to a real request, and ends all of its processes. Sends no load."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from typing import IO, Final
 
 import grpc
 
-from bench.arms import answer_for
+from bench.arms import fetch_answer
 from bench.cases import Case
 from bench.control import ROOT
 from bench.peers.catalogue import Peer, Protocol, Setting
@@ -49,7 +46,7 @@ def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
 
     Args:
         peer: Installed.
-        setting: Of it.
+        setting: One of its settings.
         case: Model and request.
 
     Raises:
@@ -97,9 +94,9 @@ def up(
         try:
             _wait(server, process, answers)
             yield server
-        except _Silent as silent:
+        except _NotResponding as not_responding:
             said = " ".join(log.read_text(errors="replace").split())[-_REASON_CHARACTERS:]
-            raise PeerFailed(f"{name}: {silent}; its last words: {said}") from None
+            raise PeerFailed(f"{name}: {not_responding}; its last words: {said}") from None
         finally:
             _end(server, process)
 
@@ -113,7 +110,7 @@ def ask(peer: Peer, case: Case, address: str) -> bytes:
         OSError: It cannot be reached.
     """
     if peer.protocol is Protocol.OIP:
-        return answer_for(address, case.request)
+        return fetch_answer(address, case.request)
     connection = HTTPConnection(address, timeout=_REQUEST_TIMEOUT_S)
     try:
         connection.request("POST", peer.path, body_of(case), {"content-type": "application/octet-stream"})
@@ -132,7 +129,7 @@ def body_of(case: Case) -> bytes:
     return row.tobytes()
 
 
-class _Silent(Exception):
+class _NotResponding(Exception):
     """It does not answer, and why."""
 
 
@@ -150,7 +147,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], answers: Callable[[]
     said = "no answer"
     while time.monotonic() < until_s:
         if process.poll() is not None:
-            raise _Silent(f"ended with status {process.returncode}")
+            raise _NotResponding(f"ended with status {process.returncode}")
         try:
             with create_connection((host, int(port)), _REQUEST_TIMEOUT_S):
                 pass  # gRPC would wait for a server that never comes
@@ -160,7 +157,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], answers: Callable[[]
             time.sleep(_POLL_S)
         else:
             return
-    raise _Silent(f"nothing within {_START_TIMEOUT_S:g} s: {said}")
+    raise _NotResponding(f"nothing within {_START_TIMEOUT_S:g} s: {said}")
 
 
 def _end(server: Server, process: subprocess.Popen[bytes]) -> None:

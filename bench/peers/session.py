@@ -1,6 +1,6 @@
-"""What the server scripts of all peers share: their command line, the session of the model, and bodies of plain bytes.
+"""What the server scripts of all peers share: command line, onnxruntime session, and bodies of plain bytes.
 
-Runs in the peers' own environments, so it knows numpy and onnxruntime and nothing of this project.
+It runs in the peers' own environments, so it uses numpy and onnxruntime and nothing of this project.
 
     build/peers/NAME/bin/python bench/peers/NAME/serve.py --file model.onnx --name iris --shape 1,4 --port 9000
         [--settings '{"instances": 2, "threads": 1}']
@@ -30,8 +30,8 @@ class Arguments:
 
     Attributes:
         file: The model.
-        name: Of the model.
-        shape: Of one row of its only input, with the axis of rows.
+        name: Name of the model.
+        shape: Shape of one row of its only input, with the batch axis.
         port: To serve on, on 127.0.0.1.
         settings: The server's own; see its README.
     """
@@ -44,7 +44,7 @@ class Arguments:
 
     @classmethod
     def parse(cls, words: Sequence[str] | None = None) -> Self:
-        """Of the command line; None = of this process."""
+        """Parse the command line; None = of this process."""
         parser = argparse.ArgumentParser()
         parser.add_argument("--file", type=Path, required=True)
         parser.add_argument("--name", required=True)
@@ -94,7 +94,7 @@ class Bodies:
     """A model that answers bodies of plain bytes: the rows of its only input in, all outputs one after the other out.
 
     Args:
-        arguments: Of the server.
+        arguments: Arguments of the server.
     """
 
     def __init__(self, arguments: Arguments) -> None:

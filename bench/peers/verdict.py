@@ -1,6 +1,6 @@
-"""What turns of two servers say: how many times better one is, how sure that is, and whether it is enough. Pure values.
+"""The verdict of a comparison: by how much one server is better, the interval, and whether the bar is met. Pure.
 
-Better is more answers a second, or a lower p99; so every figure reads the same way, and above 1 Sardonyx is ahead.
+Better means more responses a second, or a lower p99. So every figure reads the same way: above 1 Sardonyx is ahead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.bootstrap import LEAST_REPEATS, Interval, ratio
-from bench.peers.duel import Pair
+from bench.peers.ab_comparison import Pair
 from bench.store import Benchmark, Point
 
 __all__ = ["Measure", "Standing", "Verdict", "by_standing"]
@@ -47,15 +47,15 @@ class Standing(StrEnum):
     """How a comparison ended, the worst first."""
 
     BEHIND = "behind"
-    """The whole interval is below 1."""
+    """Sardonyx is slower: the whole interval is below 1."""
     UNDECIDED = "undecided"
-    """The interval holds 1: no more than noise is shown."""
+    """The interval contains 1, so no difference is shown."""
     SHORT = "short"
-    """Ahead, but not by as much as the bar wants."""
+    """Faster, but by less than the bar."""
     MET = "met"
     """The lower end of the interval is above the bar."""
     SHOWN = "a limit"
-    """There is no bar: the other one is no server but what a server could reach at most."""
+    """There is no bar, because the other side is an upper bound and not a server."""
     UNKNOWN = "not measured"
 
 
@@ -73,7 +73,7 @@ class Verdict:
             either server count for nothing; where they are the most, nothing was measured.
         bar: The lower end of the interval must be above it; None = the other one is a limit.
         remarks: Settings and loads; or why there is nothing.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
 
     peer: str
@@ -144,7 +144,7 @@ class Verdict:
 
     @property
     def figures(self) -> dict[str, float]:
-        """Of the stored run: ratio, its interval and the bar; {} where nothing was measured."""
+        """Figures of the stored run: ratio, its interval and the bar; {} if nothing was measured."""
         found = self.advantage
         if found is None:
             return {}

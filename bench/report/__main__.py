@@ -1,4 +1,4 @@
-"""Makes a page of stored runs: one file of HTML that needs no network.
+"""Renders stored runs as a report: one HTML file that needs no network.
 
 python -m bench.report RUN.json [RUN.json ...] [--history FILE_OR_FOLDER]... [--out FILE.html]
 """
@@ -12,8 +12,8 @@ from typing import Final
 
 from bench.control import ROOT
 from bench.report.history import read
+from bench.report.merging import merge_runs
 from bench.report.page import page
-from bench.report.together import together
 from bench.store import Run
 
 __all__ = ["main"]
@@ -25,7 +25,7 @@ def main(words: list[str] | None = None) -> int:
     """Write the page.
 
     Args:
-        words: Of the command line; None = those of this process.
+        words: Arguments; None = those of this process.
 
     Returns:
         Exit status: 0, or 2 where a file cannot be read or is no stored run.
@@ -51,7 +51,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     out = given.out or given.runs[0].with_suffix(".html")
     try:
-        run = together([Run.read(file) for file in given.runs])
+        run = merge_runs([Run.read(file) for file in given.runs])
         past = read(given.history or [place for place in (_HISTORY,) if place.exists()])
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)

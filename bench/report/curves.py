@@ -1,4 +1,4 @@
-"""Percentile curves from stored histograms."""
+"""Percentile curves from stored HDR histograms."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Draws plots as SVG, with colours left to the page: lines over two axes, and horizontal bars."""
+"""Renders plots as SVG: line plots and horizontal bar charts. Colours are CSS variables of the page."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Final
 
-from bench.report.frame import NARROW, WIDE, Frame, Size, canvas, x_axis, y_axis
-from bench.report.looks import MARKS, Look
+from bench.report.axes import NARROW, WIDE, Frame, Size, canvas, x_axis, y_axis
 from bench.report.plot import Bars, Dot, Figure, Line, Lines
+from bench.report.styles import MARKS, Style
 from bench.report.svg import Element, add, markup
 
 __all__ = ["drawings", "key"]
@@ -26,14 +26,14 @@ def drawings(figure: Figure) -> list[str]:
     return [markup(_drawn(figure, figure.plot, size)) for size in (WIDE, NARROW)]
 
 
-def key(look: Look, *, mark: bool = True) -> str:
+def key(style: Style, *, mark: bool = True) -> str:
     """The small sign in a legend."""
     half = _KEY_SIZE / 2
     sign = Element("svg", {"viewBox": f"0 0 {_KEY_SIZE:g} {_KEY_SIZE:g}", "class": "key", "aria-hidden": "true"})
     if mark:
-        add(sign, "path", d=MARKS[look.mark], transform=f"translate({half:g},{half:g}) scale(1.3)", style=_fill(look))
+        add(sign, "path", d=MARKS[style.mark], transform=f"translate({half:g},{half:g}) scale(1.3)", style=_fill(style))
     else:
-        add(sign, "rect", x=1, y=1, width=_KEY_SIZE - 2, height=_KEY_SIZE - 2, rx=2, style=_fill(look))
+        add(sign, "rect", x=1, y=1, width=_KEY_SIZE - 2, height=_KEY_SIZE - 2, rx=2, style=_fill(style))
     return markup(sign)
 
 
@@ -63,7 +63,7 @@ def _line(drawing: Element, frame: Frame, plot: Lines, line: Line) -> None:
     if len(sound) > 1:
         places = (f"{frame.x(plot.x, dot.x):.1f},{frame.y(plot.y, dot.y):.1f}" for dot in sound)
         kind = "stroke dashed" if line.dashed else "stroke"
-        add(group, "polyline", class_=kind, points=" ".join(places), style=_stroke(line.look))
+        add(group, "polyline", class_=kind, points=" ".join(places), style=_stroke(line.style))
     for number, dot in enumerate(line.dots, start=1):
         if line.marks == "all" or not dot.valid or (line.marks == "last" and number == len(line.dots)):
             _mark(group, frame, plot, line, dot)
@@ -74,15 +74,15 @@ def _mark(group: Element, frame: Frame, plot: Lines, line: Line, dot: Dot) -> No
     place = f"translate({x:.1f},{frame.y(plot.y, dot.y):.1f})"
     if dot.reach:
         low, high = (frame.y(plot.y, end) for end in dot.reach)
-        add(group, "line", class_="reach", x1=x, x2=x, y1=low, y2=high, style=_stroke(line.look))
+        add(group, "line", class_="reach", x1=x, x2=x, y1=low, y2=high, style=_stroke(line.style))
     if not dot.valid:
-        mark = add(group, "path", class_="mark invalid", d=_CROSS, transform=place, style=_stroke(line.look))
+        mark = add(group, "path", class_="mark invalid", d=_CROSS, transform=place, style=_stroke(line.style))
     elif line.dashed:
         mark = add(
-            group, "path", class_="mark hollow", d=MARKS[line.look.mark], transform=place, style=_stroke(line.look)
+            group, "path", class_="mark hollow", d=MARKS[line.style.mark], transform=place, style=_stroke(line.style)
         )
     else:
-        mark = add(group, "path", class_="mark", d=MARKS[line.look.mark], transform=place, style=_fill(line.look))
+        mark = add(group, "path", class_="mark", d=MARKS[line.style.mark], transform=place, style=_fill(line.style))
     if dot.title:
         add(mark, "title", dot.title)
 
@@ -102,7 +102,7 @@ def _bars(figure: Figure, plot: Bars, size: Size) -> Element:
         for part, (begin, end) in zip(bar.parts, pairwise(ends), strict=True):
             left, right = frame.x(plot.x, begin), frame.x(plot.x, end)
             place = {"x": left, "y": top + 18, "width": max(right - left, 0.5), "height": _BAR_HEIGHT}
-            piece = add(group, "rect", class_="part", style=_fill(part.look), **place)
+            piece = add(group, "rect", class_="part", style=_fill(part.style), **place)
             if part.title:
                 add(piece, "title", part.title)
         if bar.limit is not None:
@@ -111,9 +111,9 @@ def _bars(figure: Figure, plot: Bars, size: Size) -> Element:
     return drawing
 
 
-def _fill(look: Look) -> str:
-    return f"fill:var(--{look.colour})"
+def _fill(style: Style) -> str:
+    return f"fill:var(--{style.colour})"
 
 
-def _stroke(look: Look) -> str:
-    return f"stroke:var(--{look.colour})"
+def _stroke(style: Style) -> str:
+    return f"stroke:var(--{style.colour})"

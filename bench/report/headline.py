@@ -1,6 +1,6 @@
-"""The README's figures: latencies of our own server, other servers beside it, and how many bars are missed.
+"""The README's figures: our own latencies, a summary of the peers, and the number of missed bars.
 
-What is behind each of them stands on the page that ``prose.py`` writes.
+Their details are on the page that ``prose.py`` renders.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.report.beside import beside, processors
-from bench.report.kept import Bars, name_of
+from bench.report.archive import Bars, name_of
 from bench.report.markdown import paragraph
+from bench.report.peer_tables import peer_summary, processors
 from bench.report.points import OURS
 from bench.report.prose import latencies
 from bench.report.verdicts import State, verdicts
@@ -39,7 +39,7 @@ def headline(results: Sequence[Bars | Run]) -> str:
 
 def _of_run(run: Run) -> Iterator[str]:
     own = latencies(run)
-    others = beside([one for one in verdicts(run) if one.benchmark.server != OURS], run)
+    others = peer_summary([one for one in verdicts(run) if one.benchmark.server != OURS], run)
     if own or others:
         yield paragraph(
             f"`{_verb(run)}` on {processors(run)}, {run.cores} cores shared by servers and callers,",

@@ -1,4 +1,4 @@
-"""Reads bench/history/: one small line of JSON for each release and machine. Writes none."""
+"""Reads bench/history/: one small JSON record for each release and machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Entry:
 
     Attributes:
         release: Version of the project.
-        commit: Likewise.
+        commit: Commit of the project.
         date: ISO 8601.
         machine: Processor and cores, in words: values of different machines are never joined.
         p99_ms: Benchmark -> p99.

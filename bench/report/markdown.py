@@ -1,4 +1,4 @@
-"""Markdown as the README has it: paragraphs of its width, tables, cells that nothing of others can end."""
+"""Markdown in the README's style: wrapped paragraphs, tables, and escaped cells."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def paragraph(*parts: str) -> str:
 
 
 def item(text: str) -> str:
-    """Of a list."""
+    """An item of a list."""
     return fill(
         text, _WIDTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Its cells are Markdown; :func:`cell` makes them of text."""
+    """A table whose cells are Markdown; :func:`cell` escapes text."""
     lines = [head, ["---" for _ in head], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def strong(text: str, *, missed: bool) -> str:
-    """A miss stands out; its spread does not."""
+    """Bold if missed, but not its interval."""
     middle, space, spread = text.partition(" (")
     return f"**{middle}**{space}{spread}" if missed else text
 
 
 def cell(text: str) -> str:
-    """Text of others in a cell of a table: what would end the cell, or begin HTML, does not."""
+    """Escape text for a table cell."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Puts a page together: what is on it in which order, and the template that writes it."""
+"""Assembles the report: its sections in order, rendered by the template."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report.beside import processors
 from bench.report.drawing import drawings, key
-from bench.report.figures import callers, everything, history, ladder, overload, percentiles, phases, stages
+from bench.report.figures import all_benchmarks, history, latency, overload, percentiles, phases, stages, throughput
 from bench.report.history import Entry
-from bench.report.looks import Look
-from bench.report.margin import margin
+from bench.report.interval_chart import interval_chart
+from bench.report.peer_tables import processors
 from bench.report.plot import Figure, Lines, Section
+from bench.report.styles import Style
 from bench.report.verdicts import State, Verdict, verdicts
 from bench.store import Run
 
@@ -26,9 +26,9 @@ __all__ = ["page", "sections"]
 _FOLDER: Final = Path(__file__).parent
 # What is not run is named with the benchmark that would fill it.
 _SECTIONS: Final = (
-    (ladder.latencies, "test_p99_at_half_load"),
+    (latency.latencies, "test_p99_at_half_load"),
     (percentiles.curves, "test_p99_at_half_load"),
-    (callers.throughput, "test_rate_of_1_to_64_callers"),
+    (throughput.throughput, "test_rate_of_1_to_64_callers"),
     (overload.goodput, "test_goodput_at_five_times_capacity"),
     (phases.reload, "test_p99_during_reload"),
     (phases.neighbours, "test_p99_of_a_cheap_model_beside_a_heavy_one"),
@@ -67,7 +67,7 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
         invalid=sum(not point.valid for one in run.benchmarks for point in one.points),
         drawings=_drawings,
         key=_key,
-        margin=_margin,
+        interval_chart=_interval_chart,
     )
 
 
@@ -78,16 +78,16 @@ def sections(run: Run, past: Sequence[Entry] = ()) -> Sequence[Section]:
         section if section.figures else replace(section, missing=f'make bench ARGS="--only {benchmark}"')
         for section, benchmark in found
     ]
-    return [*told, history.history(past), everything.everything(run)]
+    return [*told, history.history(past), all_benchmarks.all_benchmarks(run)]
 
 
 def _drawings(figure: Figure) -> list[Markup]:
     return [Markup(drawing) for drawing in drawings(figure)]  # noqa: S704  # escaped by the writer of XML
 
 
-def _key(look: Look, figure: Figure) -> Markup:
-    return Markup(key(look, mark=isinstance(figure.plot, Lines)))  # noqa: S704  # likewise
+def _key(style: Style, figure: Figure) -> Markup:
+    return Markup(key(style, mark=isinstance(figure.plot, Lines)))  # noqa: S704  # likewise
 
 
-def _margin(verdict: Verdict) -> Markup:
-    return Markup(margin(verdict))  # noqa: S704  # likewise
+def _interval_chart(verdict: Verdict) -> Markup:
+    return Markup(interval_chart(verdict))  # noqa: S704  # likewise

@@ -1,4 +1,4 @@
-"""What a plot shows: lines or bars with their values in a table. Pure values; ``drawing.py`` draws them."""
+"""Model of a plot: lines or bars, with their values as a table. Pure values; ``drawing.py`` renders them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from bench.report.looks import Look
 from bench.report.scales import Scale
+from bench.report.styles import Style
 
 __all__ = [
     "Axis",
@@ -59,14 +59,14 @@ class Line:
 
     Attributes:
         name: For the legend; lines of one look share an entry.
-        look: Colour and mark.
+        style: Colour and mark.
         dots: In order of x.
         dashed: For the lesser of two lines of one look.
         marks: Which dots get a mark; the last one alone tells curves apart in print.
     """
 
     name: str
-    look: Look
+    style: Style
     dots: Sequence[Dot]
     dashed: bool = False
     marks: Literal["all", "last", "none"] = "all"
@@ -96,7 +96,7 @@ class Part:
 
     name: str
     value: float
-    look: Look
+    style: Style
     title: str
 
 
@@ -180,7 +180,7 @@ class Figure:
     commands: Sequence[str]
     plot: Plot | None
     table: Table
-    legend: Sequence[tuple[str, Look]] = ()
+    legend: Sequence[tuple[str, Style]] = ()
     notes: Sequence[str] = ()
     remarks: Sequence[str] = ()
 

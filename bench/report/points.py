@@ -1,4 +1,4 @@
-"""What the figures share: points by model and server, repeats as one dot, points in words and in rows of a table."""
+"""Shared by the figures: points by model and server, repeats merged into one dot, points as text and table rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from bench.report.formatting import milliseconds, percent, rate, significant
 from bench.report.plot import Dot, Row, Table
-from bench.report.wording import milliseconds, percent, rate, significant
 from bench.store import Benchmark, Point, Run
 
 __all__ = [
     "OURS",
-    "Measured",
-    "Served",
+    "LabelledPoint",
+    "ServerPoints",
     "by_model",
     "commands",
     "dots",
@@ -34,15 +34,15 @@ _SAME: Final = 5e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A point with the benchmark it belongs to."""
+class LabelledPoint:
+    """A point with its benchmark."""
 
     benchmark: Benchmark
     point: Point
 
     @property
     def offered_per_s(self) -> float:
-        """The rate asked for; what was reached where only that is known."""
+        """The offered rate; the rate reached if only that is known."""
         load = self.point.load
         if load.rate_per_s is not None:
             return load.rate_per_s
@@ -52,12 +52,12 @@ class Measured:
 
     @property
     def share(self) -> float | None:
-        """Of the capacity of this server; None where that was not looked for."""
+        """Load as a share of this server's capacity; None if that was not measured."""
         return None if self._capacity_per_s is None else self.point.load.share_of_capacity
 
     @property
     def words(self) -> str:
-        """The load: 4,000/s (50 % of capacity); 16 callers."""
+        """The load as text, such as ``4,000/s (50 % of capacity)`` or ``16 callers``."""
         callers = self.point.load.callers
         if callers is not None:
             return f"{callers} caller{'' if callers == 1 else 's'}"
@@ -65,7 +65,7 @@ class Measured:
 
     @property
     def state(self) -> str:
-        """Why it counts for nothing; "" where it counts."""
+        """Why it is invalid; "" if it is valid."""
         return "" if self.point.valid else f"invalid: slip {percent(self.point.slip_share)}"
 
     @property
@@ -74,11 +74,11 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """All that one server has of a model in a scenario.
+class ServerPoints:
+    """All points of one server for a model in a scenario.
 
     Attributes:
-        server: Its name.
+        server: Name of the server.
         benchmarks: At least one.
     """
 
@@ -86,21 +86,21 @@ class Served:
     benchmarks: Sequence[Benchmark]
 
     @property
-    def all(self) -> Sequence[Measured]:
+    def all(self) -> Sequence[LabelledPoint]:
         """Every point, as stored."""
-        return [Measured(benchmark=one, point=point) for one in self.benchmarks for point in one.points]
+        return [LabelledPoint(benchmark=one, point=point) for one in self.benchmarks for point in one.points]
 
     @property
-    def answered(self) -> Sequence[Measured]:
+    def answered(self) -> Sequence[LabelledPoint]:
         """Those that have latencies."""
         return [one for one in self.all if one.point.answered]
 
     def figure(self, name: str) -> float | None:
-        """Of the first benchmark that has it."""
+        """A figure of the first benchmark that has it."""
         return next((one.figures[name] for one in self.benchmarks if name in one.figures), None)
 
 
-def by_model(run: Run, scenario: str) -> Mapping[str, Sequence[Served]]:
+def by_model(run: Run, scenario: str) -> Mapping[str, Sequence[ServerPoints]]:
     """Model -> servers with points in a scenario; our own last, so that it is drawn above the others."""
     found: dict[str, dict[str, list[Benchmark]]] = {}
     for one in run.benchmarks:
@@ -108,7 +108,7 @@ def by_model(run: Run, scenario: str) -> Mapping[str, Sequence[Served]]:
             found.setdefault(one.model, {}).setdefault(one.server, []).append(one)
     return {
         model: sorted(
-            (Served(server=server, benchmarks=benchmarks) for server, benchmarks in servers.items()),
+            (ServerPoints(server=server, benchmarks=benchmarks) for server, benchmarks in servers.items()),
             key=lambda served: served.server == OURS,
         )
         for model, servers in found.items()
@@ -116,21 +116,21 @@ def by_model(run: Run, scenario: str) -> Mapping[str, Sequence[Served]]:
 
 
 def dots(
-    measured: Iterable[Measured],
+    measured: Iterable[LabelledPoint],
     *,
-    x: Callable[[Measured], float],
-    y: Callable[[Measured], float],
+    x: Callable[[LabelledPoint], float],
+    y: Callable[[LabelledPoint], float],
     words: Callable[[float], str],
 ) -> Sequence[Dot]:
     """From left to right; valid repeats at one place are one dot, their median, with their range.
 
     Args:
-        measured: Of one server.
+        measured: Points of one server.
         x: Where.
         y: How high.
-        words: Of a height, for who points at the dot.
+        words: Formats a y value, for the tooltip.
     """
-    places: list[list[Measured]] = []
+    places: list[list[LabelledPoint]] = []
     for one in sorted(measured, key=lambda one: (x(one), not one.point.valid)):
         last = places[-1][-1] if places else None
         if last and last.point.valid and one.point.valid and math.isclose(x(last), x(one), rel_tol=_SAME):
@@ -140,7 +140,7 @@ def dots(
     return [_dot(place, x(place[0]), [y(one) for one in place], words) for place in places]
 
 
-def _dot(place: Sequence[Measured], x: float, heights: Sequence[float], words: Callable[[float], str]) -> Dot:
+def _dot(place: Sequence[LabelledPoint], x: float, heights: Sequence[float], words: Callable[[float], str]) -> Dot:
     first, middle = place[0], median(heights)
     told = f"{first.benchmark.server}, {first.words}: {words(middle)}"
     if len(place) > 1:
@@ -154,7 +154,7 @@ def _dot(place: Sequence[Measured], x: float, heights: Sequence[float], words: C
     )
 
 
-def commands(served: Iterable[Served], run: Run) -> Sequence[str]:
+def commands(served: Iterable[ServerPoints], run: Run) -> Sequence[str]:
     """What made a figure: the benchmarks' own commands, or else that of the run."""
     own = list(dict.fromkeys(one.command for server in served for one in server.benchmarks if one.command))
     return own or [run.command]
@@ -171,7 +171,7 @@ def identifier(*words: str) -> str:
     )
 
 
-def latency_table(served: Iterable[Served]) -> Table:
+def latency_table(served: Iterable[ServerPoints]) -> Table:
     """All points; with their labels where any has one. Our own server first."""
     measured = [one for server in reversed(list(served)) for one in server.all]
     labelled = any(one.point.label for one in measured)
@@ -179,12 +179,12 @@ def latency_table(served: Iterable[Served]) -> Table:
     return Table(head=_PHASE_HEAD if labelled else _HEAD, rows=rows, words=3 if labelled else 2)
 
 
-def remarks(served: Iterable[Served]) -> Sequence[str]:
+def remarks(served: Iterable[ServerPoints]) -> Sequence[str]:
     """What the benchmarks say themselves, each sentence once."""
     return list(dict.fromkeys(text for server in served for one in server.benchmarks for text in one.remarks))
 
 
-def warnings(served: Iterable[Served]) -> Sequence[str]:
+def warnings(served: Iterable[ServerPoints]) -> Sequence[str]:
     """How many points are invalid or empty."""
     points = [one.point for server in served for one in server.all]
     said = []
@@ -206,7 +206,7 @@ def span(values: Iterable[float]) -> float:
     return max(known) / min(known) if known else 1.0
 
 
-def _cells(measured: Measured, *, labelled: bool) -> Sequence[str]:
+def _cells(measured: LabelledPoint, *, labelled: bool) -> Sequence[str]:
     point = measured.point
     latencies = (point.p50_ms, point.p90_ms, point.p99_ms, point.p99_9_ms, point.max_ms)
     return (

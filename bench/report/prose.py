@@ -1,4 +1,4 @@
-"""A run as Markdown: where it was measured, its tables with losing cases first."""
+"""Renders a run as Markdown: its environment, and its tables with losing cases first."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.bars import BY_CONSTRUCTION, Bar, Outcome
-from bench.report.beside import beside, commits, each_model, processor_column, processor_of, processors
-from bench.report.kept import Bars, name_of
+from bench.report.archive import Bars, name_of
+from bench.report.formatting import milliseconds, rate, significant
 from bench.report.markdown import cell, item, paragraph, strong, table
-from bench.report.points import OURS, Served, by_model
+from bench.report.peer_tables import commits, peer_summary, peers_by_model, processor_column, processor_of, processors
+from bench.report.points import OURS, ServerPoints, by_model
 from bench.report.verdicts import State, Verdict, verdicts
-from bench.report.wording import milliseconds, rate, significant
 from bench.store import Point, Run
 
 __all__ = ["latencies", "prose"]
@@ -93,12 +93,12 @@ def _of_run(run: Run) -> Iterator[str]:
     yield latencies(run)
     judged = verdicts(run)
     others = [one for one in judged if one.benchmark.server != OURS]
-    yield beside(others, run)
+    yield peer_summary(others, run)
     lost = [one for one in judged if one.state != State.MET]
     if lost:
         yield f"{len(lost)} of {len(judged)} bars are missed, or the run does not prove that they are met:"
         yield _judged(lost, run)
-    yield each_model(others, run)
+    yield peers_by_model(others, run)
     met = [one for one in judged if one.state == State.MET and one.benchmark.server == OURS]
     if met:
         yield f"<details><summary>Bars that are met: {len(met)}</summary>\n\n{_judged(met, run)}\n\n</details>"
@@ -117,7 +117,7 @@ def latencies(run: Run) -> str:
     return table(head, rows) if rows else ""
 
 
-def _row(served: Served) -> Sequence[str]:
+def _row(served: ServerPoints) -> Sequence[str]:
     points = [_at(served, share) for share in _LOADS]
     floor = points[-1].floor_p99_ms if points[-1] else None
     return (
@@ -127,7 +127,7 @@ def _row(served: Served) -> Sequence[str]:
     )
 
 
-def _at(served: Served, share: float) -> Point | None:
+def _at(served: ServerPoints, share: float) -> Point | None:
     known = (one for one in served.answered if one.share is not None)
     return next((one.point for one in known if abs((one.share or 0.0) - share) < _NEAR), None)
 

@@ -1,4 +1,4 @@
-"""Writes the README's figures, and docs/performance.md behind them, from the runs that bench/runs/ keeps.
+"""Writes the README's figures and docs/performance.md from the runs in bench/runs/.
 
 python -m bench.report.readme [RUN.json]...
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.control import ROOT
+from bench.report.archive import Bars, NotAResult, compact, load_archived, name_of
 from bench.report.headline import headline
-from bench.report.kept import Bars, NotAResult, kept, name_of, small
 from bench.report.prose import prose
 from bench.store import Run
 
@@ -57,7 +57,7 @@ def main(words: Sequence[str] | None = None, *, readme: Path = _README, page: Pa
     """Keep the runs that are given, and write both documents.
 
     Args:
-        words: Of the command line; None = those of this process.
+        words: Arguments; None = those of this process.
         readme: To write the figures into.
         page: To write the section into.
         runs: Where runs are kept.
@@ -70,10 +70,10 @@ def main(words: Sequence[str] | None = None, *, readme: Path = _README, page: Pa
     given = parser.parse_args(words)
     try:
         for file in given.run:
-            result = kept(json.loads(file.read_text("utf-8")))
+            result = load_archived(json.loads(file.read_text("utf-8")))
             runs.mkdir(parents=True, exist_ok=True)
             place = runs / f"{name_of(result)}.json"
-            place.write_text(small(result), "utf-8")
+            place.write_text(compact(result), "utf-8")
             print(f"kept: {place}")
         for document, text in ((readme, figures(runs)), (page, section(runs))):
             document.write_text(put(document.read_text("utf-8"), text), "utf-8")
@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None, *, readme: Path = _README, page: Pa
 
 def _in_order(runs: Path) -> Sequence[Bars | Run]:
     files = sorted(runs.glob("*.json"), key=lambda file: (_place(file.stem), file.stem))
-    return [kept(json.loads(file.read_text("utf-8"))) for file in files]
+    return [load_archived(json.loads(file.read_text("utf-8"))) for file in files]
 
 
 def _place(name: str) -> int:

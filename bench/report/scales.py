@@ -1,4 +1,4 @@
-"""Where a value lies on an axis, and which values get a tick. Knows nothing of drawing."""
+"""Scales: the position of a value on an axis, and the ticks. Does not draw."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from bench.report.wording import short
+from bench.report.formatting import short
 
 __all__ = ["Scale", "Tick", "each", "linear", "log", "nines"]
 
@@ -91,7 +91,7 @@ def each(values: Iterable[float], *, label: Callable[[float], str] = short) -> S
 
 
 def nines(highest: float) -> Scale:
-    """Percentiles from 0 to the highest: each further nine takes as much room as the one before.
+    """A scale of percentiles from 0 to the highest, on which each further nine takes as much room as the one before.
 
     Args:
         highest: In percent, below 100.

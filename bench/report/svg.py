@@ -1,4 +1,4 @@
-"""Elements of SVG for pages of HTML. Escaping is that of the standard library's XML writer."""
+"""Builds SVG elements, escaped by the standard library's XML writer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(parent: Element, tag: str, text: str = "", /, **attributes: Value) -> El
     """Add a child.
 
     Args:
-        parent: Of it.
+        parent: Parent element.
         tag: Its name.
         text: What it holds.
         attributes: ``class_`` is written class, ``text_anchor`` text-anchor; numbers with two decimals at most.

@@ -1,4 +1,4 @@
-"""What is compared with a bar, and whether it is enough. Losing cases come first."""
+"""Verdicts of all benchmarks that have a bar, losing cases first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from bench.report.formatting import percent, significant
 from bench.report.points import OURS
-from bench.report.wording import percent, significant
 from bench.store import Benchmark, Point, Run
 
 __all__ = ["State", "Verdict", "verdicts"]

@@ -1,8 +1,8 @@
-"""Runs the suite: what a server of ours does under the loads of bench/README.md. One table, one file, one page.
+"""Runs the suite: a Sardonyx server under the loads of bench/README.md. Writes a table, a results file and a report.
 
     python -m bench.suite [--quick] [--soak | --generators] [--only TEXT]... [--seed N] [--json FILE]
 
-The benchmarks are pytest's, by pytest-benchmark, in ``test_*.py`` beside this file.
+The benchmarks are pytest tests with pytest-benchmark, in ``test_*.py`` beside this file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Final
 import pytest
 
 from bench.control import ROOT
+from bench.environment import busy_cores
 from bench.results import new_file, tell_where, warn_if_busy
 from bench.store import Run
 from bench.suite.plan import SOAK_S
 from bench.suite.tables import lines
-from bench.surroundings import busy_cores
 from tests.conformance.tools import PERF_ANALYZER, Tool, ToolMissing
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Fixtures of the suite, its options, and what goes into pytest-benchmark's file. ``python -m bench.suite`` runs it."""
+"""Fixtures and options of the suite, and what it adds to pytest-benchmark's file. ``python -m bench.suite`` runs it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.cases import CaseMissing
+from bench.environment import run_fields
 from bench.load.result import Generator
 from bench.store import Benchmark
-from bench.suite import closed, served
-from bench.suite.asking import Ask, Found, store
+from bench.suite import closed_loop, deployment
+from bench.suite.findings import Findings, Recorder, store
 from bench.suite.plan import FULL, MODELS, QUICK, QUICK_MODELS, Plan
-from bench.surroundings import run_fields
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -87,36 +87,36 @@ def plan(pytestconfig: pytest.Config) -> Plan:
 @pytest.fixture(scope="session")
 def by() -> Generator:
     """What sends closed loops."""
-    return closed.generator()
+    return closed_loop.generator()
 
 
 @pytest.fixture(scope="session")
-def serve(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.Served]:
+def serve(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Deployment]:
     """A model under measurement; one at a time is up."""
     _say(f"serving {model}, and measuring its runs in-process")
     try:
-        with served.served(model, tmp_path_factory.mktemp("models"), plan) as one:
+        with deployment.deploy(model, tmp_path_factory.mktemp("models"), plan) as one:
             yield one
     except CaseMissing as missing:
         pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
-def capacity(serve: served.Served, plan: Plan) -> float:
+def capacity(serve: deployment.Deployment, plan: Plan) -> float:
     """Requests a second that the server answers as they come; found once for each model."""
-    found = served.capacity_per_s(serve.target, plan)
+    found = deployment.capacity_per_s(serve.target, plan)
     _say(f"capacity {found:,.0f}/s")
     return found
 
 
 @pytest.fixture
-def ask(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Ask:
+def ask(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Recorder:
     """Measures what a test asks, and stores it with its question, which is the test's docstring."""
     name = request.node.name
     model = request.node.callspec.params.get("model", "") if hasattr(request.node, "callspec") else ""
     question = (request.function.__doc__ or "").strip().splitlines()[0]
 
-    def ask(scenario: str, run: Callable[[], Found]) -> None:
+    def ask(scenario: str, run: Callable[[], Findings]) -> None:
         began_s = time.monotonic()
         command = f"make bench ARGS='--only {json.dumps(name)}'"
         empty = Benchmark(name=name, scenario=scenario, question=question, model=model, command=command)

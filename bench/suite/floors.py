@@ -1,4 +1,4 @@
-"""Floors of a ladder of rates, without what the ladder itself refutes. Pure."""
+"""Makes the floors of a series of rates consistent with the measurements. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import replace
 
 from bench.store import Point
 
-__all__ = ["refuted"]
+__all__ = ["consistent_floors"]
 
 
-def refuted(points: Sequence[Point]) -> list[Point]:
-    """Points with floors that contradict nothing; one that is too high makes a bar easy.
+def consistent_floors(points: Sequence[Point]) -> list[Point]:
+    """Lower the floors that measurements contradict; a floor that is too high would make a bar too easy.
 
-    No floor is above one at a higher rate: the echo was disturbed. And none is above a p99 that the server itself had
-    at that rate or a higher one: what has been gone below is no floor. So no ratio to a floor is below 1.
+    No floor may exceed that of a higher rate, because then the echo was disturbed. And none may exceed a p99 of the
+    server itself at that rate or a higher one, because that would not be a lower bound. So no ratio to a floor is below
+    1.
 
     Args:
-        points: Of ascending rates.
+        points: Points of ascending rates.
     """
     found: list[Point] = []
     floor_ms: float | None = None

@@ -1,4 +1,4 @@
-"""One load on one server, and the point that is stored of it. Starts no server and judges nothing."""
+"""Puts one load on one server, and returns the point to store. Starts no server, and judges nothing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ from sardonyx_server.load.loops import Load as Loop
 from sardonyx_server.load.report import Report
 from sardonyx_server.load.worker_pool import GRPC_WORKER, WorkerPool, default_processes
 
-__all__ = ["ATTEMPTS", "GRPC", "Aimed", "Way", "aimed", "loop_of", "measure", "point_of", "with_latencies"]
+__all__ = [
+    "ATTEMPTS",
+    "GRPC",
+    "LoadTarget",
+    "Wire",
+    "load_target",
+    "make_loop",
+    "make_point",
+    "measure",
+    "with_latencies",
+]
 
 _WARM_UP_S: Final = 0.5
 _WARM_UP_CALLERS: Final = 8
-# A run in which the generator fell behind is discarded; a hiccup of the machine must not cost a point, so once more.
+# A measurement in which the generator fell behind is discarded and repeated once, because the machine may have been
+# disturbed.
 ATTEMPTS: Final = 2
-# Of the tenth of a second between two bursts: still a burst, though no generator sends all of it at once.
+# A burst must be sent within this time, a tenth of the time between two bursts.
 _BURST_SPREAD_S: Final = 0.01
 _MS: Final = 1e3
 _NS_PER_US: Final = 1e3
@@ -32,13 +43,13 @@ _US: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How requests are sent.
+class Wire:
+    """The protocol and connections of a load.
 
     Attributes:
-        method: That is called; of HTTP/1.1 the path.
+        method: Method to call; the path for HTTP/1.1.
         worker: See :class:`~sardonyx_server.load.worker_pool.WorkerPool`.
-        connections: In all.
+        connections: Total number of connections.
     """
 
     method: str = METHOD
@@ -46,102 +57,102 @@ class Way:
     connections: int = 8
 
 
-GRPC: Final = Way()
+GRPC: Final = Wire()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aimed:
-    """A server, the model of it that is asked, and connected processes that ask.
+class LoadTarget:
+    """A server under load, with connected processes that send the load.
 
     Attributes:
-        server: Whose costs are counted.
-        model: Whose batches and stages are; "" = none.
-        pool: Of the load.
+        server: The server, whose costs are measured.
+        model: Model whose batch and stage statistics are read; "" = none.
+        pool: The sending processes.
         timeout_s: Deadline of each request.
-        gives_way: Whether the server gives way in open loops where the generator cannot have the priority.
+        server_yields: Whether to lower the server's priority in open loops if the generator's cannot be raised.
     """
 
     server: Server
     model: str
     pool: WorkerPool
     timeout_s: float
-    gives_way: bool = True
+    server_yields: bool = True
 
 
 @contextmanager
-def aimed(
+def load_target(
     server: Server,
     messages: Sequence[bytes],
     *,
     model: str = "",
-    way: Way = GRPC,
+    wire: Wire = GRPC,
     answer_bytes: int | None = None,
     processes: int | None = None,
     timeout_s: float = 10.0,
-    gives_way: bool = True,
-) -> Iterator[Aimed]:
-    """Connect processes that ask a server, and warm it up.
+    server_yields: bool = True,
+) -> Iterator[LoadTarget]:
+    """Connect the sending processes to a server, and warm it up.
 
     Args:
-        server: Up.
-        messages: Serialised requests, sent in turn.
-        model: Whose batches and stages are read; "" = none.
-        way: How they are sent.
-        answer_bytes: Length of every answer; another one counts as failed. None = any.
-        processes: That send; None = half the cores, at least one, at most 4, as ``sardonyx bench`` takes.
+        server: A running server.
+        messages: Serialised requests, sent in rotation.
+        model: Model whose batch and stage statistics are read; "" = none.
+        wire: Protocol and connections.
+        answer_bytes: Length of every response message; another length counts as failed. None = any.
+        processes: Number of sending processes; None = half the cores, at least 1, at most 4, as in ``sardonyx bench``.
         timeout_s: Deadline of each request.
-        gives_way: See :class:`Aimed`.
+        server_yields: See :class:`LoadTarget`.
 
     Raises:
-        LoadFailed: No connection.
+        LoadGeneratorError: No connection.
     """
     target = Target(
         address=server.address,
-        method=way.method,
+        method=wire.method,
         messages=tuple(messages),
         answer_bytes=answer_bytes,
         timeout_s=timeout_s,
     )
     processes = processes or default_processes()
-    with WorkerPool(target, processes=processes, connections=way.connections, worker=way.worker) as pool:
+    with WorkerPool(target, processes=processes, connections=wire.connections, worker=wire.worker) as pool:
         pool.run(ClosedLoop(concurrency=_WARM_UP_CALLERS), duration_s=_WARM_UP_S)
-        yield Aimed(server=server, model=model, pool=pool, timeout_s=timeout_s, gives_way=gives_way)
+        yield LoadTarget(server=server, model=model, pool=pool, timeout_s=timeout_s, server_yields=server_yields)
 
 
-def measure(target: Aimed, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
+def measure(target: LoadTarget, load: Load, seconds: float, seed: int, *, attempts: int = ATTEMPTS) -> Point:
     """Put a load on a server for some time. Blocks.
 
-    In an open loop the generator has a core when it wants one (:func:`bench.placement.punctual`).
+    In an open loop the generator gets a core when it needs one (:func:`bench.placement.punctual`).
 
-    A run in which more than 1 % of requests were sent late is discarded and done once more; where that is late too, its
-    point is stored as not valid. Of bursts, all must have been sent within a tenth of the time between two.
+    A measurement in which more than 1 % of the requests were sent late is discarded and repeated once; if that is late
+    too, the point is marked invalid. Bursts must be sent within a tenth of the time between two.
 
     Args:
-        target: Connected.
-        load: What to ask for.
-        seconds: How long.
-        seed: Of arrivals.
-        attempts: Runs at most, where all of them are late.
+        target: Server and connected senders.
+        load: The load.
+        seconds: Duration.
+        seed: Seed of arrivals.
+        attempts: Most measurements if all of them are late.
 
     Raises:
-        LoadFailed: A sending process ended.
+        LoadGeneratorError: A sending process ended.
     """
     point = Point(load=load, seed=seed, valid=False)
     for _ in range(attempts):
         target.server.forget_peak()
         before = target.server.figures(target.model)
-        servers = target.server.tree() if target.gives_way else []
+        servers = target.server.tree() if target.server_yields else []
         with punctual(target.pool.pids, servers) if load.kind == "open" else nullcontext():
-            report = target.pool.run(loop_of(load, seed), duration_s=seconds)
+            report = target.pool.run(make_loop(load, seed), duration_s=seconds)
         grown = target.server.figures(target.model).since(before)
-        point = point_of(report, load, grown, seed=seed, deadline_s=target.timeout_s)
+        point = make_point(report, load, grown, seed=seed, deadline_s=target.timeout_s)
         point = replace(point, peak_memory_bytes=target.server.peak_memory_bytes())
         if point.valid:
             break
     return point
 
 
-def loop_of(load: Load, seed: int) -> Loop:
+def make_loop(load: Load, seed: int) -> Loop:
     """The generator's load.
 
     Raises:
@@ -154,15 +165,15 @@ def loop_of(load: Load, seed: int) -> Loop:
     raise ValueError(f"expected an open loop with a rate or a closed one with callers, got {load}")
 
 
-def point_of(report: Report, load: Load, grown: Figures, *, seed: int, deadline_s: float | None = None) -> Point:
-    """What is stored of a run.
+def make_point(report: Report, load: Load, grown: Figures, *, seed: int, deadline_s: float | None = None) -> Point:
+    """The point to store of a measurement.
 
     Args:
-        report: What the generator found.
-        load: What was asked for.
-        grown: What the server's figures grew by meanwhile.
-        seed: Of arrivals.
-        deadline_s: An answer later than this after it was due is no good one; None = all are good.
+        report: The generator's report.
+        load: The load.
+        grown: By how much the server's figures grew meanwhile.
+        seed: Seed of arrivals.
+        deadline_s: A response later than this after it was due does not count as goodput; None = all count.
     """
     late = 0 if deadline_s is None else report.latencies.count_above(deadline_s)
     good = max(0, min(report.in_time, report.answered - late))
@@ -179,7 +190,7 @@ def point_of(report: Report, load: Load, grown: Figures, *, seed: int, deadline_
 
 
 def with_latencies(point: Point, latencies: Latencies, grown: Figures, *, generator_cpu_s: float) -> Point:
-    """A point with its percentiles, and with what the server's figures grew by."""
+    """Add the percentiles and the growth of the server's figures to a point."""
     found = latencies.quantiles_s()
     stages_us = {name: ns / max(1, grown.requests) / _NS_PER_US for name, ns in grown.stages_ns.items()}
     if stages_us:

@@ -1,4 +1,4 @@
-"""How thoroughly the suite measures. Two depths of one shape: the full one, and a quick one with fewer points."""
+"""Depth of the suite: durations, rates and repeats of a full run and of a quick one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Plan:
 
     Attributes:
         quick: Whether it is the quick one.
-        load_s: Of a load whose percentiles are looked at.
-        rate_s: Of a load of which the rate is enough, and of an echo beside a load.
-        limit_s: For run times in-process.
-        shares: Of the capacity found, for the ladder of rates.
-        overload: Likewise, at and beyond capacity.
-        callers: In closed loops.
-        turns: Of a load that is judged by a ratio to another, in alternating order.
-        starts: Of a process, for cold starts.
+        load_s: Duration of a load whose percentiles are evaluated.
+        rate_s: Duration of a load of which only the rate is evaluated, and of an echo beside a load.
+        limit_s: Time for measuring run times in-process.
+        shares: Rates of the ladder, as shares of the capacity.
+        overload: Rates of the overload benchmark, as multiples of the capacity.
+        callers: Numbers of callers in closed loops.
+        turns: Number of interleaved turns of loads that are judged by a ratio.
+        starts: Number of process starts, for cold starts.
         soak_s: How long the soak takes.
-        seed: Of arrivals.
+        seed: Seed of arrivals.
     """
 
     quick: bool

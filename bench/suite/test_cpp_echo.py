@@ -9,24 +9,24 @@ import pytest
 from bench.limits.cpp_echo.build import CppEchoMissing, build, cpp_echo
 from bench.load.result import Generator
 from bench.serving import Server
-from bench.suite.asking import Ask, Found
-from bench.suite.closed import closed
+from bench.suite.closed_loop import closed
+from bench.suite.deployment import Deployment
+from bench.suite.findings import Findings, Recorder
 from bench.suite.plan import Plan
-from bench.suite.served import Served
 from sardonyx_server.runtime.cores import available_cores
 
 _CALLERS: Final = 64
 
 
 @pytest.mark.of_models("iris", "orientation")
-def test_rate_of_an_echo_in_cpp(serve: Served, by: Generator, plan: Plan, ask: Ask) -> None:
+def test_rate_of_an_echo_in_cpp(serve: Deployment, by: Generator, plan: Plan, ask: Recorder) -> None:
     """How fast is the bare transport in C++?"""
     try:
         build()
     except CppEchoMissing as missing:
         pytest.skip(str(missing))
 
-    def run() -> Found:
+    def run() -> Findings:
         request, size = serve.case.request, serve.answer_bytes
         rates = {}
         for threads in sorted({1, available_cores()}):
@@ -36,7 +36,7 @@ def test_rate_of_an_echo_in_cpp(serve: Served, by: Generator, plan: Plan, ask: A
                 rates[threads] = point.rate_reached_per_s
         ours = closed(by, serve.server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
         best = max(rates.values())
-        return Found(
+        return Findings(
             figures={"cpp_echo_per_s": best, "of_cpp_echo": ours.rate_reached_per_s / best},
             remarks=[f"with {threads} polling threads: {rate:,.0f}/s" for threads, rate in rates.items()],
         )

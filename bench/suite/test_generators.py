@@ -12,16 +12,16 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from bench.arms import answer_for
+from bench.arms import fetch_answer
 from bench.cases import Case, make
 from bench.load import perf_analyzer
 from bench.load.h2load import H2Load
 from bench.placement import punctual
 from bench.serving import Server, serving
 from bench.store import Load, Point
-from bench.suite.asking import Ask, Found
-from bench.suite.closed import closed
-from bench.suite.measuring import aimed, measure
+from bench.suite.closed_loop import closed
+from bench.suite.findings import Findings, Recorder
+from bench.suite.measuring import load_target, measure
 from bench.suite.plan import Plan
 
 _OWN: Final = "sardonyx bench"
@@ -35,24 +35,24 @@ _LOADS: Final = (
 )
 _TURNS: Final = 3
 
-Way: TypeAlias = Callable[[Load], Point]
+Wire: TypeAlias = Callable[[Load], Point]
 """Puts a load on the server, by one of the generators."""
 
 
 @pytest.mark.generators
 def test_three_generators_on_one_server(
-    plan: Plan, ask: Ask, folder: Callable[[], Path], say: Callable[[str], None]
+    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
 ) -> None:
     """Does our generator find what h2load and perf_analyzer find?"""
     h2load = H2Load.installed()
     if h2load is None or not perf_analyzer.is_there():
         pytest.skip("needs h2load (Debian: nghttp2-client) and perf_analyzer (make bench-generators installs it)")
 
-    def run() -> Found:
+    def run() -> Findings:
         case = make(_MODEL, folder())
         with serving(case.repository) as server:
-            size = len(answer_for(server.address, case.request))
-            with aimed(server, [case.request], model=case.name, answer_bytes=size) as target:
+            size = len(fetch_answer(server.address, case.request))
+            with load_target(server, [case.request], model=case.name, answer_bytes=size) as target:
                 ways = {
                     _OWN: lambda load: measure(target, load, plan.rate_s, plan.seed),
                     _H2LOAD: _by_h2load(h2load, server, case, size, plan),
@@ -61,18 +61,18 @@ def test_three_generators_on_one_server(
                 points = _in_turns(ways)
         for point in points:
             say(_words(point))
-        return Found(points=points, remarks=[f"{_TURNS} turns in alternating order, medians; {_MODEL}"])
+        return Findings(points=points, remarks=[f"{_TURNS} turns in alternating order, medians; {_MODEL}"])
 
     ask("generators", run)
 
 
-def _by_h2load(h2load: H2Load, server: Server, case: Case, size: int, plan: Plan) -> Way:
+def _by_h2load(h2load: H2Load, server: Server, case: Case, size: int, plan: Plan) -> Wire:
     return lambda load: closed(
         h2load, server, case.request, size, callers=load.callers or 1, seconds=plan.rate_s, model=case.name
     )
 
 
-def _by_perf_analyzer(server: Server, case: Case, plan: Plan) -> Way:
+def _by_perf_analyzer(server: Server, case: Case, plan: Plan) -> Wire:
     def way(load: Load) -> Point:
         # It inherits the priority that ours has.
         with punctual([os.getpid()], server.tree()) if load.kind == "open" else nullcontext():
@@ -81,7 +81,7 @@ def _by_perf_analyzer(server: Server, case: Case, plan: Plan) -> Way:
     return way
 
 
-def _in_turns(ways: Mapping[str, Way]) -> list[Point]:
+def _in_turns(ways: Mapping[str, Wire]) -> list[Point]:
     """Every load by every generator that has such loads, in alternating order; the middle turn of each."""
     found: dict[tuple[Load, str], list[Point]] = {}
     for turn in range(_TURNS):

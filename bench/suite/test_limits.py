@@ -6,14 +6,14 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench.limits.machine import copy_bytes_per_s, loopback_bytes_per_s
+from bench.limits.bandwidth import copy_bytes_per_s, loopback_bytes_per_s
 from bench.load.result import Generator
 from bench.serving import Server
 from bench.store import Point
-from bench.suite.asking import Ask, Found, judged
-from bench.suite.closed import closed, cpu_s_of
+from bench.suite.closed_loop import closed, cpu_s_of
+from bench.suite.deployment import Deployment
+from bench.suite.findings import Findings, Recorder, paired_bar
 from bench.suite.plan import Plan
-from bench.suite.served import Served
 from bench.turns import in_turns
 
 _CALLERS: Final = 64
@@ -22,10 +22,10 @@ _JUDGED: Final = "iris"
 _TURNS: Final = 2
 
 
-def test_rate_of_echo_and_of_onnxruntime(serve: Served, by: Generator, plan: Plan, ask: Ask) -> None:
+def test_rate_of_echo_and_of_onnxruntime(serve: Deployment, by: Generator, plan: Plan, ask: Recorder) -> None:
     """How fast are the bare transport and the bare model?"""
 
-    def run() -> Found:
+    def run() -> Findings:
         request, size = serve.case.request, serve.answer_bytes
 
         def asked(server: Server, _turn: int) -> Point:
@@ -36,8 +36,8 @@ def test_rate_of_echo_and_of_onnxruntime(serve: Served, by: Generator, plan: Pla
         arms = {"echo": partial(asked, serve.echo), "server": partial(asked, serve.server)}
         turns = list(in_turns(arms, plan.turns if is_judged else _TURNS))
         echoes, ours = ([turn[name].rate_reached_per_s for turn in turns] for name in arms)
-        best = serve.in_process
-        return Found(
+        best = serve.best_in_process
+        return Findings(
             figures={
                 "echo_per_s": median(echoes),
                 "echo_cpu_s_per_1000": median(cpu_s_of(turn["echo"]) for turn in turns) * 1000,
@@ -47,7 +47,7 @@ def test_rate_of_echo_and_of_onnxruntime(serve: Served, by: Generator, plan: Pla
                 "in_process_threads": float(best.threads),
                 **{f"run_us_of_{rows}_rows": run_s * 1e6 for rows, run_s in best.run_s.items()},
                 "of_echo": sum(ours) / sum(echoes),
-                **(judged(ours, echoes, _OF_ECHO, at_least=True) if is_judged else {}),
+                **(paired_bar(ours, echoes, _OF_ECHO, at_least=True) if is_judged else {}),
             },
             remarks=[f"echo: {_CALLERS} callers in a closed loop by {by.name}; it answers as many bytes as the server"],
         )
@@ -55,11 +55,11 @@ def test_rate_of_echo_and_of_onnxruntime(serve: Served, by: Generator, plan: Pla
     ask("limits", run)
 
 
-def test_bandwidth_of_memory_and_loopback(plan: Plan, ask: Ask) -> None:
+def test_bandwidth_of_memory_and_loopback(plan: Plan, ask: Recorder) -> None:
     """How fast does this machine move bytes?"""
 
-    def run() -> Found:
-        return Found(
+    def run() -> Findings:
+        return Findings(
             figures={
                 "copy_bytes_per_s": copy_bytes_per_s(plan.rate_s),
                 "loopback_bytes_per_s": loopback_bytes_per_s(plan.rate_s),

@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 
 from bench.store import Load, Point
-from bench.suite.asking import Ask, Found, bar
-from bench.suite.measuring import aimed, measure
+from bench.suite.deployment import Deployment
+from bench.suite.findings import Findings, Recorder, bar
+from bench.suite.measuring import load_target, measure
 from bench.suite.plan import Plan
-from bench.suite.served import Served
 from sardonyx_server.runtime.cores import available_cores
 
 _OF_PEAK: Final = 0.85
@@ -25,14 +25,14 @@ _LEAST_DEADLINE_S: Final = 0.05
 
 @pytest.mark.of_models("magika", "orientation")
 def test_goodput_at_five_times_capacity(
-    serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]
+    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
 ) -> None:
     """How much is answered in time when five times as much is asked as can be answered?"""
-    deadline_s = max(_LEAST_DEADLINE_S, serve.in_process.run_s[1] * _DEADLINE_RUNS)
+    deadline_s = max(_LEAST_DEADLINE_S, serve.best_in_process.run_s[1] * _DEADLINE_RUNS)
 
-    def run() -> Found:
+    def run() -> Findings:
         points = []
-        with aimed(
+        with load_target(
             serve.server,
             [serve.case.request],
             model=serve.case.name,
@@ -47,7 +47,7 @@ def test_goodput_at_five_times_capacity(
         generator, at_peak = (_generator_cores(points[at]) for at in (-1, good.index(max(good))))
         cores = available_cores()
         limit = (cores - generator) / (cores - at_peak)
-        return Found(
+        return Findings(
             points=points,
             figures={
                 "capacity_per_s": capacity,

@@ -8,12 +8,12 @@ from typing import Final
 
 from bench.limits.allowance import allowance
 from bench.store import Load, Point
-from bench.suite.asking import Ask, Found, bar
-from bench.suite.floors import refuted
+from bench.suite.deployment import Deployment
+from bench.suite.findings import Findings, Recorder, bar
+from bench.suite.floors import consistent_floors
 from bench.suite.measuring import measure
-from bench.suite.own_runs import own_runs_p99_s
 from bench.suite.plan import Plan
-from bench.suite.served import Served
+from bench.suite.queue_replay import replayed_p99_s
 from sardonyx_server.load.arrivals import BURST_S
 from sardonyx_server.runtime.cores import available_cores
 
@@ -25,10 +25,12 @@ _BURST_SHARE: Final = 0.3
 _BURST_REQUESTS: Final = 256
 
 
-def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+def test_p99_at_half_load(
+    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
+) -> None:
     """How long do 99 of 100 requests take at most, at half of what the server can bear and at other rates?"""
 
-    def run() -> Found:
+    def run() -> Findings:
         points = []
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
@@ -36,11 +38,11 @@ def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, 
             if share == _JUDGED_SHARE:
                 points[-1] = _rehearsed(serve, points[-1], plan)
             say(_words(points[-1]))
-        points = refuted(points)
-        (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
-        return Found(
+        points = consistent_floors(points)
+        (paired_bar,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
+        return Findings(
             points=points,
-            figures={"capacity_per_s": capacity} | _judged(judged),
+            figures={"capacity_per_s": capacity} | _judged(paired_bar),
             remarks=[
                 "capacity: the highest rate answered as it comes, with the generator on the same cores",
                 f"bar: p99 at {_JUDGED_SHARE:.0%}, the middle of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
@@ -50,15 +52,17 @@ def test_p99_at_half_load(serve: Served, capacity: float, plan: Plan, ask: Ask, 
     ask("ladder", run)
 
 
-def test_p99_under_bursts(serve: Served, capacity: float, plan: Plan, ask: Ask, say: Callable[[str], None]) -> None:
+def test_p99_under_bursts(
+    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
+) -> None:
     """How long do 99 of 100 requests take at most when all of a tenth of a second come at once?"""
 
-    def run() -> Found:
+    def run() -> Findings:
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
         point = _with_floor(serve, measure(serve.target, load, plan.load_s, plan.seed), plan)
         say(_words(point))
-        return Found(
+        return Findings(
             points=[point],
             figures={"capacity_per_s": capacity, "burst_requests": float(round(rate * BURST_S))},
             remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms"],
@@ -67,8 +71,8 @@ def test_p99_under_bursts(serve: Served, capacity: float, plan: Plan, ask: Ask, 
     ask("bursts", run)
 
 
-def _middle(serve: Served, load: Load, plan: Plan) -> Point:
-    """Of several runs the one with the middle p99, where it is judged; elsewhere of one."""
+def _middle(serve: Deployment, load: Load, plan: Plan) -> Point:
+    """Measure a load: the median of several measurements by p99 if it is judged, otherwise once."""
     runs = _JUDGED_RUNS if load.share_of_capacity == _JUDGED_SHARE and not plan.quick else 1
     points = [
         measure(serve.target, load, plan.load_s_at(load.rate_per_s or 1.0), plan.seed + run) for run in range(runs)
@@ -84,10 +88,10 @@ def _judged(point: Point) -> dict[str, float]:
     return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False, points=[point])
 
 
-def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
+def _with_floor(serve: Deployment, point: Point, plan: Plan) -> Point:
     """A point of an open loop, with its floor and its allowance."""
     floor = serve.floor(point.load, plan.rate_s, plan.seed)
-    row_s = serve.rows.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
+    row_s = serve.reference.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
     return replace(
         point,
         floor_p99_ms=None if floor.p99_s is None else floor.p99_s * 1e3,
@@ -96,10 +100,10 @@ def _with_floor(serve: Served, point: Point, plan: Plan) -> Point:
     )
 
 
-def _rehearsed(serve: Served, point: Point, plan: Plan) -> Point:
+def _rehearsed(serve: Deployment, point: Point, plan: Plan) -> Point:
     """With what such a queue comes to when it shares the cores as the server does, and with the server's own runs."""
-    p99_s = serve.rehearsed_p99_s(point.load, plan.rate_s, plan.seed)
-    own_s = own_runs_p99_s(point, serve.server.facts.get(serve.case.name, {}))
+    p99_s = serve.greedy_queue_p99_s(point.load, plan.rate_s, plan.seed)
+    own_s = replayed_p99_s(point, serve.server.facts.get(serve.case.name, {}))
     return replace(point, rehearsed_p99_ms=p99_s * 1e3, own_runs_p99_ms=None if own_s is None else own_s * 1e3)
 
 

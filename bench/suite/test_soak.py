@@ -16,8 +16,8 @@ import pytest
 from bench.cases import make
 from bench.serving import Server, serving
 from bench.store import Load, Point
-from bench.suite.asking import Ask, Found
-from bench.suite.measuring import aimed, measure
+from bench.suite.findings import Findings, Recorder
+from bench.suite.measuring import load_target, measure
 from bench.suite.plan import Plan
 
 _SAMPLE_S: Final = 5.0
@@ -29,17 +29,19 @@ _S_PER_H: Final = 3600
 
 
 @pytest.mark.soak
-def test_memory_over_half_an_hour(plan: Plan, ask: Ask, folder: Callable[[], Path], say: Callable[[str], None]) -> None:
+def test_memory_over_half_an_hour(
+    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+) -> None:
     """Does memory grow while two models are asked for half an hour?"""
 
-    def run() -> Found:
+    def run() -> Findings:
         first, second = (make(name, folder()) for name in _RATES)
         shutil.copytree(second.repository / second.name, first.repository / second.name)
         part_s = plan.soak_s / _PARTS
         with (
             serving(first.repository) as server,
-            aimed(server, [first.request], model=first.name) as to_first,
-            aimed(server, [second.request], model=second.name) as to_second,
+            load_target(server, [first.request], model=first.name) as to_first,
+            load_target(server, [second.request], model=second.name) as to_second,
         ):
             ended = threading.Event()
             samples: list[tuple[float, int]] = []
@@ -58,7 +60,7 @@ def test_memory_over_half_an_hour(plan: Plan, ask: Ask, folder: Callable[[], Pat
             ended.set()
             watch.join()
         slope = _slope([sample for sample in samples if sample[0] > plan.soak_s * _SETTLED])
-        return Found(
+        return Findings(
             points=points,
             figures={"memory_slope_bytes_per_h": slope, "memory_bytes": float(samples[-1][1]), "soak_s": plan.soak_s},
             remarks=["; ".join(f"{name} at {rate:g}/s" for name, rate in _RATES.items())],

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.limits.floor import p99_s, sojourns_s, with_transport_s
+from bench.limits.greedy_queue import run_greedy_queue
 from bench.limits.in_process import Costs, best
-from bench.limits.rehearsal import rehearse
 from bench.store import Load, Point
-from bench.suite.floors import refuted
+from bench.suite.floors import consistent_floors
 from tests.server.load.fakes import report
 
 IRIS = Path(__file__).parents[2] / "models" / "iris" / "1" / "model.onnx"
@@ -81,7 +81,7 @@ def ladder(*found: tuple[float, float | None, bool]) -> list[float | None]:
         Point(load=Load(), answered=1000, p99_ms=p99_ms, floor_p99_ms=floor_ms, valid=valid)
         for p99_ms, floor_ms, valid in found
     ]
-    return [point.floor_p99_ms for point in refuted(points)]
+    return [point.floor_p99_ms for point in consistent_floors(points)]
 
 
 def test_no_floor_is_above_one_at_a_higher_rate() -> None:
@@ -116,6 +116,6 @@ def test_a_rehearsal_runs_each_request_once(runners: int, max_rows: int) -> None
     """For real: each ends after it was due, however many come together."""
     row = {"X": np.zeros((1, 4), np.float32)}
     arrivals_s = [0.0, 0.0, 0.0, 0.0, 0.0, 0.001, 0.002, 0.002]
-    times_s = rehearse(IRIS, row, arrivals_s, runners=runners, threads=1, max_rows=max_rows)
+    times_s = run_greedy_queue(IRIS, row, arrivals_s, runners=runners, threads=1, max_rows=max_rows)
     assert len(times_s) == len(arrivals_s)
     assert min(times_s) > 0.0

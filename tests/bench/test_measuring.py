@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import serving as served
-from bench.arms import answer_for
+from bench import serving as bench_serving
+from bench.arms import fetch_answer
 from bench.cases import make
 from bench.serving import Figures, Server
 from bench.store import Load, Point
-from bench.suite.measuring import Way, aimed, loop_of, measure, point_of
+from bench.suite.measuring import Wire, load_target, make_loop, make_point, measure
 from sardonyx_server.load.arrivals import Arrivals
 from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import ClosedLoop, OpenLoop
@@ -32,7 +32,7 @@ NOTHING = Figures(cpu_s=0.0)
 def point(load: Load = OPEN, *, late: int = 0, deadline_s: float | None = None) -> Point:
     """Of a second in which 98 requests took 10 ms and 2 took 300 ms."""
     found = report({0.01: 98, 0.3: 2}, late=late)
-    return point_of(found, load, NOTHING, seed=7, deadline_s=deadline_s)
+    return make_point(found, load, NOTHING, seed=7, deadline_s=deadline_s)
 
 
 def test_percentiles_are_those_of_the_latencies() -> None:
@@ -64,7 +64,7 @@ def test_a_burst_counts_where_it_was_sent_in_a_tenth_of_its_time(arrivals: str, 
     """However many of its requests went out after the first."""
     found = replace(report({0.01: 100}, late=90), max_late_s=max_late_s)
     load = Load(arrivals=arrivals, rate_per_s=100.0)
-    assert point_of(found, load, NOTHING, seed=0).valid is valid
+    assert make_point(found, load, NOTHING, seed=0).valid is valid
 
 
 def test_figures_are_what_came_between_two_readings() -> None:
@@ -80,7 +80,7 @@ def test_figures_are_what_came_between_two_readings() -> None:
     grown = after.since(before)
     assert grown.runs == {2: 3, 4: 2}
     assert grown.mean_rows == pytest.approx(14 / 5)
-    found = point_of(report({0.0001: 20}), OPEN, grown, seed=0)
+    found = make_point(report({0.0001: 20}), OPEN, grown, seed=0)
     assert found.cpu_s_per_1000 == pytest.approx(25)
     assert found.batch_sizes == {"2": 3, "4": 2}
     assert found.batch_run_us == {"2": 2.0, "4": 4.0}
@@ -90,10 +90,10 @@ def test_figures_are_what_came_between_two_readings() -> None:
 
 def test_loads_of_the_store_are_loads_of_the_generator() -> None:
     """A stored load without what it needs is refused."""
-    assert loop_of(Load(arrivals="burst", rate_per_s=5.0), 3) == OpenLoop(rate=5.0, arrivals=Arrivals.BURST, seed=3)
-    assert loop_of(Load(kind="closed", callers=4), 3) == ClosedLoop(concurrency=4)
+    assert make_loop(Load(arrivals="burst", rate_per_s=5.0), 3) == OpenLoop(rate=5.0, arrivals=Arrivals.BURST, seed=3)
+    assert make_loop(Load(kind="closed", callers=4), 3) == ClosedLoop(concurrency=4)
     with pytest.raises(ValueError, match="expected an open loop with a rate or a closed one with callers"):
-        loop_of(Load(kind="closed"), 3)
+        make_loop(Load(kind="closed"), 3)
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_known_delays_are_found(load: Load) -> None:
     fake = Fake(answer)
     with serving(fake) as address:
         server = Server(address=address, pid=os.getpid())
-        with aimed(server, [b"ask"], answer_bytes=len(b"answer"), way=Way(connections=2)) as target:
+        with load_target(server, [b"ask"], answer_bytes=len(b"answer"), wire=Wire(connections=2)) as target:
             warm = len(fake.requests)
             found = measure(target, load, 1.0, 0)
             asked = len(fake.requests) - warm
@@ -125,9 +125,11 @@ def test_known_delays_are_found(load: Load) -> None:
 def test_a_server_is_read_from_outside(tmp_path: Path) -> None:
     """Every row that was answered is in a run of some size, and every stage took its time."""
     case = make("iris", tmp_path)
-    with served.serving(case.repository) as server:
-        answer = answer_for(server.address, case.request)
-        with aimed(server, [case.request], model=case.name, answer_bytes=len(answer), way=Way(connections=2)) as target:
+    with bench_serving.serving(case.repository) as server:
+        answer = fetch_answer(server.address, case.request)
+        with load_target(
+            server, [case.request], model=case.name, answer_bytes=len(answer), wire=Wire(connections=2)
+        ) as target:
             found = measure(target, Load(kind="closed", callers=4), 0.3, 0)
             nobody_asks = server.figures(case.name).since(server.figures(case.name))
     assert found.answered > 0

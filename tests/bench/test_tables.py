@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.store import Benchmark, Load, Point, Run
-from bench.suite.asking import bar, judged
+from bench.suite.findings import bar, paired_bar
 from bench.suite.tables import answer, lines
 
 
@@ -45,7 +45,7 @@ def test_turns_of_one_phase_are_shown_as_their_median() -> None:
         for label, values in {"quiet": [1.0, 1.2, 1.1], "during": [1.3, 1.0, 9.0]}.items()
         for p99_ms in values
     ]
-    figures = {"lost": 0.0} | judged([1.3, 1.0], [1.0, 1.2], 1.2, at_least=False)
+    figures = {"lost": 0.0} | paired_bar([1.3, 1.0], [1.0, 1.2], 1.2, at_least=False)
     found = Benchmark(name="test_p99_during_reload", scenario="reload", points=points, figures=figures)
     assert answer(found) == "p99 quiet 1.10, during 1.30 (1 of 3 discarded) ms; 0 lost"
     run = Run(benchmarks=[replace(found, points=points[:5])], cpu="A processor", cores=2)
@@ -54,10 +54,10 @@ def test_turns_of_one_phase_are_shown_as_their_median() -> None:
 
 def test_a_bar_of_turns_is_met_where_its_whole_interval_meets_it() -> None:
     """One turn has no interval, and says no more than itself; none says nothing."""
-    assert judged([1.2] * 5, [1.0] * 5, 0.85, at_least=True)["met"] == 1.0
-    assert judged([1.2, 1.0, 0.8, 1.1, 0.7], [1.0] * 5, 0.85, at_least=True)["met"] == 0.0
-    assert judged([1.1], [1.0], 1.2, at_least=False) == bar(1.1, 1.2, at_least=False)
-    assert judged([], [], 1.2, at_least=False) == {}
+    assert paired_bar([1.2] * 5, [1.0] * 5, 0.85, at_least=True)["met"] == 1.0
+    assert paired_bar([1.2, 1.0, 0.8, 1.1, 0.7], [1.0] * 5, 0.85, at_least=True)["met"] == 0.0
+    assert paired_bar([1.1], [1.0], 1.2, at_least=False) == bar(1.1, 1.2, at_least=False)
+    assert paired_bar([], [], 1.2, at_least=False) == {}
 
 
 def test_a_discarded_point_is_named() -> None:

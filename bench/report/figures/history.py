@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bench.report import looks
+from bench.report import styles
+from bench.report.formatting import latency, milliseconds
 from bench.report.history import Entry
 from bench.report.plot import Axis, Dot, Figure, Line, Lines, Row, Section, Table
 from bench.report.points import identifier
 from bench.report.scales import Scale, Tick, log
-from bench.report.wording import latency, milliseconds
 
 __all__ = ["history"]
 
@@ -39,7 +39,7 @@ def _figure(number: int, machine: str, past: Sequence[Entry]) -> Figure:
     lines = [
         Line(
             name=name,
-            look=looks.among_many(place),
+            style=styles.among_many(place),
             dots=[
                 Dot(x=at, y=entry.p99_ms[name], title=f"{name}, {_words(entry)}: {milliseconds(entry.p99_ms[name])}")
                 for at, entry in enumerate(past)
@@ -70,7 +70,7 @@ def _figure(number: int, machine: str, past: Sequence[Entry]) -> Figure:
             lines=lines,
         ),
         table=Table(head=("run", *names), rows=rows),
-        legend=[(line.name, line.look) for line in lines],
+        legend=[(line.name, line.style) for line in lines],
     )
 
 

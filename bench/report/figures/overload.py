@@ -1,16 +1,17 @@
-"""Goodput under overload: answers that came within their deadline, at more than the server can take."""
+"""Goodput under overload: responses within their deadline, at more than the server's capacity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from bench.report import looks
+from bench.report import styles
+from bench.report.formatting import percent, rate
 from bench.report.plot import Axis, Figure, Guide, Line, Lines, Row, Section, Table
 from bench.report.points import (
     OURS,
-    Measured,
-    Served,
+    LabelledPoint,
+    ServerPoints,
     by_model,
     commands,
     dots,
@@ -20,13 +21,12 @@ from bench.report.points import (
     warnings,
 )
 from bench.report.scales import each, linear
-from bench.report.wording import percent, rate
 from bench.store import Run
 
 __all__ = ["LEAST_SHARE_OF_PEAK", "goodput"]
 
 LEAST_SHARE_OF_PEAK: Final = 0.85
-"""Of the goodput at its best, which must be left at five times the capacity."""
+"""Bar: the goodput at five times the capacity, as a share of the highest goodput."""
 
 
 def goodput(run: Run) -> Section:
@@ -40,11 +40,11 @@ def goodput(run: Run) -> Section:
     )
 
 
-def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
+def _figure(run: Run, model: str, found: Sequence[ServerPoints]) -> Figure:
     lines = [
         Line(
             name=one.server,
-            look=looks.server(one.server),
+            style=styles.server(one.server),
             dots=dots(one.all, x=_times, y=_good, words=lambda height: f"{rate(height)} in time"),
         )
         for one in found
@@ -65,13 +65,13 @@ def _figure(run: Run, model: str, found: Sequence[Served]) -> Figure:
             guides=[Guide(y=peak * LEAST_SHARE_OF_PEAK, label=share) for peak in peaks],
         ),
         table=_table(found),
-        legend=[(one.server, looks.server(one.server)) for one in reversed(found)],
+        legend=[(one.server, styles.server(one.server)) for one in reversed(found)],
         notes=warnings(found),
         remarks=remarks(found),
     )
 
 
-def _table(found: Sequence[Served]) -> Table:
+def _table(found: Sequence[ServerPoints]) -> Table:
     """That of latencies, with the goodput in a column before them."""
     plain = latency_table(found)
     good = [rate(_good(one)) for served in reversed(found) for one in served.all]
@@ -82,7 +82,7 @@ def _table(found: Sequence[Served]) -> Table:
     return Table(head=(*plain.head[: plain.words], "in time", *plain.head[plain.words :]), rows=rows, words=plain.words)
 
 
-def _times(measured: Measured) -> float:
+def _times(measured: LabelledPoint) -> float:
     return measured.point.load.share_of_capacity or 1.0
 
 
@@ -90,12 +90,12 @@ def _multiple(value: float) -> str:
     return f"{value:g}x"
 
 
-def _good(measured: Measured) -> float:
+def _good(measured: LabelledPoint) -> float:
     point = measured.point
     return point.rate_reached_per_s if point.goodput_per_s is None else point.goodput_per_s
 
 
-def _told(served: Served) -> str:
+def _told(served: ServerPoints) -> str:
     sound = sorted((one for one in served.all if one.point.valid), key=_times)
     told = ", ".join(f"{rate(_good(one))} at {_times(one):g} times" for one in sound)
     return f"{served.server}: {told or 'no valid point'}."

@@ -1,4 +1,4 @@
-"""Percentile curves: the whole distribution of latencies, by load and by server."""
+"""Percentile curves: latency distributions by load and by server."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from bench.report import looks
+from bench.report import styles
 from bench.report.curves import Step, curve
+from bench.report.formatting import latency, milliseconds, percent, rate
 from bench.report.plot import Axis, Dot, Figure, Line, Lines, Row, Section, Table
-from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks
+from bench.report.points import OURS, LabelledPoint, ServerPoints, by_model, commands, identifier, remarks
 from bench.report.scales import log, nines
-from bench.report.wording import latency, milliseconds, percent, rate
 from bench.store import Run
 
 __all__ = ["curves"]
@@ -29,20 +29,20 @@ class _Curve:
 
     Attributes:
         name: For the legend.
-        look: Of it.
+        style: Style of the curve.
         measured: Repeats of one load.
-        steps: Of all repeats together.
+        steps: Steps of the merged histograms.
     """
 
     name: str
-    look: looks.Look
-    measured: Sequence[Measured]
+    style: styles.Style
+    measured: Sequence[LabelledPoint]
     steps: Sequence[Step]
 
     @classmethod
-    def of(cls, name: str, look: looks.Look, measured: Sequence[Measured]) -> Self:
+    def of(cls, name: str, style: styles.Style, measured: Sequence[LabelledPoint]) -> Self:
         """Their histograms are added up."""
-        return cls(name=name, look=look, measured=measured, steps=curve(*(one.point.histogram for one in measured)))
+        return cls(name=name, style=style, measured=measured, steps=curve(*(one.point.histogram for one in measured)))
 
     @property
     def valid(self) -> bool:
@@ -72,17 +72,17 @@ def curves(run: Run) -> Section:
     )
 
 
-def _over_loads(served: Served) -> Iterator[_Curve]:
+def _over_loads(served: ServerPoints) -> Iterator[_Curve]:
     """Our own server from a light load to a heavy one, where its capacity is known."""
     known = sorted((one for one in _recorded(served) if one.share is not None), key=lambda one: one.offered_per_s)
     if len(known) > _MOST:
         known = [known[round(number * (len(known) - 1) / (_MOST - 1))] for number in range(_MOST)]
     for number, one in enumerate(known):
         name = f"{percent(one.share or 0.0)} of capacity"
-        yield _Curve.of(name, looks.share(number, len(known)), [one])
+        yield _Curve.of(name, styles.share(number, len(known)), [one])
 
 
-def _near(served: Served, wanted_per_s: float) -> Iterator[_Curve]:
+def _near(served: ServerPoints, wanted_per_s: float) -> Iterator[_Curve]:
     """A server at the rate nearest to one; all valid repeats of it."""
     known = _recorded(served)
     if known:
@@ -90,14 +90,14 @@ def _near(served: Served, wanted_per_s: float) -> Iterator[_Curve]:
         same = [one for one in known if math.isclose(one.offered_per_s, best.offered_per_s, rel_tol=_SAME)]
         chosen = [one for one in same if one.point.valid] or [best]
         name = f"{served.server} at {rate(best.offered_per_s)}"
-        yield _Curve.of(name, looks.server(served.server), chosen)
+        yield _Curve.of(name, styles.server(served.server), chosen)
 
 
-def _recorded(served: Served) -> Sequence[Measured]:
+def _recorded(served: ServerPoints) -> Sequence[LabelledPoint]:
     return [one for one in served.answered if one.point.histogram]
 
 
-def _figure(run: Run, key: str, title: str, found: Sequence[Served], drawn: Sequence[_Curve]) -> Figure:
+def _figure(run: Run, key: str, title: str, found: Sequence[ServerPoints], drawn: Sequence[_Curve]) -> Figure:
     lines = [_line(one) for one in drawn]
     rows = [_row(one) for one in drawn]
     places = [dot for line in lines for dot in line.dots]
@@ -114,7 +114,7 @@ def _figure(run: Run, key: str, title: str, found: Sequence[Served], drawn: Sequ
         table=Table(
             head=("curve", "load", "answers", *(f"p{at:g}" for at in _QUANTILES), "slowest"), rows=rows, words=2
         ),
-        legend=[(line.name, line.look) for line in lines],
+        legend=[(line.name, line.style) for line in lines],
         notes=["Dashed curves are invalid and count for nothing."] if any(row.state for row in rows) else (),
         remarks=remarks(found),
     )
@@ -123,7 +123,7 @@ def _figure(run: Run, key: str, title: str, found: Sequence[Served], drawn: Sequ
 def _line(one: _Curve) -> Line:
     return Line(
         name=_name(one),
-        look=one.look,
+        style=one.style,
         dots=[Dot(x=step.percentile, y=step.latency_ms) for step in one.steps],
         marks="last",
         dashed=not one.valid,

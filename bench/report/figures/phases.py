@@ -1,4 +1,4 @@
-"""Before, during and after something, or with and without it: reloads, cancelled calls, neighbours, shapes, sizes."""
+"""Bar charts of phases: before, during and after an event, or with and without it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from bench.report import looks
+from bench.report import styles
+from bench.report.formatting import latency, milliseconds, rate, short
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Section
-from bench.report.points import Served, by_model, commands, identifier, latency_table, remarks, warnings
+from bench.report.points import ServerPoints, by_model, commands, identifier, latency_table, remarks, warnings
 from bench.report.scales import linear
-from bench.report.wording import latency, milliseconds, rate, short
 from bench.store import Point, Run
 
 __all__ = ["MOST_DURING_RELOAD", "large", "neighbours", "reload", "shapes", "storms"]
@@ -28,10 +28,10 @@ class _Measure:
     """What bars are as long as.
 
     Attributes:
-        title: Of their axis.
-        value: Of a point.
-        words: Of a value, at the end of a bar.
-        tick: Of a value, at the axis.
+        title: Title of the axis.
+        value: The value of a point.
+        words: Formats a value at the end of a bar.
+        tick: Formats a value at the axis.
     """
 
     title: str
@@ -52,8 +52,8 @@ class _Phases:
 
     Attributes:
         scenario: Its name, and the id of the section.
-        title: Of the section.
-        about: Likewise.
+        title: Title of the section.
+        about: Introduction of the section.
         measure: What is compared.
         most: Times the quiet value that may be reached while something happens; None = no such bar.
     """
@@ -109,7 +109,7 @@ def _section(run: Run, phases: _Phases) -> Section:
     return Section(key=phases.scenario, title=phases.title, about=phases.about, figures=figures)
 
 
-def _figure(run: Run, phases: _Phases, model: str, found: Sequence[Served]) -> Figure:
+def _figure(run: Run, phases: _Phases, model: str, found: Sequence[ServerPoints]) -> Figure:
     bars = [bar for one in reversed(found) for bar in _bars(phases, one)]
     reach = [*(part.value for bar in bars for part in bar.parts), *(bar.limit for bar in bars if bar.limit)]
     return Figure(
@@ -119,23 +119,23 @@ def _figure(run: Run, phases: _Phases, model: str, found: Sequence[Served]) -> F
         commands=commands(found, run),
         plot=Bars(x=Axis(title=phases.measure.title, scale=linear(reach, label=phases.measure.tick)), bars=bars),
         table=latency_table(found),
-        legend=[(label, looks.phase(number)) for number, label in enumerate(_labels(found))],
+        legend=[(label, styles.phase(number)) for number, label in enumerate(_labels(found))],
         notes=[*_losses(found), *warnings(found)],
         remarks=remarks(found),
     )
 
 
-def _labels(found: Sequence[Served]) -> Sequence[str]:
+def _labels(found: Sequence[ServerPoints]) -> Sequence[str]:
     return list(dict.fromkeys(one.point.label or one.words for served in found for one in served.all))
 
 
-def _bars(phases: _Phases, served: Served) -> Iterator[Bar]:
+def _bars(phases: _Phases, served: ServerPoints) -> Iterator[Bar]:
     labels = _labels([served])
     for name in labels:
         turns = [one for one in served.all if (one.point.label or one.words) == name]
         sound = [one for one in turns if one.point.valid]
         values = [phases.measure.value(one.point) for one in sound or turns]
-        value, look = median(values), looks.phase(labels.index(name))
+        value, style = median(values), styles.phase(labels.index(name))
         words = phases.measure.words(value)
         if len(values) > 1:
             ends = " .. ".join(phases.measure.words(end) for end in (min(values), max(values)))
@@ -143,22 +143,22 @@ def _bars(phases: _Phases, served: Served) -> Iterator[Bar]:
         title = f"{served.server}, {name}, {turns[0].words}: {words}"
         yield Bar(
             label=f"{served.server}, {name}",
-            parts=[Part(name=name, value=value, look=look, title=title)],
+            parts=[Part(name=name, value=value, style=style, title=title)],
             reading=words if sound else f"{words}, invalid",
             valid=bool(sound),
             limit=_limit(phases, served, name),
         )
 
 
-def _limit(phases: _Phases, served: Served, name: str) -> float | None:
-    """Of what happens while something else does, by what happens without."""
+def _limit(phases: _Phases, served: ServerPoints, name: str) -> float | None:
+    """Limit of the ``during`` phase, from the quiet phases; None = there is none."""
     quiet = [phases.measure.value(one.point) for one in served.all if one.point.label in _QUIET and one.point.valid]
     if phases.most is None or name != "during" or not quiet:
         return None
     return phases.most * sum(quiet) / len(quiet)
 
 
-def _losses(found: Sequence[Served]) -> Iterator[str]:
+def _losses(found: Sequence[ServerPoints]) -> Iterator[str]:
     """How many requests got no answer, where that was counted."""
     for served in found:
         lost = served.figure("lost")

@@ -1,15 +1,15 @@
-"""Where the mean latency goes, by stage and load."""
+"""Breakdown of the mean latency by stage and load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from bench.report import looks
+from bench.report import styles
+from bench.report.formatting import latency, percent, rate, significant
 from bench.report.plot import Axis, Bar, Bars, Figure, Part, Row, Section, Table
-from bench.report.points import OURS, Measured, Served, by_model, commands, identifier, remarks, warnings
+from bench.report.points import OURS, LabelledPoint, ServerPoints, by_model, commands, identifier, remarks, warnings
 from bench.report.scales import linear
-from bench.report.wording import latency, percent, rate, significant
 from bench.store import Benchmark, Run
 
 __all__ = ["stages"]
@@ -20,7 +20,7 @@ _US_PER_MS: Final = 1e3
 def stages(run: Run) -> Section:
     """One figure for each model, of our own server by itself: others do not tell, and take its cores while they run."""
     figures = [
-        _figure(run, model, Served(server=OURS, benchmarks=known))
+        _figure(run, model, ServerPoints(server=OURS, benchmarks=known))
         for model, found in by_model(run, "ladder").items()
         for one in found
         if one.server == OURS and (known := [benchmark for benchmark in one.benchmarks if _tells(benchmark)])
@@ -38,7 +38,7 @@ def _tells(benchmark: Benchmark) -> bool:
     return "capacity_per_s" in benchmark.figures and any(point.stages_us for point in benchmark.points)
 
 
-def _figure(run: Run, model: str, served: Served) -> Figure:
+def _figure(run: Run, model: str, served: ServerPoints) -> Figure:
     known = sorted((one for one in served.all if one.point.stages_us), key=lambda one: one.offered_per_s)
     names = list(dict.fromkeys(name for one in known for name in _stages_us(one)))
     bars = [_bar(one) for one in known]
@@ -49,15 +49,17 @@ def _figure(run: Run, model: str, served: Served) -> Figure:
         commands=commands([served], run),
         plot=Bars(x=Axis(title="mean latency", scale=linear(map(_total_ms, known), label=latency)), bars=bars),
         table=_table(known, names),
-        legend=[(name, looks.stage(name)) for name in names],
+        legend=[(name, styles.stage(name)) for name in names],
         notes=warnings([served]),
         remarks=remarks([served]),
     )
 
 
-def _bar(measured: Measured) -> Bar:
+def _bar(measured: LabelledPoint) -> Bar:
     parts = [
-        Part(name=name, value=spent_us / _US_PER_MS, look=looks.stage(name), title=f"{name} {significant(spent_us)} µs")
+        Part(
+            name=name, value=spent_us / _US_PER_MS, style=styles.stage(name), title=f"{name} {significant(spent_us)} µs"
+        )
         for name, spent_us in _stages_us(measured).items()
     ]
     share = "" if measured.share is None else f", {percent(measured.share)}"
@@ -65,11 +67,11 @@ def _bar(measured: Measured) -> Bar:
     return Bar(label=rate(measured.offered_per_s) + share, parts=parts, reading=reading, valid=measured.point.valid)
 
 
-def _stages_us(measured: Measured) -> dict[str, float]:
+def _stages_us(measured: LabelledPoint) -> dict[str, float]:
     return dict(measured.point.stages_us or {})
 
 
-def _total_ms(measured: Measured) -> float:
+def _total_ms(measured: LabelledPoint) -> float:
     return sum(_stages_us(measured).values()) / _US_PER_MS
 
 
@@ -79,7 +81,7 @@ def _heaviest(parts: Sequence[Part]) -> str:
     return f"mostly {part.name}, {percent(part.value / whole)}" if whole else "nothing"
 
 
-def _table(known: Sequence[Measured], names: Sequence[str]) -> Table:
+def _table(known: Sequence[LabelledPoint], names: Sequence[str]) -> Table:
     rows = [
         Row(
             cells=(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.peers.duel import Pair
+from bench.peers.ab_comparison import Pair
 from bench.peers.results import write
 from bench.peers.verdict import Measure, Verdict
 from bench.store import Load, Point, Run

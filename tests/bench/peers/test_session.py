@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.cases import make
-from bench.limits.rows import Rows, WrongAnswer
+from bench.limits.reference import ReferenceModel, WrongAnswer
 from bench.peers.running import body_of
 from bench.peers.session import Arguments, Bodies
 
@@ -32,7 +32,7 @@ def test_a_body_is_answered_as_the_model_answers(tmp_path: Path) -> None:
     answers = [bodies.answer(body), *bodies.answer_rows([bodies.read(body)] * 3)]
     assert len(answers) == 4
     for answer in answers:
-        Rows(case).check_bytes(answer)
+        ReferenceModel(case).check_bytes(answer)
 
 
 def test_an_answer_of_other_bytes_is_refused(tmp_path: Path) -> None:
@@ -43,4 +43,4 @@ def test_an_answer_of_other_bytes_is_refused(tmp_path: Path) -> None:
     other[0] ^= 1
     for wrong in (answer[:-1], answer + b"\0", other.tobytes()):
         with pytest.raises(WrongAnswer):
-            Rows(case).check_bytes(wrong)
+            ReferenceModel(case).check_bytes(wrong)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.peers.duel import Pair
+from bench.peers.ab_comparison import Pair
 from bench.peers.verdict import Measure, Standing, Verdict, by_standing
 from bench.store import Load, Point
 

@@ -14,9 +14,9 @@ from bench.control import ROOT
 from bench.report.__main__ import main
 from bench.report.drawing import drawings
 from bench.report.history import Entry, read
+from bench.report.merging import IncompatibleRuns, merge_runs
 from bench.report.page import page, sections
 from bench.report.plot import Lines
-from bench.report.together import DifferentRuns, together
 from bench.store import Run
 from tests.bench.report.synthetic import HOSTILE, run
 
@@ -121,10 +121,10 @@ def test_history_is_read_from_the_oldest(tmp_path: Path) -> None:
 def test_runs_of_different_machines_are_not_put_together() -> None:
     """Nothing in them could be compared."""
     with pytest.raises(
-        DifferentRuns, match="expected runs of one commit and one machine; cores: 2 of 'make bench' and 8"
+        IncompatibleRuns, match="expected runs of one commit and one machine; cores: 2 of 'make bench' and 8"
     ):
-        together([RUN, replace(RUN, cores=8)])
-    both = together([RUN, replace(RUN, benchmarks=[], command="make bench-peers", started="2026-01-01")])
+        merge_runs([RUN, replace(RUN, cores=8)])
+    both = merge_runs([RUN, replace(RUN, benchmarks=[], command="make bench-peers", started="2026-01-01")])
     assert (both.command, both.started) == ("make bench; make bench-peers", "2026-01-01")
     assert len(both.benchmarks) == len(RUN.benchmarks)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.points import Measured, by_model, dots, identifier, latency_table, remarks, warnings
-from bench.report.wording import latency, milliseconds, rate, short, significant
+from bench.report.formatting import latency, milliseconds, rate, short, significant
+from bench.report.points import LabelledPoint, by_model, dots, identifier, latency_table, remarks, warnings
 from bench.store import Benchmark, Load, Point
 from tests.bench.report.synthetic import run
 
@@ -45,10 +45,10 @@ def test_units_keep_numbers_short() -> None:
     assert [rate(12_345.6), rate(1.5), milliseconds(0.25)] == ["12,346/s", "1.50/s", "0.250 ms"]
 
 
-def measured(p99_ms: float, *, rate_per_s: float = 100.0, valid: bool = True) -> Measured:
+def measured(p99_ms: float, *, rate_per_s: float = 100.0, valid: bool = True) -> LabelledPoint:
     """A point of a benchmark that has nothing else."""
     point = Point(load=Load(rate_per_s=rate_per_s), p99_ms=p99_ms, valid=valid, slip_share=0.02, answered=1)
-    return Measured(benchmark=Benchmark(name="b", scenario="ladder"), point=point)
+    return LabelledPoint(benchmark=Benchmark(name="b", scenario="ladder"), point=point)
 
 
 def test_repeats_are_one_dot_and_invalid_ones_are_not_among_them() -> None:
@@ -67,8 +67,10 @@ def test_repeats_are_one_dot_and_invalid_ones_are_not_among_them() -> None:
 def test_a_share_is_told_only_of_a_capacity_that_was_found() -> None:
     """A peer's rate may be a share of what the slower of two can do, which is not its capacity."""
     point = Point(load=Load(rate_per_s=50.0, share_of_capacity=0.3))
-    own = Measured(benchmark=Benchmark(name="b", scenario="ladder", figures={"capacity_per_s": 166.7}), point=point)
-    beside = Measured(benchmark=Benchmark(name="b", scenario="ladder", server="triton"), point=point)
+    own = LabelledPoint(
+        benchmark=Benchmark(name="b", scenario="ladder", figures={"capacity_per_s": 166.7}), point=point
+    )
+    beside = LabelledPoint(benchmark=Benchmark(name="b", scenario="ladder", server="triton"), point=point)
     assert (own.words, beside.words) == ("50.0/s (30 % of capacity)", "50.0/s")
 
 

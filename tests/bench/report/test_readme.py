@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bench.bars import BY_CONSTRUCTION, Bar, Outcome
+from bench.report.archive import Bars, NotAResult, compact, load_archived, name_of
 from bench.report.headline import headline
-from bench.report.kept import Bars, NotAResult, kept, name_of, small
 from bench.report.prose import prose
 from bench.report.readme import BEGIN, END, main, put
 from bench.report.verdicts import State, verdicts
@@ -47,7 +47,7 @@ BARS: dict[str, Any] = {
 
 def test_bars_become_a_table_with_losing_cases_first() -> None:
     """The farthest from its bar at the top; what could not be measured before what is met; remarks of both below."""
-    text = prose(kept(BARS))
+    text = prose(load_archived(BARS))
     assert [line for line in text.splitlines() if line.startswith("|")] == [
         "| compared, in one run | bar | reached |",
         "| --- | --- | --- |",
@@ -65,7 +65,7 @@ def test_bars_become_a_table_with_losing_cases_first() -> None:
 
 def test_the_text_says_where_and_how_it_was_measured() -> None:
     """Date, commit, changes, processor, cores, generator, versions, turns."""
-    first = " ".join(prose(kept(BARS)).partition("\n\n")[0].split())
+    first = " ".join(prose(load_archived(BARS)).partition("\n\n")[0].split())
     assert first == (
         "`make bench-core`, 2026-01-02, commit `0123456789` with 3 changed files: A processor, 2 cores shared by "
         "servers and callers (h2load); Python 3.11.7, grpcio 1.85.1. 3 turns of about 0.8 s for each arm; median "
@@ -77,7 +77,7 @@ def test_a_bar_that_only_the_middle_of_the_turns_meets_is_not_proven() -> None:
     """It stands between what is missed and what is met, with its remark."""
     doubtful = Outcome(bar=Bar(name="doubtful", target=0.8), values=[0.7, 0.9, 1.0], remark="few turns")
     assert doubtful.verdict == "not proven"
-    text = prose(kept({**BARS, "outcomes": [doubtful.as_json()]}))
+    text = prose(load_archived({**BARS, "outcomes": [doubtful.as_json()]}))
     assert "| doubtful | at least 0.8 | 0.900 (0.544 .. 1.35), not proven |" in text
     assert "- doubtful: few turns" in text
 
@@ -85,26 +85,26 @@ def test_a_bar_that_only_the_middle_of_the_turns_meets_is_not_proven() -> None:
 def test_a_bar_that_is_met_by_construction_says_so() -> None:
     """Nothing was measured there, and a bare 1.00 would look as if it had been."""
     one = {**BARS["outcomes"][0], "values": [1.0], "target": 1.0, "remark": f"{BY_CONSTRUCTION}: it does not batch"}
-    assert "| 1.00, by construction |" in prose(kept({**BARS, "outcomes": [one]}))
+    assert "| 1.00, by construction |" in prose(load_archived({**BARS, "outcomes": [one]}))
 
 
 def test_what_is_kept_says_the_same() -> None:
     """The small form of bars and of a run: the same text, and nothing but numbers in six digits."""
     for data in (BARS, RUN.as_json()):
-        again = small(kept(data))
-        assert prose(kept(json.loads(again))) == prose(kept(data))
-        assert small(kept(json.loads(again))) == again
-    assert "Linux of somebody" not in small(kept(BARS))
-    assert "0.912346" in small(kept(BARS))
-    assert "0.9123456" not in small(kept(BARS))
+        again = compact(load_archived(data))
+        assert prose(load_archived(json.loads(again))) == prose(load_archived(data))
+        assert compact(load_archived(json.loads(again))) == again
+    assert "Linux of somebody" not in compact(load_archived(BARS))
+    assert "0.912346" in compact(load_archived(BARS))
+    assert "0.9123456" not in compact(load_archived(BARS))
 
 
 def test_where_a_file_lay_is_not_kept() -> None:
     """A place on somebody's machine."""
     told = replace(RUN, command="python -m bench.suite --quick --json /home/somebody/run.json --seed 1").as_json()
-    assert "`python -m bench.suite --quick --seed 1`" in prose(kept(told))
+    assert "`python -m bench.suite --quick --seed 1`" in prose(load_archived(told))
     bars = {**BARS, "command": ["python", "-m", "bench.core", "--json", "/home/somebody/run.json"]}
-    assert "somebody" not in small(kept(told)) + small(kept(bars))
+    assert "somebody" not in compact(load_archived(told)) + compact(load_archived(bars))
 
 
 def test_peers_are_one_line_each() -> None:
@@ -166,7 +166,7 @@ def test_commit_processor_and_load_are_kept_once() -> None:
     duel = [replace(one, commit=RUN.commit, cpu=RUN.cpu) for one in RUN.benchmarks if one.server == "triton"]
     other = [replace(one, commit="f" * 16, cpu="Another") for one in RUN.benchmarks if one.server == "mlserver"]
     run = replace(RUN, command="make bench-peers", benchmarks=[*duel, *other])
-    text = small(run)
+    text = compact(run)
     assert (text.count(RUN.commit), text.count(RUN.cpu)) == (1, 1)
     assert (text.count("f" * 16), text.count("Another")) == (len(other), len(other))
     for one in json.loads(text)["benchmarks"]:
@@ -174,12 +174,12 @@ def test_commit_processor_and_load_are_kept_once() -> None:
         assert loads[0] is not None
         assert all(load is None or load != before for before, load in pairwise(loads))
         assert None in loads
-    again = kept(json.loads(text))
+    again = load_archived(json.loads(text))
     assert isinstance(again, Run)
     assert [[point.load.rate_per_s for point in one.points] for one in again.benchmarks] == [
         [point.load.rate_per_s for point in one.points] for one in run.benchmarks
     ]
-    assert prose(again) == prose(kept(run.as_json()))
+    assert prose(again) == prose(load_archived(run.as_json()))
 
 
 def test_a_remark_is_kept_once() -> None:
@@ -188,7 +188,7 @@ def test_a_remark_is_kept_once() -> None:
         replace(one, remarks=("at its best",)) for one in RUN.benchmarks if one.figures and one.server != "sardonyx"
     ]
     missing = [replace(one, name=f"{one.name}{n}") for one in RUN.benchmarks if one.server == "kserve" for n in (1, 2)]
-    again = kept(json.loads(small(replace(RUN, command="make bench-peers", benchmarks=[*duel, *missing]))))
+    again = load_archived(json.loads(compact(replace(RUN, command="make bench-peers", benchmarks=[*duel, *missing]))))
     assert isinstance(again, Run)
     reason = ("PeerMissing: kserve cannot be installed here",)
     assert [tuple(one.remarks) for one in again.benchmarks] == [("at its best",), (), reason, reason]
@@ -196,8 +196,8 @@ def test_a_remark_is_kept_once() -> None:
 
 def test_the_small_form_of_a_run_is_small() -> None:
     """No histograms."""
-    assert len(small(RUN)) < len(json.dumps(RUN.as_json())) / 3
-    assert "histogram" not in small(RUN)
+    assert len(compact(RUN)) < len(json.dumps(RUN.as_json())) / 3
+    assert "histogram" not in compact(RUN)
 
 
 def test_a_run_becomes_tables() -> None:
@@ -242,7 +242,7 @@ def test_runs_are_told_apart_by_their_command(command: str, name: str) -> None:
 def test_other_files_are_refused(data: dict[str, Any], told: str) -> None:
     """With what was expected."""
     with pytest.raises(NotAResult, match=told):
-        kept(data)
+        load_archived(data)
 
 
 def test_the_section_is_replaced_and_nothing_else(tmp_path: Path) -> None:

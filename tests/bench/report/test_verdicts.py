@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.report.margin import margin
+from bench.report.interval_chart import interval_chart
 from bench.report.verdicts import State, Verdict, verdicts
 from bench.store import Benchmark, Load, Point, Run
 from tests.bench.report.synthetic import run
@@ -77,15 +77,15 @@ def test_a_lost_request_is_a_bar_missed() -> None:
 def test_better_is_right_of_the_bar(reached: float, at_least: bool, side: int) -> None:
     """In the small drawing, whichever way the bar goes; what is far beyond stays within it."""
     found = Verdict(what="", reached=reached, bar=1.0, at_least=at_least, benchmark=ANY)
-    (place,) = re.findall(r'cx="([\d.]+)"', margin(found))
+    (place,) = re.findall(r'cx="([\d.]+)"', interval_chart(found))
     assert 0 < float(place) < 120
     assert (float(place) - 60) * side > 0
 
 
 def test_what_was_not_measured_has_no_drawing() -> None:
     """Nor has a bar of 0, which nothing is a share of."""
-    assert margin(Verdict(what="", reached=None, bar=1.0, benchmark=ANY)) == ""
-    assert margin(Verdict(what="", reached=0.0, bar=0.0, at_least=False, benchmark=ANY)) == ""
+    assert interval_chart(Verdict(what="", reached=None, bar=1.0, benchmark=ANY)) == ""
+    assert interval_chart(Verdict(what="", reached=0.0, bar=0.0, at_least=False, benchmark=ANY)) == ""
 
 
 def test_a_bar_that_was_not_judged_is_shown() -> None:
@@ -97,4 +97,4 @@ def test_a_bar_that_was_not_judged_is_shown() -> None:
     (found,) = verdicts(Run(benchmarks=[one]))
     assert (found.state, found.wording, found.reading) == (State.INVALID, "not judged", "not measured")
     assert found.what == "p99 at 70 % of capacity / its simulated floor"
-    assert margin(found) == ""
+    assert interval_chart(found) == ""

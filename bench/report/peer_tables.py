@@ -1,0 +1,114 @@
+"""Tables of the comparisons with other servers: a summary for each peer, and one line for each of its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bench.report.formatting import significant
+from bench.report.markdown import cell, strong, table
+from bench.report.verdicts import State, Verdict
+from bench.store import Benchmark, Run
+
+__all__ = ["commits", "peer_summary", "peers_by_model", "processor_column", "processor_of", "processors"]
+
+_LETTERS: Final = 10
+_UNKNOWN: Final = "an unknown processor"
+
+
+def peer_summary(judged: Sequence[Verdict], run: Run) -> str:
+    """How far apart both are, over all models; "" where there are none.
+
+    Args:
+        judged: Verdicts of peers only.
+        run: That they are of.
+    """
+    rows = []
+    column = processor_column(run)
+    for server in dict.fromkeys(one.benchmark.server for one in judged):
+        own = [one for one in judged if one.benchmark.server == server]
+        met = sum(one.state == State.MET for one in own)
+        ratios = [_range(one.reached for one in own if one.at_least is at_least) for at_least in (True, False)]
+        where = [_where([one.benchmark for one in own], run)] if column else []
+        rows.append((cell(server), *ratios, f"{met} of {len(own)}", *where))
+    head = ("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met", *column)
+    return table(head, rows) if rows else ""
+
+
+def peers_by_model(judged: Sequence[Verdict], run: Run) -> str:
+    """All comparisons, folded; "" where there are none.
+
+    Args:
+        judged: Verdicts of peers only.
+        run: That they are of.
+    """
+    pairs = dict.fromkeys((one.benchmark.server, one.benchmark.model) for one in _by_name(judged))
+    rows = []
+    column = processor_column(run)
+    for server, model in pairs:
+        own = [one for one in _by_name(judged) if (one.benchmark.server, one.benchmark.model) == (server, model)]
+        ratios = [
+            ", ".join(strong(one.reading, missed=one.state == State.MISSED) for one in own if one.at_least is at_least)
+            for at_least in (True, False)
+        ]
+        measured = ", ".join(dict.fromkeys(_short(one.benchmark.commit or run.commit) for one in own))
+        where = [_where([one.benchmark for one in own], run)] if column else []
+        rows.append((cell(server), cell(model), *(text or "not measured" for text in ratios), measured, *where))
+    if not rows:
+        return ""
+    p99 = "p99: Sardonyx / it, at the lower and the higher rate"
+    head = ("beside", "model", "rate: Sardonyx / it", p99, "commit", *column)
+    return f"<details><summary>Each of them on each model</summary>\n\n{table(head, rows)}\n\n</details>"
+
+
+def commits(run: Run) -> str:
+    """That a run measured, for people."""
+    found = sorted({one.commit or run.commit for one in run.benchmarks} or {run.commit})
+    return f"commit {_short(found[0])}" if len(found) == 1 else f"{len(found)} commits, the last {_short(run.commit)},"
+
+
+def processors(run: Run) -> str:
+    """That a run was measured on, for people."""
+    found = _processors(run)
+    return found[0] if len(found) == 1 else f"{len(found)} processors ({'; '.join(found)})"
+
+
+def processor_column(run: Run) -> Sequence[str]:
+    """Head of the column that tables of a run have where its pieces are of several processors; else ()."""
+    return ("processor",) if len(_processors(run)) > 1 else ()
+
+
+def _processors(run: Run) -> Sequence[str]:
+    return sorted({processor_of(one, run) for one in run.benchmarks} or {run.cpu or _UNKNOWN})
+
+
+def processor_of(benchmark: Benchmark, run: Run) -> str:
+    """That it was measured on, for people."""
+    return benchmark.cpu or run.cpu or _UNKNOWN
+
+
+def _where(benchmarks: Sequence[Benchmark], run: Run) -> str:
+    """The processor of all; where they are of several, each with its models."""
+    models: dict[str, dict[str, None]] = {}
+    for one in sorted(benchmarks, key=lambda one: (processor_of(one, run), one.model)):
+        models.setdefault(processor_of(one, run), {})[one.model] = None
+    if len(models) == 1:
+        return cell(next(iter(models)))
+    return cell("; ".join(f"{processor}: {', '.join(names)}" for processor, names in models.items()))
+
+
+def _short(commit: str) -> str:
+    return f"`{commit[:_LETTERS]}`"
+
+
+def _by_name(judged: Sequence[Verdict]) -> Sequence[Verdict]:
+    """By server and model, and the lower rate first: its share is in the name of the benchmark."""
+    return sorted(judged, key=lambda one: (one.benchmark.server, one.benchmark.model, one.benchmark.name))
+
+
+def _range(values: Iterable[float | None]) -> str:
+    """From the lowest to the highest of those that are known."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return "not measured"
+    return significant(known[0]) if len(known) == 1 else f"{significant(known[0])} .. {significant(known[-1])}"
