@@ -52,14 +52,14 @@ def main() -> None:
 
 
 def _facts(model: Model) -> Mapping[str, object]:
-    facts = model.facts
+    info = model.info
     return {
-        "runners": facts.runners,
-        "threads": facts.threads,
-        "max_rows": facts.config.max_batch_size,
-        "provider": facts.provider,
-        "split": facts.runners_reason,
-        "verdict": facts.verdict.reason,
+        "runners": info.runners,
+        "threads": info.threads,
+        "max_rows": info.config.max_batch_size,
+        "provider": info.provider,
+        "split": info.runners_reason,
+        "verdict": info.verdict.reason,
     }
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from bench.micro.measuring import Measure
 from bench.micro.workload import Caller, Workload
-from sardonyx_server.engine.counting.counters import Counters
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.requests.outputs import BatchOutputs
 from sardonyx_server.engine.running.execution import gather
+from sardonyx_server.engine.telemetry.counters import Counters
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_wire.messages import ModelInferResponse
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ def test_time_to_write_an_answer(one: Workload, measured: Measure[EncodedMessage
     plan, _ = one.checked()
     outputs = BatchOutputs(one.outputs(1), has_batch_axis=True, began_s=0.0, ran_s=0.0)
     data = outputs.rows(0, 1)
-    plan.response(b"", outputs.tails, data)
-    _holds_the_outputs(one, measured(lambda: plan.response(b"", outputs.tails, data)))
+    plan.response(b"", outputs.row_shapes, data)
+    _holds_the_outputs(one, measured(lambda: plan.response(b"", outputs.row_shapes, data)))
 
 
 def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Measure[EncodedMessage]) -> None:
@@ -46,7 +46,7 @@ def test_time_to_write_the_first_answer_of_a_shape(one: Workload, measured: Meas
     signature = one.signature
 
     def write() -> EncodedMessage:
-        return signature.response_template(signature.output_heads(plan, outputs.tails)).fill(b"", data)
+        return signature.response_template(signature.output_heads(plan, outputs.row_shapes)).fill(b"", data)
 
     _holds_the_outputs(one, measured(write))
 

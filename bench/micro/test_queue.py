@@ -7,9 +7,9 @@ import pytest
 from bench.micro.measuring import Measure
 from bench.micro.workload import Workload
 from sardonyx_server.engine.batching.batch import Batch
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.batching.queue import BatchQueue
-from sardonyx_server.engine.counting.failures import Failures
+from sardonyx_server.engine.telemetry.failures import Failures
 
 
 @pytest.mark.parametrize("requests", [1, 16])

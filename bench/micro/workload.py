@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.cases import make
 from sardonyx_server.engine.batching.job import Job
-from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.batching.policy import BatchPolicy, QueuePolicy
 from sardonyx_server.engine.requests.plan import Plan, Tensor
 from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_wire.protobuf_fields import EncodedMessage
@@ -122,9 +122,9 @@ class Workload:
         return BatchPolicy(
             has_batch_axis=True,
             max_rows=max_rows,
-            piece_rows=max_rows,
-            joins=True,
-            levels={1: LevelPolicy()},
+            microbatch_rows=max_rows,
+            dynamic_batching=True,
+            levels={1: QueuePolicy()},
             queue_rows=_QUEUE_ROWS,
             queue_bytes=_QUEUE_BYTES,
         )

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from sardonyx_server.engine.counting.sampling import Sampling, TraceSettings
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.loading.loader import Loader
+from sardonyx_server.engine.models.desired_models import DesiredModels
 from sardonyx_server.engine.models.lifecycle import Lifecycle
 from sardonyx_server.engine.models.registry import Registry
-from sardonyx_server.engine.models.wanted import WantedModels
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.shared_memory.regions import Regions
 from sardonyx_server.engine.statistics import snapshots
+from sardonyx_server.engine.telemetry.sampling import Sampler, TraceSettings
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import MetricSources
 from sardonyx_server.observe.ports import HttpPorts
@@ -96,11 +96,11 @@ class App:
             service_name=settings.server_name,
             service_version=version,
         )
-        self._sampling = Sampling(
+        self._sampling = Sampler(
             TraceSettings(traces=settings.trace_rate > 0, rate=settings.trace_rate or TraceSettings().rate),
             sink=self._traces,
             knows=lambda name: name in self.registry.entries(),
-            follows_callers=settings.trace_otlp_endpoint is not None,
+            parent_based=settings.trace_otlp_endpoint is not None,
         )
         cuda = CudaRuntime()
         self._regions = Regions(allowed=settings.allow_client_shm, open_system=posix_memory.open_memory, cuda=cuda)
@@ -121,7 +121,7 @@ class App:
             total_queue_bytes=settings.max_queue_bytes,
             probe_budget_s=settings.probe_budget_s,
             max_batch_rows=settings.max_batch_rows,
-            kept=None if settings.cache_bytes is None else ResponseCache(settings.cache_bytes),
+            response_cache=None if settings.cache_bytes is None else ResponseCache(settings.cache_bytes),
             lane=self._transport.thread,
             on_runner_lost=self._fail,
         )
@@ -132,7 +132,7 @@ class App:
             on_model=self._model_done,
             give_back=give_back_memory,
         )
-        self._wanted = WantedModels(settings, self.registry, self._lifecycle)
+        self._wanted = DesiredModels(settings, self.registry, self._lifecycle)
         shares = settings.allow_client_shm
         self._published = add_services(
             self._server,

@@ -14,7 +14,7 @@ import pytest
 
 from sardonyx_client import Client
 from sardonyx_server.app import App
-from sardonyx_server.engine.counting.tracing import Stage
+from sardonyx_server.engine.telemetry.tracing import Stage
 from sardonyx_server.observe.trace_file import FILE_NAME, MAX_FILE_BYTES
 from sardonyx_server.settings import MIB, Settings
 from sardonyx_wire.messages import METHODS, LogSettingsResponse, TraceSettingResponse

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_server.engine.loading.opening import Runtime
+    from sardonyx_server.engine.loading.load_context import Runtime
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 
@@ -78,7 +78,7 @@ class Gate:
 
 
 class GatedRuntime:
-    """Opens models as the runtime does, with a gate before each run. Implements ``engine.loading.opening.Runtime``."""
+    """Opens models as the runtime does, with a gate before each run. See ``engine.loading.load_context.Runtime``."""
 
     def __init__(self, runtime: Runtime, gate: Gate) -> None:
         self._runtime = runtime

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from sardonyx_server.engine.counting.counters import Counters
     from sardonyx_server.engine.running.model import Model
+    from sardonyx_server.engine.telemetry.counters import Counters
     from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold
@@ -195,7 +195,7 @@ class Server:
 
         Requires: one runner, whose full batch they do not exceed. On a busy machine a large one may have seemed dear.
         """
-        return -(-requests // self.model(name)._policy.piece_rows)
+        return -(-requests // self.model(name)._policy.microbatch_rows)
 
     def gauges(self) -> dict[str, int]:
         """What is in flight or waits anywhere."""

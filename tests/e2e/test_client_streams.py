@@ -64,7 +64,7 @@ def test_a_stream_that_is_closed_early_runs_nothing_more(server: Server) -> None
             queue = server.model("gate").queue
             eventually(lambda: queue.rows == 4, "four wait")
             before = sum(one.rows for one in server.counters("gate"))
-            jobs = [job for level in queue._waiting.levels.values() for jobs in level.buckets.values() for job in jobs]
+            jobs = [job for level in queue._pending.levels.values() for jobs in level.buckets.values() for job in jobs]
         eventually(lambda: all(job.call.cancelled for job in jobs), "the server knows")
     server.settle()
     assert sum(one.rows for one in server.counters("gate")) == before + 1

@@ -58,7 +58,7 @@ def test_a_large_request_that_would_wait_in_vain_is_refused_when_it_comes(server
         waiting = server.start_infer(gate_request())
         eventually(lambda: queue_of(server).rows == 1, "the request waits")
         # As if a backlog had taught it: the next run corrects that.
-        queue_of(server)._pace.row_s = 100.0
+        queue_of(server)._service_rate.row_s = 100.0
         for _ in range(20):
             failure = server.refusal(large, timeout=10.0)
             assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_TOO_LONG")
@@ -100,7 +100,7 @@ def test_a_request_that_is_cancelled_in_the_queue_does_not_run(server: Server) -
         calls[1].cancel()
         waiting = [
             job
-            for level in queue_of(server)._waiting.levels.values()
+            for level in queue_of(server)._pending.levels.values()
             for jobs in level.buckets.values()
             for job in jobs
         ]

@@ -216,7 +216,7 @@ def test_a_replaced_file_is_not_answered_for_by_the_old_one(tmp_path: Path, tran
         eventually(lambda: server.model("quick") is not old, "the new file is served")
         for _ in range(3):
             assert arrays_of(server.infer(row(1, "quick")))["y"].tolist() == [[3, 3]]
-        kept = server.app._loader._kept
+        kept = server.app._loader._response_cache
         assert kept is not None
         eventually(lambda: len(kept) == 1, "what the old version kept is gone")
 
@@ -270,7 +270,7 @@ def test_with_the_cache_off_a_warning_says_so(tmp_path: Path) -> None:
     """The model is served all the same, each request by a run."""
     with Server(write_models(tmp_path), "lane", cache_bytes=None) as server:
         model = server.model("quick")
-        assert model.facts.warnings == (
+        assert model.info.warnings == (
             "response_cache has no effect: the server keeps no responses, for cache_bytes is off",
         )
         for _ in range(2):
@@ -282,7 +282,7 @@ def test_with_the_cache_off_a_warning_says_so(tmp_path: Path) -> None:
 def test_what_is_kept_stays_within_the_bound(tmp_path: Path) -> None:
     """A thousand different requests; the last ones are kept."""
     with Server(write_models(tmp_path), "lane", cache_bytes=16 * 1024) as server:
-        kept = server.app._loader._kept
+        kept = server.app._loader._response_cache
         assert kept is not None
         for number in range(1000):
             server.infer(row(number, "quick"))

@@ -171,7 +171,7 @@ def test_a_request_that_is_cancelled_in_the_queue(counting: Server) -> None:
         call = counting.start_infer(gate_request())
         queue = counting.model("gate").queue
         eventually(lambda: queue.requests == 1, "it waits")
-        (job,) = [job for level in queue._waiting.levels.values() for jobs in level.buckets.values() for job in jobs]
+        (job,) = [job for level in queue._pending.levels.values() for jobs in level.buckets.values() for job in jobs]
         call.cancel()
         eventually(lambda: bool(job.call.cancelled), "the server knows of the cancellation")
         hold.release()
@@ -186,7 +186,7 @@ def test_a_request_whose_deadline_passes_in_the_queue(counting: Server) -> None:
         call = counting.start_infer(gate_request(), timeout=SHORT_S)
         queue = counting.model("gate").queue
         eventually(lambda: queue.requests == 1, "it waits")
-        (job,) = [job for level in queue._waiting.levels.values() for jobs in level.buckets.values() for job in jobs]
+        (job,) = [job for level in queue._pending.levels.values() for jobs in level.buckets.values() for job in jobs]
         with pytest.raises(grpc.RpcError):
             call.result()
         eventually(lambda: time.monotonic() > job.deadline_s, "it has passed by the server's clock, too")

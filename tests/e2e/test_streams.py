@@ -161,7 +161,7 @@ def test_requests_of_a_stream_that_is_given_up_do_not_run(server: Server, end: s
         assert stream.code() is expected
         waiting = [
             job
-            for level in server.model("gate").queue._waiting.levels.values()
+            for level in server.model("gate").queue._pending.levels.values()
             for jobs in level.buckets.values()
             for job in jobs
         ]

@@ -167,7 +167,7 @@ def test_its_clients_hear_at_once_that_a_queue_is_too_long(server: Server, clien
     with server.holding(gate_request()) as hold:
         waiting = server.start_infer(gate_request())
         eventually(lambda: queue_of_gate.rows == 1, "the request waits")
-        queue_of_gate._pace.row_s = 100.0
+        queue_of_gate._service_rate.row_s = 100.0
         for _ in range(10):
             with pytest.raises(utilities.InferenceServerException, match="too long for the deadline") as caught:
                 client.infer("gate", inputs, client_timeout=10.0)

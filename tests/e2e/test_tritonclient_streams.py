@@ -124,7 +124,7 @@ def test_a_stream_may_be_stopped_without_waiting(server: Server, client: Any) ->
         client.stop_stream(cancel_requests=True)
         jobs = [
             job
-            for level in server.model("gate").queue._waiting.levels.values()
+            for level in server.model("gate").queue._pending.levels.values()
             for jobs in level.buckets.values()
             for job in jobs
         ]

@@ -73,10 +73,10 @@ def test_answers_are_those_of_the_export_without_maps(server: Server, models: di
 @pytest.mark.parametrize("name", ["logistic", "forest", "pipeline"])
 def test_such_models_are_batched(server: Server, name: str) -> None:
     """The verdict is that of the export without maps."""
-    facts, plain = server.model(name).facts, server.model(f"{name}_plain").facts
-    assert facts.verdict.batchable
+    info, plain = server.model(name).info, server.model(f"{name}_plain").info
+    assert info.verdict.batchable
     assert plain.verdict.batchable
-    assert facts.config.max_batch_size > 1
+    assert info.config.max_batch_size > 1
 
 
 def _classes(server: Server, model: Converted, name: str) -> list[list[str]]:
@@ -106,7 +106,7 @@ def test_maps_without_keys_are_served_as_their_scores(server: Server) -> None:
     request = infer_request("keyless", x=rows[2:])
     request.outputs.add(name="y").parameters["classification"].int64_param = 1
     assert arrays_of(server.infer(request))["y"].tolist() == [b"6.000000:2"]
-    assert not server.model("keyless").facts.verdict.batchable
+    assert not server.model("keyless").info.verdict.batchable
 
 
 def test_a_label_file_comes_first(server: Server, models: dict[str, Converted]) -> None:
@@ -126,7 +126,7 @@ def test_the_operator_is_told_once(
         for _ in range(2):
             server.infer(infer_request("forest", **models["forest"].feeds))
     assert [vars(record)["note"] for record in caplog.records if record.message == "model graph"] == [NOTE]
-    assert server.model("forest").facts.remembered
+    assert server.model("forest").info.remembered
 
 
 def test_a_file_that_comes_with_a_load_may_end_in_zipmap(server: Server, models: dict[str, Converted]) -> None:

@@ -127,17 +127,17 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
 class _NoLane:
     """A stand-in for the lane: models that would run inline need one even without a server."""
 
-    def later(self, task: Callable[[], None], /) -> None:
+    def call_soon(self, task: Callable[[], None], /) -> None:
         """Runs the task at once."""
         task()
 
-    def between(self, task: Callable[[], None], /) -> None:
+    def call_when_idle(self, task: Callable[[], None], /) -> None:
         """Runs the task at once."""
         task()
 
-    def withdraw(self, _task: Callable[[], None], /) -> bool:
+    def cancel_idle_call(self, _task: Callable[[], None], /) -> bool:
         """Every task has already run."""
         return False
 
-    def offer(self, model: Model, /) -> None:
+    def notify_pending(self, model: Model, /) -> None:
         """No requests arrive."""

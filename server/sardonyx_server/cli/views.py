@@ -79,7 +79,7 @@ class ModelView:
 
 def view_of_model(model: Model, *, config_text: str = "") -> ModelView:
     """The view of a loaded model; ``config_text`` is its effective ModelConfig if it is to be shown."""
-    found = model.facts
+    found = model.info
     return ModelView(
         name=model.name,
         version=model.version,

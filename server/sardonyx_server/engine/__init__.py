@@ -1,30 +1,30 @@
-"""From a request's bytes to the model's answer, and from a model's files to a version that answers.
+"""The inference engine: requests in, batches run on loaded models, answers out; and the loading of models.
 
 No gRPC and no onnxruntime here: numpy, the wire contract and the standard library. Each package lists its own files.
 
-The seams:
+Interfaces:
 
-    call.py            towards the transport: who waits for an answer
-    session.py         towards the runtime: what an opened model can do
+    call.py            to the transport: a call that awaits its answer
+    session.py         to the runtime: an opened model
 
-A request, in this order:
+A request passes, in this order:
 
-    intake.py          bytes -> the model's queue, or why not; which model, models/registry.py knows
-    requests/          one request against its model: what it asks for, and how its answer looks
-    shared_memory/     memory that clients share, where inputs are read and outputs written
-    response_cache/    equal requests answered by one run, for models that ask for that
-    batching/          waits, is dropped, or is taken with others as a batch
-    running/           a version that serves: its runners, and the run of a batch
+    intake.py          entry point: bytes -> job in the model's queue, or an error; models/registry.py finds the model
+    requests/          validation and decoding of a request, serialization of its answer
+    shared_memory/     client shared memory: inputs are read from it, outputs written to it
+    response_cache/    response cache and single-flight execution, for models that enable them
+    batching/          queue, admission control and dynamic batching
+    running/           a loaded version: its runners, and the execution of batches
 
-What is told of it:
+Observability:
 
-    counting/          what is noted meanwhile: numbers of all requests, the timeline of some
-    statistics.py      sums of the numbers, for metrics and ModelStatistics
+    telemetry/         counters of all requests, traces of sampled ones
+    statistics.py      totals of the counters, for metrics and ModelStatistics
 
-A load, in this order:
+A load passes, in this order:
 
-    models/            which models are served, in which state, and when that changes
-    loading/           one version, from its files to a model that is warm: sessions, runners, warm-up
-    measuring/         may rows share a run, and what does a run cost
-    priority.py        loading takes only the time that serving leaves; the lane's turns
+    models/            desired models, lifecycle and states of versions, registry
+    loading/           loads one version: sessions, runners, warm-up
+    profiling/         batching probe and cost curve of a model
+    priority.py        thread priorities: loading yields to serving; time slices of the lane
 """

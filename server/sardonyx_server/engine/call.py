@@ -1,4 +1,4 @@
-"""The seam between transport and engine: one unary call that waits for its answer, and who may give it in between."""
+"""The interface between transport and engine: one unary call that awaits its answer, and interceptors of the answer."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["AnsweredBy", "Answering", "Call", "Refused"]
+__all__ = ["Call", "InterceptedCall", "Rejectable", "ReplyInterceptor"]
 
 
-class Refused(Protocol):
-    """Who can be told that nothing comes of a call."""
+class Rejectable(Protocol):
+    """A call that can be failed."""
 
     @property
     def streamed(self) -> bool:
-        """Whether it is one request of a stream: its answer is counted as a response, too."""
+        """Whether it is one request of a stream, so that its answer is also counted as a response."""
         ...
 
     def fail(self, error: ServerError | Exception) -> None:
-        """Answer with the status of ``error``; anything but a ServerError becomes an INTERNAL that shows nothing."""
+        """Answer with the status of ``error``; anything but a ServerError becomes an INTERNAL without details."""
         ...
 
 
-class Call(Refused, Protocol):
+class Call(Rejectable, Protocol):
     """One call. Exactly one of :meth:`reply` and :meth:`fail` is called, once, from any thread; neither blocks.
 
-    Each transport has one, and all pass one contract suite.
+    Each transport implements it, and all implementations pass one contract suite.
     """
 
     @property
     def deadline_s(self) -> float:
-        """When the caller gives up, on the clock of ``time.monotonic``; infinity where it set no deadline."""
+        """The caller's deadline, on the clock of ``time.monotonic``; infinity where it set none."""
         ...
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller has gone away. Only kept up to date after :meth:`watch`."""
+        """Whether the caller has cancelled the call or gone away. Updated only after :meth:`watch`."""
         ...
 
     @property
@@ -52,43 +52,43 @@ class Call(Refused, Protocol):
         ...
 
     def watch(self) -> None:
-        """Keep :attr:`cancelled` up to date from now on: for calls that wait. At most once, before the answer."""
+        """Keep :attr:`cancelled` up to date from now on, for a call that is queued. At most once, before the answer."""
         ...
 
     def reply(self, message: EncodedMessage) -> None:
-        """Answer with a serialised ``ModelInferResponse``. The call owns it afterwards."""
+        """Answer with a serialised ``ModelInferResponse``. The call owns the message afterwards."""
         ...
 
 
-class Answering(Protocol):
-    """Who is given the answer of a call, and sees that the call gets it."""
+class ReplyInterceptor(Protocol):
+    """Receives the answer of a call, and passes it on to the call at a time of its choosing."""
 
     def reply(self, call: Call, message: EncodedMessage, /) -> None:
-        """Any thread; does not block."""
+        """Take the answer. Any thread; does not block."""
 
     def fail(self, call: Call, error: Exception, /) -> None:
-        """Likewise."""
+        """Take the error. Any thread; does not block."""
 
 
-class AnsweredBy:
-    """A call whose answer takes its way through somebody. In all else it is the call: see :class:`Call`.
+class InterceptedCall:
+    """A :class:`Call` whose answer goes through an interceptor.
 
     Args:
-        call: Who waits.
-        by: Through whom.
+        call: The call.
+        interceptor: Receives the answer.
     """
 
-    __slots__ = ("_by", "_call", "deadline_s", "streamed")
+    __slots__ = ("_call", "_interceptor", "deadline_s", "streamed")
 
-    def __init__(self, call: Call, by: Answering) -> None:
+    def __init__(self, call: Call, interceptor: ReplyInterceptor) -> None:
         self._call = call
-        self._by = by
+        self._interceptor = interceptor
         self.deadline_s = call.deadline_s
         self.streamed = call.streamed
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller has gone away."""
+        """Whether the caller has cancelled the call or gone away."""
         return self._call.cancelled
 
     @property
@@ -106,8 +106,8 @@ class AnsweredBy:
 
     def reply(self, message: EncodedMessage) -> None:
         """Answer."""
-        self._by.reply(self._call, message)
+        self._interceptor.reply(self._call, message)
 
     def fail(self, error: Exception) -> None:
         """Answer with an error."""
-        self._by.fail(self._call, error)
+        self._interceptor.fail(self._call, error)

@@ -1,4 +1,4 @@
-"""The seam between the engine and a runtime: what one opened model can do. Knows no runtime and opens nothing."""
+"""The interface between the engine and a runtime: one opened model. Knows no runtime and opens nothing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Session(Protocol):
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        """What the graph takes, in its order."""
+        """Inputs of the graph, in its order."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """What the graph gives, in its order."""
+        """Outputs of the graph, in its order."""
 
     @property
     def provider(self) -> str:
@@ -36,28 +36,28 @@ class Session(Protocol):
 
     @property
     def threads(self) -> int:
-        """Intra-op threads of one run; 0 where that has no meaning."""
+        """Intra-op threads of one run; 0 where that does not apply."""
 
     def run(self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
-        """Run the model once. Callable from any thread, from several at once; blocks until the run ends.
+        """Run the model once. May be called from any thread, and concurrently; blocks until the run ends.
 
         Args:
-            output_names: Outputs wanted, in the order of the answer.
-            feeds: Name -> array. Only read, and not kept after the call.
+            output_names: Requested outputs, in the order of the result.
+            feeds: Input name -> array. Only read, and not retained after the call.
 
         Returns:
-            One array for each name; they belong to the caller.
+            One array for each name, owned by the caller.
 
         Raises:
             ExecutionFailed: The model raised. The message is safe to show to callers.
         """
 
     def terminate(self, *, for_good: bool = False) -> None:
-        """End every run in progress, soon: each raises ExecutionFailed. Any thread.
+        """Terminate all runs in progress: each soon raises ExecutionFailed. Any thread.
 
         Args:
-            for_good: Later runs raise as well, at once; otherwise they are not affected.
+            for_good: Whether later runs fail immediately as well; otherwise they are not affected.
         """
 
     def close(self) -> None:
-        """Free what the session holds. Requires: no run is in progress or follows."""
+        """Free the resources of the session. Requires: no run is in progress or follows."""

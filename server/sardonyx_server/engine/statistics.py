@@ -11,15 +11,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.batch import CLOSED_BY
-from sardonyx_server.engine.counting.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
+from sardonyx_server.engine.telemetry.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sardonyx_server.engine.counting.counters import Counters
-    from sardonyx_server.engine.counting.failures import FailureCounts
     from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.engine.running.model import Model
+    from sardonyx_server.engine.telemetry.counters import Counters
+    from sardonyx_server.engine.telemetry.failures import FailureCounts
 
 __all__ = [
     "BatchStatistics",
@@ -215,8 +215,8 @@ def snapshot(model: Model) -> VersionStatistics:
             ROWS_BOUNDS, [one.rows_counts for one in counters], sum(one.run_rows for one in counters)
         ),
         responses=MappingProxyType(_responses(counters, failed)),
-        provider=model.facts.provider,
-        load_s=model.facts.load_s,
+        provider=model.info.provider,
+        load_s=model.info.load_s,
     )
 
 

@@ -13,7 +13,7 @@ from sardonyx_wire.messages import METHODS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_server.engine.measuring.synth import Recipe
+    from sardonyx_server.engine.profiling.synthetic_inputs import Recipe
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["METHOD", "discover_inputs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.measuring.synth import recipes
+from sardonyx_server.engine.profiling.synthetic_inputs import recipes
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.tensors import encode_raw
@@ -13,7 +13,7 @@ from sardonyx_wire.tensors import encode_raw
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sardonyx_server.engine.measuring.synth import Recipe
+    from sardonyx_server.engine.profiling.synthetic_inputs import Recipe
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["candidates", "is_batched", "message", "messages"]

@@ -11,7 +11,7 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.counting.tracing import OK
+from sardonyx_server.engine.telemetry.tracing import OK
 from sardonyx_server.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from sardonyx_server.engine.counting.tracing import Trace
+    from sardonyx_server.engine.telemetry.tracing import Trace
 
 __all__ = ["MISSING", "OtelExporter", "is_installed", "otlp_exporter"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sardonyx_server.engine.counting.tracing import Trace
+    from sardonyx_server.engine.telemetry.tracing import Trace
 
 __all__ = ["FILE_NAME", "MAX_FILE_BYTES", "FileExporter", "to_json_line"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sardonyx_server.engine.counting.tracing import Trace
+    from sardonyx_server.engine.telemetry.tracing import Trace
 
 __all__ = ["TraceExporter", "TraceWriter", "make_trace_writer"]
 
@@ -39,7 +39,7 @@ class TraceExporter(Protocol):
 
 
 class TraceWriter:
-    """A :class:`~sardonyx_server.engine.counting.tracing.TraceSink` with its own thread.
+    """A :class:`~sardonyx_server.engine.telemetry.tracing.TraceSink` with its own thread.
 
     Args:
         exporters: Each gets every trace.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
 from sardonyx_server.engine.statistics import Histogram
+from sardonyx_server.engine.telemetry.counters import SECONDS_BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from sardonyx_server.rpc.lane.lane import Lane
 from sardonyx_server.rpc.lane.limits import Limits
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.call import Call, Refused
+    from sardonyx_server.engine.call import Call, Rejectable
     from sardonyx_server.engine.running.model import Model
 
 __all__ = ["self_check"]
@@ -90,17 +90,17 @@ class _Echoes:
         """Answer with the same."""
         call.reply(bytes(message))
 
-    def foresee(self, _beginning: memoryview, _call: Call, _message_bytes: int) -> None:
+    def reserve(self, _beginning: memoryview, _call: Call, _message_bytes: int) -> None:
         """It refuses nothing."""
 
-    def refuse(self, error: Exception, call: Refused) -> None:
+    def refuse(self, error: Exception, call: Rejectable) -> None:
         """Say why not."""
         call.fail(error)
 
-    def offer(self, model: Model, /) -> None:
+    def notify_pending(self, model: Model, /) -> None:
         """There are no models."""
 
-    def begin(self) -> None:
+    def wake_early(self) -> None:
         """Nothing waits."""
 
     def wake(self) -> None:

@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job
-from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.batching.policy import BatchPolicy, QueuePolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
-from sardonyx_server.engine.counting.counters import Counters
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.models.states import State, VersionStatus
+from sardonyx_server.engine.profiling.verdict import CurvePoint, Verdict
 from sardonyx_server.engine.requests.parameters import RequestParameters
 from sardonyx_server.engine.requests.plan import Bucket, Plan, Tensor
 from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_server.engine.response_cache.cache import ResponseCache
-from sardonyx_server.engine.running.facts import ModelFacts
 from sardonyx_server.engine.running.model import Model
+from sardonyx_server.engine.running.model_info import ModelInfo
 from sardonyx_server.engine.session import Session
 from sardonyx_server.engine.shared_memory.region import FindRegion, shared_memory_is_off
+from sardonyx_server.engine.telemetry.counters import Counters
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_wire.datatypes import DATATYPES
 from sardonyx_wire.messages import ModelConfig, ModelInferRequest, ModelInferResponse
 from sardonyx_wire.protobuf_fields import EncodedMessage
@@ -167,7 +167,7 @@ def signature(
     has_batch_axis: bool = True,
     name: str = "m",
     version: int = 1,
-    unread_apart: bool = False,
+    separate_deferred_reads: bool = False,
     max_rows: int = 0,
 ) -> Signature:
     """The signature of model 'm': x FP32 [-1,2] -> y FP32 [-1,2] where nothing else is said."""
@@ -177,7 +177,7 @@ def signature(
         inputs=inputs or (spec("x"),),
         outputs=tuple(outputs) or (spec("y"),),
         has_batch_axis=has_batch_axis,
-        unread_apart=unread_apart,
+        separate_deferred_reads=separate_deferred_reads,
         max_rows=max_rows,
     )
 
@@ -267,12 +267,14 @@ class QueuedRequests:
     """Jobs without data, of three kinds that may not join, for tests of the queue alone.
 
     Args:
-        unread: Whether the inputs lie in shared memory.
+        deferred_reads: Whether the inputs lie in shared memory.
     """
 
-    def __init__(self, *, unread: bool = False) -> None:
+    def __init__(self, *, deferred_reads: bool = False) -> None:
         self._signature = signature()
-        self.buckets = [Bucket(feeds=(), output_names=("y",), has_batch_axis=True, unread=unread) for _ in range(3)]
+        self.buckets = [
+            Bucket(feeds=(), output_names=("y",), has_batch_axis=True, deferred_reads=deferred_reads) for _ in range(3)
+        ]
 
     def job(
         self,
@@ -302,8 +304,8 @@ class QueuedRequests:
 def policy(
     *,
     max_rows: int = 8,
-    joins: bool = True,
-    levels: Mapping[int, LevelPolicy] | None = None,
+    dynamic_batching: bool = True,
+    levels: Mapping[int, QueuePolicy] | None = None,
     queue_rows: int = 1000,
     queue_bytes: int = 10**6,
     **more: Any,
@@ -312,9 +314,9 @@ def policy(
     return BatchPolicy(
         has_batch_axis=more.pop("has_batch_axis", True),
         max_rows=max_rows,
-        piece_rows=more.pop("piece_rows", max_rows),
-        joins=joins,
-        levels=levels or {1: LevelPolicy()},
+        microbatch_rows=more.pop("microbatch_rows", max_rows),
+        dynamic_batching=dynamic_batching,
+        levels=levels or {1: QueuePolicy()},
         queue_rows=queue_rows,
         queue_bytes=queue_bytes,
         **more,
@@ -350,10 +352,10 @@ def queue_of(
     )
 
 
-def facts(*, runners: int, file_bytes: int = 1_000) -> ModelFacts:
+def info(*, runners: int, file_bytes: int = 1_000) -> ModelInfo:
     """What a load would have found out."""
     verdict = Verdict(batchable=True, reason="made up", curve=(CurvePoint(rows=1, seconds=0.001),))
-    return ModelFacts(
+    return ModelInfo(
         config=ModelConfig(name="m"),
         verdict=verdict,
         provider="CPUExecutionProvider",
@@ -374,10 +376,10 @@ def model_of(  # noqa: PLR0913 -- a test says what it is about
     *,
     of: Signature | None = None,
     runners: int = 0,
-    wide: FakeSession | None = None,
+    latency_session: FakeSession | None = None,
     batching: BatchPolicy | None = None,
     budget: ByteBudget | None = None,
-    kept: ResponseCache | None = None,
+    response_cache: ResponseCache | None = None,
     lost: list[Exception] | None = None,
     lane: HandLane | None = None,
 ) -> Model:
@@ -385,12 +387,12 @@ def model_of(  # noqa: PLR0913 -- a test says what it is about
     return Model(
         signature=of or signature(),
         sessions=(session,),
-        wide=wide,
+        latency_session=latency_session,
         policy=batching or policy(),
         budget=budget or ByteBudget(10**6),
-        facts=facts(runners=runners),
+        info=info(runners=runners),
         lane=lane,
-        kept=kept,
+        response_cache=response_cache,
         on_runner_lost=([] if lost is None else lost).append,
     )
 
@@ -422,11 +424,11 @@ class HandLane:
         self.offered: deque[Model] = deque()
         self._spare: list[Callable[[], None]] = []
 
-    def between(self, task: Callable[[], None], /) -> None:
+    def call_when_idle(self, task: Callable[[], None], /) -> None:
         """Keep it."""
         self._spare.append(task)
 
-    def withdraw(self, task: Callable[[], None], /) -> bool:
+    def cancel_idle_call(self, task: Callable[[], None], /) -> bool:
         """Give it back."""
         if task not in self._spare:
             return False
@@ -438,11 +440,11 @@ class HandLane:
         while self._spare:
             self._spare.pop()()
 
-    def later(self, task: Callable[[], None], /) -> None:
+    def call_soon(self, task: Callable[[], None], /) -> None:
         """Keep it."""
         self._tasks.append(task)
 
-    def offer(self, model: Model, /) -> None:
+    def notify_pending(self, model: Model, /) -> None:
         """Keep it."""
         self.offered.append(model)
 
@@ -451,12 +453,12 @@ class HandLane:
         while self._tasks:
             self._tasks.popleft()()
         while intake is not None and self.offered:
-            intake.offer(self.offered.popleft())
+            intake.notify_pending(self.offered.popleft())
 
 
 class PromptLane(HandLane):
     """A lane that does each task as it comes."""
 
-    def later(self, task: Callable[[], None], /) -> None:
+    def call_soon(self, task: Callable[[], None], /) -> None:
         """Do it."""
         task()

@@ -14,7 +14,7 @@ class FakeMemory:
 
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
-        self.reads = 0
+        self.deferred_refs = 0
         self.has_owner = False
         self.abandoned = False
 
@@ -24,7 +24,7 @@ class FakeMemory:
 
     def read(self, offset: int, target: memoryview) -> None:
         """What lies there."""
-        self.reads += 1
+        self.deferred_refs += 1
         if offset + len(target) > len(self.data):
             raise InvalidRequest("the region has become smaller")
         target[:] = self.data[offset : offset + len(target)]

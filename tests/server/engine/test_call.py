@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.call import AnsweredBy
+from sardonyx_server.engine.call import InterceptedCall
 from sardonyx_server.errors import ExecutionFailed
 from tests.server.engine.doubles import FakeCall
 
@@ -31,7 +31,7 @@ class Keeping:
 def test_answers_go_where_they_are_seen_to() -> None:
     """Both kinds, with the call they are for; the call itself gets nothing yet."""
     call, keeping, error = FakeCall(), Keeping(), ExecutionFailed("no")
-    one = AnsweredBy(call, keeping)
+    one = InterceptedCall(call, keeping)
     one.reply(b"answer")
     one.fail(error)
     assert keeping.kept == [(call, b"answer"), (call, error)]
@@ -43,7 +43,7 @@ def test_it_is_the_call_in_all_else() -> None:
     """Deadline, kind, metadata, peer, cancellation."""
     call = FakeCall(deadline_s=7.5, streamed=True)
     call.metadata = (("k", "v"),)
-    one = AnsweredBy(call, Keeping())
+    one = InterceptedCall(call, Keeping())
     assert (one.deadline_s, one.streamed, one.metadata) == (7.5, True, call.metadata)
     assert (one.peer(), one.cancelled) == (call.peer(), False)
     one.watch()

@@ -99,7 +99,7 @@ def test_what_is_little_runs_here_once_no_other_model_has_been_asked_for_a_while
     intake.run_waiting()
     assert not session.runs
     assert model.queue.take(wait=True) is not None
-    assert not model.queue.took(0.1, 1)
+    assert not model.queue.finish(0.1, 1)
     clock.now_s += 1.0
     intake.accept(bytes_of(), second)
     intake.wake()
@@ -135,12 +135,12 @@ def test_what_runners_have_left_is_looked_at() -> None:
     registry = Registry()
     publish(registry, model)
     intake = Intake(registry, clock=clock)
-    intake.offer(model)
+    intake.notify_pending(model)
     intake.run_waiting()
     clock.now_s += 1.0
     call = FakeCall()
     Intake(registry).accept(bytes_of(), call)
-    intake.offer(model)
+    intake.notify_pending(model)
     intake.run_waiting()
     assert (len(session.runs), call.answers) == (1, 1)
 
@@ -274,7 +274,7 @@ def test_a_request_on_its_way_is_refused_where_its_queue_is_full() -> None:
     """And is counted for its model as one that has come."""
     intake, registry, model = full()
     call = FakeCall()
-    assert intake.foresee(beginning_of(bytes_of(2, request_id="x")), call, 100) is None
+    assert intake.reserve(beginning_of(bytes_of(2, request_id="x")), call, 100) is None
     assert isinstance(call.error, Overloaded)
     assert model.failures.counts().rejections["queue_full"] == 1
     assert registry.refusals.counts().count == 0
@@ -289,7 +289,7 @@ def test_a_request_of_which_nobody_knows_what_it_asks_for_may_come(beginning: by
     """Only then it is known."""
     intake, _, _ = full()
     call = FakeCall()
-    assert intake.foresee(memoryview(beginning), call, 100) is None
+    assert intake.reserve(memoryview(beginning), call, 100) is None
     assert not call.answers
 
 
@@ -298,7 +298,7 @@ def test_a_request_on_its_way_may_come_where_there_is_room() -> None:
     intake, _ = served(model_of(doubling(), runners=1))
     intake.accept(bytes_of(2), FakeCall())
     call = FakeCall()
-    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert intake.reserve(beginning_of(bytes_of(2)), call, 100) is None
     assert not call.answers
 
 
@@ -307,7 +307,7 @@ def test_a_request_on_its_way_to_a_model_that_is_gone_is_refused() -> None:
     intake, registry, _ = full()
     registry.drop("m")
     call = FakeCall()
-    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert intake.reserve(beginning_of(bytes_of(2)), call, 100) is None
     assert isinstance(call.error, NotFound)
     assert registry.refusals.counts().count == 1
 
@@ -317,9 +317,9 @@ def test_a_request_on_its_way_to_a_version_that_drains_may_come() -> None:
     intake, registry, model = full()
     model.queue.close()
     call = FakeCall()
-    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert intake.reserve(beginning_of(bytes_of(2)), call, 100) is None
     publish(registry, model_of(doubling(), of=signature(version=2), runners=1), version=2)
-    assert intake.foresee(beginning_of(bytes_of(2)), call, 100) is None
+    assert intake.reserve(beginning_of(bytes_of(2)), call, 100) is None
     assert not call.answers
 
 
@@ -351,15 +351,15 @@ def test_an_unforeseen_error_of_a_run_is_that_requests_answer() -> None:
 
 def test_a_runner_may_begin_with_a_burst_once_it_has_a_batch_that_pays() -> None:
     """With less it waits for the end of the burst, which comes soon: it would only fight for the interpreter."""
-    model = model_of(doubling(), runners=1, batching=policy(max_rows=4, piece_rows=4))
+    model = model_of(doubling(), runners=1, batching=policy(max_rows=4, microbatch_rows=4))
     intake, _ = served(model)
     calls = [FakeCall() for _ in range(2)]
     intake.accept(bytes_of(), calls[0])
-    intake.begin()
-    enough = [model.has_enough]
+    intake.wake_early()
+    enough = [model.has_full_microbatch]
     intake.accept(bytes_of(), calls[1])
-    assert [*enough, model.has_enough] == [False, True]
-    intake.begin()
+    assert [*enough, model.has_full_microbatch] == [False, True]
+    intake.wake_early()
     batch = model.queue.take(wait=True)
     assert batch is not None
     assert [one.call for one in batch.jobs] == calls

@@ -14,11 +14,11 @@ import time
 import pytest
 
 from sardonyx_server.engine.priority import (
-    SHORT_TURN_S,
-    is_lowered,
+    SHORT_SLICE_S,
+    has_low_priority,
     lower_priority,
-    normal_priority,
-    take_short_turns,
+    normal_priority_executor,
+    use_short_time_slices,
 )
 
 _SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
@@ -31,18 +31,18 @@ def test_a_thread_that_was_lowered_says_so_and_no_other_does() -> None:
     told: list[bool] = []
 
     def load() -> None:
-        normal = normal_priority()
-        told.append(is_lowered())
+        normal = normal_priority_executor()
+        told.append(has_low_priority())
         lower_priority()
-        told.append(is_lowered())
-        told.append(normal.submit(is_lowered).result())
+        told.append(has_low_priority())
+        told.append(normal.submit(has_low_priority).result())
         normal.shutdown()
 
     thread = threading.Thread(target=load)
     thread.start()
     thread.join()
     assert told == [False, True, False]
-    assert not is_lowered()
+    assert not has_low_priority()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
@@ -90,7 +90,7 @@ def test_a_thread_that_was_lowered_gets_on_where_others_always_want_its_core() -
 def _turn_ns_after(task: str, told: list[tuple[int, int, int]]) -> None:
     """Policy, nice value and turn of a thread, by the kernel; ``task`` is what it did before: "" or "asked"."""
     if task == "asked":
-        take_short_turns()
+        use_short_time_slices()
     said = ctypes.create_string_buffer(56)
     assert ctypes.CDLL(None).syscall(_SCHED_GETATTR[platform.machine()], 0, said, len(said), 0) == 0
     _, policy, _, nice, _, turn_ns, _, _ = struct.unpack("=IIQiIQQQ", said.raw[:48])
@@ -109,4 +109,4 @@ def test_a_thread_that_asks_for_short_turns_has_them_and_is_otherwise_as_before(
     assert (policy_then, nice_then) == (policy, nice)
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
     if release >= _KNOWS_TURNS and policy == os.SCHED_OTHER:
-        assert turn_ns == round(SHORT_TURN_S * 1e9)
+        assert turn_ns == round(SHORT_SLICE_S * 1e9)

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from sardonyx_server.engine.batching.batch import CLOSED_BY
-from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.batching.policy import LevelPolicy
-from sardonyx_server.engine.counting.counters import Counters
-from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.batching.policy import QueuePolicy
 from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.statistics import Duration, VersionStatistics, snapshot, snapshots
+from sardonyx_server.engine.telemetry.counters import Counters
+from sardonyx_server.engine.telemetry.failures import FAILURES, REJECTIONS
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable
 from sardonyx_wire.protobuf_fields import EncodedMessage
 from tests.server.engine.doubles import (
@@ -27,7 +27,7 @@ from tests.server.engine.doubles import (
     FakeSession,
     HandLane,
     doubling,
-    facts,
+    info,
     message,
     model_of,
     policy,
@@ -170,7 +170,7 @@ class TestRequests:
         model = model_of(
             FakeSession(lambda feeds: [feeds["x"]]),
             of=signature(has_batch_axis=False),
-            batching=policy(max_rows=1, joins=False, has_batch_axis=False),
+            batching=policy(max_rows=1, dynamic_batching=False, has_batch_axis=False),
         )
         serving = Serving(model)
         serving.send(3)
@@ -242,7 +242,7 @@ class TestRequests:
 
     def test_a_wait_that_was_too_long_is_a_rejection(self) -> None:
         """By the queue's own policy."""
-        serving = Serving(model_of(doubling(), batching=policy(levels={1: LevelPolicy(timeout_s=0.0)})))
+        serving = Serving(model_of(doubling(), batching=policy(levels={1: QueuePolicy(timeout_s=0.0)})))
         serving.send(1)
         now = serving.run()
         assert (reasons(now.failures), reasons(now.rejections)) == ({"REJECTED": 1}, {"queue_timeout": 1})
@@ -251,7 +251,7 @@ class TestRequests:
         ("batching", "reason"),
         [
             ({"queue_rows": 3}, "queue_full"),
-            ({"levels": {1: LevelPolicy(max_requests=1)}}, "queue_full"),
+            ({"levels": {1: QueuePolicy(max_requests=1)}}, "queue_full"),
             ({"queue_bytes": 60}, "queue_bytes"),
         ],
     )
@@ -279,7 +279,7 @@ class TestRequests:
         model = model_of(doubling(), runners=1)
         serving = Serving(model)
         serving.send(1)
-        model.queue.refuse_waiting(ModelUnavailable("stopped"))
+        model.queue.fail_pending(ModelUnavailable("stopped"))
         assert reasons(serving.statistics.rejections) == {"unavailable": 1}
 
     def test_a_version_that_drains_refuses_as_unavailable_where_nothing_takes_its_place(self) -> None:
@@ -340,7 +340,7 @@ class TestThreads:
             sessions=(doubling(),),
             policy=policy(),
             budget=ByteBudget(10**6),
-            facts=facts(runners=1),
+            info=info(runners=1),
             lane=lane,
             on_runner_lost=lost.append,
         )

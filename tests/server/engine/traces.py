@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.counting.tracing import Mark, Stage, Trace
+from sardonyx_server.engine.telemetry.tracing import Mark, Stage, Trace
 from sardonyx_wire.messages import ModelInferRequest
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.counting.tracing import Parent
+    from sardonyx_server.engine.telemetry.tracing import Parent
 
 __all__ = ["KeptTraces", "ended", "id_field"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sardonyx_server.engine.batching.batch import CLOSED_BY
-from sardonyx_server.engine.counting.failures import FAILURES, REJECTIONS
 from sardonyx_server.engine.statistics import Duration, Histogram, VersionStatistics
+from sardonyx_server.engine.telemetry.failures import FAILURES, REJECTIONS
 
 __all__ = ["statistics"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.counting.tracing import Parent
+from sardonyx_server.engine.telemetry.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import otel
 from sardonyx_server.observe.otel import OtelExporter, otlp_exporter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sardonyx_server.engine.counting.tracing import Parent
+from sardonyx_server.engine.telemetry.tracing import Parent
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import traces
 from sardonyx_server.observe.trace_file import FILE_NAME, FileExporter, to_json_line
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from sardonyx_server.engine.counting.tracing import Trace
+    from sardonyx_server.engine.telemetry.tracing import Trace
 
 PATIENCE_S = 60.0
 FULL = "/dev/full"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from sardonyx_server.engine.counting import sampling
-from sardonyx_server.engine.counting.sampling import Sampling
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.engine.shared_memory.regions import Regions
+from sardonyx_server.engine.telemetry import sampling
+from sardonyx_server.engine.telemetry.sampling import Sampler
 from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo
@@ -162,7 +162,7 @@ def running(
         statistics=Statistics(registry),
         trace_settings=TraceSettings(
             registry,
-            Sampling(sampling.TraceSettings(), sink=TraceWriter(()), knows=lambda _name: True, follows_callers=False),
+            Sampler(sampling.TraceSettings(), sink=TraceWriter(()), knows=lambda _name: True, parent_based=False),
             Destination(file="traces.jsonl", mode="triton", exists=True),
             allow_admin=True,
         ),

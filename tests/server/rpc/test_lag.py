@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sardonyx_server.engine.counting.counters import SECONDS_BOUNDS
+from sardonyx_server.engine.telemetry.counters import SECONDS_BOUNDS
 from sardonyx_server.rpc.lag import Lag
 from tests.server.engine.doubles import HandClock
 from tests.server.rpc.transports import opened, until

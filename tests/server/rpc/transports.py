@@ -86,10 +86,10 @@ class Calls:
         else:
             self._arrived.put((message, call))
 
-    def begin(self) -> None:
+    def wake_early(self) -> None:
         """See ``engine.intake.Intake``."""
 
-    def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> Callable[[], None] | None:
+    def reserve(self, beginning: memoryview, call: Call, message_bytes: int) -> Callable[[], None] | None:
         """See ``engine.intake.Intake``."""
         error = self.foresees(bytes(beginning), message_bytes)
         if error is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.shared_memory.region import Unread
+from sardonyx_server.engine.shared_memory.region import DeferredRead
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
 from sardonyx_server.runtime.cuda_libraries import Libraries, load_libraries
 from sardonyx_server.runtime.cuda_memory import HANDLE_BYTES, CudaRuntime
@@ -107,10 +107,10 @@ def test_memory_is_copied_to_and_from_the_host() -> None:
     """On the device that was named, each time: another thread may have selected another."""
     library = FakeCudart()
     memory = cuda(library).open(WHAT, HANDLE, 1, 60)
-    assert bytes(Unread(memory, 10, 5).copy()) == bytes(range(10, 15))
+    assert bytes(DeferredRead(memory, 10, 5).copy()) == bytes(range(10, 15))
     memory.write(10, memoryview(b"abcde"))
-    assert bytes(Unread(memory, 8, 9).copy()) == b"\x08\x09abcde\x0f\x10"
-    assert bytes(Unread(memory, 60, 0).copy()) == b""
+    assert bytes(DeferredRead(memory, 8, 9).copy()) == b"\x08\x09abcde\x0f\x10"
+    assert bytes(DeferredRead(memory, 60, 0).copy()) == b""
     memory.write(0, b"")
     assert set(library.selected) == {1}
     assert library.flags == [1]
@@ -177,7 +177,7 @@ def test_a_copy_that_fails_is_an_error_in_cudas_words() -> None:
     memory = cuda(library).open(WHAT, HANDLE, 0, 60)
     library.copy_error = INVALID
     with pytest.raises(ExecutionFailed, match=rf"^{WHAT} could not be copied: CUDA says 1$"):
-        Unread(memory, 0, 1).copy()
+        DeferredRead(memory, 0, 1).copy()
     assert library.forgotten == 1
 
 

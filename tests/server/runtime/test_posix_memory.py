@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sardonyx_server.engine.shared_memory.region import Unread
+from sardonyx_server.engine.shared_memory.region import DeferredRead
 from sardonyx_server.errors import InvalidRequest, TryLater, Unsupported
 from sardonyx_server.runtime.posix_memory import PosixMemory, open_memory
 from tests.descriptors import descriptors_of
@@ -40,8 +40,8 @@ def opened(folder: Path, key: str = "/object", offset: int = 0, byte_size: int =
 def test_a_part_of_an_object_is_read_and_written(folder: Path, key: str) -> None:
     """From where the part begins."""
     memory = opened(folder, key, offset=10, byte_size=20)
-    assert bytes(Unread(memory, 0, 20).copy()) == bytes(range(10, 30))
-    assert bytes(Unread(memory, 20, 0).copy()) == b""
+    assert bytes(DeferredRead(memory, 0, 20).copy()) == bytes(range(10, 30))
+    assert bytes(DeferredRead(memory, 20, 0).copy()) == b""
     memory.write(5, memoryview(b"abc"))
     assert (folder / "object").read_bytes() == bytes(range(15)) + b"abc" + bytes(range(18, 100))
 
@@ -65,7 +65,7 @@ def test_an_object_without_a_name_is_still_there(folder: Path) -> None:
     """As with shm_unlink."""
     memory = opened(folder)
     (folder / "object").unlink()
-    assert bytes(Unread(memory, 99, 1).copy()) == b"\x63"
+    assert bytes(DeferredRead(memory, 99, 1).copy()) == b"\x63"
 
 
 def test_an_object_that_nobody_has_locked_has_no_owner(folder: Path) -> None:
@@ -195,13 +195,13 @@ def test_an_object_that_became_smaller_is_an_error_and_is_not_made_larger(folder
         "unregister it and register it again"
     )
     with pytest.raises(InvalidRequest) as caught:
-        Unread(memory, 0, 41).copy()
+        DeferredRead(memory, 0, 41).copy()
     assert caught.value.message == expected
     with pytest.raises(InvalidRequest) as caught:
         memory.write(40, b"x")
     assert caught.value.message == expected
     assert (folder / "object").stat().st_size == 50
-    assert bytes(Unread(memory, 0, 40).copy()) == bytes(range(10, 50))
+    assert bytes(DeferredRead(memory, 0, 40).copy()) == bytes(range(10, 50))
 
 
 @contextmanager
@@ -272,11 +272,11 @@ def test_whatever_its_owner_does_an_object_keeps_its_size(
     first, end = start + offset, start + offset + count
     if end > later:
         with pytest.raises(InvalidRequest, match="has become smaller") if count else nullcontext():
-            Unread(memory, offset, count).copy()
+            DeferredRead(memory, offset, count).copy()
         with pytest.raises(InvalidRequest, match="has become smaller"):
             memory.write(offset, b"x" * count)
         assert path.read_bytes() == before
     else:
-        assert bytes(Unread(memory, offset, count).copy()) == before[first:end]
+        assert bytes(DeferredRead(memory, offset, count).copy()) == before[first:end]
         memory.write(offset, b"x" * count)
         assert path.read_bytes() == before[:first] + b"x" * count + before[end:]

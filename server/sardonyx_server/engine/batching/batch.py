@@ -1,4 +1,4 @@
-"""What a queue gives out and a runner runs: jobs together, and why no more of them."""
+"""A batch: jobs that one run executes together, and why the batch was closed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ class Batch:
     """Jobs of one bucket that run together.
 
     Attributes:
-        jobs: At least one, in the order in which they came.
-        rows: Their rows in all.
-        closed_by: Why no more joined: ``full``, ``drained``, ``preferred``, ``delay``, ``shared``
-            (other runners were free) or ``alone`` (requests of this model never join).
-        wide: A single request that has all cores: no other batch is given out before it is over.
+        jobs: At least one, in order of arrival.
+        rows: Total rows.
+        closed_by: Why no further job was added. ``full``: the row limit was reached. ``drained``: no more jobs waited.
+            ``preferred``: a preferred batch size was reached. ``delay``: the queue delay was over. ``shared``: the rest
+            was left to other idle runners. ``alone``: requests of this model are never batched.
+        exclusive: Whether this is a single request that runs on all cores, in the latency session: no other batch of
+            the model starts before it has finished.
     """
 
-    __slots__ = ("closed_by", "jobs", "rows", "wide")
+    __slots__ = ("closed_by", "exclusive", "jobs", "rows")
 
     def __init__(self, jobs: list[Job], rows: int, closed_by: str) -> None:
         self.jobs = jobs
         self.rows = rows
         self.closed_by = closed_by
-        self.wide = False
+        self.exclusive = False

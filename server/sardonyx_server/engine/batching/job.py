@@ -1,4 +1,4 @@
-"""One request on its way through a model's queue, and the parts of one that is larger than a batch."""
+"""A queued request, and the parts of one that is split because it is larger than a batch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sardonyx_server.engine.requests.outputs import WholeOutputs
+from sardonyx_server.engine.requests.outputs import RequestOutputs
 from sardonyx_server.errors import ExecutionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_server.engine.counting.counters import Counters
-    from sardonyx_server.engine.counting.failures import Failures
-    from sardonyx_server.engine.counting.tracing import Trace
     from sardonyx_server.engine.requests.outputs import Outputs
     from sardonyx_server.engine.requests.plan import Plan, Tensor
+    from sardonyx_server.engine.telemetry.counters import Counters
+    from sardonyx_server.engine.telemetry.failures import Failures
+    from sardonyx_server.engine.telemetry.tracing import Trace
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["Job", "split"]
@@ -28,20 +28,20 @@ _LOG = logging.getLogger("sardonyx.engine")
 
 
 class Job:
-    """A checked request that waits for its model.
+    """A validated request in the queue of its model.
 
     Attributes:
-        call: Who waits for the answer. ``call.cancelled`` says that nobody does any more.
-        plan: What the request asks for.
-        requests: How many requests have left the queue with this job: 1; of the parts of one only the last counts.
+        call: The call to answer. ``call.cancelled`` tells whether its caller has gone away.
+        plan: The plan of the request.
+        requests: Requests that leave the queue with this job: 1. Of the parts of a split request only the last has 1.
         rows: Rows of this job.
         tensors: In the order of ``plan.bucket.feeds``.
         id_field: Wire bytes of the request's id.
-        message_bytes: What the job keeps in memory while it waits.
-        deadline_s: When the caller gives up, on ``time.monotonic``.
-        arrived_s: When it entered the queue, on ``time.monotonic``; set by the queue.
-        expires_s: When its queue policy gives it up, on ``time.monotonic``; set by the queue.
-        trace: Its timeline; None unless the request is sampled. The call ends it.
+        message_bytes: Bytes that the job keeps in memory while it waits.
+        deadline_s: The caller's deadline, on ``time.monotonic``.
+        arrived_s: When the request arrived, on ``time.monotonic``; set by the queue.
+        expires_s: When its queue timeout is over, on ``time.monotonic``; set by the queue.
+        trace: Its trace; None unless the request is sampled. The call ends it.
     """
 
     __slots__ = (
@@ -59,10 +59,16 @@ class Job:
     )
 
     answers_alone = True
-    """Whether :meth:`finish` answers the call, rather than one of several that do so together."""
+    """Whether this job alone answers its call; False for parts, which do so together."""
 
     def __init__(
-        self, call: Call | _Whole, plan: Plan, rows: int, tensors: Sequence[Tensor], id_field: bytes, message_bytes: int
+        self,
+        call: Call | _SplitRequest,
+        plan: Plan,
+        rows: int,
+        tensors: Sequence[Tensor],
+        id_field: bytes,
+        message_bytes: int,
     ) -> None:
         self.call = call
         self.plan = plan
@@ -77,42 +83,42 @@ class Job:
         self.trace: Trace | None = None
 
     def render(self, outputs: Outputs, start: int) -> EncodedMessage:
-        """The answer, from outputs of which this job's rows begin at ``start``."""
-        return self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
+        """Build the answer from outputs in which this job's rows begin at ``start``."""
+        return self.plan.response(self.id_field, outputs.row_shapes, outputs.rows(start, start + self.rows))
 
     def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
-        """The answer to give, from the outputs of a run, of which this job's rows begin at ``start``. Any thread.
+        """Build and count the answer, from outputs of a run in which this job's rows begin at ``start``. Any thread.
 
-        It is counted before it is given: who has it and then asks for the statistics finds it there.
+        The answer is counted before it is sent, so that a caller that has it finds it in the statistics.
 
         Returns:
-            What :attr:`call` shall be answered with; None where that is not this job's to do.
+            The message to reply to :attr:`call` with; None where this job does not answer the call, or already has.
         """
-        message = self.plan.response(self.id_field, outputs.tails, outputs.rows(start, start + self.rows))
+        message = self.plan.response(self.id_field, outputs.row_shapes, outputs.rows(start, start + self.rows))
         counters.answered(
             self.rows, self.arrived_s, outputs.began_s, outputs.ran_s, time.monotonic(), self.call.streamed
         )
         return message
 
     def finish(self, outputs: Outputs, start: int, counters: Counters) -> None:
-        """Answer, as :meth:`prepare` says. Any thread; never blocks."""
+        """Answer the call with what :meth:`prepare` returns. Any thread; never blocks."""
         message = self.prepare(outputs, start, counters)
         if message is not None:
             self.call.reply(message)
 
     def fail(self, error: Exception, failures: Failures) -> None:
-        """Answer with an error. Any thread; never blocks and never raises: the rest of a batch must not suffer."""
+        """Answer with an error. Any thread; never blocks. Never raises, so that the rest of the batch is unaffected."""
         failures.count(error, time.monotonic() - self.arrived_s, streamed=self.call.streamed)
         try:
             self.call.fail(error)
-        except Exception:  # noqa: BLE001  # nobody is left to be told
+        except Exception:  # noqa: BLE001  # there is no caller left to tell
             _LOG.exception("bug: a call took no answer")
 
 
 def split(job: Job, max_rows: int) -> Sequence[Job]:
-    """Cut a job of more than ``max_rows`` rows into jobs that fit; together they answer its call once, in order."""
+    """Split a job of more than ``max_rows`` rows into parts that fit. Together they answer its call once, in order."""
     count = -(-job.rows // max_rows)
-    whole = _Whole(job, count)
+    request = _SplitRequest(job, count)
     parts: list[_Part] = []
     for index, start in enumerate(range(0, job.rows, max_rows)):
         rows = min(max_rows, job.rows - start)
@@ -122,15 +128,15 @@ def split(job: Job, max_rows: int) -> Sequence[Job]:
                 job.tensors, [feed.row_bytes or feed.row_elements for feed in job.plan.bucket.feeds], strict=True
             )
         ]
-        parts.append(_Part(whole, index, job.plan, rows, tensors))
-    # The message stays in memory, and the request in the queue, as long as one part waits: the last accounts for both.
+        parts.append(_Part(request, index, job.plan, rows, tensors))
+    # The message stays in memory, and the request in the queue, while any part waits: the last part accounts for both.
     parts[-1].message_bytes = job.message_bytes
     parts[-1].requests = 1
     return parts
 
 
-class _Whole:
-    """Collects the parts of a job. Stands in for its call, so that the queue drops parts nobody waits for."""
+class _SplitRequest:
+    """Collects the outputs of the parts of a job, and acts as their call, so that the queue can drop them."""
 
     __slots__ = (
         "_began_s",
@@ -162,17 +168,17 @@ class _Whole:
         return self._failed or self._job.call.cancelled
 
     def add(self, part: _Part, outputs: Outputs, data: Sequence[bytes | memoryview], counters: Counters) -> None:
-        """Take one part's outputs; the last one answers. Several runners may call it at once."""
-        tails = outputs.tails
+        """Add the outputs of one part; the last one answers the call. Several runners may call it at the same time."""
+        row_shapes = outputs.row_shapes
         with self._lock:
             if self._failed:
                 return
             self._pieces[part.index] = data
             self._missing -= 1
             self._began_s = min(self._began_s, outputs.began_s)
-            same = self._tails in (None, tails)
-            self._tails = tails
-            # Decided under the lock: another part must not answer in between.
+            same = self._tails in (None, row_shapes)
+            self._tails = row_shapes
+            # Set under the lock, so that no other part answers in between.
             self._failed = not same
             last = not self._missing
         job = self._job
@@ -185,11 +191,11 @@ class _Whole:
             job.fail(error, counters.failures)
         elif last:
             joined: list[bytes | memoryview] = [b"".join(column) for column in zip(*self._pieces, strict=True)]
-            whole = WholeOutputs(tails, joined, began_s=self._began_s, ran_s=outputs.ran_s)
-            job.finish(whole, 0, counters)
+            outputs_of_all = RequestOutputs(row_shapes, joined, began_s=self._began_s, ran_s=outputs.ran_s)
+            job.finish(outputs_of_all, 0, counters)
 
     def fail_part(self, part: _Part, error: Exception, failures: Failures) -> None:
-        """Fail the whole job, with the first error of a part; from now on the other parts are not wanted any more."""
+        """Fail the request with the first error of a part. From then on its other parts count as cancelled."""
         with self._lock:
             first = not self._failed
             self._failed = True
@@ -197,7 +203,7 @@ class _Whole:
             self._job.arrived_s = part.arrived_s
             self._job.fail(error, failures)
 
-    def reply(self, message: EncodedMessage) -> None:  # noqa: ARG002  # a call has it
+    def reply(self, message: EncodedMessage) -> None:  # noqa: ARG002  # as Call has it
         raise AssertionError("bug: a part answers through add()")
 
     def fail(self, error: Exception) -> None:  # noqa: ARG002  # likewise
@@ -205,22 +211,22 @@ class _Whole:
 
 
 class _Part(Job):
-    """Some rows of a larger job."""
+    """Some rows of a split request."""
 
-    __slots__ = ("_whole", "index")
+    __slots__ = ("_request", "index")
 
     answers_alone = False
 
-    def __init__(self, whole: _Whole, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor]) -> None:
-        super().__init__(whole, plan, rows, tensors, b"", 0)
-        self._whole = whole
+    def __init__(self, request: _SplitRequest, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor]) -> None:
+        super().__init__(request, plan, rows, tensors, b"", 0)
+        self._request = request
         self.index = index
         self.requests = 0
-        self.trace = whole.trace
+        self.trace = request.trace
 
     def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
-        self._whole.add(self, outputs, outputs.rows(start, start + self.rows), counters)
+        self._request.add(self, outputs, outputs.rows(start, start + self.rows), counters)
         return None
 
     def fail(self, error: Exception, failures: Failures) -> None:
-        self._whole.fail_part(self, error, failures)
+        self._request.fail_part(self, error, failures)

@@ -1,4 +1,4 @@
-"""How one model batches and queues: numbers out of ModelConfig and verdict. Pure; the queue applies them."""
+"""Batching and queue policy of one model, as read from its ModelConfig and the probe's verdict. Values only."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.messages import ModelConfig, ModelQueuePolicy
 
-__all__ = ["BatchPolicy", "LevelPolicy"]
+__all__ = ["BatchPolicy", "QueuePolicy"]
 
 _US_PER_S: Final = 1_000_000
-# A config may ask for any number of microseconds, and a thread can wait for 292 years.
-_MOST_DELAY_S: Final = 86_400.0
+# Cap of the queue delay: a config may give any number of microseconds, more than a lock can wait for (292 years).
+_MAX_DELAY_S: Final = 86_400.0
 _DELAY: Final = 1  # ModelQueuePolicy.TimeoutAction.DELAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LevelPolicy:
-    """What holds for the requests of one priority level (ModelConfig's ModelQueuePolicy).
+class QueuePolicy:
+    """Queue policy of one priority level (``ModelQueuePolicy`` of the ModelConfig).
 
     Attributes:
-        timeout_s: Longest wait in the queue; infinity where there is none.
-        delay_on_timeout: True: a request past its time-out goes behind all others. False: it is refused.
-        allow_timeout_override: Whether a request's own ``timeout`` may shorten the wait.
+        timeout_s: Queue timeout; infinity where there is none.
+        delay_on_timeout: True: a request past its timeout is served after all others. False: it is rejected.
+        allow_timeout_override: Whether a request's own ``timeout`` may shorten the queue timeout.
         max_requests: Most requests that may wait on this level; 0 means no limit.
     """
 
@@ -38,8 +38,8 @@ class LevelPolicy:
     max_requests: int = 0
 
     @classmethod
-    def of(cls, policy: ModelQueuePolicy) -> LevelPolicy:
-        """Take over a ModelQueuePolicy."""
+    def of(cls, policy: ModelQueuePolicy) -> QueuePolicy:
+        """Convert a ModelQueuePolicy."""
         timeout_us = policy.default_timeout_microseconds
         return cls(
             timeout_s=timeout_us / _US_PER_S if timeout_us else math.inf,
@@ -49,63 +49,63 @@ class LevelPolicy:
         )
 
     def wait_s(self, requested_s: float) -> float:
-        """Longest wait of a request that asks for at most ``requested_s`` itself (infinity: it asks for nothing)."""
+        """Queue timeout of a request whose own ``timeout`` is ``requested_s`` (infinity: it has none)."""
         return min(self.timeout_s, requested_s) if self.allow_timeout_override else self.timeout_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPolicy:
-    """How requests of one model join and wait.
+    """Batching and queue limits of one model.
 
     Attributes:
-        has_batch_axis: The first axis of every tensor counts rows, and rows do not influence each other.
-        max_rows: Most rows of one run; 1 where requests never join.
-        piece_rows: Most rows of a batch while no more waits than fits into one full batch. A runner then works in
-            pieces: while one runs, the lane answers the last and takes in the next. A longer queue is cut into full
-            batches.
-        joins: Whether requests of several callers share a run.
-        unread_rows: Most rows of one run that reads its inputs from shared memory, where that is more than of others,
-            which must be copied to share a run; 0 = as of others.
-        lane_rows: Most rows that the lane runs itself, as long as no runner is at work; 0 = all is for runners.
-        widens: Whether requests that come one by one have all cores, so that nothing else runs meanwhile.
-        preferred_rows: Ascending sizes to cut batches at; empty means: take all that waits.
-        max_delay_s: How long a batch below its preferred size may wait for more; 0 never waits.
-        preserve_ordering: Answers leave in the order in which requests came.
-        levels: Policy by priority, 1 the highest; one level 1 where priorities are off.
-        default_level: The level of a request that names none, or one there is not.
+        has_batch_axis: Whether the first axis of every tensor is the batch axis, with rows independent of each other.
+        max_rows: Most rows of one run; 1 where requests are never batched.
+        microbatch_rows: Most rows of a batch while the queue holds no more than one full batch. Smaller batches are
+            pipelined: while one runs, the lane sends the answers of the last and receives the next. A longer queue is
+            served in full batches.
+        dynamic_batching: Whether requests of several callers share a run.
+        deferred_read_rows: Most rows of a run whose inputs are deferred reads from shared memory, where that is more
+            than the limit of other runs, whose inputs must be copied to be batched; 0 = the same limit.
+        lane_rows: Most rows that the lane runs itself while no runner is busy; 0 = runners run all batches.
+        latency_mode: Whether requests that arrive one at a time run on all cores, exclusively.
+        preferred_rows: Preferred batch sizes, ascending; empty = take all pending jobs that fit.
+        max_delay_s: How long a batch below its preferred size may wait for more requests; 0 = never.
+        preserve_ordering: Whether answers are sent in the order in which requests arrived.
+        levels: Queue policy by priority, 1 the highest; only level 1 where priorities are off.
+        default_level: Level of a request that names none, or one that does not exist.
         queue_rows: Most rows that may wait.
         queue_bytes: Most bytes of messages that may wait.
     """
 
     has_batch_axis: bool
     max_rows: int
-    piece_rows: int
-    joins: bool
-    unread_rows: int = 0
+    microbatch_rows: int
+    dynamic_batching: bool
+    deferred_read_rows: int = 0
     lane_rows: int = 0
-    widens: bool = False
+    latency_mode: bool = False
     preferred_rows: tuple[int, ...] = ()
     max_delay_s: float = 0.0
     preserve_ordering: bool = False
-    levels: Mapping[int, LevelPolicy]
+    levels: Mapping[int, QueuePolicy]
     default_level: int = 1
     queue_rows: int
     queue_bytes: int
 
-    def shared_rows(self, *, unread: bool) -> int:
-        """Most rows of a run that requests share, ``unread`` or not; 1 where they do not."""
-        if unread and self.unread_rows:
-            return self.unread_rows
-        return self.max_rows if self.joins else 1
+    def batch_rows_limit(self, *, deferred_reads: bool) -> int:
+        """Most rows of a batch, given whether its inputs are deferred reads; 1 where requests are never batched."""
+        if deferred_reads and self.deferred_read_rows:
+            return self.deferred_read_rows
+        return self.max_rows if self.dynamic_batching else 1
 
     @classmethod
     def of(cls, config: ModelConfig, *, queue_rows: int, queue_bytes: int) -> BatchPolicy:
         """Read the policy out of an effective ModelConfig.
 
         Args:
-            config: Completed with what was inferred: ``max_batch_size`` 0 says that there is no batch axis.
-            queue_rows: The server's bound of rows that wait for one model.
-            queue_bytes: The server's bound of bytes that wait for one model.
+            config: Completed with inferred values: ``max_batch_size`` 0 means that there is no batch axis.
+            queue_rows: The server's limit on pending rows of one model.
+            queue_bytes: The server's limit on pending message bytes of one model.
 
         Raises:
             LoadFailed: The dynamic_batching block contradicts itself.
@@ -124,9 +124,9 @@ class BatchPolicy:
                 f"dynamic_batching.default_priority_level of model '{config.name}': expected 1 to priority_levels "
                 f"{count}, got {batching.default_priority_level}"
             )
-        default = LevelPolicy.of(batching.default_queue_policy)
+        default = QueuePolicy.of(batching.default_queue_policy)
         levels = {
-            level: LevelPolicy.of(batching.priority_queue_policy[level])
+            level: QueuePolicy.of(batching.priority_queue_policy[level])
             if level in batching.priority_queue_policy
             else default
             for level in range(1, max(1, count) + 1)
@@ -134,10 +134,10 @@ class BatchPolicy:
         return cls(
             has_batch_axis=config.max_batch_size > 0,
             max_rows=max_rows,
-            piece_rows=max_rows,
-            joins=config.HasField("dynamic_batching") and max_rows > 1,
+            microbatch_rows=max_rows,
+            dynamic_batching=config.HasField("dynamic_batching") and max_rows > 1,
             preferred_rows=preferred,
-            max_delay_s=min(batching.max_queue_delay_microseconds / _US_PER_S, _MOST_DELAY_S),
+            max_delay_s=min(batching.max_queue_delay_microseconds / _US_PER_S, _MAX_DELAY_S),
             preserve_ordering=batching.preserve_ordering,
             levels=levels,
             default_level=batching.default_priority_level if count else 1,

@@ -1,9 +1,9 @@
-"""One version, from its files to a model that is warm. What its runs cost is found out in measuring/.
+"""Loads one model version: from its files to a warmed-up model. Its runs are measured in profiling/.
 
-loader.py          the way of it, step by step
-opening.py         files, signature, provider -> sessions
-runners.py         who runs the batches: the lane itself, or how many runners with how many threads
-alone.py           whether a caller that is alone has all cores
-traffic.py         whether other models are asked meanwhile
-warmup.py          requests that the config says to run first
+loader.py          the steps of a load, in order
+load_context.py    files, signature, provider -> sessions
+runners.py         inline on the lane, or how many runners with how many threads
+latency_session.py whether sequential requests run on all cores, in a session of their own
+traffic.py         whether other models get requests meanwhile
+warmup.py          warm-up requests from the config
 """

@@ -1,6 +1,6 @@
-"""Opening one version of a model: from files on disk to something that answers, with everything measured on the way.
+"""Loads one version of a model: from its files on disk to a running model, with everything measured on the way.
 
-    private copy -> signature -> config held against it -> provider -> session -> probe -> runners -> warm-up -> Model
+    private copy -> signature -> config check -> provider -> session -> probe -> runners -> warm-up -> Model
 
 Decides how the model runs; knows no registry and no requests.
 """
@@ -13,19 +13,19 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.batching.policy import BatchPolicy
-from sardonyx_server.engine.loading.opening import Opening
+from sardonyx_server.engine.loading.load_context import LoadContext
 from sardonyx_server.engine.loading.runners import INLINE_LIMIT_ONE_CORE_S, RunnerChoice
-from sardonyx_server.engine.loading.traffic import Traffic
+from sardonyx_server.engine.loading.traffic import TrafficMonitor
 from sardonyx_server.engine.loading.warmup import read_samples, warm_up
-from sardonyx_server.engine.measuring.findings import Findings, FindingsByContent
-from sardonyx_server.engine.measuring.probe import probe
 from sardonyx_server.engine.models.states import State
-from sardonyx_server.engine.priority import normal_priority
+from sardonyx_server.engine.priority import normal_priority_executor
+from sardonyx_server.engine.profiling.measurement_cache import MeasurementCache, Measurements
+from sardonyx_server.engine.profiling.probe import probe
 from sardonyx_server.engine.requests.signature import Signature
-from sardonyx_server.engine.running.facts import ModelFacts
 from sardonyx_server.engine.running.model import Model
+from sardonyx_server.engine.running.model_info import ModelInfo
 from sardonyx_server.errors import ServerError
 from sardonyx_server.repository.effective import complete
 from sardonyx_server.repository.files import take_private_copy
@@ -34,8 +34,8 @@ from sardonyx_server.repository.graph import GraphsByContent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sardonyx_server.engine.loading.opening import Runtime
-    from sardonyx_server.engine.measuring.verdict import Verdict
+    from sardonyx_server.engine.loading.load_context import Runtime
+    from sardonyx_server.engine.profiling.verdict import Verdict
     from sardonyx_server.engine.response_cache.cache import ResponseCache
     from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.session import Session
@@ -45,26 +45,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader"]
 
-# Of a run at load. Models that take longer are served, but not measured.
+# Longest run during a load. Models whose runs take longer are served, but not measured.
 _RUN_LIMIT_S: Final = 30.0
 
 
 class Loader:
-    """Opens models. Remembers what it measured: the same content is not measured again.
+    """Loads models. Caches its measurements, so that the same content is not measured again.
 
     Args:
-        runtime: Where they run.
-        queue_rows: Most rows that may wait for one model.
-        queue_bytes: Most bytes that may wait for one model.
-        total_queue_bytes: Most bytes that may wait for all models.
-        probe_budget_s: Time to spend on each of the two measurements of a model.
+        runtime: Opens sessions.
+        queue_rows: Most pending rows of one model.
+        queue_bytes: Most pending bytes of one model.
+        total_queue_bytes: Most pending bytes of all models together.
+        probe_budget_s: Time budget for each of the two measurements of a model.
         max_batch_rows: Cap of the batch size that is chosen by measurement.
-        kept: Where answers are kept, for models whose config asks for that; None: nowhere.
+        response_cache: The server's response cache, for models whose config enables it; None = off.
         lane: The lane's thread; None where there is no lane, and so no inline models.
-        on_runner_lost: Told of a runner's loop that failed, which is a bug.
+        on_runner_lost: Called when a runner's loop has failed, which is a bug.
     """
 
-    def __init__(  # noqa: PLR0913 -- what the server gives to each of its models
+    def __init__(  # noqa: PLR0913 -- the server-wide settings of every model
         self,
         runtime: Runtime,
         *,
@@ -73,7 +73,7 @@ class Loader:
         total_queue_bytes: int,
         probe_budget_s: float,
         max_batch_rows: int,
-        kept: ResponseCache | None = None,
+        response_cache: ResponseCache | None = None,
         lane: LaneThread | None,
         on_runner_lost: Callable[[Exception], None],
     ) -> None:
@@ -83,101 +83,106 @@ class Loader:
         self._budget = ByteBudget(total_queue_bytes)
         self._probe_budget_s = probe_budget_s
         self._max_batch_rows = max_batch_rows
-        self._kept = kept
+        self._response_cache = response_cache
         self._lane = lane
         self._on_runner_lost = on_runner_lost
-        self._findings = FindingsByContent()
+        self._measurements = MeasurementCache()
         self._graphs = GraphsByContent()
-        self._traffic = Traffic()
-        # What serves must not inherit the low priority of the thread that loads.
-        self._normal_priority = normal_priority()
+        self._traffic = TrafficMonitor()
+        # Threads that serve must not inherit the low priority of the loader's thread.
+        self._normal_priority_executor = normal_priority_executor()
 
-    def load(self, spec: ModelSpec, version: int, tell: Callable[[State], None]) -> Model:
-        """Open one version. Blocks: seconds for a large model.
+    def load(self, spec: ModelSpec, version: int, report_state: Callable[[State], None]) -> Model:
+        """Load one version. Blocks, for seconds with a large model.
 
         Args:
-            spec: As it lies on disk.
+            spec: The model as it is on disk.
             version: One of ``spec.versions``.
-            tell: Told of the states on the way.
+            report_state: Called with the states on the way.
 
         Returns:
-            A model that is warm, its runners started.
+            The model, warmed up, with its runners started.
 
         Raises:
-            LoadFailed: Says why, and what to do.
+            LoadFailed: The message says why, and what to do.
         """
         began_s = time.monotonic()
-        is_busy = self._traffic.watched()
-        tell(State.LOADING)
+        is_busy = self._traffic.start()
+        report_state(State.LOADING)
         with closing(take_private_copy(spec, version, graphs=self._graphs)) as files:
-            opening = Opening(self._runtime, spec, files, self._normal_priority)
-            content, file_bytes = opening.content(), files.size_bytes()
-            known = self._findings.get(content)
-            # What is measured has one thread in each run.
+            context = LoadContext(self._runtime, spec, files, self._normal_priority_executor)
+            content_key, file_bytes = context.content_key(), files.size_bytes()
+            known = self._measurements.get(content_key)
+            # The probe runs with one thread.
             threads = known.threads if known is not None else 1
-            first = opening.open(opening.placement.instances[0].providers, threads=threads)
-            tell(State.WARMING)
-            found = self._probed(opening, first) if known is None else known.verdict
-            verdict = opening.confirmed(found)
-            if self._lane is not None and self._runtime.cores == 1 and opening.on_cpu and not verdict.guessed:
+            first = context.open_session(context.placement.instances[0].providers, threads=threads)
+            report_state(State.WARMING)
+            found = self._probe(context, first) if known is None else known.verdict
+            verdict = context.check_verdict(found)
+            if self._lane is not None and self._runtime.cores == 1 and context.on_cpu and not verdict.guessed:
                 verdict = verdict.within(INLINE_LIMIT_ONE_CORE_S)
             config = complete(
                 spec.config,
                 spec.name,
-                *opening.signature,
+                *context.signature,
                 batch_axis=verdict.batchable,
                 default_max_batch=verdict.best_rows,
             )
             policy = BatchPolicy.of(config, queue_rows=self._queue_rows, queue_bytes=self._queue_bytes)
             runners = RunnerChoice(
-                opening,
+                context,
                 cores=self._runtime.cores,
                 threads_asked=self._runtime.threads_asked(spec.config),
-                # What blocks the lane blocks everybody, and a loop ends when a caller says.
-                inlines=self._lane is not None and not opening.loops,
+                # A run that blocks the lane blocks all callers, and with loops a caller decides how long it takes.
+                allow_inline=self._lane is not None and not context.has_loops,
                 budget_s=self._probe_budget_s,
                 splits=() if known is None else known.splits,
-                widens=None if known is None else known.widens,
+                latency_mode=None if known is None else known.latency_mode,
                 is_busy=is_busy,
             ).choose(first, verdict, policy)
-            self._findings.keep(content, Findings(verdict=found, splits=runners.splits, widens=runners.widens))
+            self._measurements.put(
+                content_key, Measurements(verdict=found, splits=runners.splits, latency_mode=runners.latency_mode)
+            )
             if runners.count:
-                piece_rows = verdict.efficient_rows(policy.max_rows)
+                microbatch_rows = verdict.efficient_rows(policy.max_rows)
                 policy = replace(
-                    policy, piece_rows=piece_rows, lane_rows=runners.lane_rows, widens=runners.wide is not None
+                    policy,
+                    microbatch_rows=microbatch_rows,
+                    lane_rows=runners.lane_rows,
+                    latency_mode=runners.latency_session is not None,
                 )
             else:
-                policy = replace(policy, unread_rows=runners.unread_rows)
+                policy = replace(policy, deferred_read_rows=runners.deferred_read_rows)
             if not spec.config.instance_group:
                 config.instance_group[0].count = max(1, runners.count)
-            samples = read_samples(config, opening.inputs, folder=spec.folder, batched=policy.has_batch_axis)
-            for session in runners.every_session:
-                with _bounded(session):
+            samples = read_samples(config, context.inputs, folder=spec.folder, batched=policy.has_batch_axis)
+            for session in runners.all_sessions:
+                with _run_watchdog(session):
                     if known is not None:
-                        _warm_up_unmeasured(session, opening, verdict, policy)
+                        _warm_up_unmeasured(session, context, verdict, policy)
                     warm_up(session, samples)
         main = runners.sessions[0]
         model = Model(
             signature=Signature(
                 model_name=spec.name,
                 version=version,
-                inputs=tuple(tensor.caller for tensor in opening.inputs),
-                outputs=opening.outputs_served(has_batch_axis=policy.has_batch_axis),
+                inputs=tuple(tensor.caller for tensor in context.inputs),
+                outputs=context.outputs_served(has_batch_axis=policy.has_batch_axis),
                 has_batch_axis=policy.has_batch_axis,
-                input_reshapes=_reshapes(opening.inputs),
-                output_reshapes=_reshapes(opening.outputs),
-                unread_apart=policy.unread_rows > 0,
+                input_reshapes=_reshapes(context.inputs),
+                output_reshapes=_reshapes(context.outputs),
+                separate_deferred_reads=policy.deferred_read_rows > 0,
                 max_rows=policy.max_rows,
             ),
             sessions=runners.sessions,
-            wide=runners.wide,
+            latency_session=runners.latency_session,
             policy=policy,
             budget=self._budget,
-            facts=ModelFacts(
+            info=ModelInfo(
                 config=config,
                 verdict=verdict,
                 provider=main.provider,
-                provider_reason=opening.placement.reason,
+                provider_reason=context.placement.reason,
                 provider_nodes=dict(first.provider_nodes),
                 runners=runners.count,
                 runners_reason=runners.reason,
@@ -185,35 +190,35 @@ class Loader:
                 remembered=known is not None,
                 load_s=time.monotonic() - began_s,
                 file_bytes=file_bytes,
-                warnings=(*opening.warnings, *self._no_cache(config)),
-                notes=opening.notes,
+                warnings=(*context.warnings, *self._no_cache(config)),
+                notes=context.notes,
             ),
             lane=self._lane,
-            kept=self._kept if config.response_cache.enable else None,
+            response_cache=self._response_cache if config.response_cache.enable else None,
             on_runner_lost=self._on_runner_lost,
         )
-        self._normal_priority.submit(model.start).result()
-        self._traffic.note(model)
+        self._normal_priority_executor.submit(model.start).result()
+        self._traffic.add(model)
         return model
 
-    def _probed(self, opening: Opening, first: Session) -> Verdict:
-        with _bounded(first):
+    def _probe(self, context: LoadContext, first: Session) -> Verdict:
+        with _run_watchdog(first):
             return probe(
                 first,
                 max_rows=self._max_batch_rows,
                 budget_s=self._probe_budget_s,
-                fixed_max_batch=opening.fixed_max_batch,
+                fixed_max_batch=context.fixed_max_batch,
             )
 
     def _no_cache(self, config: ModelConfig) -> tuple[str, ...]:
-        if self._kept is not None or not config.response_cache.enable:
+        if self._response_cache is not None or not config.response_cache.enable:
             return ()
         return ("response_cache has no effect: the server keeps no responses, for cache_bytes is off",)
 
 
 @contextmanager
-def _bounded(session: Session) -> Iterator[None]:
-    """End runs that do not end by themselves: one model whose loop never stops must not hold up all others."""
+def _run_watchdog(session: Session) -> Iterator[None]:
+    """Terminate runs that take too long: a model whose loop never ends must not block the loading of all others."""
     done = threading.Event()
 
     def watch() -> None:
@@ -227,14 +232,14 @@ def _bounded(session: Session) -> Iterator[None]:
         done.set()
 
 
-def _warm_up_unmeasured(session: Session, opening: Opening, verdict: Verdict, policy: BatchPolicy) -> None:
-    """Run what measuring would have run: the first run of a shape allocates, which no caller shall wait for."""
+def _warm_up_unmeasured(session: Session, context: LoadContext, verdict: Verdict, policy: BatchPolicy) -> None:
+    """Run the shapes that measuring would have run: the first run of a shape is slow, because it allocates."""
     names = [spec.name for spec in session.outputs]
-    most = verdict.tried_rows(min(policy.max_rows, verdict.best_rows)) if policy.has_batch_axis else 1
-    for rows in sorted({1, most, policy.unread_rows or 1}):
-        # It ran when it was measured. If it does not now, callers hear why, as they would after measuring.
+    max_rows = verdict.measured_rows(min(policy.max_rows, verdict.best_rows)) if policy.has_batch_axis else 1
+    for rows in sorted({1, max_rows, policy.deferred_read_rows or 1}):
+        # It ran when it was measured. If it fails now, so will requests, and their callers get the error.
         with suppress(ServerError):
-            session.run(names, opening.made_up(verdict, rows))
+            session.run(names, context.random_inputs(verdict, rows))
 
 
 def _reshapes(tensors: Sequence[Tensor]) -> dict[str, Reshape]:

@@ -1,4 +1,4 @@
-"""Whether models are being asked while another one is loaded, by what they have answered. Counts nothing itself."""
+"""Detects whether other models get requests while a model is loaded, from what they have answered. Counts nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.running.model import Model
 
-__all__ = ["Traffic"]
+__all__ = ["TrafficMonitor"]
 
-# Fewer requests than that are a monitor that tries a model now and then, not callers with a p99.
-_SOME_PER_S: Final = 10.0
+# Below this rate requests are monitoring probes, not callers that care about their p99.
+_BUSY_PER_S: Final = 10.0
 
 
-class Traffic:
-    """The traffic of the models that were noted, as long as they exist. For one thread, the loader's.
+class TrafficMonitor:
+    """Monitors the traffic of models as long as they exist. For one thread, the loader's.
 
     Args:
         clock: Seconds, monotonic.
@@ -28,22 +28,23 @@ class Traffic:
         self._clock = clock
         self._models: WeakSet[Model] = WeakSet()
 
-    def note(self, model: Model) -> None:
-        """From now on its traffic counts."""
+    def add(self, model: Model) -> None:
+        """Monitor a model from now on."""
         self._models.add(model)
 
-    def watched(self) -> Callable[[], bool]:
-        """Begin to watch.
+    def start(self) -> Callable[[], bool]:
+        """Start an observation.
 
         Returns:
-            Says whether so much was answered since then that callers would notice who takes their cores.
+            A function that returns whether enough requests were answered since then that their callers would notice
+            the loss of CPU time.
         """
         began_s = self._clock()
         before = [(model, _answered(model)) for model in self._models]
 
         def is_busy() -> bool:
             answered = sum(_answered(model) - count for model, count in before)
-            return answered > _SOME_PER_S * (self._clock() - began_s)
+            return answered > _BUSY_PER_S * (self._clock() - began_s)
 
         return is_busy
 

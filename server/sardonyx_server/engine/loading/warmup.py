@@ -1,6 +1,6 @@
-"""Warm-up requests that an operator wrote into config.pbtxt (``model_warmup``): made into inputs, then run at load.
+"""Warm-up requests from config.pbtxt (``model_warmup``): converted to inputs, and run when the model is loaded.
 
-Reads data files from the model's ``warmup`` folder only. A model without samples is warmed by the probe, not here.
+Reads data files from the model's ``warmup`` folder only. A model without samples is warmed up by the probe, not here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sardonyx_server.engine.measuring.synth import fill
+from sardonyx_server.engine.profiling.synthetic_inputs import random_tensor
 from sardonyx_server.errors import LoadFailed, ServerError
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import BY_CONFIG_NAME
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 __all__ = ["Sample", "read_samples", "warm_up"]
 
 _FOLDER: Final = "warmup"
-# One input of one run. A mistyped dimension asks for far more; real inputs stay far below.
+# Most elements of one input of one run. Real inputs stay far below; a mistyped dimension exceeds it.
 _MAX_ELEMENTS: Final = 2**28
-# All samples of a config are in memory at once, and a config may come from a caller.
+# Most bytes of all samples of a config, which are in memory at the same time. A config may come from a caller.
 _MAX_BYTES: Final = 1024 * 1024 * 1024
-# What a text, or its place, takes at least.
-_TEXT_BYTES: Final = 8
-# BYTES elements differ in length, so their file has no size of its own to be checked against.
+# Least memory for one string in an object array.
+_STRING_BYTES: Final = 8
+# Most bytes of a file of BYTES elements: they vary in length, so the expected size is not known.
 _MAX_BYTES_FILE: Final = 256 * 1024 * 1024
 
 
@@ -50,9 +50,9 @@ class Sample:
     """One warm-up request.
 
     Attributes:
-        name: The operator's name for it; ``#2`` for the second where it has none.
-        runs: How often to run it, >= 1.
-        feeds: Input -> array, with the batch axis where the model has one.
+        name: The operator's name for it; ``#2`` for the second sample if it has none.
+        runs: Number of runs, >= 1.
+        feeds: Input name -> array, with the batch axis if the model has one.
     """
 
     name: str
@@ -63,32 +63,32 @@ class Sample:
 def read_samples(
     config: ModelConfig, inputs: Sequence[Tensor], *, folder: Path | None, batched: bool
 ) -> tuple[Sample, ...]:
-    """Make the samples of a config into inputs.
+    """Convert the samples of a config to inputs.
 
     Args:
-        config: What config.pbtxt says.
-        inputs: Those that are served. The dims of a sample are the callers'; the graph gets what it would get of them.
-        folder: The model's folder; None where it has none (a single ``.onnx`` file).
-        batched: The model has a batch axis: ``batch_size`` repeats the data along it, and dims may leave it out.
+        config: The model's config.
+        inputs: The inputs that are served. Samples have the dims that callers use, and are reshaped as requests are.
+        folder: The model's folder; None for a single ``.onnx`` file.
+        batched: Whether the model has a batch axis: ``batch_size`` repeats the data along it, and dims may omit it.
 
     Returns:
-        In the order of the config; () where it has none.
+        The samples in the order of the config; () if it has none.
 
     Raises:
-        LoadFailed: A sample does not suit the model, or its file cannot be used. Names sample and input.
+        LoadFailed: A sample does not match the model, or its file cannot be used. The message names sample and input.
     """
-    room = _Room()
+    memory = _MemoryBudget()
     return tuple(
-        _sample(warmup, warmup.name or f"#{number}", inputs, room, folder=folder, batched=batched)
+        _sample(warmup, warmup.name or f"#{number}", inputs, memory, folder=folder, batched=batched)
         for number, warmup in enumerate(config.model_warmup, start=1)
     )
 
 
 def warm_up(session: Session, samples: Sequence[Sample]) -> None:
-    """Run every sample as often as it says. Blocks until done; the answers are thrown away.
+    """Run all samples, each the given number of times, and discard the outputs. Blocks until done.
 
     Raises:
-        LoadFailed: The model raised; names the sample.
+        LoadFailed: A run failed; the message names the sample.
     """
     names = [spec.name for spec in session.outputs]
     for sample in samples:
@@ -103,12 +103,12 @@ def _sample(
     warmup: ModelWarmup,
     name: str,
     inputs: Sequence[Tensor],
-    room: _Room,
+    memory: _MemoryBudget,
     *,
     folder: Path | None,
     batched: bool,
 ) -> Sample:
-    """One sample as inputs."""
+    """Convert one sample to inputs."""
     title = f"warm-up sample {quoted(name)}"
     rows = max(1, warmup.batch_size)
     if rows > 1 and not batched:
@@ -126,53 +126,53 @@ def _sample(
             continue
         where = f"{title}: input {quoted(spec.name)}"
         try:
-            data = _data(warmup.inputs[spec.name], spec, folder, room)
-            batch = _batch(data, spec, rows, room, batched=batched)
-        except (WireError, _Unusable) as error:
+            data = _data(warmup.inputs[spec.name], spec, folder, memory)
+            batch = _batch(data, spec, rows, memory, batched=batched)
+        except (WireError, _UnusableData) as error:
             raise LoadFailed(f"{where}: {error}") from error
         feeds[spec.name] = _for_graph(batch, tensor, batched=batched)
     return Sample(name=name, runs=max(1, warmup.count), feeds=feeds)
 
 
-class _Unusable(Exception):
-    """The data of one input cannot be made; the text says why."""
+class _UnusableData(Exception):
+    """The data of one input cannot be used; the text says why."""
 
 
-class _Room:
-    """What is left of the memory that samples may take."""
+class _MemoryBudget:
+    """The memory that is left for samples."""
 
     def __init__(self) -> None:
         self._left_bytes = _MAX_BYTES
 
     def take(self, count_bytes: int) -> None:
-        """Raises _Unusable where there is not as much."""
+        """Reserve memory. Raises _UnusableData if there is not enough left."""
         self._left_bytes -= count_bytes
         if self._left_bytes < 0:
-            raise _Unusable(f"the samples of this model have more than {_MAX_BYTES:,} bytes together; give fewer")
+            raise _UnusableData(f"the samples of this model have more than {_MAX_BYTES:,} bytes together; give fewer")
 
 
-def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None, room: _Room) -> NDArray[Any]:
-    """The tensor of one input in the dims of the config, without regard to batching."""
+def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None, memory: _MemoryBudget) -> NDArray[Any]:
+    """Create the tensor of one input with the dims of the config, regardless of batching."""
     known = given.data_type in DataType.values()
     type_name = DataType.Name(given.data_type) if known else str(given.data_type)
     datatype = BY_CONFIG_NAME.get(type_name)
     if datatype is None or datatype.name != spec.datatype:
         got = type_name if datatype is None else datatype.name
-        raise _Unusable(f"expected data_type of {spec.datatype}, got {got}")
+        raise _UnusableData(f"expected data_type of {spec.datatype}, got {got}")
     dims = tuple(given.dims)
-    room.take(element_count(dims, limit=_MAX_ELEMENTS) * (datatype.itemsize or _TEXT_BYTES))
+    memory.take(element_count(dims, limit=_MAX_ELEMENTS) * (datatype.itemsize or _STRING_BYTES))
     source = given.WhichOneof("input_data_type")
     if source == "zero_data":
         return np.zeros(dims, datatype.dtype) if datatype.itemsize else np.full(dims, "", object)
     if source == "random_data":
-        return fill(spec.datatype, dims, rng=np.random.default_rng(0))
+        return random_tensor(spec.datatype, dims, rng=np.random.default_rng(0))
     if source == "input_data_file":
-        return _read(given.input_data_file, datatype, dims, folder, room)
-    raise _Unusable("no data; give one of zero_data, random_data and input_data_file")
+        return _read(given.input_data_file, datatype, dims, folder, memory)
+    raise _UnusableData("no data; give one of zero_data, random_data and input_data_file")
 
 
 def _for_graph(data: NDArray[Any], tensor: Tensor, *, batched: bool) -> NDArray[Any]:
-    """The form the graph gets of data that have the callers' form."""
+    """Reshape data from the dims that callers use to those of the graph."""
     if tensor.reshape is None:
         return data
     skip = 1 if batched else 0
@@ -182,8 +182,8 @@ def _for_graph(data: NDArray[Any], tensor: Tensor, *, batched: bool) -> NDArray[
     return data.reshape((*data.shape[:skip], *dims))
 
 
-def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, room: _Room, *, batched: bool) -> NDArray[Any]:
-    """Add the batch axis where the dims leave it out, and repeat the data along it."""
+def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, memory: _MemoryBudget, *, batched: bool) -> NDArray[Any]:
+    """Add the batch axis if the dims omit it, and repeat the data along it."""
     if spec.shape is None:
         return data
     if batched and data.ndim == len(spec.shape) - 1:
@@ -191,24 +191,28 @@ def _batch(data: NDArray[Any], spec: TensorSpec, rows: int, room: _Room, *, batc
     if data.ndim != len(spec.shape) or any(
         want not in (-1, got) for want, got in zip(spec.shape, data.shape, strict=True)
     ):
-        raise _Unusable(f"expected {describe_shape(spec.shape)}, got {describe_shape(data.shape)}")
+        raise _UnusableData(f"expected {describe_shape(spec.shape)}, got {describe_shape(data.shape)}")
     if rows == 1:
         return data
     if data.size * rows > _MAX_ELEMENTS:
-        raise _Unusable(f"batch_size {rows} makes more than {_MAX_ELEMENTS:,} elements; lower it")
-    room.take(data.nbytes * (rows - 1))
+        raise _UnusableData(f"batch_size {rows} makes more than {_MAX_ELEMENTS:,} elements; lower it")
+    memory.take(data.nbytes * (rows - 1))
     return np.concatenate([data] * rows)
 
 
-def _read(name: str, datatype: Datatype, dims: tuple[int, ...], folder: Path | None, room: _Room) -> NDArray[Any]:
-    """The tensor in a file of the warmup folder: raw, as it travels in a request."""
+def _read(
+    name: str, datatype: Datatype, dims: tuple[int, ...], folder: Path | None, memory: _MemoryBudget
+) -> NDArray[Any]:
+    """Read a tensor from a file of the warmup folder, in the raw format of requests."""
     expected = element_count(dims) * datatype.itemsize if datatype.itemsize else _MAX_BYTES_FILE
     data = _file_bytes(name, folder, limit=expected + 1)
     if datatype.itemsize and len(data) != expected:
         size = f"{expected} bytes for {datatype.name} {describe_shape(dims)}"
-        raise _Unusable(f"file {quoted(name)}: expected {size}, got {'more' if len(data) > expected else len(data)}")
+        raise _UnusableData(
+            f"file {quoted(name)}: expected {size}, got {'more' if len(data) > expected else len(data)}"
+        )
     if not datatype.itemsize:
-        room.take(len(data))
+        memory.take(len(data))
     array = decode_raw(datatype, dims, data)
     if datatype.itemsize:
         return array
@@ -216,30 +220,30 @@ def _read(name: str, datatype: Datatype, dims: tuple[int, ...], folder: Path | N
 
 
 def _file_bytes(name: str, folder: Path | None, *, limit: int) -> bytes:
-    """Up to ``limit`` bytes of a regular file that is, links resolved, inside the warmup folder."""
+    """Read up to ``limit`` bytes of a regular file that is inside the warmup folder once links are resolved."""
     relative = PurePosixPath(name)
     if folder is None:
-        raise _Unusable(f"file {quoted(name)}: the model has no folder that could hold it")
+        raise _UnusableData(f"file {quoted(name)}: the model has no folder that could hold it")
     if not name or "\0" in name or relative.is_absolute() or ".." in relative.parts:
-        raise _Unusable(f"file {quoted(name)}: must be the name of a file in the model's {_FOLDER} folder")
+        raise _UnusableData(f"file {quoted(name)}: must be the name of a file in the model's {_FOLDER} folder")
     try:
         root = (folder / _FOLDER).resolve()
         path = (root / relative).resolve()
         if not path.is_relative_to(root):
-            raise _Unusable(f"file {quoted(name)}: leads out of the model's {_FOLDER} folder")
-        with open(path, "rb", opener=_open_at_once) as file:
+            raise _UnusableData(f"file {quoted(name)}: leads out of the model's {_FOLDER} folder")
+        with open(path, "rb", opener=_open_nonblocking) as file:
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file.read(limit)
     except OSError as error:
-        raise _Unusable(f"file {quoted(name)}: cannot be read ({error.strerror})") from error
+        raise _UnusableData(f"file {quoted(name)}: cannot be read ({error.strerror})") from error
     except RuntimeError as error:
-        # What resolve() raises for links in a circle, up to Python 3.12.
-        raise _Unusable(f"file {quoted(name)}: cannot be read (its links lead in a circle)") from error
-    raise _Unusable(f"file {quoted(name)}: is not a regular file")
+        # Up to Python 3.12, resolve() raises this for a loop of links.
+        raise _UnusableData(f"file {quoted(name)}: cannot be read (its links lead in a circle)") from error
+    raise _UnusableData(f"file {quoted(name)}: is not a regular file")
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without following a link, and without waiting for ever for the writer of a FIFO."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without following a link, and without blocking until a FIFO has a writer."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 

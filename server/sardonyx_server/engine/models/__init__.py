@@ -1,10 +1,10 @@
-"""Which models are served, in which state, and when that changes. Opens none: that is loading/.
+"""Which models are served, in which state, and when that changes. Loads none itself: that is loading/.
 
-registry.py        which models there are, and which answers a request: read by each, without a lock
-why_not.py         what a caller hears where none does
-states.py          the versions of a model, and in which state each is
-wanted.py          what lies on disk and shall be
-lifecycle.py       when what is loaded and unloaded, on one thread
-versions.py        what happens to the versions of a model then
-drains.py          versions that finish what they had admitted
+registry.py        known models, and the route from a request to its model, read without a lock
+lookup_errors.py   the error for a request whose model is unknown or not ready
+states.py          lifecycle states of versions
+desired_models.py  desired state: which models on disk the operator wants served
+lifecycle.py       reconciliation, loads and unloads, in order on one thread
+versions.py        loading, swapping and unloading of a model's versions
+draining.py        draining of versions that were replaced or unloaded
 """

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.models.drains import Drains
+from sardonyx_server.engine.models.draining import Drainer
 from sardonyx_server.engine.models.versions import Versions
 from sardonyx_server.engine.priority import lower_priority
 from sardonyx_server.errors import LoadFailed, ServerError, ShuttingDown
@@ -70,7 +70,7 @@ class Lifecycle:
         self._registry = registry
         self._on_model = on_model
         self._quiet_s = quiet_s
-        self._drains = Drains(drain_timeout_s, give_back)
+        self._drains = Drainer(drain_timeout_s, give_back)
         self._versions = Versions(registry, load, self._drains, lambda: self._stopping)
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Names that the last reconciliation wanted: the next one takes out what it no longer wants of them.
@@ -149,7 +149,7 @@ class Lifecycle:
         # All at once: each refuses new work first, so that the slowest does not hold up the others' start.
         for model in models:
             model.queue.close()
-        finished = [model.drain(max(0.0, until_s - time.monotonic()), beside=False) for model in models]
+        finished = [model.drain(max(0.0, until_s - time.monotonic()), while_serving=False) for model in models]
         return self._drains.join(max(0.0, until_s - time.monotonic())) and all(finished)
 
     def _run(self) -> None:

@@ -9,9 +9,9 @@ import threading
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.counting.failures import Failures
+from sardonyx_server.engine.models.lookup_errors import lookup_error
 from sardonyx_server.engine.models.states import Entry, State, VersionStatus
-from sardonyx_server.engine.models.why_not import why_not
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_server.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Registry:
         """
         model = self._routes.get(route)
         if model is None:
-            raise why_not(self._entries, *route)
+            raise lookup_error(self._entries, *route)
         return model
 
     def get(self, name: str, version: str = "") -> Model:
@@ -68,7 +68,7 @@ class Registry:
         """
         if (name, version) in self._routes:
             return True
-        reason = why_not(self._entries, name, version)
+        reason = lookup_error(self._entries, name, version)
         if isinstance(reason, ModelUnavailable):
             return False
         raise reason

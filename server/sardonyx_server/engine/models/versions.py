@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from sardonyx_server.engine.models.drains import Drains
+    from sardonyx_server.engine.models.draining import Drainer
     from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.engine.running.model import Model
 
@@ -50,7 +50,7 @@ class Versions:
         self,
         registry: Registry,
         load: Callable[[ModelSpec, int, Callable[[State], None]], Model],
-        drains: Drains,
+        drains: Drainer,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._registry = registry
@@ -178,9 +178,9 @@ class Versions:
             return self._keep(old, name, version, "unforeseen error, see the server's log")
         if self._is_stopping():
             return self._too_late(old, model)
-        for warning in model.facts.warnings:
+        for warning in model.info.warnings:
             _LOG.warning("model config", extra={"model": name, "version": version, "warning": warning})
-        for note in model.facts.notes:
+        for note in model.info.notes:
             _LOG.info("model graph", extra={"model": name, "version": version, "note": note})
         self._registry.set_version(name, VersionStatus(number=version, state=State.READY, model=model))
         _LOG.info(
@@ -188,10 +188,10 @@ class Versions:
             extra={
                 "model": name,
                 "version": version,
-                "load_s": round(model.facts.load_s, 3),
-                "provider": model.facts.provider,
-                "batching": model.facts.verdict.reason,
-                "measured": "by an earlier load of the same files" if model.facts.remembered else "now",
+                "load_s": round(model.info.load_s, 3),
+                "provider": model.info.provider,
+                "batching": model.info.verdict.reason,
+                "measured": "by an earlier load of the same files" if model.info.remembered else "now",
             },
         )
         if old is not None:

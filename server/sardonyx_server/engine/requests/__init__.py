@@ -1,17 +1,17 @@
-"""One request against its model: what it asks for, and how its answer looks. Runs nothing and keeps no one waiting.
+"""One request against its model: validation, decoding of inputs, serialization of the answer. Never blocks.
 
-What it asks for:
+Inputs:
 
-    signature.py       what a model takes and gives; the only check of requests against it
-    header_check.py    names, datatypes, shapes, rows
-    parameters.py      parameters of requests and tensors
-    plan.py            what follows from a header, concluded once
-    contents.py        what is not plain numbers in the message -> tensors: typed contents, strings, shared memory
-    strings.py         many strings, decoded when the model runs
+    signature.py         a model's inputs and outputs; the only check of requests against them
+    header_validation.py names, datatypes, shapes, rows
+    parameters.py        parameters of requests and tensors
+    plan.py              request plan: all that follows from a header, computed once
+    input_decoding.py    payloads other than plain raw numbers -> tensors: typed contents, strings, shared memory
+    lazy_strings.py      large string tensors, decoded when the model runs
 
-How its answer looks:
+Outputs:
 
-    outputs.py         what the model gave, as bytes of rows
-    rendering.py       outputs that are not simply sent: classes, places in shared memory
-    classification.py  outputs as classes
+    outputs.py           slicing of a run's outputs by rows
+    rendering.py         outputs as classes, or in shared memory
+    classification.py    top classes of an output
 """

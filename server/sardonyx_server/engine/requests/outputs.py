@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["OWN_SHARE", "BatchOutputs", "Outputs", "WholeOutputs"]
+__all__ = ["OWN_SHARE", "BatchOutputs", "Outputs", "RequestOutputs"]
 
 OWN_SHARE: Final = 8
 """An answer of large rows is sent from the arrays of its run. One that is less than this part of them is copied first:
@@ -36,10 +36,10 @@ class BatchOutputs:
         ran_s: When the run had ended, likewise.
 
     Attributes:
-        tails: Dimensions of each output behind the batch axis, or all of them where there is none.
+        row_shapes: Dimensions of each output behind the batch axis, or all of them where there is none.
     """
 
-    __slots__ = ("_columns", "_has_strings", "_is_small", "began_s", "ran_s", "tails")
+    __slots__ = ("_columns", "_has_strings", "_is_small", "began_s", "ran_s", "row_shapes")
 
     def __init__(
         self, arrays: Sequence[NDArray[np.generic]], *, has_batch_axis: bool, began_s: float, ran_s: float
@@ -50,15 +50,15 @@ class BatchOutputs:
         # Of what is less than LARGE_PAYLOAD_BYTES as a whole, any rows are a plain slice.
         is_small = True
         columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
-        tails = []
+        row_shapes = []
         for array in arrays:
             shape = array.shape
             if has_batch_axis:
                 rows = shape[0]
-                tails.append(shape[1:])
+                row_shapes.append(shape[1:])
             else:
                 rows = 1
-                tails.append(shape)
+                row_shapes.append(shape)
             if array.dtype.hasobject:
                 self._has_strings = True
                 is_small = False
@@ -72,7 +72,7 @@ class BatchOutputs:
                 columns.append((data, size // rows if rows else 0))
         self._columns = columns
         self._is_small = is_small
-        self.tails = tuple(tails)
+        self.row_shapes = tuple(row_shapes)
 
     def rows(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
         """Raw contents of each output for these rows: views of large numbers, which keep the arrays in memory."""
@@ -102,22 +102,27 @@ def _cut(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
     return data[start:stop] if size < LARGE_PAYLOAD_BYTES or size * OWN_SHARE >= len(data) else bytes(data[start:stop])
 
 
-class WholeOutputs:
+class RequestOutputs:
     """The outputs of one request, cut out or joined.
 
     Args:
-        tails: Dimensions of each output behind the batch axis, or all of them where there is none.
+        row_shapes: Dimensions of each output behind the batch axis, or all of them where there is none.
         data: Raw contents of each output, for all rows of the request.
         began_s: When its first batch began to be gathered, on ``time.monotonic``.
         ran_s: When its last run had ended, likewise.
     """
 
-    __slots__ = ("_data", "began_s", "ran_s", "tails")
+    __slots__ = ("_data", "began_s", "ran_s", "row_shapes")
 
     def __init__(
-        self, tails: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview], *, began_s: float, ran_s: float
+        self,
+        row_shapes: tuple[tuple[int, ...], ...],
+        data: Sequence[bytes | memoryview],
+        *,
+        began_s: float,
+        ran_s: float,
     ) -> None:
-        self.tails = tails
+        self.row_shapes = row_shapes
         self._data = data
         self.began_s = began_s
         self.ran_s = ran_s
@@ -131,10 +136,10 @@ class WholeOutputs:
         """Raw contents of each output. Requires: the rows are those of the request."""
         return self._data
 
-    def copy(self) -> WholeOutputs:
+    def copy(self) -> RequestOutputs:
         """The same on bytes of its own, that keep no batch in memory."""
         data: list[bytes | memoryview] = [bytes(part) for part in self._data]
-        return WholeOutputs(self.tails, data, began_s=self.began_s, ran_s=self.ran_s)
+        return RequestOutputs(self.row_shapes, data, began_s=self.began_s, ran_s=self.ran_s)
 
 
-Outputs = BatchOutputs | WholeOutputs
+Outputs = BatchOutputs | RequestOutputs

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.request_reader import ParameterValue
 
-__all__ = ["Place", "RequestParameters", "read_class_count", "read_place", "read_request_parameters"]
+__all__ = ["RegionRef", "RequestParameters", "read_class_count", "read_region_ref", "read_request_parameters"]
 
 _US_PER_S: Final = 1_000_000
 _RESERVED_PREFIX: Final = "triton_"
@@ -44,7 +44,7 @@ class RequestParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RegionRef:
     """Where a tensor lies in shared memory.
 
     Attributes:
@@ -86,7 +86,7 @@ def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> Request
     )
 
 
-def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> Place | None:
+def read_region_ref(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> RegionRef | None:
     """Where a tensor lies in shared memory; None where it travels in the message.
 
     Args:
@@ -112,7 +112,7 @@ def read_place(parameters: Mapping[str, ParameterValue], *, what: str, field: st
         raise InvalidRequest(
             f"parameter '{_REGION}' of {what} needs '{_BYTE_SIZE}' beside it", field=f"{field}[{_BYTE_SIZE}]"
         )
-    return Place(
+    return RegionRef(
         region=name,
         offset=_whole_number(parameters, _OFFSET, what=what, field=field),
         byte_size=_whole_number(parameters, _BYTE_SIZE, what=what, field=field),

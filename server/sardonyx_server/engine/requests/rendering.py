@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.requests.classification import TopClasses
-from sardonyx_server.engine.requests.parameters import Place, read_class_count, read_place
+from sardonyx_server.engine.requests.parameters import RegionRef, read_class_count, read_region_ref
 from sardonyx_server.errors import InvalidRequest
 from sardonyx_server.text import quoted
 
@@ -46,7 +46,7 @@ class Rendering:
 
     def __init__(
         self,
-        ways: Sequence[TopClasses | Place | None],
+        ways: Sequence[TopClasses | RegionRef | None],
         regions: Sequence[Region | None] = (),
         *,
         output_region: str,
@@ -56,7 +56,7 @@ class Rendering:
         self._regions = tuple(regions)
         self._output_region = output_region
         self._room = room
-        self.uses_regions = bool(output_region) or any(isinstance(way, Place) for way in ways)
+        self.uses_regions = bool(output_region) or any(isinstance(way, RegionRef) for way in ways)
 
     def bound(self, find_region: FindRegion) -> Rendering:
         """The same for one request, which keeps its regions although they may be unregistered meanwhile.
@@ -69,7 +69,7 @@ class Rendering:
         regions: list[Region | None] = []
         for way in self._ways:
             region = None
-            if isinstance(way, Place):
+            if isinstance(way, RegionRef):
                 region = find_region(way.region)
                 region.check(way.offset, way.byte_size)
             regions.append(region)
@@ -80,7 +80,7 @@ class Rendering:
         self,
         plan: Plan,
         id_field: bytes,
-        tails: tuple[tuple[int, ...], ...],
+        row_shapes: tuple[tuple[int, ...], ...],
         data: Sequence[bytes | memoryview],
     ) -> EncodedMessage:
         """See :meth:`Plan.response`. Writes to shared memory when every output is known to fit.
@@ -91,12 +91,12 @@ class Rendering:
         sent = list(data)
         writes: list[tuple[Region, int, bytes | memoryview]] = []
         # What the header says of each output beside its shape: a number of classes, a place, or nothing.
-        said: list[int | Place | None] = []
+        said: list[int | RegionRef | None] = []
         room, free = self._room, 0
         for index, way in enumerate(self._ways or (None,) * len(sent)):
             contents = data[index]
             size = len(contents)
-            place: Place | None = None
+            place: RegionRef | None = None
             if isinstance(way, TopClasses):
                 classes, sent[index] = way.render(contents, plan.rows)
                 said.append(classes)
@@ -112,10 +112,10 @@ class Rendering:
                         f"{way.byte_size}: ask for a larger 'shared_memory_byte_size'",
                         field=f"outputs[{index}].parameters[shared_memory_byte_size]",
                     )
-                place = Place(region=way.region, offset=way.offset, byte_size=size)
+                place = RegionRef(region=way.region, offset=way.offset, byte_size=size)
                 writes.append((region, way.offset, contents))
             elif room is not None and _LARGE_BYTES <= size <= room.byte_size - free:
-                place = Place(region=room.name, offset=free, byte_size=size)
+                place = RegionRef(region=room.name, offset=free, byte_size=size)
                 writes.append((room, free, contents))
                 free += -(-size // _ALIGNMENT) * _ALIGNMENT
             if place is not None:
@@ -123,15 +123,15 @@ class Rendering:
             said.append(place)
         for writes_to, offset, contents in writes:
             writes_to.write(offset, contents)
-        template = plan.template((tails, *said), lambda: _heads(plan, tails, said))
+        template = plan.template((row_shapes, *said), lambda: _heads(plan, row_shapes, said))
         return template.fill(id_field, sent)
 
 
 def _heads(
-    plan: Plan, tails: tuple[tuple[int, ...], ...], said: Sequence[int | Place | None]
+    plan: Plan, row_shapes: tuple[tuple[int, ...], ...], said: Sequence[int | RegionRef | None]
 ) -> Sequence[OutputMetadata]:
     """What the response says of the outputs: of classes as BYTES, of places where they are."""
-    heads = plan.signature.output_heads(plan, tails)
+    heads = plan.signature.output_heads(plan, row_shapes)
     batch_dim = (plan.rows,) if plan.bucket.has_batch_axis else ()
     for index, (head, what) in enumerate(zip(heads, said, strict=True)):
         if isinstance(what, int):
@@ -161,10 +161,10 @@ def read_rendering(
     Raises:
         InvalidRequest: A wrong type or value, parameters that contradict each other, or classes of what has none.
     """
-    ways: list[TopClasses | Place | None] = []
+    ways: list[TopClasses | RegionRef | None] = []
     for index, output in enumerate(outputs):
         what, field = f"output '{output.name}' of model '{model_name}'", f"outputs[{index}].parameters"
-        place = read_place(output.parameters, what=what, field=field)
+        place = read_region_ref(output.parameters, what=what, field=field)
         classes = read_class_count(output.parameters, what=what, field=field)
         if place is not None and classes:
             raise InvalidRequest(

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from sardonyx_server.engine.requests.contents import plain_reads, read_places, read_tensors, tensor_bytes
-from sardonyx_server.engine.requests.header_check import HeaderCheck
+from sardonyx_server.engine.requests.header_validation import HeaderValidator
+from sardonyx_server.engine.requests.input_decoding import deferred_refs, read_region_refs, read_tensors, tensor_bytes
 from sardonyx_server.engine.requests.parameters import read_request_parameters
 from sardonyx_server.engine.requests.plan import Bucket, Feed, Plan, Tensor
 from sardonyx_server.engine.requests.rendering import read_rendering
@@ -47,17 +47,17 @@ class Signature:
         input_reshapes: Input -> what the graph gets in place of the dims that callers send; the others pass as they
             are.
         output_reshapes: Output -> what callers get in place of the dims that the graph gives.
-        unread_apart: Whether requests whose inputs are read from shared memory by their run share none with others.
+        separate_deferred_reads: Whether requests whose inputs are deferred reads form buckets of their own.
         max_rows: Most rows of one batch, of which a request may bring many; 0 = it may bring any number of rows.
     """
 
     __slots__ = (
         "_buckets",
-        "_header_check",
+        "_header_validator",
         "_input_reshapes",
         "_output_reshapes",
         "_outputs",
-        "_unread_apart",
+        "_separate_deferred_reads",
         "has_batch_axis",
         "inputs",
         "model_name",
@@ -75,7 +75,7 @@ class Signature:
         has_batch_axis: bool,
         input_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
         output_reshapes: Mapping[str, Reshape] = _NO_RESHAPES,
-        unread_apart: bool = False,
+        separate_deferred_reads: bool = False,
         max_rows: int = 0,
     ) -> None:
         self.model_name = model_name
@@ -85,9 +85,9 @@ class Signature:
         self.has_batch_axis = has_batch_axis
         self._input_reshapes = input_reshapes
         self._output_reshapes = output_reshapes
-        self._unread_apart = unread_apart
+        self._separate_deferred_reads = separate_deferred_reads
         self._outputs = {spec.name: spec for spec in outputs}
-        self._header_check = HeaderCheck(
+        self._header_validator = HeaderValidator(
             model_name=model_name,
             inputs={spec.name: spec for spec in inputs},
             outputs=self._outputs,
@@ -119,31 +119,31 @@ class Signature:
         if not isinstance(plan, Plan) or plan.signature is not self:
             plan = self._plan(header)
             header.plan = plan
-        if len(payloads) == 1 and len(payloads[0]) == plan.only_bytes:
+        if len(payloads) == 1 and len(payloads[0]) == plan.single_payload_bytes:
             # One input of numbers, as most models have that are quick.
             return plan, payloads
         if plan.payload_bytes is None or list(map(len, payloads)) != plan.payload_bytes:
             request_plan = plan.for_request(find_region)
-            if plan.reads and not payloads:
-                places = plan.reads
-                return request_plan, [find_region(at.region).part(at.offset, at.byte_size) for at in places]
+            if plan.deferred_refs and not payloads:
+                region_refs = plan.deferred_refs
+                return request_plan, [find_region(at.region).part(at.offset, at.byte_size) for at in region_refs]
             return request_plan, read_tensors(header, payloads, plan, find_region)
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
-    def output_heads(self, plan: Plan, tails: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
+    def output_heads(self, plan: Plan, row_shapes: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
         """What the response to requests of this plan says of the outputs as the model gives them.
 
         Args:
             plan: Of the request.
-            tails: Dimensions of each output behind the batch axis, as the graph gave them.
+            row_shapes: Dimensions of each output behind the batch axis, as the graph gave them.
 
         Raises:
             ExecutionFailed: An output has other dimensions than its reshape starts from.
         """
         batch_dim = (plan.rows,) if self.has_batch_axis else ()
         return [
-            OutputMetadata(name, self._outputs[name].datatype, batch_dim + self._caller_tail(name, tail))
-            for name, tail in zip(plan.bucket.output_names, tails, strict=True)
+            OutputMetadata(name, self._outputs[name].datatype, batch_dim + self._caller_row_shape(name, row_shape))
+            for name, row_shape in zip(plan.bucket.output_names, row_shapes, strict=True)
         ]
 
     def response_template(self, heads: Sequence[OutputMetadata]) -> ResponseTemplate:
@@ -151,10 +151,10 @@ class Signature:
         return ResponseTemplate(model_name=self.model_name, model_version=str(self.version), outputs=heads)
 
     def _plan(self, header: Header) -> Plan:
-        rows = self._header_check.check_inputs(header)
+        rows = self._header_validator.check_inputs(header)
         parameters = read_request_parameters(header.parameters)
-        output_names = self._header_check.output_names(header)
-        places = read_places(header.inputs, self.model_name)
+        output_names = self._header_validator.output_names(header)
+        region_refs = read_region_refs(header.inputs, self.model_name)
         rendering = read_rendering(
             header.outputs, self._outputs, self.model_name, output_region=parameters.output_region
         )
@@ -162,13 +162,13 @@ class Signature:
         position = {tensor.name: index for index, tensor in enumerate(header.inputs)}
         present = [spec for spec in self.inputs if spec.name in position]
         order = tuple(position[spec.name] for spec in present)
-        tails = tuple(
-            self._graph_tail(spec.name, header.inputs[index].shape[skip:])
+        row_shapes = tuple(
+            self._graph_row_shape(spec.name, header.inputs[index].shape[skip:])
             for spec, index in zip(present, order, strict=True)
         )
-        reads = plain_reads(header.inputs, places, order)
-        unread = self._unread_apart and bool(reads)
-        key = (tuple(spec.name for spec in present), tails, output_names, unread)
+        deferred = deferred_refs(header.inputs, region_refs, order)
+        deferred_reads = self._separate_deferred_reads and bool(deferred)
+        key = (tuple(spec.name for spec in present), row_shapes, output_names, deferred_reads)
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = Bucket(
@@ -176,19 +176,19 @@ class Signature:
                     Feed(
                         name=spec.name,
                         dtype=DATATYPES[spec.datatype].dtype,
-                        tail=tail,
+                        row_shape=row_shape,
                         is_bytes=spec.datatype == "BYTES",
                     )
-                    for spec, tail in zip(present, tails, strict=True)
+                    for spec, row_shape in zip(present, row_shapes, strict=True)
                 ),
                 output_names=output_names,
                 has_batch_axis=self.has_batch_axis,
-                unread=unread,
+                deferred_reads=deferred_reads,
             )
             self._buckets[key] = bucket
         # Strings must be decoded and a BOOL byte may be neither 0 nor 1; all else is right if its size is.
         raw_only = all(tensor.contents is None and tensor.datatype not in ("BYTES", "BOOL") for tensor in header.inputs)
-        uses_regions = bool(places) or (rendering is not None and rendering.uses_regions)
+        uses_regions = bool(region_refs) or (rendering is not None and rendering.uses_regions)
         return Plan(
             signature=self,
             bucket=bucket,
@@ -196,28 +196,28 @@ class Signature:
             order=order,
             payload_bytes=[tensor_bytes(tensor) for tensor in header.inputs] if raw_only and not uses_regions else None,
             parameters=parameters,
-            places=places,
-            reads=reads,
+            region_refs=region_refs,
+            deferred_refs=deferred,
             rendering=rendering,
         )
 
-    def _graph_tail(self, name: str, tail: tuple[int, ...]) -> tuple[int, ...]:
+    def _graph_row_shape(self, name: str, row_shape: tuple[int, ...]) -> tuple[int, ...]:
         """What the graph gets for an input of these dimensions, which have passed the check."""
         reshape = self._input_reshapes.get(name)
-        reshaped = reshape.for_graph(tail) if reshape is not None else tail
+        reshaped = reshape.for_graph(row_shape) if reshape is not None else row_shape
         if reshaped is None:
             raise AssertionError("bug: the check let dims pass from which the reshape does not start")
         return reshaped
 
-    def _caller_tail(self, name: str, tail: tuple[int, ...]) -> tuple[int, ...]:
+    def _caller_row_shape(self, name: str, row_shape: tuple[int, ...]) -> tuple[int, ...]:
         """What callers get for an output of these dimensions."""
         reshape = self._output_reshapes.get(name)
         if reshape is None:
-            return tail
-        reshaped = reshape.for_caller(tail)
+            return row_shape
+        reshaped = reshape.for_caller(row_shape)
         if reshaped is None:
             lead = (-1,) if self.has_batch_axis else ()
-            got, expected = describe_shape((*lead, *tail)), describe_shape((*lead, *reshape.graphs))
+            got, expected = describe_shape((*lead, *row_shape)), describe_shape((*lead, *reshape.graphs))
             raise ExecutionFailed(
                 f"model '{self.model_name}' gave output '{name}' of shape {got}, but its config.pbtxt says {expected} "
                 f"and reshapes that to {describe_shape((*lead, *reshape.callers))}; correct the config"

@@ -1,7 +1,7 @@
-"""Equal requests answered by one run: by what is kept of an earlier one, or along with one under way.
+"""Response cache and single-flight execution: equal requests are answered by one run, from the cache or together.
 
 Only for models whose config has ``response_cache { enable: true }``.
 
-    single_flight.py   which requests are equal, who waits for whom, what is kept
-    cache.py           the answers that are kept
+    single_flight.py   cache keys, leaders and followers, what is stored
+    cache.py           the stored answers
 """

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.requests.outputs import WholeOutputs
+    from sardonyx_server.engine.requests.outputs import RequestOutputs
 
 __all__ = ["ResponseCache"]
 
@@ -41,12 +41,12 @@ class ResponseCache:
         self.largest_bytes = limit_bytes // _ENTRIES_AT_LEAST
         self.used_bytes = 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[object, bytes], WholeOutputs] = OrderedDict()
+        self._entries: OrderedDict[tuple[object, bytes], RequestOutputs] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, owner: object, key: bytes) -> WholeOutputs | None:
+    def get(self, owner: object, key: bytes) -> RequestOutputs | None:
         """The outputs that are kept under this key, or None.
 
         Args:
@@ -59,11 +59,11 @@ class ResponseCache:
                 self._entries.move_to_end((owner, key))
             return outputs
 
-    def fits(self, outputs: WholeOutputs) -> bool:
+    def fits(self, outputs: RequestOutputs) -> bool:
         """Whether outputs are small enough to be kept."""
         return size_bytes(outputs) <= self.largest_bytes
 
-    def put(self, owner: object, key: bytes, outputs: WholeOutputs) -> None:
+    def put(self, owner: object, key: bytes, outputs: RequestOutputs) -> None:
         """Keep outputs, in place of what was kept under the key. Requires: they fit, and are bytes of their own."""
         size = size_bytes(outputs)
         with self._lock:
@@ -83,6 +83,6 @@ class ResponseCache:
                 self.used_bytes -= size_bytes(self._entries.pop(place))
 
 
-def size_bytes(outputs: WholeOutputs) -> int:
+def size_bytes(outputs: RequestOutputs) -> int:
     """What outputs count for while they are kept."""
-    return _ENTRY_BYTES + _OUTPUT_BYTES * len(outputs.tails) + outputs.data_bytes
+    return _ENTRY_BYTES + _OUTPUT_BYTES * len(outputs.row_shapes) + outputs.data_bytes

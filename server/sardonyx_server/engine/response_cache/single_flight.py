@@ -15,11 +15,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.job import Job
-from sardonyx_server.engine.counting.counters import Counters
-from sardonyx_server.engine.counting.tracing import Stage
-from sardonyx_server.engine.requests.outputs import WholeOutputs
-from sardonyx_server.engine.requests.strings import Undecoded
-from sardonyx_server.engine.shared_memory.region import Unread
+from sardonyx_server.engine.requests.lazy_strings import LazyStringSlice
+from sardonyx_server.engine.requests.outputs import RequestOutputs
+from sardonyx_server.engine.shared_memory.region import DeferredRead
+from sardonyx_server.engine.telemetry.counters import Counters
+from sardonyx_server.engine.telemetry.tracing import Stage
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, QueueTimeout, ServerError
 from sardonyx_wire.tensors import encode_bytes_elements
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.batching.queue import BatchQueue
-    from sardonyx_server.engine.counting.failures import Failures
     from sardonyx_server.engine.requests.outputs import Outputs
     from sardonyx_server.engine.requests.plan import Bucket
     from sardonyx_server.engine.response_cache.cache import ResponseCache
+    from sardonyx_server.engine.telemetry.failures import Failures
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
 __all__ = ["SharedJob", "VersionCache"]
@@ -84,7 +84,7 @@ class SharedJob(Job):
         for follower in followers:
             follower.fail(error, failures)
 
-    def answer_with(self, whole: WholeOutputs, failures: Failures) -> None:
+    def answer_with(self, whole: RequestOutputs, failures: Failures) -> None:
         """Answer from the outputs of an equal request. Never raises."""
         try:
             self.cache.answer(self, whole)
@@ -164,7 +164,7 @@ class VersionCache:
                 return
         self.answer(job, whole)
 
-    def answer(self, job: SharedJob, whole: WholeOutputs) -> None:
+    def answer(self, job: SharedJob, whole: RequestOutputs) -> None:
         """Answer from the outputs of an equal request.
 
         Raises:
@@ -175,14 +175,14 @@ class VersionCache:
             self.counters.hit(time.monotonic() - job.arrived_s, job.look_up_s, streamed=job.call.streamed)
         job.call.reply(message)
 
-    def land(self, job: SharedJob, outputs: Outputs, start: int) -> tuple[WholeOutputs, list[SharedJob]]:
+    def land(self, job: SharedJob, outputs: Outputs, start: int) -> tuple[RequestOutputs, list[SharedJob]]:
         """Take the outputs of a run in.
 
         Returns:
             (this request's share of them, those that followed it and are to be answered from that).
         """
-        whole = WholeOutputs(
-            outputs.tails, outputs.rows(start, start + job.rows), began_s=outputs.began_s, ran_s=outputs.ran_s
+        whole = RequestOutputs(
+            outputs.row_shapes, outputs.rows(start, start + job.rows), began_s=outputs.began_s, ran_s=outputs.ran_s
         )
         began_s = time.monotonic()
         keeps = job.key is not None and self._kept.fits(whole)
@@ -211,7 +211,7 @@ class VersionCache:
             if TYPE_CHECKING:
                 assert heir.key is not None
             self._leaders[heir.key] = heir
-            self._queue.put_back(self._cut(heir))
+            self._queue.requeue(self._cut(heir))
             return []
 
     def close(self) -> None:
@@ -240,10 +240,10 @@ def _key(job: Job) -> bytes | None:
     digest = (bucket.digest or _begin(bucket)).copy()
     digest.update(job.rows.to_bytes(8))
     # What the key says is what runs: it is read now, whatever the client does to its memory afterwards.
-    job.tensors = tensors = [tensor.copy() if isinstance(tensor, Unread) else tensor for tensor in job.tensors]
+    job.tensors = tensors = [tensor.copy() if isinstance(tensor, DeferredRead) else tensor for tensor in job.tensors]
     for tensor in tensors:
         data = encode_bytes_elements(tensor) if isinstance(tensor, list) else tensor
-        if isinstance(data, Undecoded):
+        if isinstance(data, LazyStringSlice):
             if data.raw is None:
                 return None  # To encode so many takes this thread as long as to decode them.
             data = data.raw  # What it would be encoded to again.
@@ -255,6 +255,6 @@ def _key(job: Job) -> bytes | None:
 
 def _begin(bucket: Bucket) -> hashlib.blake2b:
     """The digest of a form: inputs in the graph's order with their dimensions, and outputs."""
-    form = ([(feed.name, feed.tail) for feed in bucket.feeds], bucket.output_names)
+    form = ([(feed.name, feed.row_shape) for feed in bucket.feeds], bucket.output_names)
     bucket.digest = digest = hashlib.blake2b(repr(form).encode(), digest_size=_KEY_BYTES)
     return digest

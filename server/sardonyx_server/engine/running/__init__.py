@@ -1,11 +1,11 @@
-"""One version that serves: threads that take batches from its queue, run them and see to the answers.
+"""A loaded model version: the threads that take batches from its queue, run them and send the answers.
 
-How many threads there are is decided at load, in loading/runners.py.
+The number of threads is decided at load, in loading/runners.py.
 
     model.py           a version: its sessions, its queue, its runners
-    lane_thread.py     the thread that takes all requests in, and runs what is little
-    facts.py           what is known of it since it was loaded
+    lane_thread.py     the thread that receives all requests, and runs small batches
+    model_info.py      facts recorded at load: provider, runners, timings
     execution.py       one batch: gather the inputs, run, scatter the outputs
-    ordering.py        answers in the order of the requests
-    ending.py          when a session that serves no more is freed
+    ordering.py        reorder buffer: answers in the order of the requests
+    deferred_close.py  when to free a session that is no longer used
 """

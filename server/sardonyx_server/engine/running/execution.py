@@ -1,4 +1,4 @@
-"""Running one batch: gather, run, scatter. Knows no queue and no thread; whoever runs it keeps the counters it gets."""
+"""Runs one batch: gather the inputs, run the session, scatter the outputs. Knows no queue and starts no thread."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sardonyx_server.engine.counting.counters import Counters
-from sardonyx_server.engine.counting.tracing import Stage, mark_all
+from sardonyx_server.engine.requests.lazy_strings import LazyStringSlice
 from sardonyx_server.engine.requests.outputs import BatchOutputs
-from sardonyx_server.engine.requests.strings import Undecoded
-from sardonyx_server.engine.shared_memory.region import Unread
+from sardonyx_server.engine.shared_memory.region import DeferredRead
+from sardonyx_server.engine.telemetry.counters import Counters
+from sardonyx_server.engine.telemetry.tracing import Stage, mark_all
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, ServerError
 
 if TYPE_CHECKING:
@@ -23,63 +23,63 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.batching.batch import Batch
     from sardonyx_server.engine.batching.job import Job
-    from sardonyx_server.engine.counting.failures import Failures
     from sardonyx_server.engine.requests.plan import Bucket, Feed, Tensor
     from sardonyx_server.engine.session import Session
+    from sardonyx_server.engine.telemetry.failures import Failures
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["HandBack", "gather", "run_batch"]
+__all__ = ["ReplyHandoff", "gather", "run_batch"]
 
 _LOG = logging.getLogger("sardonyx.engine")
 
-# What the allocators of C, Python and numpy promise, so that a model gets what it would get in a program of its own.
+# Alignment that the allocators of C, Python and numpy guarantee, so that a model sees the same as in a plain program.
 _ALIGNMENT_BYTES: Final = 16
-# Copying a few bytes is quicker than asking where they lie.
+# Up to this size, copying is faster than looking up the address.
 _COPIED_BYTES: Final = 32 * 1024
-# As many are encoded before they are sent: step by step is kinder to the caches than back and forth.
-_ANSWERS_AT_ONCE: Final = 16
+# Answers that are encoded before any of them is sent: alternating between the two is harder on the CPU caches.
+_ANSWERS_PER_STEP: Final = 16
 
 
-class HandBack:
-    """The way back to the lane's thread for the answers of a batch.
+class ReplyHandoff:
+    """Hands the outputs of a batch over to the lane's thread, which sends the answers.
 
-    Two threads that work at the same time pass the interpreter's lock to and fro with every answer they send: it took
-    a third more time for each where a runner sent its own (2026-11-23).
+    When a runner sent its own answers, each took a third more time: two busy threads pass the GIL back and forth with
+    every answer (2026-11-23).
 
     Args:
-        later: Has a task run on the lane's thread, soon. Thread-safe, never blocks.
-        failures: Where requests that fail are counted.
+        call_soon: Schedules a task on the lane's thread. Thread-safe, never blocks.
+        failures: Counts requests that fail.
 
     Attributes:
-        counters: Of the lane's thread, for the answers it sends.
+        counters: Counters of the lane's thread, for the answers it sends.
     """
 
-    __slots__ = ("counters", "later")
+    __slots__ = ("call_soon", "counters")
 
-    def __init__(self, later: Callable[[Callable[[], None]], None], failures: Failures) -> None:
-        self.later = later
+    def __init__(self, call_soon: Callable[[Callable[[], None]], None], failures: Failures) -> None:
+        self.call_soon = call_soon
         self.counters = Counters(failures)
 
 
-def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: HandBack | None = None) -> None:
-    """Run a batch and see to it that each of its jobs is answered. Blocks while the model runs; raises no Exception.
+def run_batch(session: Session, batch: Batch, counters: Counters, handoff: ReplyHandoff | None = None) -> None:
+    """Run a batch and answer each of its jobs. Blocks while the model runs; raises no Exception.
 
-    If the batch raises, its members run singly, so that only the guilty one fails. Whose data cannot be read is known
-    without a run: the others stay together.
+    If the run fails, its jobs are retried singly, so that only the faulty one fails. Jobs whose data cannot be read are
+    found without a run: they fail, and the others stay together.
 
     Args:
         session: Safe to run on this thread.
-        batch: What to run.
-        counters: Of the calling thread.
-        hand_back: Where the calling thread is not the lane's: takes the answers there. None: they are sent from here.
+        batch: The batch.
+        counters: Counters of the calling thread.
+        handoff: Sends the answers on the lane's thread; None = the calling thread sends them.
     """
     jobs = batch.jobs
     counters.closed(batch.closed_by)
-    error = _run(session, jobs, batch.rows, counters, hand_back)
+    error = _run(session, jobs, batch.rows, counters, handoff)
     if isinstance(error, InvalidRequest) and len(jobs) > 1:
         jobs = [job for job in jobs if _is_readable(job, counters)]
         rows = sum(job.rows for job in jobs)
-        error = _run(session, jobs, rows, counters, hand_back) if jobs else None
+        error = _run(session, jobs, rows, counters, handoff) if jobs else None
     if error is None:
         return
     if len(jobs) == 1:
@@ -91,42 +91,45 @@ def run_batch(session: Session, batch: Batch, counters: Counters, hand_back: Han
 
 
 def gather(feed: Feed, tensors: Sequence[Tensor], rows: int, *, has_batch_axis: bool) -> NDArray[np.generic]:
-    """One array of one input of several jobs.
+    """Build the array of one input from the tensors of several jobs.
 
     Args:
-        feed: Which input.
-        tensors: Of each job, in order.
-        rows: Rows of all jobs together.
-        has_batch_axis: Whether the array gets a first axis of rows.
+        feed: The input.
+        tensors: The tensor of each job, in order.
+        rows: Total rows of the jobs.
+        has_batch_axis: Whether the first axis of the array counts rows.
 
     Returns:
-        Array [rows, *tail], read-only, at an address as numpy's own arrays have: a view of the one job's bytes where
-        they lie at one, else of a copy; of several jobs a view of one join of their bytes.
+        Array [rows, *row_shape], read-only, aligned as numpy's own arrays are. For one job it is a view of its bytes if
+        they are aligned, else of a copy; for several it is a view of their bytes joined once.
+
+    Raises:
+        InvalidRequest: Strings cannot be decoded, or shared memory cannot be read.
     """
-    shape = (rows, *feed.tail) if has_batch_axis else feed.tail
+    shape = (rows, *feed.row_shape) if has_batch_axis else feed.row_shape
     if feed.dtype.hasobject:
         array = np.empty(rows * feed.row_elements, dtype=object)
         start = 0
         for strings in tensors:
             stop = start + len(strings)
-            array[start:stop] = strings.texts() if isinstance(strings, Undecoded) else strings
+            array[start:stop] = strings.texts() if isinstance(strings, LazyStringSlice) else strings
             start = stop
         return array.reshape(shape)
     try:
         data = _aligned(tensors[0]) if len(tensors) == 1 else b"".join(tensors)  # type: ignore[arg-type]  # no strings
-    except TypeError:  # not bytes yet, which is found out here for nothing
-        return _read(feed, tensors, shape)
+    except TypeError:  # a deferred read; the check costs nothing here
+        return _read_deferred(feed, tensors, shape)
     return np.ndarray(shape, feed.dtype, data)
 
 
-def _read(feed: Feed, tensors: Sequence[Tensor], shape: tuple[int, ...]) -> NDArray[np.generic]:
-    """The same, where the bytes of some are still to be read from shared memory. Raises InvalidRequest as they do."""
+def _read_deferred(feed: Feed, tensors: Sequence[Tensor], shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """Like :func:`gather`, for tensors of which some are deferred reads from shared memory. Raises InvalidRequest."""
     array = np.empty(shape, feed.dtype)
     target = array.reshape(-1).view(np.uint8).data
     start = 0
     for tensor in tensors:
         stop = start + len(tensor)
-        if isinstance(tensor, Unread):
+        if isinstance(tensor, DeferredRead):
             tensor.read(target[start:stop])
         else:
             target[start:stop] = tensor  # type: ignore[assignment]  # no strings
@@ -135,22 +138,22 @@ def _read(feed: Feed, tensors: Sequence[Tensor], shape: tuple[int, ...]) -> NDAr
 
 
 def _aligned(data: Tensor) -> bytes | memoryview:
-    """The same bytes where a kernel expects them to begin.
+    """Return the same bytes at an aligned address.
 
-    Kernels that sum go by address: the first elements up to such an address are summed apart. 50 of ONNX's node tests
-    gave other last bits at another offset in the message, that is, with an id of another length (2026-11-24).
+    Kernels that sum treat the elements before an aligned address separately. At another offset in the message, as with
+    an id of another length, 50 of ONNX's node tests gave other last bits (2026-11-24).
     """
-    if isinstance(data, Unread):
+    if isinstance(data, DeferredRead):
         raise TypeError
     if not isinstance(data, memoryview):
-        return data  # type: ignore[return-value]  # bytes, which Python allocates so; strings do not come here
+        return data  # type: ignore[return-value]  # bytes are allocated aligned; strings do not come here
     if data.nbytes > _COPIED_BYTES and np.frombuffer(data, np.uint8).ctypes.data % _ALIGNMENT_BYTES == 0:
         return data
     return bytes(data)
 
 
 def _run(
-    session: Session, jobs: Sequence[Job], rows: int, counters: Counters, hand_back: HandBack | None
+    session: Session, jobs: Sequence[Job], rows: int, counters: Counters, handoff: ReplyHandoff | None
 ) -> Exception | None:
     bucket = jobs[0].plan.bucket
     traces = [job.trace for job in jobs if job.trace is not None]
@@ -174,20 +177,20 @@ def _run(
         outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis, began_s=began_s, ran_s=ran_s)
     except Exception as error:  # noqa: BLE001  # a runner survives whatever a batch raises
         return error
-    if hand_back is not None and jobs[0].answers_alone:
-        hand_back.later(partial(_scatter, jobs, outputs, rows, hand_back.counters))
+    if handoff is not None and jobs[0].answers_alone:
+        handoff.call_soon(partial(_scatter, jobs, outputs, rows, handoff.counters))
     else:
         _scatter(jobs, outputs, rows, counters)
     return None
 
 
 def _scatter(jobs: Sequence[Job], outputs: BatchOutputs, batch_rows: int, counters: Counters) -> None:
-    """Answer each job from its rows. The counters are the calling thread's."""
+    """Answer each job from its rows of the outputs. ``counters`` are those of the calling thread."""
     began_s = time.monotonic()
     start = 0
-    for first in range(0, len(jobs), _ANSWERS_AT_ONCE):
+    for first in range(0, len(jobs), _ANSWERS_PER_STEP):
         ready: list[tuple[Job, EncodedMessage]] = []
-        for job in jobs[first : first + _ANSWERS_AT_ONCE]:
+        for job in jobs[first : first + _ANSWERS_PER_STEP]:
             try:
                 message = job.prepare(outputs, start, counters)
             except Exception as error:  # noqa: BLE001  # one answer that cannot be encoded must not cost the others
@@ -217,10 +220,10 @@ def _gather_all(bucket: Bucket, jobs: Sequence[Job], rows: int) -> dict[str, NDA
 
 
 def _is_readable(job: Job, counters: Counters) -> bool:
-    """Whether the data of a job are what it says; fails it where not. What was decoded is not decoded again."""
+    """Return whether the inputs of a job can be read; fails the job if not. Strings are decoded only once."""
     try:
         _gather_all(job.plan.bucket, [job], job.rows)
-    except Exception as error:  # noqa: BLE001  # its own, whatever it is
+    except Exception as error:  # noqa: BLE001  # the job's own error, whatever it is
         _fail(job, error, counters)
         return False
     return True
@@ -239,7 +242,7 @@ def _wrong_rows(bucket: Bucket, arrays: Sequence[NDArray[np.generic]], rows: int
 
 
 def _fail(job: Job, error: Exception, counters: Counters) -> None:
-    # Errors that are raised on purpose say all there is to say: the model failed, or an output does not fit its place.
+    # A ServerError is expected and explains itself: the model failed, or an output does not fit its region.
     if not isinstance(error, ServerError):
         _LOG.error("batch failed", exc_info=error)
     job.fail(error, counters.failures)

@@ -13,17 +13,20 @@ __all__ = ["LaneThread"]
 
 
 class LaneThread(Protocol):
-    """The thread that takes all requests in, where there is one. All methods: any thread; never block."""
+    """The thread that receives all inference requests, where there is a lane. All methods: any thread; never block."""
 
-    def later(self, task: Callable[[], None], /) -> None:
-        """Have a task run on it, soon."""
+    def call_soon(self, task: Callable[[], None], /) -> None:
+        """Schedule a task to run on this thread soon."""
 
-    def between(self, task: Callable[[], None], /) -> None:
-        """Have a task run on it when it has next answered all that has come; never, where nobody asks any more."""
+    def call_when_idle(self, task: Callable[[], None], /) -> None:
+        """Schedule a task to run once this thread has next answered all received requests.
 
-    def withdraw(self, task: Callable[[], None], /) -> bool:
-        """Take back what was given to :meth:`between`. Returns whether it has not begun; then it will not."""
+        It does not run while no requests arrive.
+        """
+
+    def cancel_idle_call(self, task: Callable[[], None], /) -> bool:
+        """Cancel a task given to :meth:`call_when_idle`. Returns True if it had not started, and so never will."""
         ...
 
-    def offer(self, model: Model, /) -> None:
-        """Have it look at what waits for a model: a runner has left that to it."""
+    def notify_pending(self, model: Model, /) -> None:
+        """Tell this thread that it is to run the pending jobs of a model: its runners have left them to the lane."""

@@ -1,4 +1,4 @@
-"""Answers in the order of the requests, for models whose config asks for ``preserve_ordering``."""
+"""A reorder buffer: answers leave in the order of the requests, for models whose config sets ``preserve_ordering``."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.call import Call
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["Order", "Place"]
+__all__ = ["ReorderBuffer", "ReorderSlot"]
 
 
-class Order:
-    """The places of one model's calls that are not answered yet, oldest first. Thread-safe."""
+class ReorderBuffer:
+    """The slots of one model's unanswered calls, oldest first. Thread-safe."""
 
-    __slots__ = ("_lock", "_waiting")
+    __slots__ = ("_lock", "_slots")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[Place] = deque()
+        self._slots: deque[ReorderSlot] = deque()
 
-    def enter(self) -> Place:
-        """A place for a call. Requires: calls enter in the order in which they came."""
-        place = Place(self)
+    def reserve(self) -> ReorderSlot:
+        """Reserve the next slot for a call. Requires: called in the order in which the calls arrive."""
+        slot = ReorderSlot(self)
         with self._lock:
-            self._waiting.append(place)
-        return place
+            self._slots.append(slot)
+        return slot
 
-    def leave(self, place: Place) -> None:
-        """Take back the place of a call that was not admitted: it answers at once."""
+    def cancel(self, slot: ReorderSlot) -> None:
+        """Remove the slot of a call that was not admitted: it is answered directly."""
         with self._lock:
-            self._waiting.remove(place)
-        # Another thread's call may have its answer already and wait for this place only.
-        self.release()
+            self._slots.remove(slot)
+        # The answer of a later call may have been waiting for this slot only.
+        self.flush()
 
-    def release(self) -> None:
-        """Answer every call at the front that has its answer. The lock holds two releasing threads in order."""
+    def flush(self) -> None:
+        """Send all complete answers at the front. Sending under the lock keeps the order between two threads."""
         with self._lock:
-            while self._waiting and (send := self._waiting[0].send) is not None:
-                self._waiting.popleft()
+            while self._slots and (send := self._slots[0].send) is not None:
+                self._slots.popleft()
                 send()
 
 
-class Place:
-    """Keeps the answer of one call until all earlier calls are answered.
+class ReorderSlot:
+    """Holds the answer of one call until all earlier calls are answered.
 
-    See :class:`~sardonyx_server.engine.call.Answering`.
+    A :class:`~sardonyx_server.engine.call.ReplyInterceptor`.
 
     Attributes:
-        send: Gives the call its answer; None until there is one.
+        send: Sends the answer; None until there is one.
     """
 
-    __slots__ = ("_order", "send")
+    __slots__ = ("_buffer", "send")
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, buffer: ReorderBuffer) -> None:
+        self._buffer = buffer
         self.send: Callable[[], None] | None = None
 
     def reply(self, call: Call, message: EncodedMessage) -> None:
-        """Answer when all earlier calls are answered."""
+        """Send the answer once all earlier calls are answered."""
         self.send = partial(call.reply, message)
-        self._order.release()
+        self._buffer.flush()
 
     def fail(self, call: Call, error: Exception) -> None:
-        """Fail when all earlier calls are answered."""
+        """Send the error once all earlier calls are answered."""
         self.send = partial(call.fail, error)
-        self._order.release()
+        self._buffer.flush()

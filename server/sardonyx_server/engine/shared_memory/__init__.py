@@ -1,7 +1,7 @@
-"""Memory that clients share with the server: inputs are read there when a batch is gathered, outputs written.
+"""Client shared memory: inputs are read from it when a batch is gathered, and outputs are written to it.
 
-Opens none: that is runtime/posix_memory.py and runtime/cuda_memory.py.
+Opens no memory: that is runtime/posix_memory.py and runtime/cuda_memory.py.
 
-    region.py          one region: its bounds, what is read and written there
-    regions.py         all of them, by the name that a client gave
+    region.py          one region: bounds, reads, writes
+    regions.py         registry of regions, by the name that a client gave
 """

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CudaRegion",
+    "DeferredRead",
     "FindRegion",
     "Memory",
     "Region",
     "SystemRegion",
-    "Unread",
     "region_text",
     "shared_memory_is_off",
 ]
@@ -55,7 +55,7 @@ class Memory(Protocol):
         """
 
 
-class Unread:
+class DeferredRead:
     """Bytes of a region that are read when the model runs, straight into the memory it runs on.
 
     A copy at once, and its copy into a batch of 5 MB, took 85 us for a picture of 602 kB; this takes 38 (2026-11-26).
@@ -76,10 +76,10 @@ class Unread:
     def __len__(self) -> int:
         return self._size
 
-    def __getitem__(self, part: slice) -> Unread:
+    def __getitem__(self, part: slice) -> DeferredRead:
         """Some of the bytes; a slice without a step."""
         start, stop, _ = part.indices(self._size)
-        return Unread(self._memory, self._offset + start, stop - start)
+        return DeferredRead(self._memory, self._offset + start, stop - start)
 
     def read(self, target: memoryview) -> None:
         """Fill ``target``, which has their size.
@@ -130,14 +130,14 @@ class Region:
         """
         return self.part(offset, count).copy()
 
-    def part(self, offset: int, count: int) -> Unread:
+    def part(self, offset: int, count: int) -> DeferredRead:
         """Bytes of the region that shall be read later.
 
         Raises:
             InvalidRequest: They are not within the region.
         """
         self.check(offset, count)
-        return Unread(self.memory, offset, count)
+        return DeferredRead(self.memory, offset, count)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Put bytes into the region.

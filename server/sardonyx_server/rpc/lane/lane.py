@@ -104,7 +104,7 @@ class Lane:
 
         Calls of the unary method are taken as before. Any thread; does not block.
         """
-        self._loop.later(self._loop.drain_streams)
+        self._loop.call_soon(self._loop.drain_streams)
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
@@ -127,7 +127,7 @@ class Lane:
         # First of all: what the grpcio server cancels from now on is not its callers' doing.
         self._loop.stopping = True
         stopped, over = self._server.stop(grace_s), threading.Event()
-        self._loop.later(self._loop.close_listeners)
+        self._loop.call_soon(self._loop.close_listeners)
         if not grace_s:
             self.hurry()
         threading.Thread(
@@ -142,13 +142,13 @@ class Lane:
             patience_s: How long callers have to take what was answered.
         """
         self._loop.transports.wait(patience_s)
-        self._loop.later(self._loop.end)
+        self._loop.call_soon(self._loop.end)
         self._thread.join()
         self._loop.free()
 
     def _await_stop(self, grace_s: float, stopped: threading.Event, over: threading.Event) -> None:
         """Body of a thread: tell when the calls under way are over, or have had their time."""
         if not self.wait_idle(grace_s):
-            self._loop.later(self._loop.cancel_all)
+            self._loop.call_soon(self._loop.cancel_all)
         stopped.wait()
         over.set()

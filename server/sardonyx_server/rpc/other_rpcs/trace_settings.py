@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from sardonyx_server.engine.counting.sampling import UNLIMITED
+from sardonyx_server.engine.telemetry.sampling import UNLIMITED
 from sardonyx_server.errors import InvalidRequest, TryLater
 from sardonyx_server.observe.trace_file import FILE_NAME
 from sardonyx_server.rpc.other_rpcs.admin import require_admin
@@ -20,8 +20,8 @@ from sardonyx_wire.messages import TraceSettingResponse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sardonyx_server.engine.counting.sampling import TraceSettings as Settings
     from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.engine.telemetry.sampling import TraceSettings as Settings
     from sardonyx_server.settings import Settings as ServerSettings
     from sardonyx_wire.messages import TraceSettingRequest
 
@@ -39,7 +39,7 @@ _LEVEL: Final = "trace_level"
 
 
 class Traces(Protocol):
-    """Who chooses requests: :class:`~sardonyx_server.engine.counting.sampling.Sampling`, or a double."""
+    """Who chooses requests: :class:`~sardonyx_server.engine.telemetry.sampling.Sampler`, or a double."""
 
     def settings(self, model: str = "") -> Settings:
         """What is in force for a model, or for the server."""

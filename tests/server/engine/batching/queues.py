@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sardonyx_server.engine.batching.batch import Batch
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job
 from sardonyx_server.engine.batching.queue import BatchQueue
 
@@ -28,6 +28,6 @@ def take(queue: BatchQueue) -> Batch:
 def is_idle(queue: BatchQueue, budget: ByteBudget | None = None) -> bool:
     """Whether nothing waits and nothing is accounted for."""
     levels = all(
-        not level.requests and not level.buckets and not level.delayed for level in queue._waiting.levels.values()
+        not level.requests and not level.buckets and not level.delayed for level in queue._pending.levels.values()
     )
     return levels and not queue.rows and not queue.message_bytes and not (budget and budget.used_bytes)

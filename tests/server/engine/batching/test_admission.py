@@ -7,20 +7,20 @@ import math
 import pytest
 
 from sardonyx_server.engine.batching.admission import QueueClosed
-from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.batching.policy import BatchPolicy, QueuePolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.errors import ModelUnavailable, Overloaded, QueueTimeout, QueueTooLong, ShuttingDown
 from tests.server.engine.batching.queues import is_idle, put_all, take
 from tests.server.engine.doubles import HandClock, QueuedRequests, call_of, policy, queue_of
 
 MAKE = QueuedRequests()
-TWO_LEVELS = {1: LevelPolicy(), 2: LevelPolicy()}
+TWO_LEVELS = {1: QueuePolicy(), 2: QueuePolicy()}
 
 
 def busy_queue(clock: HandClock, batching: BatchPolicy | None = None) -> BatchQueue:
     """One whose runner has just taken the fifth of batches of a row that take a second each; ten rows wait."""
-    queue = queue_of(batching or policy(max_rows=1, joins=False), clock=clock)
+    queue = queue_of(batching or policy(max_rows=1, dynamic_batching=False), clock=clock)
     put_all(queue, [MAKE.job() for _ in range(15)])
     queue.wake()
     for _ in range(5):
@@ -29,7 +29,7 @@ def busy_queue(clock: HandClock, batching: BatchPolicy | None = None) -> BatchQu
     return queue
 
 
-class TestForesight:
+class TestQueueDelay:
     """Who would wait in vain hears it when it comes."""
 
     def test_a_request_that_would_wait_beyond_its_deadline_is_refused(self) -> None:
@@ -51,7 +51,7 @@ class TestForesight:
         """As it does when its turn comes."""
         clock = HandClock()
         queue = busy_queue(clock)
-        queue.took(2.0, 1)
+        queue.finish(2.0, 1)
         late = clock.now_s + 1.15 * (10.0 + 3.0)
         with pytest.raises(QueueTooLong):
             queue.put((MAKE.job(deadline_s=late - 0.1),))
@@ -77,14 +77,14 @@ class TestForesight:
     def test_what_has_never_had_a_backlog_refuses_nobody(self) -> None:
         """Nobody knows how fast it is."""
         clock = HandClock()
-        queue = queue_of(policy(max_rows=1, joins=False), clock=clock)
+        queue = queue_of(policy(max_rows=1, dynamic_batching=False), clock=clock)
         put_all(queue, [MAKE.job(deadline_s=clock.now_s + 0.001) for _ in range(100)])
         assert queue.rows == 100
 
     def test_inline_models_refuse_nobody(self) -> None:
         """What waits for them is the burst that is being read."""
         clock = HandClock()
-        queue = queue_of(policy(max_rows=1, joins=False), clock=clock)
+        queue = queue_of(policy(max_rows=1, dynamic_batching=False), clock=clock)
         put_all(queue, [MAKE.job() for _ in range(15)])
         for _ in range(10):
             clock.now_s += 1.0
@@ -95,7 +95,7 @@ class TestForesight:
     def test_a_higher_priority_goes_before_what_waits_below(self) -> None:
         """So that is not in its way."""
         clock = HandClock()
-        queue = busy_queue(clock, policy(max_rows=1, joins=False, levels=TWO_LEVELS, default_level=2))
+        queue = busy_queue(clock, policy(max_rows=1, dynamic_batching=False, levels=TWO_LEVELS, default_level=2))
         soon = clock.now_s + 1.0
         with pytest.raises(QueueTooLong):
             queue.put((MAKE.job(priority=2, deadline_s=soon),))
@@ -119,8 +119,8 @@ class TestForesight:
         queue = busy_queue(clock)
         plan = MAKE.job().plan
         with pytest.raises(QueueTooLong):
-            queue.foresee(plan, clock.now_s + 13.9, 10)
-        assert queue.foresee(plan, clock.now_s + 14.1, 10) is not None
+            queue.reserve(plan, clock.now_s + 13.9, 10)
+        assert queue.reserve(plan, clock.now_s + 14.1, 10) is not None
         assert (queue.rows, queue.message_bytes) == (10, 100)
 
     def test_a_request_on_its_way_has_its_place_until_it_has_come(self) -> None:
@@ -128,14 +128,14 @@ class TestForesight:
         clock = HandClock()
         queue = busy_queue(clock)
         plan, late = MAKE.job().plan, clock.now_s + 14.1
-        place = queue.foresee(plan, late, 10)
-        assert place is not None
+        reservation = queue.reserve(plan, late, 10)
+        assert reservation is not None
         with pytest.raises(QueueTooLong):
-            queue.foresee(plan, late, 10)
+            queue.reserve(plan, late, 10)
         queue.put((MAKE.job(deadline_s=clock.now_s + 11.6),))
         queue.take(wait=False)
-        queue.give_up(place)
-        assert queue.foresee(plan, late, 10) is not None
+        queue.release(reservation)
+        assert queue.reserve(plan, late, 10) is not None
 
     def test_a_full_queue_refuses_what_is_on_its_way(self) -> None:
         """In the words of one that has come; and a queue that drains likewise."""
@@ -143,10 +143,10 @@ class TestForesight:
         put_all(queue, [MAKE.job(), MAKE.job()])
         plan = MAKE.job().plan
         with pytest.raises(Overloaded, match="at most 2 rows may wait, 2 do"):
-            queue.foresee(plan, math.inf, 10)
+            queue.reserve(plan, math.inf, 10)
         queue.close()
         with pytest.raises(QueueClosed):
-            queue.foresee(plan, math.inf, 10)
+            queue.reserve(plan, math.inf, 10)
 
 
 class TestBounds:
@@ -201,7 +201,7 @@ class TestBounds:
 
     def test_requests_of_a_level(self) -> None:
         """max_queue_size counts requests of one level."""
-        queue = queue_of(policy(levels={1: LevelPolicy(max_requests=2), 2: LevelPolicy()}))
+        queue = queue_of(policy(levels={1: QueuePolicy(max_requests=2), 2: QueuePolicy()}))
         put_all(queue, [MAKE.job(5), MAKE.job(5)])
         with pytest.raises(Overloaded) as refusal:
             queue.put((MAKE.job(),))
@@ -225,7 +225,7 @@ class TestBounds:
     def test_what_was_admitted_before_comes_back_whatever_the_bounds(self) -> None:
         """Of rows, bytes, requests and the server's bytes, and where the model drains; its time goes on."""
         clock, budget = HandClock(), ByteBudget(30)
-        levels = {1: LevelPolicy(max_requests=1, timeout_s=2.0)}
+        levels = {1: QueuePolicy(max_requests=1, timeout_s=2.0)}
         queue = queue_of(policy(queue_rows=1, queue_bytes=10, levels=levels), clock=clock, budget=budget)
         queue.put((MAKE.job(),))
         queue.close()
@@ -233,7 +233,7 @@ class TestBounds:
         for part in parts:
             part.arrived_s = clock.now_s
         clock.now_s += 1.5
-        queue.put_back(parts)
+        queue.requeue(parts)
         assert (queue.rows, queue.message_bytes, queue.requests, budget.used_bytes) == (12, 50, 2, 50)
         clock.now_s += 1.0
         assert queue.take(wait=False) is None
@@ -243,7 +243,7 @@ class TestBounds:
     def test_what_waits_when_time_is_over_is_refused_once(self) -> None:
         """On every level, the delayed ones too."""
         clock, budget = HandClock(), ByteBudget(1000)
-        levels = {1: LevelPolicy(timeout_s=1.0, delay_on_timeout=True), 2: LevelPolicy()}
+        levels = {1: QueuePolicy(timeout_s=1.0, delay_on_timeout=True), 2: QueuePolicy()}
         queue = queue_of(policy(max_rows=1, levels=levels), clock=clock, budget=budget)
         jobs = [MAKE.job(), MAKE.job(), MAKE.job(bucket=1), MAKE.job(priority=2)]
         put_all(queue, jobs[:1])
@@ -252,7 +252,7 @@ class TestBounds:
         assert take(queue).jobs == jobs[1:2]
         error = ShuttingDown("over")
         queue.close()
-        queue.refuse_waiting(error)
+        queue.fail_pending(error)
         assert [call_of(job).errors for job in jobs] == [[error], [], [error], [error]]
         assert is_idle(queue, budget)
         assert queue.take(wait=True) is None

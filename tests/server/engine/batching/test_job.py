@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sardonyx_server.engine.batching.job import Job, split
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.requests.outputs import BatchOutputs
 from sardonyx_server.engine.running.execution import gather
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_server.errors import Cancelled, ExecutionFailed
 from tests.server.engine.doubles import (
     Array,
@@ -89,7 +89,7 @@ def test_parts_hold_the_rows_in_order() -> None:
 
 
 def test_parts_of_numbers_are_views_of_the_message() -> None:
-    """Cutting copies nothing."""
+    """Batcher copies nothing."""
     parts = split(both(4), 2)
     assert all(isinstance(part.tensors[0], memoryview) for part in parts)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 
-from sardonyx_server.engine.batching.policy import BatchPolicy, LevelPolicy
+from sardonyx_server.engine.batching.policy import BatchPolicy, QueuePolicy
 from sardonyx_server.errors import LoadFailed
 from sardonyx_wire.messages import ModelConfig
 
@@ -22,18 +22,18 @@ def policy(text: str) -> BatchPolicy:
 def test_a_model_without_a_batch_axis_runs_one_request_at_a_time() -> None:
     """max_batch_size 0."""
     found = policy("")
-    assert (found.has_batch_axis, found.max_rows, found.joins) == (False, 1, False)
+    assert (found.has_batch_axis, found.max_rows, found.dynamic_batching) == (False, 1, False)
 
 
 def test_a_model_with_rows_but_without_dynamic_batching_does_not_join() -> None:
     """As Triton does it: then only the caller makes batches."""
     found = policy("max_batch_size: 8")
-    assert (found.has_batch_axis, found.max_rows, found.joins) == (True, 8, False)
+    assert (found.has_batch_axis, found.max_rows, found.dynamic_batching) == (True, 8, False)
 
 
 def test_a_batch_of_one_joins_nothing() -> None:
     """There is no room."""
-    assert not policy("max_batch_size: 1 dynamic_batching {}").joins
+    assert not policy("max_batch_size: 1 dynamic_batching {}").dynamic_batching
 
 
 def test_silence_is_greedy() -> None:
@@ -41,9 +41,9 @@ def test_silence_is_greedy() -> None:
     assert policy("max_batch_size: 8 dynamic_batching {}") == BatchPolicy(
         has_batch_axis=True,
         max_rows=8,
-        piece_rows=8,
-        joins=True,
-        levels={1: LevelPolicy()},
+        microbatch_rows=8,
+        dynamic_batching=True,
+        levels={1: QueuePolicy()},
         queue_rows=100,
         queue_bytes=1000,
     )
@@ -73,9 +73,9 @@ def test_levels_have_the_default_policy_where_they_have_none_of_their_own() -> N
     )
     assert found.default_level == 2
     assert found.levels == {
-        1: LevelPolicy(max_requests=7),
-        2: LevelPolicy(timeout_s=0.25, delay_on_timeout=True, allow_timeout_override=True),
-        3: LevelPolicy(max_requests=7),
+        1: QueuePolicy(max_requests=7),
+        2: QueuePolicy(timeout_s=0.25, delay_on_timeout=True, allow_timeout_override=True),
+        3: QueuePolicy(max_requests=7),
     }
 
 
@@ -119,17 +119,17 @@ def test_a_contradiction_is_a_load_error(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("level", "asked_s", "wait_s"),
     [
-        (LevelPolicy(), math.inf, math.inf),
-        (LevelPolicy(), 1.0, math.inf),
-        (LevelPolicy(timeout_s=2.0), 1.0, 2.0),
-        (LevelPolicy(allow_timeout_override=True), 1.0, 1.0),
-        (LevelPolicy(timeout_s=2.0, allow_timeout_override=True), 1.0, 1.0),
-        (LevelPolicy(timeout_s=2.0, allow_timeout_override=True), 3.0, 2.0),
-        (LevelPolicy(timeout_s=2.0, allow_timeout_override=True), math.inf, 2.0),
+        (QueuePolicy(), math.inf, math.inf),
+        (QueuePolicy(), 1.0, math.inf),
+        (QueuePolicy(timeout_s=2.0), 1.0, 2.0),
+        (QueuePolicy(allow_timeout_override=True), 1.0, 1.0),
+        (QueuePolicy(timeout_s=2.0, allow_timeout_override=True), 1.0, 1.0),
+        (QueuePolicy(timeout_s=2.0, allow_timeout_override=True), 3.0, 2.0),
+        (QueuePolicy(timeout_s=2.0, allow_timeout_override=True), math.inf, 2.0),
     ],
 )
 def test_a_request_may_shorten_its_wait_where_it_is_allowed_to(
-    level: LevelPolicy, asked_s: float, wait_s: float
+    level: QueuePolicy, asked_s: float, wait_s: float
 ) -> None:
     """And never lengthen it."""
     assert level.wait_s(asked_s) == wait_s

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from sardonyx_server.engine.batching.batch import Batch
+from sardonyx_server.engine.batching.in_flight import MIN_SEQUENTIAL_REQUESTS
 from sardonyx_server.engine.batching.policy import BatchPolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
-from sardonyx_server.engine.batching.under_way import ONE_BY_ONE
 from sardonyx_server.errors import Cancelled
 from tests.server.engine.batching.queues import is_idle, put_all, take
 from tests.server.engine.doubles import PATIENCE_S, HandClock, QueuedRequests, call_of, policy, queue_of
@@ -41,7 +41,7 @@ def until_idle(queue: BatchQueue, runners: int) -> None:
     deadline = threading.Event()
     for _ in range(int(PATIENCE_S * 1000)):
         with queue._lock:
-            if queue._idle == runners:
+            if queue._idle_count == runners:
                 return
         deadline.wait(0.001)
     raise AssertionError("the takers did not come to wait")
@@ -50,7 +50,7 @@ def until_idle(queue: BatchQueue, runners: int) -> None:
 def alone_queue(batching: BatchPolicy, clock: HandClock) -> BatchQueue:
     """One whose requests have come one by one for so long that the next has all cores."""
     queue = queue_of(batching, clock=clock)
-    for _ in range(ONE_BY_ONE):
+    for _ in range(MIN_SEQUENTIAL_REQUESTS):
         assert not run_one(queue, clock)
     return queue
 
@@ -60,8 +60,8 @@ def run_one(queue: BatchQueue, clock: HandClock) -> bool:
     put_all(queue, [MAKE.job()])
     batch = take(queue)
     clock.now_s += 1.0
-    queue.took(1.0, 1)
-    return batch.wide
+    queue.finish(1.0, 1)
+    return batch.exclusive
 
 
 class TestAlone:
@@ -70,65 +70,67 @@ class TestAlone:
     def test_requests_that_come_one_by_one_have_all_cores_after_a_while(self) -> None:
         """And go on to."""
         clock = HandClock()
-        queue = alone_queue(policy(widens=True), clock)
+        queue = alone_queue(policy(latency_mode=True), clock)
         assert [run_one(queue, clock) for _ in range(3)] == [True] * 3
 
     def test_nothing_else_runs_meanwhile(self) -> None:
         """What comes is given out when it is over, and that caller was not the only one."""
         clock = HandClock()
-        queue = alone_queue(policy(widens=True), clock)
+        queue = alone_queue(policy(latency_mode=True), clock)
         put_all(queue, [MAKE.job(rows=5)])
-        assert take(queue).wide
+        assert take(queue).exclusive
         put_all(queue, [MAKE.job()])
         assert queue.take(wait=False) is None
         clock.now_s += 1.0
-        queue.took(1.0, 1)
-        assert not take(queue).wide
+        queue.finish(1.0, 1)
+        assert not take(queue).exclusive
 
     def test_a_request_that_comes_upon_an_answer_has_not_waited(self) -> None:
         """An answer may be out before its batch is over."""
         clock = HandClock()
-        queue = alone_queue(policy(widens=True), clock)
+        queue = alone_queue(policy(latency_mode=True), clock)
         put_all(queue, [MAKE.job()])
         take(queue)
         clock.now_s += 1.0
         put_all(queue, [MAKE.job()])
         clock.now_s += 0.0001
-        queue.took(1.0, 1)
-        assert take(queue).wide
+        queue.finish(1.0, 1)
+        assert take(queue).exclusive
 
-    @pytest.mark.parametrize("joins", [True, False])
-    def test_two_that_wait_have_one_core_each(self, *, joins: bool) -> None:
+    @pytest.mark.parametrize("dynamic_batching", [True, False])
+    def test_two_that_wait_have_one_core_each(self, *, dynamic_batching: bool) -> None:
         """And it takes a while of others before all cores are given again."""
         clock = HandClock()
-        queue = alone_queue(policy(max_rows=8 if joins else 1, joins=joins, widens=True), clock)
+        queue = alone_queue(
+            policy(max_rows=8 if dynamic_batching else 1, dynamic_batching=dynamic_batching, latency_mode=True), clock
+        )
         put_all(queue, [MAKE.job(), MAKE.job()])
-        assert not take(queue).wide
-        if not joins:
-            assert not take(queue).wide
-            queue.took(1.0, 1)
-        queue.took(1.0, 1)
+        assert not take(queue).exclusive
+        if not dynamic_batching:
+            assert not take(queue).exclusive
+            queue.finish(1.0, 1)
+        queue.finish(1.0, 1)
         assert not run_one(queue, clock)
 
     def test_without_such_a_session_there_is_no_difference(self) -> None:
         """Two runs at a time, each with a core."""
         clock = HandClock()
-        queue = alone_queue(policy(max_rows=1, joins=False), clock)
+        queue = alone_queue(policy(max_rows=1, dynamic_batching=False), clock)
         put_all(queue, [MAKE.job(), MAKE.job()])
-        assert [take(queue).wide, take(queue).wide] == [False, False]
+        assert [take(queue).exclusive, take(queue).exclusive] == [False, False]
 
     def test_who_waits_hears_the_end_of_a_queue_that_closed_meanwhile(self) -> None:
         """Or a drain would wait for it for ever."""
-        queue, go_on = alone_queue(policy(widens=True), HandClock()), threading.Semaphore(0)
+        queue, go_on = alone_queue(policy(latency_mode=True), HandClock()), threading.Semaphore(0)
         put_all(queue, [MAKE.job()])
-        assert take(queue).wide
+        assert take(queue).exclusive
         other = Runner(queue, go_on)
         other.start()
         until_idle(queue, 1)
         put_all(queue, [MAKE.job()])
         queue.wake()
         queue.close()
-        queue.took(1.0, 1)
+        queue.finish(1.0, 1)
         go_on.release()
         other.join(PATIENCE_S)
         assert not other.is_alive()
@@ -145,12 +147,12 @@ class TestLane:
         runner.start()
         until_idle(queue, 1)
         put_all(queue, [MAKE.job(rows=3), MAKE.job(rows=5)])
-        assert queue.lends()
-        batch = queue.lend()
+        assert queue.is_for_lane()
+        batch = queue.take_for_lane()
         assert batch is not None
         assert (batch.rows, batch.closed_by) == (8, "drained")
-        assert not queue.took(0.1, 1)
-        assert queue.lend() is None
+        assert not queue.finish(0.1, 1)
+        assert queue.take_for_lane() is None
         queue.close()
         runner.join(PATIENCE_S)
         assert not runner.batches
@@ -162,8 +164,8 @@ class TestLane:
         runner.start()
         until_idle(queue, 1)
         put_all(queue, [MAKE.job(rows=9)])
-        assert not queue.lends()
-        assert queue.lend() is None
+        assert not queue.is_for_lane()
+        assert queue.take_for_lane() is None
         queue.close()
         runner.join(PATIENCE_S)
         assert [batch.rows for batch in runner.batches] == [9]
@@ -172,44 +174,44 @@ class TestLane:
         """As it is where one row takes too long."""
         queue = queue_of(policy(max_rows=16))
         put_all(queue, [MAKE.job()])
-        assert not queue.lends()
-        assert queue.lend() is None
+        assert not queue.is_for_lane()
+        assert queue.take_for_lane() is None
         assert take(queue).rows == 1
 
     def test_a_runner_that_has_the_work_gives_it_up_when_half_of_that_waits(self) -> None:
         """So it does not change hands with each batch; the lane is to be told, once."""
         queue = queue_of(policy(max_rows=16, lane_rows=8))
         put_all(queue, [MAKE.job(rows=9)])
-        assert queue.lend() is None
+        assert queue.take_for_lane() is None
         batch = queue.take(wait=True)
         assert batch is not None
         put_all(queue, [MAKE.job(rows=5)])
         # The lane, which looks now, finds a runner at work.
-        assert queue.lend() is None
-        assert not queue.took(0.1, 1)
+        assert queue.take_for_lane() is None
+        assert not queue.finish(0.1, 1)
         batch = queue.take(wait=True)
         assert batch is not None
         put_all(queue, [MAKE.job(rows=4)])
-        assert queue.lend() is None
-        assert queue.took(0.1, 1)
-        assert queue.lends()
+        assert queue.take_for_lane() is None
+        assert queue.finish(0.1, 1)
+        assert queue.is_for_lane()
 
     def test_who_is_still_reading_need_not_be_told(self) -> None:
         """It looks when it has read all."""
         queue = queue_of(policy(max_rows=16, lane_rows=8))
         put_all(queue, [MAKE.job(rows=9)])
-        assert queue.lend() is None
+        assert queue.take_for_lane() is None
         assert queue.take(wait=True) is not None
         queue.put([MAKE.job()])
-        assert not queue.took(0.1, 1)
-        assert queue.lends()
+        assert not queue.finish(0.1, 1)
+        assert queue.is_for_lane()
 
     def test_what_was_handed_over_is_for_runners_however_little_it_is(self) -> None:
         """Other models are asked, whose callers must not wait for the run."""
         queue = queue_of(policy(max_rows=16, lane_rows=8))
         put_all(queue, [MAKE.job()])
         queue.wake()
-        assert not queue.lends()
+        assert not queue.is_for_lane()
         batch = queue.take(wait=True)
         assert batch is not None
         assert batch.rows == 1
@@ -218,11 +220,11 @@ class TestLane:
         """Nobody would tell the lane of it."""
         queue = queue_of(policy(max_rows=16, lane_rows=8))
         put_all(queue, [MAKE.job()])
-        batch = queue.lend()
+        batch = queue.take_for_lane()
         assert batch is not None
-        assert not queue.took(0.1, 1)
-        queue.put_back(batch.jobs)
-        assert not queue.lends()
+        assert not queue.finish(0.1, 1)
+        queue.requeue(batch.jobs)
+        assert not queue.is_for_lane()
         batch = queue.take(wait=True)
         assert batch is not None
 
@@ -231,7 +233,7 @@ class TestLane:
         queue = queue_of(policy(max_rows=16, lane_rows=8))
         put_all(queue, [MAKE.job()])
         queue.close()
-        assert not queue.lends()
+        assert not queue.is_for_lane()
         batch = queue.take(wait=True)
         assert batch is not None
         assert queue.take(wait=True) is None
@@ -242,7 +244,7 @@ class TestLane:
         gone, here = MAKE.job(), MAKE.job(bucket=1)
         put_all(queue, [gone, here])
         call_of(gone).cancelled = True
-        batch = queue.lend()
+        batch = queue.take_for_lane()
         assert batch is not None
         assert batch.jobs == [here]
         assert isinstance(call_of(gone).error, Cancelled)
@@ -285,7 +287,7 @@ class TestRunners:
             runner.start()
         until_idle(queue, 2)
         parts = [MAKE.job(4, size=0, requests=0), MAKE.job(4)]
-        queue.put_back(parts)
+        queue.requeue(parts)
         for part in parts:
             call_of(part).wait()
         queue.close()
@@ -334,7 +336,7 @@ class TestRunners:
         """Six rows, two more runners free: two rows for each."""
         queue = queue_of(policy(max_rows=8))
         put_all(queue, [MAKE.job() for _ in range(6)])
-        queue._idle = 2
+        queue._idle_count = 2
         batch = take(queue)
         assert (batch.rows, batch.closed_by) == (2, "shared")
 
@@ -342,7 +344,7 @@ class TestRunners:
         """There is more than enough for all."""
         queue = queue_of(policy(max_rows=2))
         put_all(queue, [MAKE.job() for _ in range(6)])
-        queue._idle = 1
+        queue._idle_count = 1
         batch = take(queue)
         assert (batch.rows, batch.closed_by) == (2, "full")
 
@@ -352,19 +354,19 @@ class TestPieces:
 
     def test_what_one_batch_could_take_is_cut_into_pieces(self) -> None:
         """Six rows in pieces of two."""
-        queue = queue_of(policy(max_rows=8, piece_rows=2))
+        queue = queue_of(policy(max_rows=8, microbatch_rows=2))
         put_all(queue, [MAKE.job() for _ in range(6)])
         assert [take(queue).rows for _ in range(3)] == [2, 2, 2]
 
     def test_a_backlog_is_taken_in_full_batches(self) -> None:
         """A row costs least in them, and there is no lack of work."""
-        queue = queue_of(policy(max_rows=8, piece_rows=2))
+        queue = queue_of(policy(max_rows=8, microbatch_rows=2))
         put_all(queue, [MAKE.job() for _ in range(9)])
         assert (take(queue).rows, queue.rows) == (8, 1)
 
     def test_a_runner_does_not_take_crumbs_of_a_burst_that_is_still_being_read(self) -> None:
         """It gets them with the wake at the burst's end, or as soon as they make a piece."""
-        queue = queue_of(policy(max_rows=8, piece_rows=2))
+        queue = queue_of(policy(max_rows=8, microbatch_rows=2))
         queue.put((MAKE.job(),))
         runner = Runner(queue)
         runner.start()

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sardonyx_server.engine.batching.admission import QueueClosed
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.batching.job import Job
-from sardonyx_server.engine.batching.policy import LevelPolicy
+from sardonyx_server.engine.batching.policy import QueuePolicy
 from sardonyx_server.engine.batching.queue import BatchQueue
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, Overloaded, ShuttingDown
 from tests.server.engine.doubles import HandClock, QueuedRequests, call_of, policy, queue_of
 
 LEVELS = {
-    1: LevelPolicy(timeout_s=2.0),
-    2: LevelPolicy(timeout_s=1.0, delay_on_timeout=True, allow_timeout_override=True),
-    3: LevelPolicy(max_requests=4),
+    1: QueuePolicy(timeout_s=2.0),
+    2: QueuePolicy(timeout_s=1.0, delay_on_timeout=True, allow_timeout_override=True),
+    3: QueuePolicy(max_requests=4),
 }
 MAX_ROWS = 4
 QUEUE_ROWS = 20
@@ -46,7 +46,7 @@ POLICIES = {
     ),
     "alone": policy(
         max_rows=MAX_ROWS,
-        joins=False,
+        dynamic_batching=False,
         levels=LEVELS,
         default_level=2,
         queue_rows=QUEUE_ROWS,
@@ -136,16 +136,16 @@ class Queues(RuleBasedStateMachine):
     def take(self, which: int, idle: int) -> None:
         """A batch is of one form, no larger than it may be, and holds nobody who has gone."""
         queue, inside = self.queues[which], self.inside[which]
-        queue._idle = idle
+        queue._idle_count = idle
         batch = queue.take(wait=False)
-        queue._idle = 0
+        queue._idle_count = 0
         if batch is None:
             assert queue._policy.max_delay_s or not queue.rows
             return
         assert batch.jobs
         assert batch.rows == sum(job.rows for job in batch.jobs)
         assert batch.rows <= MAX_ROWS or len(batch.jobs) == 1
-        assert len(batch.jobs) == 1 or queue._policy.joins
+        assert len(batch.jobs) == 1 or queue._policy.dynamic_batching
         assert len({id(job.plan.bucket) for job in batch.jobs}) == 1
         order = [inside.pop(job) for job in batch.jobs]
         assert order == sorted(order)
@@ -178,10 +178,10 @@ class Queues(RuleBasedStateMachine):
 
     @precondition(lambda self: self.queues)
     @rule(which=st.integers(0, 1))
-    def refuse_waiting(self, which: int) -> None:
+    def fail_pending(self, which: int) -> None:
         """The time for draining is over."""
         error = ShuttingDown("over")
-        self.queues[which].refuse_waiting(error)
+        self.queues[which].fail_pending(error)
         for job in self.inside[which]:
             if error not in call_of(job).errors:
                 assert self._was_dropped(job)
@@ -206,7 +206,7 @@ class Queues(RuleBasedStateMachine):
             assert queue.rows == sum(job.rows for job in inside)
             assert queue.message_bytes == sum(job.message_bytes for job in inside)
             held = []
-            for number, level in queue._waiting.levels.items():
+            for number, level in queue._pending.levels.items():
                 assert level.requests == sum(job.requests for job, each in inside.items() if each == number)
                 assert all(level.buckets.values())
                 held += [job for waiting in level.buckets.values() for job in waiting] + list(level.delayed)

@@ -109,7 +109,7 @@ class Repository:
             total_queue_bytes=10**8,
             probe_budget_s=probe_budget_s,
             max_batch_rows=settings.get("max_batch_rows", 8),
-            kept=settings.get("kept"),
+            response_cache=settings.get("response_cache"),
             lane=PromptLane() if inline else None,
             on_runner_lost=lambda _error: None,
         )
@@ -183,7 +183,7 @@ class TestSharedMemory:
         calls = run_unread(model, self.WIDTH, [5, 7, 9])
         assert [call.arrays[0].tolist() for call in calls] == [[[5]], [[7]], [[9]]]
         assert [(size.size_rows, size.count) for size in snapshot(model).batches] == [(3, 1)]
-        assert model.facts.runners_reason.endswith(" rows at a time where they lie in shared memory")
+        assert model.info.runners_reason.endswith(" rows at a time where they lie in shared memory")
 
     def test_one_that_cannot_be_read_fails_alone(self, repository: Repository) -> None:
         """Its owner has made it smaller; the others run without it."""
@@ -205,10 +205,10 @@ class TestBatching:
     def test_a_model_whose_rows_do_not_touch_each_other_is_batched(self, repository: Repository) -> None:
         """Nobody has to say so; how far is measured."""
         model = repository.load(doubling())
-        assert model.facts.verdict.batchable
+        assert model.info.verdict.batchable
         assert model.signature.has_batch_axis
         assert 1 <= model.config.max_batch_size <= 8
-        assert model.config.max_batch_size == model.facts.verdict.best_rows
+        assert model.config.max_batch_size == model.info.verdict.best_rows
         assert [call.arrays[0].tolist() for call in run(model, 3, 1, 20)] == [
             [[2, 2]] * 3,
             [[2, 2]],
@@ -218,7 +218,7 @@ class TestBatching:
     def test_a_model_whose_rows_touch_each_other_is_not(self, repository: Repository) -> None:
         """Each request runs alone, with all of its rows."""
         model = repository.load(MIXING)
-        assert not model.facts.verdict.batchable
+        assert not model.info.verdict.batchable
         assert (model.config.max_batch_size, model.signature.has_batch_axis) == (0, False)
         assert [call.arrays[0].tolist() for call in run(model, 2, 1)] == [[[0.5, 0.5]] * 2, [[1.0, 1.0]]]
 
@@ -226,7 +226,7 @@ class TestBatching:
         """max_batch_size: 0 is not the same as silence."""
         model = repository.load(doubling(), "max_batch_size: 0")
         assert (model.config.max_batch_size, model.signature.has_batch_axis) == (0, False)
-        assert model.facts.verdict.reason == "turned off: max_batch_size is 0 in the configuration"
+        assert model.info.verdict.reason == "turned off: max_batch_size is 0 in the configuration"
 
     def test_the_config_may_set_the_size(self, repository: Repository) -> None:
         """Whatever pays; requests join up to it."""
@@ -240,13 +240,13 @@ class TestBatching:
         """Only rows that requests bring are ever run."""
         model = repository.load(looping(width=2**16), "max_batch_size: 2147483647", cores=2)
         assert model.config.max_batch_size == 2**31 - 1
-        assert model.facts.runners_reason.startswith("fastest of ")
+        assert model.info.runners_reason.startswith("fastest of ")
 
     def test_the_config_may_batch_what_looks_unsafe(self, repository: Repository) -> None:
         """The operator knows better; the verdict says so."""
         model = repository.load(MIXING, "max_batch_size: 4")
         assert model.config.max_batch_size == 4
-        assert model.facts.verdict.reason.startswith(
+        assert model.info.verdict.reason.startswith(
             "max_batch_size 4 by configuration, although rows of output 'y' change when batched"
         )
 
@@ -313,7 +313,7 @@ class TestBatching:
         )
         model = repository.load(data, 'input { name: "w" data_type: TYPE_FP32 optional: true }')
         assert not model.signature.has_batch_axis
-        assert model.facts.verdict.reason == "input 'w' has a first axis fixed to 1"
+        assert model.info.verdict.reason == "input 'w' has a first axis fixed to 1"
         assert run(model, 3)[0].arrays[0].tolist() == [[11, 21]] * 3
 
     def test_an_optional_input_that_callers_may_not_set_is_no_hindrance(self, repository: Repository) -> None:
@@ -336,21 +336,21 @@ class TestRunners:
         """A hand-over would cost more than the run."""
         model = repository.load(doubling(), cores=2)
         assert model.inline
-        assert model.facts.runners == 0
-        assert model.facts.runners_reason.startswith("inline: a full batch takes ")
+        assert model.info.runners == 0
+        assert model.info.runners_reason.startswith("inline: a full batch takes ")
 
     def test_a_model_with_a_loop_has_runners(self, repository: Repository) -> None:
         """However cheap it was when measured: a caller may say how often it goes, and the lane is everybody's."""
         model = repository.load(looping(), cores=2)
         assert not model.inline
-        assert model.facts.runners >= 1
+        assert model.info.runners >= 1
         assert run(model, 3)[0].arrays[0].tolist() == [[2, 2]] * 3
 
     def test_where_the_transport_cannot_run_inline_there_are_runners(self, repository: Repository) -> None:
         """However cheap the model."""
         model = repository.load(doubling(), inline=False)
         assert not model.inline
-        assert model.facts.runners >= 1
+        assert model.info.runners >= 1
         assert run(model, 3)[0].arrays[0].tolist() == [[2, 2]] * 3
 
     def test_a_delay_needs_runners(self, repository: Repository) -> None:
@@ -361,14 +361,14 @@ class TestRunners:
     def test_a_model_whose_dimensions_were_guessed_has_runners(self, repository: Repository) -> None:
         """Real requests may be far larger."""
         model = repository.load(doubling(("N", "columns")))
-        assert model.facts.verdict.guessed
+        assert model.info.verdict.guessed
         assert not model.inline
 
     def test_instance_group_says_how_many_runners(self, repository: Repository) -> None:
         """On one session."""
         model = repository.load(doubling(), "instance_group { count: 3 kind: KIND_CPU }", cores=2)
-        assert model.facts.runners == 3
-        assert model.facts.runners_reason == "as configured: 3 x 1 threads"
+        assert model.info.runners == 3
+        assert model.info.runners_reason == "as configured: 3 x 1 threads"
         assert run(model, *[1] * 9)[8].arrays[0].tolist() == [[2, 2]]
 
     def test_what_could_not_be_measured_has_a_runner_for_each_core(self, repository: Repository) -> None:
@@ -389,9 +389,9 @@ class TestRunners:
             ir_version=8,
         )
         model = repository.load(bytes(made.SerializeToString()), cores=2)
-        assert model.facts.verdict.reason.startswith("could not be probed: ")
-        assert model.facts.runners == 2
-        assert model.facts.runners_reason == "not measured: one runner for each core"
+        assert model.info.verdict.reason.startswith("could not be probed: ")
+        assert model.info.runners == 2
+        assert model.info.runners_reason == "not measured: one runner for each core"
         assert run(model, 1)[0].errors
 
 
@@ -433,11 +433,11 @@ def test_states_are_told_on_the_way(repository: Repository) -> None:
 def test_facts_tell_what_was_found_out(repository: Repository) -> None:
     """For people and metadata."""
     model = repository.load(doubling())
-    facts = model.facts
-    assert (facts.provider, facts.threads) == ("CPUExecutionProvider", 1)
-    assert facts.load_s > 0
-    assert (facts.config.name, facts.config.platform) == ("m", "onnxruntime_onnx")
-    assert [list(each.dims) for each in facts.config.input] == [[2]]
+    info = model.info
+    assert (info.provider, info.threads) == ("CPUExecutionProvider", 1)
+    assert info.load_s > 0
+    assert (info.config.name, info.config.platform) == ("m", "onnxruntime_onnx")
+    assert [list(each.dims) for each in info.config.input] == [[2]]
 
 
 def test_dims_that_include_the_first_axis_mean_no_batching(repository: Repository) -> None:
@@ -450,8 +450,8 @@ def test_dims_that_include_the_first_axis_mean_no_batching(repository: Repositor
 def test_dims_are_what_the_probe_tries(repository: Repository) -> None:
     """The graph leaves the width open; the config's word is not a guess, so the cost is known and the model inline."""
     model = repository.load(doubling(("N", "columns")), 'max_batch_size: 4 input { name: "x" dims: [2] }')
-    assert model.facts.verdict.input_shapes == {"x": (1, 2)}
-    assert not model.facts.verdict.guessed
+    assert model.info.verdict.input_shapes == {"x": (1, 2)}
+    assert not model.info.verdict.guessed
     assert model.inline
 
 
@@ -466,16 +466,16 @@ def test_dims_make_a_graph_that_declares_none_batchable(repository: Repository) 
 
 def test_a_model_with_a_response_cache_keeps_answers(repository: Repository) -> None:
     """Where the server keeps any."""
-    model = repository.load(doubling(), "response_cache { enable: true }", kept=ResponseCache(10**6))
+    model = repository.load(doubling(), "response_cache { enable: true }", response_cache=ResponseCache(10**6))
     assert [run(model, 1)[0].arrays[0].tolist() for _ in range(3)] == [[[2, 2]]] * 3
     assert sum(counters.batches for counters in model.counters) == 1
     assert model.config.response_cache.enable
-    assert model.facts.warnings == ()
+    assert model.info.warnings == ()
 
 
 def test_a_server_that_keeps_nothing_says_so(repository: Repository) -> None:
     """A field that has no effect is named."""
     model = repository.load(doubling(), "response_cache { enable: true }")
-    assert model.facts.warnings == (
+    assert model.info.warnings == (
         "response_cache has no effect: the server keeps no responses, for cache_bytes is off",
     )

@@ -98,10 +98,10 @@ class TestTheSameContent:
         """Verdict and runners are those of the first load, and callers notice nothing."""
         put_model(server.folder, "m")
         first, again = server.load(), server.load()
-        assert (first.facts.remembered, again.facts.remembered) == (False, True)
-        assert again.facts.verdict is first.facts.verdict
-        assert again.facts.runners_reason == first.facts.runners_reason
-        assert (again.facts.runners, again.facts.threads) == (first.facts.runners, first.facts.threads)
+        assert (first.info.remembered, again.info.remembered) == (False, True)
+        assert again.info.verdict is first.info.verdict
+        assert again.info.runners_reason == first.info.runners_reason
+        assert (again.info.runners, again.info.threads) == (first.info.runners, first.info.threads)
         assert again.config == first.config
         assert ask(again, [1, 3, 9]) == [[1, 3], [3, 3], [9, 3]]
 
@@ -111,15 +111,15 @@ class TestTheSameContent:
         model = server.load()
         assert server.machine.opened == [1, 2]
         server.load()
-        assert server.machine.opened == [model.facts.threads]
+        assert server.machine.opened == [model.info.threads]
 
     def test_its_name_makes_no_difference(self, server: Server) -> None:
         """A repository may have the same model many times, for as many customers."""
         for name in ("m", "n"):
             put_model(server.folder, name)
-        assert not server.load("m").facts.remembered
+        assert not server.load("m").info.remembered
         model = server.load("n")
-        assert model.facts.remembered
+        assert model.info.remembered
         assert model.config.name == "n"
 
     def test_so_it_is_where_external_data_are_the_same(self, server: Server) -> None:
@@ -127,9 +127,9 @@ class TestTheSameContent:
         data = put_model(server.folder, "m", data=linear(weight=external("w.bin"))).parent / "w.bin"
         data.write_bytes(np.ones((4, 3), np.float32).tobytes())
         server.load()
-        assert server.load().facts.remembered
+        assert server.load().info.remembered
         data.write_bytes(np.zeros((4, 3), np.float32).tobytes())
-        assert not server.load().facts.remembered
+        assert not server.load().info.remembered
 
 
 class TestOtherContent:
@@ -150,7 +150,7 @@ class TestOtherContent:
         server.load()
         put_model(server.folder, "m", data=linear(columns=5))
         model = server.load()
-        assert not model.facts.remembered
+        assert not model.info.remembered
         assert ask(model, [2]) == [[2, 5]]
 
     def test_another_config_is_measured(self, server: Server) -> None:
@@ -159,8 +159,8 @@ class TestOtherContent:
         server.load()
         put_model(server.folder, "m", config="max_batch_size: 0")
         model = server.load()
-        assert not model.facts.remembered
-        assert not model.facts.verdict.batchable
+        assert not model.info.remembered
+        assert not model.info.verdict.batchable
 
     def test_the_first_content_is_remembered_all_the_same(self, server: Server) -> None:
         """Whoever goes back to it finds it."""
@@ -168,7 +168,7 @@ class TestOtherContent:
             put_model(server.folder, "m", data=linear(columns=columns))
             server.load()
         put_model(server.folder, "m")
-        assert server.load().facts.remembered
+        assert server.load().info.remembered
 
 
 class TestBesideTraffic:
@@ -181,10 +181,10 @@ class TestBesideTraffic:
         busy = server.load("busy")
         model = server.load("new", lambda _state: _ask_often(busy))
         assert server.machine.opened == [1]
-        assert model.facts.runners_reason.startswith(
+        assert model.info.runners_reason.startswith(
             "2 x 1 threads: not measured, because other models were being asked"
         )
-        assert model.facts.threads == 1
+        assert model.info.threads == 1
         assert ask(model, [2]) == [[2, 5]]
 
     def test_they_are_at_the_next_load(self, server: Server) -> None:
@@ -194,8 +194,8 @@ class TestBesideTraffic:
         busy = server.load("busy")
         server.load("new", lambda _state: _ask_often(busy))
         again = server.load("new")
-        assert again.facts.remembered
-        assert again.facts.runners_reason.startswith("fastest of 2 x 1 threads: ")
+        assert again.info.remembered
+        assert again.info.runners_reason.startswith("fastest of 2 x 1 threads: ")
 
 
 def _ask_often(model: Model) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sardonyx_server.engine.loading.runners import LANE_RUN_S, Runners, fed_by_one_lane, rows_for_lane
-from sardonyx_server.engine.measuring.verdict import CurvePoint, Verdict
+from sardonyx_server.engine.loading.runners import LANE_BATCH_LIMIT_S, Runners, cap_at_lane_throughput, max_lane_rows
+from sardonyx_server.engine.profiling.verdict import CurvePoint, Verdict
 from tests.server.engine.doubles import doubling, policy
 
 
@@ -21,14 +21,14 @@ def verdict(one_s: float, sixteen_s: float) -> Verdict:
 def test_those_that_run_for_a_short_time() -> None:
     """On the line between what was measured; a row more would take too long."""
     found = verdict(0.0001, 0.0016)
-    rows = rows_for_lane(found, policy(max_rows=16))
+    rows = max_lane_rows(found, policy(max_rows=16))
     assert 0 < rows < 16
-    assert (found.seconds(rows) or 0.0) <= LANE_RUN_S < (found.seconds(rows + 1) or 0.0)
+    assert (found.seconds(rows) or 0.0) <= LANE_BATCH_LIMIT_S < (found.seconds(rows + 1) or 0.0)
 
 
 def test_all_where_the_largest_is_short() -> None:
     """No more than a batch may have."""
-    assert rows_for_lane(verdict(0.0001, 0.0004), policy(max_rows=16)) == 16
+    assert max_lane_rows(verdict(0.0001, 0.0004), policy(max_rows=16)) == 16
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_all_where_the_largest_is_short() -> None:
         (verdict(0.001, 0.002), {}),
         (replace(verdict(0.0001, 0.0004), guessed=True), {}),
         (replace(verdict(0.0001, 0.0004), curve=()), {}),
-        (verdict(0.0001, 0.0004), {"joins": False}),
+        (verdict(0.0001, 0.0004), {"dynamic_batching": False}),
         (verdict(0.0001, 0.0004), {"max_delay_s": 0.001}),
         (verdict(0.0001, 0.0004), {"preserve_ordering": True}),
     ],
@@ -45,7 +45,7 @@ def test_all_where_the_largest_is_short() -> None:
 )
 def test_none(found: Verdict, more: dict[str, Any]) -> None:
     """Where one row takes long, nobody knows how long, or the runners' way is what was asked for."""
-    assert rows_for_lane(found, policy(max_rows=16, **more)) == 0
+    assert max_lane_rows(found, policy(max_rows=16, **more)) == 0
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_none(found: Verdict, more: dict[str, Any]) -> None:
 def test_runners_beyond_what_one_lane_can_bring_are_left_out(each_per_s: float, alone_per_s: float, count: int) -> None:
     """It brings 40,000 rows a second; of four cores, as many have a runner as it takes for that."""
     found = Runners(sessions=(doubling(),), count=4, reason="of a test")
-    fed = fed_by_one_lane(found, runner_rows_per_s=each_per_s, alone_rows_per_s=alone_per_s)
+    fed = cap_at_lane_throughput(found, runner_rows_per_s=each_per_s, single_runner_rows_per_s=alone_per_s)
     assert fed.count == count
     told = "" if count == 4 else f"; {count} of these runners take all that one lane can bring"
     assert fed.reason == "of a test" + told

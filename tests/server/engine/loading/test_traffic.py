@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sardonyx_server.engine.intake import Intake
-from sardonyx_server.engine.loading.traffic import Traffic
+from sardonyx_server.engine.loading.traffic import TrafficMonitor
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.model import Model
@@ -30,10 +30,10 @@ def ask(model: Model, times: int) -> None:
 def test_more_than_ten_requests_a_second_are_traffic(requests: int, busy: bool) -> None:
     """Fewer are a monitor that tries a model now and then."""
     clock, model = HandClock(), model_of(doubling())
-    traffic = Traffic(clock)
-    traffic.note(model)
+    traffic = TrafficMonitor(clock)
+    traffic.add(model)
     ask(model, 50)
-    is_busy = traffic.watched()
+    is_busy = traffic.start()
     ask(model, requests)
     clock.now_s += 2.0
     assert is_busy() is busy
@@ -41,11 +41,11 @@ def test_more_than_ten_requests_a_second_are_traffic(requests: int, busy: bool) 
 
 def test_answers_of_the_cache_are_traffic() -> None:
     """They too need a core."""
-    clock, model = HandClock(), model_of(doubling(), kept=ResponseCache(10**6))
-    traffic = Traffic(clock)
-    traffic.note(model)
+    clock, model = HandClock(), model_of(doubling(), response_cache=ResponseCache(10**6))
+    traffic = TrafficMonitor(clock)
+    traffic.add(model)
     ask(model, 1)
-    is_busy = traffic.watched()
+    is_busy = traffic.start()
     ask(model, 30)
     clock.now_s += 1.0
     assert sum(counters.cache_hits for counters in model.counters) == 30
@@ -54,10 +54,10 @@ def test_answers_of_the_cache_are_traffic() -> None:
 
 def test_models_are_not_kept_in_memory_for_this() -> None:
     """Their sessions hold weights."""
-    traffic, model = Traffic(HandClock()), model_of(doubling())
-    traffic.note(model)
+    traffic, model = TrafficMonitor(HandClock()), model_of(doubling())
+    traffic.add(model)
     gone = weakref.ref(model)
     del model
     gc.collect()
     assert gone() is None
-    assert not traffic.watched()()
+    assert not traffic.start()()

@@ -19,7 +19,7 @@ from sardonyx_server.errors import LoadFailed, ModelUnavailable, NotFound, Shutt
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 from sardonyx_server.repository.still import STILL_BEING_WRITTEN
 from tests.e2e.servers import eventually
-from tests.server.engine.doubles import PATIENCE_S, doubling, facts, model_of, signature
+from tests.server.engine.doubles import PATIENCE_S, doubling, info, model_of, signature
 from tests.server.engine.models.loaders import Busy, Server, broken, spec
 
 
@@ -547,7 +547,7 @@ def test_memory_is_given_back_when_a_large_model_is_gone_and_nothing_is_loaded()
     server = Server(lambda: given_back.append("given back"))
     for name, file_bytes in (("small", 1_000), ("large", 100 * 2**20)):
         server.serve(spec(name, {1: name}))
-        server.models[-1].facts = facts(runners=0, file_bytes=file_bytes)
+        server.models[-1].info = info(runners=0, file_bytes=file_bytes)
     server.serve()
     eventually(lambda: bool(given_back), "memory is given back")
     server.assert_closed(*server.models)

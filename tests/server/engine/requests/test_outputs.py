@@ -20,7 +20,7 @@ def test_rows_of_numbers_are_their_bytes(name: str) -> None:
     """Of every datatype: row-major, little-endian, as numpy holds them."""
     array = np.random.default_rng(0).integers(0, 2, (5, 3, 2)).astype(DATATYPES[name].dtype)
     outputs = BatchOutputs([array], has_batch_axis=True, began_s=0.0, ran_s=0.0)
-    assert outputs.tails == ((3, 2),)
+    assert outputs.row_shapes == ((3, 2),)
     assert bytes(outputs.rows(1, 4)[0]) == array[1:4].tobytes()
 
 
@@ -45,13 +45,15 @@ def test_a_small_share_of_large_outputs_is_copied() -> None:
 
 @given(
     rows=st.integers(1, 6),
-    tail=st.lists(st.integers(0, 3), max_size=2),
+    row_shape=st.lists(st.integers(0, 3), max_size=2),
     layout=st.sampled_from(["C", "F", "strided"]),
     data=st.data(),
 )
-def test_any_cut_of_any_layout_is_that_of_numpy(rows: int, tail: list[int], layout: str, data: st.DataObject) -> None:
+def test_any_cut_of_any_layout_is_that_of_numpy(
+    rows: int, row_shape: list[int], layout: str, data: st.DataObject
+) -> None:
     """Also where an array is not contiguous, or its rows have no elements."""
-    array: Array = np.arange(rows * int(np.prod(tail)), dtype=np.int32).reshape(rows, *tail)
+    array: Array = np.arange(rows * int(np.prod(row_shape)), dtype=np.int32).reshape(rows, *row_shape)
     if layout == "F":
         array = np.asfortranarray(array)
     elif layout == "strided":
@@ -64,12 +66,14 @@ def test_any_cut_of_any_layout_is_that_of_numpy(rows: int, tail: list[int], layo
     )
 
 
-@given(rows=st.integers(1, 12), tails=st.lists(st.lists(st.integers(0, 3), max_size=2), max_size=4), data=st.data())
-def test_rows_of_several_outputs_are_those_of_each(rows: int, tails: list[list[int]], data: st.DataObject) -> None:
+@given(
+    rows=st.integers(1, 12), row_shapes=st.lists(st.lists(st.integers(0, 3), max_size=2), max_size=4), data=st.data()
+)
+def test_rows_of_several_outputs_are_those_of_each(rows: int, row_shapes: list[list[int]], data: st.DataObject) -> None:
     """One, two and many are cut in ways of their own."""
     arrays: list[Array] = [
-        (np.arange(rows * int(np.prod(tail)), dtype=np.int32) + index).reshape(rows, *tail)
-        for index, tail in enumerate(tails)
+        (np.arange(rows * int(np.prod(row_shape)), dtype=np.int32) + index).reshape(rows, *row_shape)
+        for index, row_shape in enumerate(row_shapes)
     ]
     outputs = BatchOutputs(arrays, has_batch_axis=True, began_s=0.0, ran_s=0.0)
     start = data.draw(st.integers(0, rows - 1))
@@ -84,14 +88,14 @@ def test_strings_are_cut_by_elements() -> None:
     numbers, texts = outputs.rows(1, 2)
     assert bytes(numbers) == np.array([1]).tobytes()
     assert texts == encode_bytes_elements(["", "x\0y"])
-    assert outputs.tails == ((), (2,))
+    assert outputs.row_shapes == ((), (2,))
 
 
 def test_without_a_batch_axis_one_request_gets_all() -> None:
     """Whatever the shapes: scalars, empty tensors and strings."""
     arrays: list[Array] = [np.array(1.5, np.float32), np.empty((0, 3), np.int64), np.array(["a", "b"], object)]
     outputs = BatchOutputs(arrays, has_batch_axis=False, began_s=0.0, ran_s=0.0)
-    assert outputs.tails == ((), (0, 3), (2,))
+    assert outputs.row_shapes == ((), (0, 3), (2,))
     assert [bytes(data) for data in outputs.rows(0, 1)] == [
         np.float32(1.5).tobytes(),
         b"",

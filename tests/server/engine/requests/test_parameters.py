@@ -7,10 +7,10 @@ import math
 import pytest
 
 from sardonyx_server.engine.requests.parameters import (
-    Place,
+    RegionRef,
     RequestParameters,
     read_class_count,
-    read_place,
+    read_region_ref,
     read_request_parameters,
 )
 from sardonyx_server.errors import InvalidRequest
@@ -109,14 +109,16 @@ WHERE: dict[str, str] = {"what": "output 'y'", "field": "outputs[0].parameters"}
 def test_a_place_is_a_region_with_a_size() -> None:
     """The offset is 0 where nothing is said."""
     given: dict[str, ParameterValue] = {"shared_memory_region": "r", "shared_memory_byte_size": 8}
-    assert read_place(given, **WHERE) == Place(region="r", offset=0, byte_size=8)
-    assert read_place({**given, "shared_memory_offset": 2**63}, **WHERE) == Place(region="r", offset=2**63, byte_size=8)
+    assert read_region_ref(given, **WHERE) == RegionRef(region="r", offset=0, byte_size=8)
+    assert read_region_ref({**given, "shared_memory_offset": 2**63}, **WHERE) == RegionRef(
+        region="r", offset=2**63, byte_size=8
+    )
 
 
 @pytest.mark.parametrize("parameters", [{}, {"binary_data": True}, {"classification": 2}])
 def test_other_parameters_of_tensors_pass(parameters: dict[str, ParameterValue]) -> None:
     """Such as those of HTTP that a gateway passes on."""
-    assert read_place(parameters, **WHERE) is None
+    assert read_region_ref(parameters, **WHERE) is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_other_parameters_of_tensors_pass(parameters: dict[str, ParameterValue])
 def test_half_a_place_is_refused(parameters: dict[str, ParameterValue], name: str, expected: str) -> None:
     """With the parameter that is wrong or missing."""
     with pytest.raises(InvalidRequest) as refusal:
-        read_place(parameters, **WHERE)
+        read_region_ref(parameters, **WHERE)
     assert refusal.value.message == expected
     assert refusal.value.field == f"outputs[0].parameters[{name}]"
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from sardonyx_server.engine.batching.job import split
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.requests.outputs import BatchOutputs
-from sardonyx_server.engine.shared_memory.region import SystemRegion, Unread
+from sardonyx_server.engine.shared_memory.region import DeferredRead, SystemRegion
 from sardonyx_server.engine.shared_memory.regions import Regions
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_server.errors import InvalidRequest, NotFound
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.tensors import decode_bytes_elements, encode_bytes_elements
@@ -106,7 +106,7 @@ def test_an_output_goes_to_its_place() -> None:
     assert output.parameters["shared_memory_byte_size"].int64_param == 8
     assert output.parameters["shared_memory_offset"].int64_param == 4
     assert not response.outputs[1].parameters
-    assert bytes(Unread(regions.find("r").memory, 0, 20).copy()) == b"----" + rows_of(5, 1).tobytes() + b"-" * 8
+    assert bytes(DeferredRead(regions.find("r").memory, 0, 20).copy()) == b"----" + rows_of(5, 1).tobytes() + b"-" * 8
 
 
 def test_strings_go_to_their_place_too() -> None:
@@ -114,7 +114,7 @@ def test_strings_go_to_their_place_too() -> None:
     regions = some_regions(r=b"-" * 20)
     one = job(LABELLED, request(2, t=("r", 20, 0)), find_region=regions.find)
     one.finish(outputs(np.array(["é", ""], object)), 0, new_counters())
-    assert bytes(Unread(regions.find("r").memory, 0, 10).copy()) == encode_bytes_elements(["é", ""])
+    assert bytes(DeferredRead(regions.find("r").memory, 0, 10).copy()) == encode_bytes_elements(["é", ""])
     assert call_of(one).response.outputs[0].parameters["shared_memory_byte_size"].int64_param == 10
 
 
@@ -129,7 +129,7 @@ def test_an_output_that_is_larger_than_its_place_is_an_error_and_nothing_is_writ
         "'shared_memory_byte_size'"
     )
     assert caught.value.field == "outputs[1].parameters[shared_memory_byte_size]"
-    assert bytes(Unread(regions.find("r").memory, 0, 40).copy()) == b"-" * 40
+    assert bytes(DeferredRead(regions.find("r").memory, 0, 40).copy()) == b"-" * 40
 
 
 @pytest.mark.parametrize("wish", [("r", 9, 0), ("r", 1, 8), ("r", 8, 2**62), ("r", 2**62, 2**62)])
@@ -170,7 +170,7 @@ def test_a_region_that_is_unregistered_in_flight_is_kept_until_the_answer() -> N
     one.finish(outputs(rows_of(5, 1)), 0, new_counters())
     kept = memory()
     assert kept is not None
-    assert bytes(Unread(kept, 0, 8).copy()) == rows_of(5, 1).tobytes()
+    assert bytes(DeferredRead(kept, 0, 8).copy()) == rows_of(5, 1).tobytes()
     del one, kept
     gc.collect()
     assert memory() is None
@@ -188,7 +188,9 @@ def test_a_split_request_is_rendered_once_it_is_whole() -> None:
     assert [list(output.shape) for output in call.response.outputs] == [[5, 1], [5, 3]]
     texts = decode_bytes_elements(call.response.raw_output_contents[0], 5)
     assert texts == [f"{row:f}:0:no".encode() for row in range(5)]
-    assert np.frombuffer(bytes(Unread(regions.find("r").memory, 0, 120).copy()), np.int64).tolist() == list(range(15))
+    assert np.frombuffer(bytes(DeferredRead(regions.find("r").memory, 0, 120).copy()), np.int64).tolist() == list(
+        range(15)
+    )
 
 
 def test_a_split_request_whose_output_does_not_fit_fails_once() -> None:
@@ -223,7 +225,7 @@ class TestOutputRegion:
         texts = np.array(["x" * 2 * WIDE * 4] * rows, object)
         by_name: dict[str, Array] = {"y": y, "z": np.ones((rows, 3), np.int64), "t": texts}
         one.finish(outputs(*(by_name[name] for name in one.plan.bucket.output_names)), 0, new_counters())
-        return call_of(one), bytes(Unread(regions.find("r").memory, 0, region_bytes).copy())
+        return call_of(one), bytes(DeferredRead(regions.find("r").memory, 0, region_bytes).copy())
 
     def test_large_outputs_lie_there_and_small_ones_are_sent(self) -> None:
         """One behind the other, each where the answer says; text too."""

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.engine.requests.contents import read_tensors
+from sardonyx_server.engine.requests.input_decoding import read_tensors
+from sardonyx_server.engine.requests.lazy_strings import LazyStringSlice
 from sardonyx_server.engine.requests.plan import Plan
 from sardonyx_server.engine.requests.signature import Signature
-from sardonyx_server.engine.requests.strings import Undecoded
 from sardonyx_server.engine.running.execution import gather
-from sardonyx_server.engine.shared_memory.region import Unread, shared_memory_is_off
+from sardonyx_server.engine.shared_memory.region import DeferredRead, shared_memory_is_off
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest
 from sardonyx_server.repository.shapes import Reshape
 from sardonyx_wire.datatypes import DATATYPES
@@ -101,7 +101,7 @@ class TestRight:
         assert (plan.rows, list(tensors)) == (1, [])
 
     def test_equal_forms_share_a_bucket_and_others_do_not(self) -> None:
-        """Rows, ids and parameters are no matter of the form; tails and outputs are."""
+        """Rows, ids and parameters are no matter of the form; row_shapes and outputs are."""
         free = signature(spec("x", shape=(-1, -1)), outputs=(spec("y"), spec("z")))
 
         def bucket(rows: int, columns: int, *outputs: str) -> object:
@@ -121,10 +121,10 @@ class TestRight:
         del placed.raw_input_contents[:]
         placed.inputs[0].parameters["shared_memory_region"].string_param = "r"
         placed.inputs[0].parameters["shared_memory_byte_size"].int64_param = 8
-        apart, regions = signature(unread_apart=True), some_regions(r=bytes(8))
+        apart, regions = signature(separate_deferred_reads=True), some_regions(r=bytes(8))
         one, other = (check(apart, each, regions.find)[0].bucket for each in (sent, placed))
-        assert (one.unread, other.unread) == (False, True)
-        assert (one.feeds[0].tail, one.output_names) == (other.feeds[0].tail, other.output_names)
+        assert (one.deferred_reads, other.deferred_reads) == (False, True)
+        assert (one.feeds[0].row_shape, one.output_names) == (other.feeds[0].row_shape, other.output_names)
 
     def test_forms_that_nobody_uses_are_forgotten(self) -> None:
         """A caller chooses the dimensions: what it chose must not stay."""
@@ -148,7 +148,7 @@ class TestRight:
     def test_without_a_batch_axis_a_request_is_one_row(self) -> None:
         """And any first dimension that the graph allows, 0 too."""
         plan, _ = check(WHOLE, one_input((0, 2)))
-        assert (plan.rows, plan.bucket.feeds[0].tail) == (1, (0, 2))
+        assert (plan.rows, plan.bucket.feeds[0].row_shape) == (1, (0, 2))
 
     def test_an_undeclared_shape_takes_any(self) -> None:
         """Scalars, and ranks the graph says nothing about."""
@@ -156,7 +156,7 @@ class TestRight:
             request = one_input((1, 2), bytes(8))
             request.inputs.add(name="any", datatype="INT8", shape=shape)
             request.raw_input_contents.append(bytes(math.prod(shape)))
-            assert check(WHOLE, request)[0].bucket.feeds[1].tail == shape
+            assert check(WHOLE, request)[0].bucket.feeds[1].row_shape == shape
 
     def test_rows_without_elements_pass(self) -> None:
         """They have no bytes, and are rows all the same."""
@@ -175,8 +175,8 @@ class TestRight:
         typed_plan, typed = check(MIXED, request)
         raw_plan, raw = check(MIXED, mixed())
         assert typed_plan.bucket is raw_plan.bucket
-        assert [one if isinstance(one, list | Unread | Undecoded) else bytes(one) for one in typed] == [
-            one if isinstance(one, list | Unread | Undecoded) else bytes(one) for one in raw
+        assert [one if isinstance(one, list | DeferredRead | LazyStringSlice) else bytes(one) for one in typed] == [
+            one if isinstance(one, list | DeferredRead | LazyStringSlice) else bytes(one) for one in raw
         ]
 
     def test_the_response_has_the_rows_of_the_request(self) -> None:
@@ -220,7 +220,7 @@ class TestReshape:
         """Rows and bytes are the same in both."""
         plan, tensors = check(self.signature(), message({"x": np.ones((3, 2, 5), np.float32)}))
         (feed,) = plan.bucket.feeds
-        assert (plan.rows, feed.tail, feed.row_bytes) == (3, (5, 2), 40)
+        assert (plan.rows, feed.row_shape, feed.row_bytes) == (3, (5, 2), 40)
         assert len(tensors[0]) == 120
 
     def test_responses_have_the_callers_form(self) -> None:
@@ -429,12 +429,12 @@ def test_the_fast_path_is_the_slow_path(data: st.DataObject) -> None:
     datatypes = data.draw(st.lists(NUMBERS, min_size=1, max_size=3))
     names = [f"i{index}" for index in range(len(datatypes))]
     rows = data.draw(st.integers(1, 3))
-    tails = data.draw(st.lists(st.integers(0, 3), min_size=len(names), max_size=len(names)))
+    row_shapes = data.draw(st.lists(st.integers(0, 3), min_size=len(names), max_size=len(names)))
     of = signature(*(spec(name, datatype, (-1, -1)) for name, datatype in zip(names, datatypes, strict=True)))
     request = ModelInferRequest(model_name="m")
     for index in data.draw(st.permutations(range(len(names)))):
-        size = rows * tails[index] * DATATYPES[datatypes[index]].itemsize
-        request.inputs.add(name=names[index], datatype=datatypes[index], shape=(rows, tails[index]))
+        size = rows * row_shapes[index] * DATATYPES[datatypes[index]].itemsize
+        request.inputs.add(name=names[index], datatype=datatypes[index], shape=(rows, row_shapes[index]))
         wrong = data.draw(st.sampled_from([0, 0, 0, 0, 0, 1, -1]))
         request.raw_input_contents.append(
             data.draw(st.binary(min_size=max(0, size + wrong), max_size=max(0, size + wrong)))

@@ -8,15 +8,15 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.engine.requests.outputs import WholeOutputs
+from sardonyx_server.engine.requests.outputs import RequestOutputs
 from sardonyx_server.engine.response_cache.cache import ResponseCache, size_bytes
 
 OWNER, OTHER = object(), object()
 
 
-def outputs(size: int = 0, count: int = 1) -> WholeOutputs:
+def outputs(size: int = 0, count: int = 1) -> RequestOutputs:
     """Outputs of so many bytes each."""
-    return WholeOutputs(((size,),) * count, [bytes(size)] * count, began_s=0.0, ran_s=0.0)
+    return RequestOutputs(((size,),) * count, [bytes(size)] * count, began_s=0.0, ran_s=0.0)
 
 
 def key(number: int) -> bytes:
@@ -86,7 +86,7 @@ def test_an_owner_takes_all_of_its_answers_along() -> None:
 def test_a_copy_holds_no_batch() -> None:
     """A view of ten bytes would keep all of it in memory."""
     batch = bytes(10**6)
-    copied = WholeOutputs(((10,),), [memoryview(batch)[:10]], began_s=1.0, ran_s=2.0).copy()
+    copied = RequestOutputs(((10,),), [memoryview(batch)[:10]], began_s=1.0, ran_s=2.0).copy()
     (data,) = copied.rows(0, 1)
     assert type(data) is bytes
     assert (len(data), copied.data_bytes, copied.began_s, copied.ran_s) == (10, 10, 1.0, 2.0)
@@ -103,7 +103,7 @@ def test_it_is_a_bounded_mapping_in_the_order_of_use(steps: list[tuple[str, bool
     """Held against a model of a few lines."""
     limit = 4000
     cache = ResponseCache(limit)
-    model: OrderedDict[tuple[bool, bytes], WholeOutputs] = OrderedDict()
+    model: OrderedDict[tuple[bool, bytes], RequestOutputs] = OrderedDict()
     for what, mine, number, size in steps:
         owner, place = (OWNER if mine else OTHER), (mine, key(number))
         if what == "put":

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from sardonyx_server.engine.batching.admission import QueueClosed
-from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.batching.policy import LevelPolicy
-from sardonyx_server.engine.requests.strings import LANE_STRINGS
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.batching.policy import QueuePolicy
+from sardonyx_server.engine.requests.lazy_strings import LANE_STRINGS
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.execution import run_batch
 from sardonyx_server.engine.running.model import Model
@@ -49,7 +49,7 @@ MIXED = signature(
 
 def cached(session: FakeSession | None = None, **more: Any) -> Model:
     """Model 'm' with a response cache."""
-    more.setdefault("kept", ResponseCache(10**6))
+    more.setdefault("response_cache", ResponseCache(10**6))
     return model_of(session or doubling(), **more)
 
 
@@ -244,10 +244,10 @@ class TestKey:
     def test_an_answer_beyond_the_bound_is_not_kept(self) -> None:
         """It is given all the same."""
         session = doubling()
-        model = cached(session, kept=ResponseCache(4096))
+        model = cached(session, response_cache=ResponseCache(4096))
         for _ in range(2):
             assert asked(model, numbers(0, 8)).arrays[0].tolist() == (rows_of(0, 8) * 2).tolist()
-        kept = cached(session, kept=ResponseCache(1024))
+        kept = cached(session, response_cache=ResponseCache(1024))
         for _ in range(2):
             asked(kept, numbers(0, 1))
         assert len(session.runs) == 4
@@ -259,8 +259,8 @@ class TestVersions:
     def test_a_new_version_does_not_give_the_answers_of_the_old_one(self) -> None:
         """Not even where it has the same number: the file was replaced."""
         kept = ResponseCache(10**6)
-        old = cached(kept=kept)
-        new = cached(FakeSession(lambda feeds: [feeds["x"] * 3]), kept=kept)
+        old = cached(response_cache=kept)
+        new = cached(FakeSession(lambda feeds: [feeds["x"] * 3]), response_cache=kept)
         assert asked(old, numbers(1)).arrays[0].tolist() == [[2, -2]]
         assert asked(new, numbers(1)).arrays[0].tolist() == [[3, -3]]
         assert asked(old, numbers(1)).arrays[0].tolist() == [[2, -2]]
@@ -268,7 +268,7 @@ class TestVersions:
     def test_a_version_that_drains_leaves_nothing_behind(self) -> None:
         """Neither what it kept nor what comes too late."""
         kept = ResponseCache(10**6)
-        old, new = cached(kept=kept), cached(kept=kept)
+        old, new = cached(response_cache=kept), cached(response_cache=kept)
         asked(old, numbers(1))
         asked(new, numbers(1))
         assert len(kept) == 2
@@ -280,7 +280,7 @@ class TestVersions:
     def test_an_answer_that_comes_after_the_end_is_not_kept(self) -> None:
         """A run that was under way when the time for draining was over."""
         kept = ResponseCache(10**6)
-        model = cached(kept=kept)
+        model = cached(response_cache=kept)
         call = submit(model, numbers(1))
         batch = model.queue.take(wait=False)
         assert batch is not None
@@ -316,7 +316,7 @@ class TestTogether:
     def test_also_where_the_answer_is_too_large_to_be_kept(self) -> None:
         """It is shared out, and then forgotten."""
         session = doubling()
-        model = cached(session, kept=ResponseCache(1024))
+        model = cached(session, response_cache=ResponseCache(1024))
         calls = [submit(model, numbers(0, 8, request_id=str(number))) for number in range(3)]
         model.run_waiting()
         assert len(session.runs) == 1
@@ -366,7 +366,7 @@ class TestTogether:
 
     def test_a_request_of_another_priority_or_timeout_goes_its_own_way(self) -> None:
         """What the queue does to one would be wrong for the other."""
-        model = cached(batching=policy(max_rows=1, joins=False, levels={1: LevelPolicy(), 2: LevelPolicy()}))
+        model = cached(batching=policy(max_rows=1, dynamic_batching=False, levels={1: QueuePolicy(), 2: QueuePolicy()}))
         submit(model, numbers(0, priority=2))
         submit(model, numbers(0, priority=1))
         submit(model, numbers(0, priority=1, timeout=5))
@@ -484,7 +484,7 @@ class TestFates:
         model = cached(runners=1)
         calls = [submit(model, numbers(7)) for _ in range(3)]
         model.queue.close()
-        model.queue.refuse_waiting(ModelUnavailable("over"))
+        model.queue.fail_pending(ModelUnavailable("over"))
         assert [type(call.error) for call in calls] == [ModelUnavailable] * 3
 
     def test_a_caller_that_cannot_be_answered_costs_no_other_its_answer(self) -> None:
@@ -534,7 +534,7 @@ def test_a_kept_answer_holds_neither_batch_nor_message() -> None:
     wide = signature(spec("x", shape=(-1, 20_000)), outputs=(spec("y", shape=(-1, 20_000)),))
     kept = ResponseCache(10**8)
     model = cached(
-        FakeSession(answer), of=wide, kept=kept, budget=ByteBudget(10**8), batching=policy(queue_bytes=10**8)
+        FakeSession(answer), of=wide, response_cache=kept, budget=ByteBudget(10**8), batching=policy(queue_bytes=10**8)
     )
     calls = [submit(model, message({"x": np.full((1, 20_000), number, np.float32)})) for number in range(4)]
     model.run_waiting()

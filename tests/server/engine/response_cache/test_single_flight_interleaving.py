@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.batching.policy import LevelPolicy
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.batching.policy import QueuePolicy
 from sardonyx_server.engine.response_cache.cache import ResponseCache
 from sardonyx_server.engine.running.execution import run_batch
 from sardonyx_server.engine.running.model import Model
@@ -76,13 +76,13 @@ class Interleaving(RuleBasedStateMachine):
 
     def new_model(self) -> Model:
         """A version; what it has kept is its own."""
-        levels = {1: LevelPolicy(), 2: LevelPolicy()}
+        levels = {1: QueuePolicy(), 2: QueuePolicy()}
         return model_of(
             self.session,
             of=signature(*SIGNATURE.inputs, outputs=SIGNATURE.outputs),
             batching=policy(max_rows=MAX_ROWS, levels=levels),
             budget=self.budget,
-            kept=self.kept,
+            response_cache=self.kept,
         )
 
     @rule(
@@ -132,7 +132,7 @@ class Interleaving(RuleBasedStateMachine):
         """The time for draining was over."""
         old, self.model = self.model, self.new_model()
         old.queue.close()
-        old.queue.refuse_waiting(ModelUnavailable("over"))
+        old.queue.fail_pending(ModelUnavailable("over"))
         assert old.drain(0.0)
 
     @invariant()

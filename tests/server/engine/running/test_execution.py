@@ -11,10 +11,10 @@ import pytest
 
 from sardonyx_server.engine.batching.batch import Batch
 from sardonyx_server.engine.batching.job import Job, split
-from sardonyx_server.engine.counting.failures import Failures
 from sardonyx_server.engine.requests.plan import Feed, Tensor
 from sardonyx_server.engine.requests.signature import Signature
-from sardonyx_server.engine.running.execution import HandBack, gather, run_batch
+from sardonyx_server.engine.running.execution import ReplyHandoff, gather, run_batch
+from sardonyx_server.engine.telemetry.failures import Failures
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.datatypes import DATATYPES
 from tests.server.engine.doubles import (
@@ -42,9 +42,9 @@ def numbers(start: int, rows: int, of: Signature | None = None) -> Job:
     return job(of or signature(), message({"x": rows_of(start, rows)}))
 
 
-def feed(name: str, datatype: str, tail: tuple[int, ...]) -> Feed:
+def feed(name: str, datatype: str, row_shape: tuple[int, ...]) -> Feed:
     """One input."""
-    return Feed(name=name, dtype=DATATYPES[datatype].dtype, tail=tail, is_bytes=datatype == "BYTES")
+    return Feed(name=name, dtype=DATATYPES[datatype].dtype, row_shape=row_shape, is_bytes=datatype == "BYTES")
 
 
 def raising_at(bad: float, error: Exception) -> FakeSession:
@@ -188,7 +188,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("shape", [(3, 2), (1, 2), (2,), ()])
     def test_an_output_that_does_not_have_the_rows_is_an_error(self, shape: tuple[int, ...]) -> None:
-        """Cutting it would give callers the rows of others."""
+        """Batcher it would give callers the rows of others."""
         one = numbers(0, 4)
         run_batch(FakeSession(lambda _feeds: [np.zeros(shape, np.float32)]), batch(one), new_counters())
         assert isinstance(call_of(one).error, ExecutionFailed)
@@ -254,15 +254,15 @@ class TestHandBack:
         """Of one as of many: the runner goes on with its next batch."""
         for jobs in ([numbers(0, 2), numbers(10, 1)], [numbers(0, 3)]):
             tasks: deque[Callable[[], None]] = deque()
-            hand_back, counters = HandBack(tasks.append, Failures()), new_counters()
-            run_batch(doubling(), batch(*jobs), counters, hand_back)
+            handoff, counters = ReplyHandoff(tasks.append, Failures()), new_counters()
+            run_batch(doubling(), batch(*jobs), counters, handoff)
             assert [call_of(one).answers for one in jobs] == [0] * len(jobs)
             tasks.popleft()()
             assert not tasks
             for one, start in zip(jobs, (0, 10), strict=False):
                 assert call_of(one).arrays[0].tolist() == (rows_of(start, one.rows) * 2).tolist()
             assert (counters.requests, counters.batches) == (0, 1)
-            assert (hand_back.counters.requests, hand_back.counters.rows, hand_back.counters.batches) == (
+            assert (handoff.counters.requests, handoff.counters.rows, handoff.counters.batches) == (
                 len(jobs),
                 3,
                 0,
@@ -273,16 +273,16 @@ class TestHandBack:
         tasks: deque[Callable[[], None]] = deque()
         first, last = split(numbers(0, 3), 2)
         other = numbers(10, 1)
-        run_batch(doubling(), batch(last, other), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(last, other), new_counters(), ReplyHandoff(tasks.append, Failures()))
         assert not tasks
         assert call_of(other).answers == 1
-        run_batch(doubling(), batch(first), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(doubling(), batch(first), new_counters(), ReplyHandoff(tasks.append, Failures()))
 
     def test_members_of_a_batch_that_raised_are_answered_where_they_ran(self) -> None:
         """One by one."""
         tasks: deque[Callable[[], None]] = deque()
         jobs = [numbers(0, 1), numbers(7, 1)]
         session = raising_at(7, ExecutionFailed("bad"))
-        run_batch(session, batch(*jobs), new_counters(), HandBack(tasks.append, Failures()))
+        run_batch(session, batch(*jobs), new_counters(), ReplyHandoff(tasks.append, Failures()))
         assert not tasks
         assert [call_of(one).answers for one in jobs] == [1, 1]

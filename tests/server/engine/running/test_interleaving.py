@@ -211,7 +211,7 @@ def test_lane_and_runners_that_share_the_work_leave_nothing_and_answer_bit_for_b
     for request, call in zip(made, calls, strict=True):
         assert call.answers == 1
         assert call.response == alone(inline, request).response
-    assert (model.queue.rows, model.queue.message_bytes, model.queue._under_way.batches) == (0, 0, 0)
+    assert (model.queue.rows, model.queue.message_bytes, model.queue._in_flight.batches) == (0, 0, 0)
 
 
 def singly(intake: Intake, request: ModelInferRequest) -> list[Array]:

@@ -10,9 +10,9 @@ import pytest
 
 from sardonyx_server.engine.batching.admission import QueueClosed
 from sardonyx_server.engine.batching.batch import Batch
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.batching.in_flight import MIN_SEQUENTIAL_REQUESTS
 from sardonyx_server.engine.batching.queue import BatchQueue
-from sardonyx_server.engine.batching.under_way import ONE_BY_ONE
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import ExecutionFailed, ModelUnavailable, Overloaded
 from sardonyx_wire.messages import ModelInferRequest
@@ -114,7 +114,7 @@ class TestRequests:
         model = model_of(
             session,
             of=signature(outputs=(spec("y", shape=()),), has_batch_axis=False),
-            batching=policy(max_rows=1, joins=False, has_batch_axis=False),
+            batching=policy(max_rows=1, dynamic_batching=False, has_batch_axis=False),
         )
         calls = [submit(model, numbers(0, rows)) for rows in (3, 1)]
         model.run_waiting()
@@ -187,7 +187,7 @@ class TestRequests:
 
 def one_by_one(model: Model) -> None:
     """So many requests that the next has all cores."""
-    for start in range(ONE_BY_ONE):
+    for start in range(MIN_SEQUENTIAL_REQUESTS):
         ask_alone(model, start)
 
 
@@ -195,7 +195,7 @@ def ask_alone(model: Model, start: int) -> FakeCall:
     """A request that is answered, and its batch over."""
     call = submit(model, numbers(start, 1))
     call.wait()
-    eventually(lambda: not model.queue._under_way.batches, "over")
+    eventually(lambda: not model.queue._in_flight.batches, "over")
     return call
 
 
@@ -205,20 +205,20 @@ class TestAlone:
     def test_requests_that_come_one_by_one_run_there(self) -> None:
         """After a while; both sessions are freed in the end."""
         narrow, wide = doubling(), doubling()
-        model = model_of(narrow, wide=wide, runners=2, batching=policy(widens=True))
+        model = model_of(narrow, latency_session=wide, runners=2, batching=policy(latency_mode=True))
         model.start()
         one_by_one(model)
         for start in (0, 5):
             assert ask_alone(model, start).arrays[0].tolist() == (rows_of(start, 1) * 2).tolist()
         assert model.drain(PATIENCE_S)
-        assert (len(narrow.runs), len(wide.runs)) == (ONE_BY_ONE, 2)
+        assert (len(narrow.runs), len(wide.runs)) == (MIN_SEQUENTIAL_REQUESTS, 2)
         assert (narrow.closed, wide.closed) == (1, 1)
 
     def test_what_comes_meanwhile_runs_at_the_same_time_afterwards(self) -> None:
         """Each on one core."""
         gate, wide = Gate(), Gate()
-        joining = policy(max_rows=1, joins=False, widens=True)
-        model = model_of(gate.session, wide=wide.session, runners=2, batching=joining)
+        joining = policy(max_rows=1, dynamic_batching=False, latency_mode=True)
+        model = model_of(gate.session, latency_session=wide.session, runners=2, batching=joining)
         model.start()
         gate.open.set()
         one_by_one(model)
@@ -227,7 +227,7 @@ class TestAlone:
         first = submit(model, numbers(0, 1))
         wide.wait_entered()
         others = [submit(model, numbers(start, 1)) for start in (1, 2)]
-        assert len(gate.session.runs) == ONE_BY_ONE
+        assert len(gate.session.runs) == MIN_SEQUENTIAL_REQUESTS
         wide.open.set()
         gate.wait_entered()
         gate.wait_entered()
@@ -240,7 +240,7 @@ class TestAlone:
     def test_a_run_that_does_not_end_is_ended_there_too(self) -> None:
         """When the time for draining is over."""
         narrow, wide = doubling(), Gate()
-        model = model_of(narrow, wide=wide.session, runners=2, batching=policy(widens=True))
+        model = model_of(narrow, latency_session=wide.session, runners=2, batching=policy(latency_mode=True))
         model.start()
         one_by_one(model)
         call = submit(model, numbers(0, 1))
@@ -279,22 +279,22 @@ class TestDraining:
         assert all(call.replies for call in calls)
         assert (gate.session.closed, gate.session.terminated) == (1, 0)
 
-    @pytest.mark.parametrize("beside", [True, False])
-    def test_its_sessions_end_on_the_lane_where_others_are_served_meanwhile(self, *, beside: bool) -> None:
+    @pytest.mark.parametrize("while_serving", [True, False])
+    def test_its_sessions_end_on_the_lane_where_others_are_served_meanwhile(self, *, while_serving: bool) -> None:
         """Each when the lane has answered somebody; where all come to an end, nobody is waited for."""
         ends: list[Callable[[], None]] = []
 
         class _Lane(HandLane):
-            def between(self, task: Callable[[], None], /) -> None:
+            def call_when_idle(self, task: Callable[[], None], /) -> None:
                 ends.append(task)
                 task()
 
         narrow, wide = doubling(), doubling()
-        model = model_of(narrow, wide=wide, runners=1, batching=policy(widens=True), lane=_Lane())
+        model = model_of(narrow, latency_session=wide, runners=1, batching=policy(latency_mode=True), lane=_Lane())
         model.start()
-        assert model.drain(PATIENCE_S, beside=beside)
+        assert model.drain(PATIENCE_S, while_serving=while_serving)
         assert (narrow.closed, wide.closed) == (1, 1)
-        assert len(ends) == (2 if beside else 0)
+        assert len(ends) == (2 if while_serving else 0)
 
     def test_what_does_not_finish_in_time_is_refused_and_runs_are_ended(self) -> None:
         """The session stays open until its run has ended."""
@@ -366,5 +366,5 @@ def test_a_model_shows_what_was_found_out() -> None:
     model = model_of(doubling(), runners=0)
     assert (model.name, model.version, model.inline) == ("m", 1, True)
     assert (model.inputs, model.outputs) == (model.signature.inputs, model.signature.outputs)
-    assert model.config is model.facts.config
+    assert model.config is model.info.config
     assert not model_of(doubling(), runners=1).inline

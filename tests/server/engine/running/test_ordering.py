@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from sardonyx_server.engine.call import AnsweredBy
-from sardonyx_server.engine.running.ordering import Order
+from sardonyx_server.engine.call import InterceptedCall
+from sardonyx_server.engine.running.ordering import ReorderBuffer
 from sardonyx_server.errors import ExecutionFailed
 from sardonyx_wire.protobuf_fields import EncodedMessage
 from tests.server.engine.doubles import FakeCall
@@ -32,10 +32,10 @@ class Recorder(FakeCall):
         self._log.append(f"{self._name}!")
 
 
-def three() -> tuple[list[AnsweredBy], list[str]]:
+def three() -> tuple[list[InterceptedCall], list[str]]:
     """Calls a, b and c in this order, and the log of their answers."""
-    order, log = Order(), list[str]()
-    return [AnsweredBy(Recorder(name, log), order.enter()) for name in "abc"], log
+    order, log = ReorderBuffer(), list[str]()
+    return [InterceptedCall(Recorder(name, log), order.reserve()) for name in "abc"], log
 
 
 @pytest.mark.parametrize("finished", list(itertools.permutations(range(3))))
@@ -60,18 +60,18 @@ def test_an_answer_leaves_as_soon_as_all_before_it_have() -> None:
 
 def test_a_call_that_was_not_admitted_holds_up_nobody() -> None:
     """Also where the answer of a later one has come in the meantime."""
-    order, log = Order(), list[str]()
-    refused, admitted = order.enter(), order.enter()
-    AnsweredBy(Recorder("b", log), admitted).reply(b"")
+    order, log = ReorderBuffer(), list[str]()
+    refused, admitted = order.reserve(), order.reserve()
+    InterceptedCall(Recorder("b", log), admitted).reply(b"")
     assert not log
-    order.leave(refused)
+    order.cancel(refused)
     assert log == ["b"]
 
 
 def test_an_answer_is_what_was_given() -> None:
     """Bytes as they are, errors as they are."""
-    order, error = Order(), ExecutionFailed("no")
+    order, error = ReorderBuffer(), ExecutionFailed("no")
     good, bad = FakeCall(), FakeCall()
-    order.enter().reply(good, b"bytes")
-    order.enter().fail(bad, error)
+    order.reserve().reply(good, b"bytes")
+    order.reserve().fail(bad, error)
     assert (good.replies, bad.errors) == ([b"bytes"], [error])

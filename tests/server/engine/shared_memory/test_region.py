@@ -50,7 +50,7 @@ def test_no_byte_beyond_a_region_is_reached(size: int, offset: int, count: int) 
     fits = offset + count <= size
     expected: object = bytes(range(size))[offset : offset + count] if fits else beyond
     assert attempt(lambda: region.read(offset, count)) == expected
-    assert memory.reads == fits
+    assert memory.deferred_refs == fits
     if count <= 80:
         assert attempt(lambda: region.write(offset, b"x" * count)) == (None if fits else beyond)
     assert memory.data[size:] == b"beyond"

@@ -403,7 +403,7 @@ def test_who_connects_and_says_nothing_has_a_limited_time() -> None:
         (connected,) = loop.transports.by_fd.values()
         assert 0 < connected.deadline_s - time.monotonic() <= 120
         # As the lane does when the time has come.
-        loop.later(connected.expire)
+        loop.call_soon(connected.expire)
         while silent.take():
             pass
         assert silent.closed
@@ -442,6 +442,6 @@ def test_relayed_calls_whose_messages_do_not_come_are_ended_on_both_sides() -> N
         assert len(streams) == THREADS
         for stream in streams:
             stream.deadline_s = 0.0
-            loop.later(stream.expire)
+            loop.call_soon(stream.expire)
         assert {stuck.answer(stream_id).status for stream_id in ids} == {INVALID_ARGUMENT}
         assert other.answer(other.start(path=POUR)).well

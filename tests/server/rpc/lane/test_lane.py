@@ -43,10 +43,10 @@ class InlineIntake:
         """Keep."""
         self._waiting.append((message, call))
 
-    def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
+    def reserve(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
         """Refuse nothing."""
 
-    def begin(self) -> None:
+    def wake_early(self) -> None:
         """Note how much there was so far."""
         self.steps.append(len(self._waiting))
 
@@ -119,7 +119,7 @@ def test_a_failure_of_the_loop_itself_is_told(caplog: pytest.LogCaptureFixture) 
         def wake(self) -> None:
             pass
 
-        def foresee(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
+        def reserve(self, beginning: memoryview, call: Call, message_bytes: int) -> None:
             pass
 
         def run_waiting(self) -> None:
@@ -182,7 +182,7 @@ def test_a_lane_that_looks_before_it_sleeps_misses_nothing() -> None:
         for round_ in range(3):
             assert [transport.send(b"%d" % k).result() for k in range(100)] == [b"%d" % k for k in range(100)]
             done = threading.Event()
-            lane.thread.later(done.set)
+            lane.thread.call_soon(done.set)
             assert done.wait(BOUND_S), round_
 
 
@@ -193,7 +193,7 @@ def test_tasks_run_on_the_lanes_thread_after_an_answer() -> None:
         ran: list[str] = []
         sent = transport.send()
         _, call = transport.calls.take()
-        lane.thread.later(lambda: ran.append(threading.current_thread().name))
+        lane.thread.call_soon(lambda: ran.append(threading.current_thread().name))
         call.reply(b"")
         sent.result()
         assert lane.wait_idle(BOUND_S)
@@ -215,8 +215,8 @@ def test_a_spare_task_runs_when_somebody_was_answered() -> None:
             ran.append(threading.current_thread().name)
             done.set()
 
-        lane.thread.between(spare)
-        lane.thread.later(idle.set)
+        lane.thread.call_when_idle(spare)
+        lane.thread.call_soon(idle.set)
         assert idle.wait(BOUND_S)
         assert ran == []
         assert transport.send(b"x").result() == b"x"
@@ -288,7 +288,7 @@ def test_an_answer_on_a_stream_that_cannot_send_wakes_the_lane_all_the_same() ->
         with conversing(transport) as stream:
             stream.send(b"", b"")
             (_, first), (_, second) = transport.calls.take(), transport.calls.take()
-            lane.thread.later(ran.set)
+            lane.thread.call_soon(ran.set)
             second.reply(b"")
             assert ran.wait(BOUND_S)
             first.reply(b"")

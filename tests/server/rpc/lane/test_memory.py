@@ -14,7 +14,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.engine.batching.budget import ByteBudget
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.errors import MessageTooLarge
 from sardonyx_server.rpc.lane.messages.compression import decompress
 from sardonyx_server.rpc.lane.messages.message import Assembly

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sardonyx_server.engine.counting.sampling import Sampling
-from sardonyx_server.engine.counting.sampling import TraceSettings as Values
+from sardonyx_server.engine.telemetry.sampling import Sampler
+from sardonyx_server.engine.telemetry.sampling import TraceSettings as Values
 from sardonyx_server.errors import InvalidRequest, NotFound, TryLater
 from sardonyx_server.rpc.other_rpcs.trace_settings import Destination, TraceSettings
 from sardonyx_wire.messages import TraceSettingRequest
@@ -30,9 +30,7 @@ AT_START = {
 def rpc(*, allow_admin: bool = True, exists: bool = True, mode: str = "triton") -> TraceSettings:
     """Over the models of some_registry()."""
     registry = some_registry()
-    sampling = Sampling(
-        Values(), sink=KeptTraces(), knows=lambda name: name in registry.entries(), follows_callers=False
-    )
+    sampling = Sampler(Values(), sink=KeptTraces(), knows=lambda name: name in registry.entries(), parent_based=False)
     destination = Destination(file="traces.jsonl" if exists else "", mode=mode, exists=exists)
     return TraceSettings(registry, sampling, destination, allow_admin=allow_admin)
 

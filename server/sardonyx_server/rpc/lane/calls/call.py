@@ -115,7 +115,7 @@ class LaneCall:
         if get_ident() == self._host.thread_id:
             self._replies.answer(self, message)
         else:
-            self._host.later(partial(self._replies.answer, self, message))
+            self._host.call_soon(partial(self._replies.answer, self, message))
 
     def fail(self, error: Exception) -> None:
         """Answer with the status of an error. Any thread; never blocks."""
@@ -124,7 +124,7 @@ class LaneCall:
             if isinstance(error, Overloaded):
                 self._host.overloaded()
         else:
-            self._host.later(partial(self._replies.fail, self, error))
+            self._host.call_soon(partial(self._replies.fail, self, error))
 
     # What comes of the caller, on the lane's thread.
 
@@ -222,7 +222,7 @@ class LaneCall:
         # With the first byte set, which says that it is compressed, the number is larger than any limit.
         if size > self._host.max_message_bytes:
             return False
-        self._on_come = self._host.foresee(piece[PREFIX_BYTES:], self, size)
+        self._on_come = self._host.reserve(piece[PREFIX_BYTES:], self, size)
         if not self.ended:
             return False
         self._hand_on()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.engine.batching.budget import ByteBudget
+    from sardonyx_server.engine.batching.byte_budget import ByteBudget
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
     from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
@@ -34,7 +34,7 @@ class CallHost(Protocol):
     failures: FailureBlocks
     thread_id: int
 
-    def later(self, task: Callable[[], None], /) -> None:
+    def call_soon(self, task: Callable[[], None], /) -> None:
         """Have a task run on the lane's thread. Any thread; never blocks."""
 
     @property
@@ -51,7 +51,7 @@ class CallHost(Protocol):
     def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
         """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
 
-    def foresee(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
+    def reserve(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
         """Answer a call whose message would be refused, by its beginning.
 
         Returns:

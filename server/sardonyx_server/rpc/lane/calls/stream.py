@@ -105,7 +105,7 @@ class LaneStream:
         if get_ident() == self._host.thread_id and not self._handing_on:
             self._on_settled(call)
         else:
-            self._host.later(partial(self._on_settled, call))
+            self._host.call_soon(partial(self._on_settled, call))
 
     def refuse(self, error: Exception) -> None:
         """It cannot begin."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sardonyx_server.engine.call import Call, Refused
+    from sardonyx_server.engine.call import Call, Rejectable
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.stream import StreamCall
@@ -33,7 +33,7 @@ class Requests(Protocol):
     def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
         """Take one request in."""
 
-    def foresee(self, beginning: memoryview, call: Call, message_bytes: int, /) -> Callable[[], None] | None:
+    def reserve(self, beginning: memoryview, call: Call, message_bytes: int, /) -> Callable[[], None] | None:
         """Answer a call whose message would be refused, by its beginning.
 
         Returns:
@@ -41,13 +41,13 @@ class Requests(Protocol):
         """
         ...
 
-    def refuse(self, error: Exception, call: Refused, /) -> None:
+    def refuse(self, error: Exception, call: Rejectable, /) -> None:
         """Answer a request that belongs to no model."""
 
-    def offer(self, model: Model, /) -> None:
+    def notify_pending(self, model: Model, /) -> None:
         """Look at what waits for a model along with what comes."""
 
-    def begin(self) -> None:
+    def wake_early(self) -> None:
         """Wake runners that have enough to do."""
 
     def wake(self) -> None:
@@ -95,15 +95,15 @@ class Burst:
         self.add(message, call)
         self._accept_all()
 
-    def offer(self, model: Model) -> None:
+    def notify_pending(self, model: Model) -> None:
         """A runner has left to this thread what waits for a model."""
         self.accepted += 1
-        self._requests.offer(model)
+        self._requests.notify_pending(model)
 
     def take_step(self) -> None:
         """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
         self._accept_all()
-        self._requests.begin()
+        self._requests.wake_early()
 
     def wake(self) -> None:
         """Read and check all of it, and set runners to work. Before :meth:`dispatch`."""

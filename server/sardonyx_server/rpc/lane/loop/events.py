@@ -66,7 +66,7 @@ class Events:
         """A request was refused because too much waits: sockets and tasks are looked at less often for a while."""
         self._busy_until_s = time.monotonic() + _BUSY_S
 
-    def later(self, task: Callable[[], None]) -> None:
+    def call_soon(self, task: Callable[[], None]) -> None:
         """Have the thread do a task soon. Any thread; never blocks."""
         self.tasks.append(task)
         if self._asleep:
@@ -74,11 +74,11 @@ class Events:
                 if not self._closed:
                     os.eventfd_write(self.waker, 1)
 
-    def between(self, task: Callable[[], None]) -> None:
+    def call_when_idle(self, task: Callable[[], None]) -> None:
         """Have the thread do a task when it has answered somebody, whenever that is. Any thread; never blocks."""
         self.spare[task] = None
 
-    def withdraw(self, task: Callable[[], None]) -> bool:
+    def cancel_idle_call(self, task: Callable[[], None]) -> bool:
         """Take back such a task. Returns whether it has not begun. Any thread; never blocks."""
         return self.spare.pop(task, task) is None
 

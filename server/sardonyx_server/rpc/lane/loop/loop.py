@@ -12,8 +12,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.engine.batching.budget import ByteBudget
-from sardonyx_server.engine.priority import take_short_turns
+from sardonyx_server.engine.batching.byte_budget import ByteBudget
+from sardonyx_server.engine.priority import use_short_time_slices
 from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Lag
 from sardonyx_server.rpc.lane.calls.call import LaneCall
@@ -118,11 +118,12 @@ class Loop:
         # Without a call in between: they are of each request.
         self.take_in = self._burst.add
         self.take_in_now = self._burst.add_now
-        self.foresee = requests.foresee
+        self.reserve = requests.reserve
         self.overloaded = self._events.refused
         self.watch: Callable[[LaneCall | ProxiedStream], None] = self._deadlines.add
         self.ended = self.calls.ended
-        self.later, self.between, self.withdraw = self._events.later, self._events.between, self._events.withdraw
+        self.call_soon, self.call_when_idle = self._events.call_soon, self._events.call_when_idle
+        self.cancel_idle_call = self._events.cancel_idle_call
         self.transports = SocketTransports(self._events.epoll, self._deadlines.add)
         self.touch: Callable[[ProtocolHandler], None] = self.transports.touched.append
         self._draining = False
@@ -131,7 +132,7 @@ class Loop:
     def run(self, on_lost: Callable[[Exception], None]) -> None:
         """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
         self.thread_id = threading.get_ident()
-        take_short_turns()
+        use_short_time_slices()
         try:
             self._take_events()
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
@@ -188,9 +189,9 @@ class Loop:
         if self._draining and isinstance(call, LaneStream):
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 
-    def offer(self, model: Model) -> None:
+    def notify_pending(self, model: Model) -> None:
         """Look at what waits for a model. Any thread; never blocks."""
-        self.later(partial(self._burst.offer, model))
+        self.call_soon(partial(self._burst.notify_pending, model))
 
     def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
         """A call cannot go on: answer it."""

@@ -9,7 +9,7 @@ import numpy as np
 from sardonyx_server.errors import InvalidRequest, MessageTooLarge, QueueBytesFull
 
 if TYPE_CHECKING:
-    from sardonyx_server.engine.batching.budget import ByteBudget
+    from sardonyx_server.engine.batching.byte_budget import ByteBudget
 
 __all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
 
@@ -111,10 +111,10 @@ class Assembly:
         """What has come is of no use any more, or somebody else's now."""
         if self._target is not None:
             self._target = None
-            self._budget.give(self.size)
+            self._budget.release(self.size)
 
     def _begin(self, size: int) -> None:
-        if not self._budget.take(size):
+        if not self._budget.try_reserve(size):
             raise QueueBytesFull(
                 f"at most {self._budget.limit_bytes} bytes of unfinished messages may wait, "
                 f"{self._budget.used_bytes} do and this one has {size}; retry later",
@@ -125,7 +125,7 @@ class Assembly:
         try:
             memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
         except MemoryError as error:
-            self._budget.give(size)
+            self._budget.release(size)
             text = f"not enough memory for the message, which has {size} bytes; send less at a time, or later"
             raise MessageTooLarge(text, reason="OUT_OF_MEMORY") from error
         self.size = size

@@ -27,19 +27,19 @@ class _Refusing:
             self.burst.add_now(b"compressed", call)
         self.depth -= 1
 
-    def foresee(self, beginning: memoryview, call: Any, message_bytes: int) -> None:
+    def reserve(self, beginning: memoryview, call: Any, message_bytes: int) -> None:
         """See ``engine.intake.Intake``."""
 
     def refuse(self, error: Exception, call: Any) -> None:
         """See ``engine.intake.Intake``."""
 
-    def offer(self, model: Any) -> None:
+    def notify_pending(self, model: Any) -> None:
         """See ``engine.intake.Intake``."""
 
     def wake(self) -> None:
         """See ``engine.intake.Intake``."""
 
-    def begin(self) -> None:
+    def wake_early(self) -> None:
         """See ``engine.intake.Intake``."""
 
     def run_waiting(self) -> None:

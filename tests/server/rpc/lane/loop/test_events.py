@@ -25,7 +25,7 @@ def test_a_task_that_comes_too_late_wakes_nobody_else() -> None:
     events.close()
     others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
     try:
-        events.later(lambda: None)
+        events.call_soon(lambda: None)
         assert len(events.tasks) == 1
         for other in others:
             with pytest.raises(BlockingIOError):
@@ -51,7 +51,7 @@ def test_a_task_wakes_the_thread_that_sleeps() -> None:
     """And the next wait has nothing of it."""
     events = Events(1)
     events._asleep = True
-    events.later(lambda: None)
+    events.call_soon(lambda: None)
     assert [fd for fd, _ in events.epoll.poll(0)] == [events.waker]
     events.woken()
     assert events.epoll.poll(0) == []
@@ -62,14 +62,14 @@ def test_a_spare_task_is_done_once_or_taken_back() -> None:
     """Never both."""
     events, done = Events(1), []
     events.do_spare()
-    events.between(kept := lambda: done.append("kept"))
-    events.between(taken := lambda: done.append("taken"))
-    assert events.withdraw(taken)
-    assert not events.withdraw(taken)
+    events.call_when_idle(kept := lambda: done.append("kept"))
+    events.call_when_idle(taken := lambda: done.append("taken"))
+    assert events.cancel_idle_call(taken)
+    assert not events.cancel_idle_call(taken)
     events.do_spare()
     events.do_spare()
     assert done == ["kept"]
-    assert not events.withdraw(kept)
+    assert not events.cancel_idle_call(kept)
     events.close()
 
 
@@ -87,7 +87,7 @@ def test_while_requests_are_refused_a_task_wakes_nobody() -> None:
 
     def come() -> None:
         asking.acquire()
-        events.later(partial(done.append, "come"))
+        events.call_soon(partial(done.append, "come"))
 
     other = threading.Thread(target=come)
     other.start()
@@ -103,7 +103,7 @@ def test_a_nap_does_not_begin_while_there_is_a_task() -> None:
     """Nor does any wait: the patience is not even asked for."""
     events = Events(1)
     events.refused()
-    events.later(lambda: None)
+    events.call_soon(lambda: None)
 
     def patience_s(_now_s: float) -> float:
         raise AssertionError
