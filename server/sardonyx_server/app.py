@@ -22,6 +22,7 @@ from sardonyx_server.engine.telemetry.sampling import Sampler, TraceSettings
 from sardonyx_server.observe import logs, traces
 from sardonyx_server.observe.metrics import MetricSources
 from sardonyx_server.observe.ports import HttpPorts
+from sardonyx_server.rpc.access_control import AccessControl
 from sardonyx_server.rpc.other_rpcs.grpcio_server import grpcio_server
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo, extensions
 from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
@@ -32,6 +33,7 @@ from sardonyx_server.rpc.other_rpcs.statistics import Statistics
 from sardonyx_server.rpc.other_rpcs.trace_settings import Destination
 from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.rpc.self_check import self_check
+from sardonyx_server.rpc.token_file import TokenFile
 from sardonyx_server.rpc.transports import make_transport
 from sardonyx_server.runtime import posix_memory
 from sardonyx_server.runtime.cuda_memory import CudaRuntime
@@ -42,7 +44,6 @@ from sardonyx_server.text import host_and_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_server.settings import Settings
 
 __all__ = ["App"]
@@ -61,10 +62,11 @@ class App:
         on_progress: Called during the first load, on the loader's thread: (model, models done, models in total).
         on_fatal_error: Called on any thread when a vital thread of the server has died: the process should exit.
         self_check: Returns why the lane cannot be used; "" if it can.
-        authorise: Called first in every call of every service, on any thread; None allows all.
+        access_control: Called first in every call of every service, on any thread; None = as the settings say.
 
     Raises:
-        SettingsError: The requested transport does not work here, or traces cannot be written or sent.
+        SettingsError: The requested transport does not work here, traces cannot be written or sent, or the token file
+            is invalid.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class App:
         on_progress: Callable[[str, int, int], None] | None = None,
         on_fatal_error: Callable[[Exception], None] | None = None,
         self_check: Callable[[], str] = self_check,
-        authorise: Authorise | None = None,
+        access_control: AccessControl | None = None,
     ) -> None:
         self._settings = settings
         self._on_progress = on_progress
@@ -88,6 +90,11 @@ class App:
         self._has_failed = False
         self.address = ""
         self.registry = Registry()
+        self._token_file = None if settings.auth_tokens_file is None else TokenFile(settings.auth_tokens_file)
+        if access_control is None and (self._token_file is not None or settings.grpc_restricted_protocol):
+            tokens = None if self._token_file is None else self._token_file.read()
+            access_control = AccessControl(settings.grpc_restricted_protocol, tokens)
+        self._access_control = access_control
         self._server = grpcio_server(settings)
         version = importlib.metadata.version("sardonyx")
         self._traces = traces.make_trace_writer(
@@ -109,7 +116,7 @@ class App:
             self._server,
             settings,
             make_intake=self._make_intake,
-            authorise=authorise,
+            access_control=access_control,
             cores=machine.cores,
             self_check=self_check,
             on_lost=self._fail,
@@ -163,7 +170,7 @@ class App:
             ),
             registry=self.registry,
             is_ready=self._is_ready,
-            authorise=authorise,
+            access_control=access_control,
         )
         self._http = HttpPorts(
             settings,
@@ -211,6 +218,8 @@ class App:
             if self._stopping.is_set():
                 return
             self.address = host_and_port(settings.host, self._transport.listen(settings.host, settings.grpc_port))
+            if self._token_file is not None and self._access_control is not None:
+                self._token_file.watch(self._access_control.renew)
             self._traces.start()
             self._server.start()
             self._transport.start()
@@ -261,6 +270,8 @@ class App:
         self._traces.stop(min(_TRACES_GRACE_S, max(_MIN_GRACE_S, left_s())))
         self._http.stop()
         self._regions.stop()
+        if self._token_file is not None:
+            self._token_file.close()
         return finished
 
     def kill(self) -> None:

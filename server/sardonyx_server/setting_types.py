@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, GetPydanticSchema
 
+from sardonyx_server.errors import SettingsError
+
 __all__ = [
     "GIB",
     "KIB",
     "MESSAGE_BYTES_LIMIT",
     "MIB",
+    "PROTOCOLS",
     "AnyText",
     "Boolean",
     "Bytes",
@@ -29,6 +33,8 @@ __all__ = [
     "OptionalUrl",
     "Paths",
     "Port",
+    "Restriction",
+    "Restrictions",
     "Seconds",
     "ValueHelp",
     "expand_home",
@@ -42,6 +48,17 @@ GIB: Final = 1024 * MIB
 # grpc-core keeps the message limit in a signed 32-bit integer.
 MESSAGE_BYTES_LIMIT: Final = 2 * GIB - 1
 
+PROTOCOLS: Final = (
+    "health", "metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics", "trace",
+    "logging",
+)  # fmt: skip
+"""Triton's names of groups of RPCs; which RPC is in which says ``rpc/access_control.py``."""
+
+_HEADER_PREFIX: Final = "triton-grpc-protocol-"
+# What a header may be called and hold in HTTP/2; names of capitals no caller can send.
+_HEADER_KEY: Final = re.compile(r"[0-9a-z_.-]+")
+_HEADER_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
 
 @dataclass(frozen=True, slots=True)
 class ValueHelp:
@@ -54,6 +71,24 @@ class ValueHelp:
 
     metavar: str
     allowed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restriction:
+    """Some protocols, and the header without which nobody may call their RPCs. Shows itself without the value.
+
+    Attributes:
+        protocols: Of :data:`PROTOCOLS`.
+        header: Its name.
+        value: What it must hold: a secret.
+    """
+
+    protocols: tuple[str, ...]
+    header: str
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{','.join(self.protocols)}:{self.header.removeprefix(_HEADER_PREFIX)}=..."
 
 
 def format_size(size_bytes: int) -> str:
@@ -94,6 +129,48 @@ def _not_empty(raw: object) -> object:
 def expand_home(path: Path) -> Path:
     """Replaces a leading ``~`` by the home folder. Like a shell, leaves the path unchanged if there is no such home."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  # pathlib raises RuntimeError if there is no such home
+
+
+def _restrictions(raw: object) -> object:
+    """Groups as Triton writes them; in a variable they stand one behind another, with blanks between.
+
+    Raises:
+        SettingsError: Says what is wrong without what stands there, for it is a secret, or one in the wrong place.
+    """
+    texts = raw.split() if isinstance(raw, str) else raw
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise SettingsError("grpc_restricted_protocol: expected text, or a list of texts")
+    found = tuple(_restriction(text) for text in texts)
+    named = [protocol for each in found for protocol in each.protocols]
+    for protocol in named:
+        if named.count(protocol) > 1:
+            raise SettingsError(
+                f"grpc_restricted_protocol: protocol {protocol!r} is named more than once; put it into one group"
+            )
+    return found
+
+
+def _restriction(text: str) -> Restriction:
+    names, colon, pair = text.strip().partition(":")
+    key, equals, value = pair.partition("=")
+    if not colon or not equals:
+        raise SettingsError("grpc_restricted_protocol: expected PROTOCOL[,PROTOCOL]:KEY=VALUE, got none of this form")
+    protocols = tuple(name.strip() for name in names.split(","))
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            raise SettingsError(
+                f"grpc_restricted_protocol: unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}"
+            )
+    if not _HEADER_KEY.fullmatch(key):
+        raise SettingsError(
+            f"grpc_restricted_protocol: key {key!r} cannot end the name of a header; take of a-z 0-9 _ . -"
+        )
+    if not _HEADER_VALUE.fullmatch(value):
+        raise SettingsError(
+            f"grpc_restricted_protocol: the value for key {key!r} is empty, or not what a header can hold; take "
+            "printable ASCII without blanks at its ends"
+        )
+    return Restriction(protocols=protocols, header=_HEADER_PREFIX + key, value=value)
 
 
 def _http_url(raw: str) -> str:
@@ -141,6 +218,11 @@ OptionalUrl = Annotated[
     Annotated[str, AfterValidator(_http_url)] | None,
     BeforeValidator(_off),
     ValueHelp("URL", "off or a URL that begins with http:// or https://"),
+]
+Restrictions = Annotated[
+    tuple[Restriction, ...],
+    BeforeValidator(_restrictions),
+    ValueHelp("PROTOCOL[,PROTOCOL]:KEY=VALUE", "groups PROTOCOL[,PROTOCOL]:KEY=VALUE, separated by spaces"),
 ]
 CompressionLevel = Literal["none", "low", "medium", "high"]
 # For choices and provider names.

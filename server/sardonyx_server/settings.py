@@ -16,6 +16,7 @@ from sardonyx_server.setting_types import (
     GIB,
     MESSAGE_BYTES_LIMIT,
     MIB,
+    PROTOCOLS,
     AnyText,
     Boolean,
     Bytes,
@@ -30,6 +31,7 @@ from sardonyx_server.setting_types import (
     OptionalUrl,
     Paths,
     Port,
+    Restrictions,
     Seconds,
     format_size,
 )
@@ -171,6 +173,16 @@ class Settings(BaseModel):
         ge=0,
         le=3600,
         description="A client that pings more often than this is disconnected, with or without calls in flight.",
+    )
+    auth_tokens_file: OptionalPath = Field(
+        default=None,
+        description="File of bearer tokens, one on each line: calls must carry one as authorization: Bearer TOKEN, "
+        "except health probes. Read again when it changes.",
+    )
+    grpc_restricted_protocol: Restrictions = Field(
+        default=(),
+        description="Calls of these protocols must carry the header triton-grpc-protocol-KEY: VALUE. Protocols are "
+        f"{', '.join(PROTOCOLS)}. May be given several times.",
     )
     allow_admin: Boolean = Field(
         default=False, description="Allow callers to change trace and log settings; reading them is always allowed."

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.engine.telemetry.counters import Counters
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
     from sardonyx_wire.messages import ModelInferResponse
     from tests.e2e.gates import Hold
     from tests.e2e.messages import Failure
@@ -93,7 +92,7 @@ class Server:
         repository: What it serves.
         transport: ``lane`` or ``grpcio``.
         self_check: Whether the lane works here.
-        authorise: Asked first in every call; None allows all.
+        access_control: Asked first in every call; None = what the settings say.
         **settings: More of them.
     """
 
@@ -103,7 +102,7 @@ class Server:
         transport: Any,
         *,
         self_check: Callable[[], str] = self_check,
-        authorise: Authorise | None = None,
+        access_control: Any = None,
         **settings: Any,
     ) -> None:
         settings = {
@@ -116,7 +115,7 @@ class Server:
         self.app = App(
             Settings(model_repository=(repository,), transport=transport, **settings),
             self_check=self_check,
-            authorise=authorise,
+            access_control=access_control,
         )
         self.transport = transport
         self.gate = Gate()

@@ -17,6 +17,7 @@ from sardonyx_server.rpc.other_rpcs.reflection import HEALTH_SERVICE, REFLECTION
 from sardonyx_wire.messages import METHODS, SERVICE
 from tests.e2e.messages import failure_of
 from tests.e2e.servers import CALL_TIMEOUT_S, INFER, TRANSPORTS, Server
+from tests.server.rpc.doubles import Asks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ class Hook:
         self.allows = False
 
     def __call__(self, method: str, metadata: Sequence[tuple[str, str | bytes]], peer: str) -> None:
-        """See ``rpc.other_rpcs.behaviours.Authorise``."""
+        """See ``rpc.access_control.AccessControl.check``."""
         assert ("who", "me") in metadata
         assert peer.startswith(("ipv4:", "ipv6:"))
         self.asked.append(method)
@@ -58,7 +59,7 @@ def hook() -> Hook:
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def guarded(request: pytest.FixtureRequest, models: Path, hook: Hook) -> Iterator[Server]:
     """A server that asks the hook."""
-    with Server(models, request.param, authorise=hook) as running:
+    with Server(models, request.param, access_control=Asks(hook)) as running:
         yield running
 
 

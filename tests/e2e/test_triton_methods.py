@@ -10,6 +10,7 @@ from tests.conformance.table import WHAT
 from tests.e2e.servers import ALLOW_ALL, TRANSPORTS, Server
 from tests.e2e.triton_conversations import KINDS, public_methods, talk
 from tests.e2e.triton_methods import METHODS
+from tests.server.rpc.doubles import Asks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ def noting(request: pytest.FixtureRequest, models: Path) -> Iterator[tuple[Serve
     def note(_method: str, sent: Sequence[tuple[str, Any]], _peer: str) -> None:
         seen.append(dict(sent))
 
-    with Server(models, request.param, authorise=note, **ALLOW_ALL) as running:
+    with Server(models, request.param, access_control=Asks(note), **ALLOW_ALL) as running:
         yield running, seen
 
 

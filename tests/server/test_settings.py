@@ -146,3 +146,84 @@ def test_traces_that_are_asked_for_need_a_place_to_go_to() -> None:
     )
     assert Settings(trace_rate=1000, trace_dir=Path("/traces")).trace_rate == 1000
     assert Settings(trace_rate=1000, trace_otlp_endpoint="http://collector:4318").trace_rate == 1000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ["inference,metadata:infer-key=a=b:c,d", "model-repository:admin.key_2=x y"],
+        ("inference , metadata:infer-key=a=b:c,d", " model-repository:admin.key_2=x y "),
+    ],
+)
+def test_a_restriction_is_protocols_a_header_and_its_value(raw: object) -> None:
+    """The first colon and the first = count, as with Triton."""
+    first, second = Settings.model_validate({"grpc_restricted_protocol": raw}).grpc_restricted_protocol
+    assert (first.protocols, first.header, first.value) == (
+        ("inference", "metadata"),
+        "triton-grpc-protocol-infer-key",
+        "a=b:c,d",
+    )
+    assert (second.protocols, second.header, second.value) == (
+        ("model-repository",),
+        "triton-grpc-protocol-admin.key_2",
+        "x y",
+    )
+
+
+def test_in_one_text_blanks_separate_restrictions() -> None:
+    """A variable is one text."""
+    settings = Settings.model_validate({"grpc_restricted_protocol": "trace:a=b  logging:c=d"})
+    assert [str(each) for each in settings.grpc_restricted_protocol] == ["trace:a=...", "logging:c=..."]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (["secret"], "expected PROTOCOL[,PROTOCOL]:KEY=VALUE, got none of this form"),
+        (["inference:secret"], "expected PROTOCOL[,PROTOCOL]:KEY=VALUE, got none of this form"),
+        (["inference=secret"], "expected PROTOCOL[,PROTOCOL]:KEY=VALUE, got none of this form"),
+        ([1], "expected text, or a list of texts"),
+        ({"inference": "secret"}, "expected text, or a list of texts"),
+        (
+            ["model-reposit,health:k=secret"],
+            (
+                "unknown protocol 'model-reposit'; there are health, metadata, inference, shared-memory, model-config, "
+                "model-repository, statistics, trace, logging"
+            ),
+        ),
+        (
+            ["inference,:k=secret"],
+            (
+                "unknown protocol ''; there are health, metadata, inference, shared-memory, model-config, "
+                "model-repository, statistics, trace, logging"
+            ),
+        ),
+        (
+            ["model-repository,health:k1=secret", "metadata,health:k2=secret"],
+            "protocol 'health' is named more than once; put it into one group",
+        ),
+        (["health,health:k=secret"], "protocol 'health' is named more than once; put it into one group"),
+        (["health:=secret"], "key '' cannot end the name of a header; take of a-z 0-9 _ . -"),
+        (["health:Admin=secret"], "key 'Admin' cannot end the name of a header; take of a-z 0-9 _ . -"),
+        (
+            ["health:k="],
+            (
+                "the value for key 'k' is empty, or not what a header can hold; take printable ASCII without blanks at "
+                "its ends"
+            ),
+        ),
+        (
+            ["health:k=sécret"],
+            (
+                "the value for key 'k' is empty, or not what a header can hold; take printable ASCII without blanks at "
+                "its ends"
+            ),
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_restriction_is_told_without_its_value(raw: object, text: str) -> None:
+    """It is a secret, and messages end in logs."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.model_validate({"grpc_restricted_protocol": raw})
+    assert caught.value.message == f"grpc_restricted_protocol: {text}"
+    assert "secret" not in caught.value.message

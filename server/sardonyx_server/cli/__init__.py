@@ -25,6 +25,7 @@ Commands:
     example_command.py    an example request to try
     infer.py              infer
     values.py             name=value arguments <-> arrays
+    credentials.py        token and headers that commands send
     inspect_model.py      inspect
     check.py              check
     check_one.py          its child process for one model

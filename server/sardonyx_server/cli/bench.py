@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sardonyx_server.cli.exit_codes import CliError, ExitCode
@@ -23,7 +23,10 @@ __all__ = ["BenchOptions", "run_bench"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """The arguments of ``bench``. Exactly one of rate, find_max and concurrency is set; ``processes`` 0 = automatic."""
+    """The arguments of ``bench``. Exactly one of rate, find_max and concurrency is set; ``processes`` 0 = automatic.
+
+    ``metadata`` is sent with each call, to both servers of a comparison.
+    """
 
     address: str
     model: str
@@ -42,6 +45,7 @@ class BenchOptions:
     timeout_s: float
     compare: str | None
     rounds: int
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def run_bench(options: BenchOptions, *, as_json: bool) -> int:
@@ -202,7 +206,9 @@ def _target(options: BenchOptions) -> Target:
     from sardonyx_server.load.messages import is_batched, messages
 
     try:
-        with open_client(options.address, timeout_s=options.timeout_s, option="HOST:PORT") as client:
+        with open_client(
+            options.address, timeout_s=options.timeout_s, metadata=options.metadata, option="HOST:PORT"
+        ) as client:
             inputs = client.metadata(options.model, options.version).inputs
     except ClientError as error:
         raise CliError(ExitCode.REQUEST_FAILED, describe_error(error, options.address)) from None
@@ -213,13 +219,20 @@ def _target(options: BenchOptions) -> Target:
             f"--rows {options.rows}: model {options.model!r} takes one row, its first axes are fixed: {shapes}",
         )
     recipe = discover_inputs(
-        options.address, options.model, options.version, inputs, rows=options.rows, timeout_s=options.timeout_s
+        options.address,
+        options.model,
+        options.version,
+        inputs,
+        rows=options.rows,
+        timeout_s=options.timeout_s,
+        metadata=options.metadata,
     )
     return Target(
         address=options.address,
         method=METHOD,
         messages=messages(options.model, options.version, recipe, rows=options.rows, seed=options.seed),
         timeout_s=options.timeout_s,
+        metadata=options.metadata,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from sardonyx_server.cli.credentials import TOKEN_VARIABLE, metadata_of
 from sardonyx_server.cli.exit_codes import CliError, ExitCode, meanings
 from sardonyx_server.cli.flags import SETTINGS, flag
 
@@ -50,6 +51,17 @@ Config = Annotated[
     str | None, typer.Option("--config", metavar="FILE", help="TOML file with settings [env var: SARDONYX_CONFIG].")
 ]
 Providers = Annotated[list[str] | None, flag("providers")]
+Token = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        envvar=TOKEN_VARIABLE,
+        help="Sent as authorization: Bearer TEXT. Process lists show the flag, but not the variable.",
+    ),
+]
+Header = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=VALUE", help="Metadata to send with each call; may be repeated.")
+]
 Flag = str | None
 Flags = list[str] | None
 
@@ -88,6 +100,8 @@ def serve(
     allow_client_shm: Annotated[Flag, flag("allow_client_shm")] = None,
     server_name: Annotated[Flag, flag("server_name")] = None,
     keepalive_min_ping_interval_s: Annotated[Flag, flag("keepalive_min_ping_interval_s")] = None,
+    auth_tokens_file: Annotated[Flag, flag("auth_tokens_file")] = None,
+    grpc_restricted_protocol: Annotated[Flags, flag("grpc_restricted_protocol")] = None,
     allow_admin: Annotated[Flag, flag("allow_admin")] = None,
     trace_rate: Annotated[Flag, flag("trace_rate")] = None,
     trace_dir: Annotated[Flag, flag("trace_dir")] = None,
@@ -136,6 +150,8 @@ def infer(
     ] = None,
     request_id: Annotated[str, typer.Option("--id", metavar="TEXT", help="Request id, returned in the response.")] = "",
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Timeout of the request.")] = 10.0,
+    token: Token = "",
+    header: Header = None,
     json: Json = _OFF,
 ) -> int:
     """Send one inference request to a running server, for example: sardonyx infer iris 'X=[[5.1,3.5,1.4,0.2]]'."""
@@ -145,7 +161,8 @@ def infer(
     options = InferOptions(
         model=model, version=version, arguments=tuple(inputs or []), outputs=names, request_id=request_id
     )
-    return run_infer(options, url=url, timeout_s=timeout_s, as_json=json)
+    metadata = metadata_of(token, header or [])
+    return run_infer(options, url=url, timeout_s=timeout_s, metadata=metadata, as_json=json)
 
 
 @app.command(name="inspect", short_help="Show everything about one model.", epilog=_POINTER)
@@ -227,6 +244,8 @@ def bench(
         typer.Option(metavar="HOST2:PORT2", help="Compare with a second server, in alternating runs A B B A."),
     ] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Number of rounds A B B A of a comparison.")] = 3,
+    token: Token = "",
+    header: Header = None,
     json: Json = _OFF,
 ) -> int:
     """Send random requests to a running server and report the latencies that its callers would see.
@@ -254,6 +273,7 @@ def bench(
         timeout_s=timeout_s,
         compare=compare,
         rounds=rounds,
+        metadata=metadata_of(token, header or []),
     )
     return run_bench(options, as_json=json)
 
@@ -271,6 +291,8 @@ def generate(
     ] = None,
     model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model; may be repeated.")] = None,
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Timeout of each request.")] = 10.0,
+    token: Token = "",
+    header: Header = None,
 ) -> int:
     """Write a Python package with one class per model, whose arguments and fields are the typed inputs and outputs.
 
@@ -281,7 +303,14 @@ def generate(
     source = context.get_parameter_source("url")
     if repository and source is not None and source.name == "COMMANDLINE":
         raise CliError(ExitCode.USAGE, "--url and --repository: expected one of them, got both")
-    return run_generate(out, url=url, repository=repository or [], models=model or [], timeout_s=timeout_s)
+    return run_generate(
+        out,
+        url=url,
+        repository=repository or [],
+        models=model or [],
+        timeout_s=timeout_s,
+        metadata=metadata_of(token, header or []),
+    )
 
 
 @app.command(short_help="Classify files with magika's model.", epilog=_POINTER)

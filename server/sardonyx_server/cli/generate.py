@@ -11,7 +11,7 @@ from sardonyx_server.cli.loading import scan_paths
 from sardonyx_server.cli.output import write_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from sardonyx_client import Client
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["run_generate"]
 
 
-def run_generate(out: Path, *, url: str, repository: Sequence[Path], models: Collection[str], timeout_s: float) -> int:
+def run_generate(
+    out: Path,
+    *,
+    url: str,
+    repository: Sequence[Path],
+    models: Collection[str],
+    timeout_s: float,
+    metadata: Iterable[tuple[str, str]] = (),
+) -> int:
     """Writes or updates a package; files that are already up to date are not touched.
 
     Args:
@@ -29,6 +37,7 @@ def run_generate(out: Path, *, url: str, repository: Sequence[Path], models: Col
         repository: Where to read models from disk instead; no model is run.
         models: Names of the models; empty = all.
         timeout_s: Timeout of each request to the server.
+        metadata: Sent with each of them.
 
     Raises:
         CliError: The server cannot be reached, a model is unknown, or ``out`` holds files that were not generated.
@@ -37,7 +46,7 @@ def run_generate(out: Path, *, url: str, repository: Sequence[Path], models: Col
     from sardonyx_client import BadResponse
     from sardonyx_client.generate import generate
 
-    signatures = _of_repository(repository, models) if repository else _of_server(url, models, timeout_s)
+    signatures = _of_repository(repository, models) if repository else _of_server(url, models, timeout_s, metadata)
     try:
         files = generate(signatures)
     except BadResponse as error:
@@ -72,11 +81,13 @@ def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[Model
     return signatures
 
 
-def _of_server(url: str, models: Collection[str], timeout_s: float) -> list[ModelSignature]:
+def _of_server(
+    url: str, models: Collection[str], timeout_s: float, metadata: Iterable[tuple[str, str]]
+) -> list[ModelSignature]:
     from sardonyx_client import ClientError
 
     try:
-        with open_client(url, timeout_s=timeout_s) as client:
+        with open_client(url, timeout_s=timeout_s, metadata=metadata) as client:
             names = sorted(set(models)) or _ready_models(client)
             if not names:
                 raise CliError(ExitCode.REQUEST_FAILED, f"server {url} has no model that is ready")

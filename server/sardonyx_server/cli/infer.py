@@ -10,7 +10,7 @@ from sardonyx_server.cli.output import write_json, write_line
 from sardonyx_server.cli.values import parse_inputs, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,14 @@ class InferOptions:
     request_id: str
 
 
-def run_infer(options: InferOptions, *, url: str, timeout_s: float, as_json: bool) -> int:
+def run_infer(
+    options: InferOptions,
+    *,
+    url: str,
+    timeout_s: float,
+    as_json: bool,
+    metadata: Iterable[tuple[str, str]] = (),
+) -> int:
     """Sends one request and prints the answer.
 
     Args:
@@ -42,6 +49,7 @@ def run_infer(options: InferOptions, *, url: str, timeout_s: float, as_json: boo
         url: ``host:port`` of the server.
         timeout_s: Timeout of each call: for the signature, and for the inference.
         as_json: JSON with every value instead of text.
+        metadata: Sent with each call.
 
     Raises:
         InvalidRequest: A value does not fit the model's signature.
@@ -50,7 +58,7 @@ def run_infer(options: InferOptions, *, url: str, timeout_s: float, as_json: boo
     from sardonyx_client import ClientError
 
     try:
-        with open_client(url, timeout_s=timeout_s) as client:
+        with open_client(url, timeout_s=timeout_s, metadata=metadata) as client:
             info = client.metadata(options.model, options.version)
             arrays = parse_inputs(options.arguments, info.inputs, model=options.model)
             result = client.infer(
@@ -76,12 +84,15 @@ def run_infer(options: InferOptions, *, url: str, timeout_s: float, as_json: boo
     return int(ExitCode.OK)
 
 
-def open_client(url: str, *, timeout_s: float, option: str = "--url") -> Client:
+def open_client(
+    url: str, *, timeout_s: float, metadata: Iterable[tuple[str, str]] = (), option: str = "--url"
+) -> Client:
     """A client for an address from the command line.
 
     Args:
         url: The address.
         timeout_s: Timeout of its calls.
+        metadata: Sent with its calls.
         option: The option that named the address, for the message.
 
     Raises:
@@ -90,7 +101,7 @@ def open_client(url: str, *, timeout_s: float, option: str = "--url") -> Client:
     from sardonyx_client import Client, InvalidArgument
 
     try:
-        return Client(url, timeout_s=timeout_s)
+        return Client(url, timeout_s=timeout_s, metadata=dict(metadata))
     except InvalidArgument as error:
         raise CliError(ExitCode.USAGE, f"{option}: {error.message}") from None
 

@@ -8,6 +8,7 @@ by the command, not here.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
+from sardonyx_server.cli.credentials import TOKEN_VARIABLE
 from sardonyx_server.cli.flags import PREFIX, SETTINGS
 from sardonyx_server.errors import SettingsError
 from sardonyx_server.observe import otel
@@ -30,7 +32,7 @@ __all__ = ["CONFIG_VARIABLE", "OTLP_VARIABLE", "LoadedSettings", "Origin", "load
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 # SARDONYX_* variables that are not settings of the server; never reported as misspelled.
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "SARDONYX_TRACEBACK", "SARDONYX_URL"})
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, TOKEN_VARIABLE, "SARDONYX_TRACEBACK", "SARDONYX_URL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def load_settings(*, flags: Mapping[str, object], config: str | None = None) -> 
     return LoadedSettings(
         settings=settings,
         origins=origins,
-        warnings=(*ignored, *unused, *_misspelled()),
+        warnings=(*ignored, *unused, *_misspelled(), *_unencrypted(settings)),
         config=config or os.environ.get(CONFIG_VARIABLE, ""),
     )
 
@@ -149,6 +151,22 @@ def _invalid_value(name: str, found: _RawValues) -> SettingsError:
     close = difflib.get_close_matches(name.replace("-", "_").lower(), SETTINGS, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "'sardonyx serve --show-settings' lists all settings"
     return SettingsError(f"{origin.where}: unknown setting; {hint}")
+
+
+def _unencrypted(settings: Settings) -> list[str]:
+    asks = settings.auth_tokens_file is not None or settings.grpc_restricted_protocol
+    if not asks or _is_loopback(settings.host):
+        return []
+    text = f"callers prove who they are, and without TLS everybody on the way to {settings.host} can read how"
+    return [f"{text}: put the server behind something that has TLS"]
+
+
+def _is_loopback(host: str) -> bool:
+    """As far as the name says: what a resolver makes of others, ``serve`` learns later."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _misspelled() -> list[str]:

@@ -23,7 +23,6 @@ _ADVICE: Final = {
     "--backend-config": "leave it out: --cores and --providers, and instance_group in config.pbtxt, say how models run",
     "--cache-config": "use --cache-bytes",
     "--disable-auto-complete-config": _FROM_THE_GRAPH,
-    "--grpc-restricted-protocol": "leave it out: what changes the server is off unless allowed",
     "--http-address": "use --host",
     "--http-restricted-api": _PROBES,
     "--log-error": _LEVEL,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_client._http2.errors import Http2RpcError, deadline_exceeded
 from sardonyx_client._http2.request_headers import RequestHeaderEncoder
 from sardonyx_server.load.counters import WRONG_ANSWER
+from sardonyx_server.load.loops import LoadGeneratorError
 
 if TYPE_CHECKING:
     from sardonyx_client._http2.stream import Stream
@@ -49,6 +50,7 @@ class GrpcCalls:
         self._timeout_ns = round(target.timeout_s * _NS_PER_S)
         self._answer_bytes = target.answer_bytes
         self._header_encoder = RequestHeaderEncoder(authority, target.method)
+        self._metadata = target.metadata
         self._block = self._block_of(target.timeout_s)
         self._messages = islice(cycle(target.messages), first % len(target.messages), None)
         self._connections = connections
@@ -142,7 +144,7 @@ class GrpcCalls:
             self.freed.append(caller)
 
     def _block_of(self, timeout_s: float) -> bytes:
-        block = self._header_encoder.encode(timeout_s, ())
+        block = self._header_encoder.encode(timeout_s, self._metadata)
         if block is None:
-            raise ValueError("bug of the load generator: the header of a request without metadata is always plain")
+            raise LoadGeneratorError("the metadata to send are not plain, or have more than 8 KiB")
         return block

@@ -35,7 +35,14 @@ _FATAL_CODES: Final = frozenset(
 
 
 def discover_inputs(
-    address: str, model: str, version: str, inputs: Sequence[TensorSpec], *, rows: int, timeout_s: float
+    address: str,
+    model: str,
+    version: str,
+    inputs: Sequence[TensorSpec],
+    *,
+    rows: int,
+    timeout_s: float,
+    metadata: tuple[tuple[str, str], ...] = (),
 ) -> Recipe:
     """The first candidate for the inputs that the server answers.
 
@@ -48,7 +55,7 @@ def discover_inputs(
         for recipe in candidates(inputs):
             tried += 1
             try:
-                call(message(model, version, recipe, rows=rows, seed=0), timeout=timeout_s)
+                call(message(model, version, recipe, rows=rows, seed=0), timeout=timeout_s, metadata=metadata)
             except grpc.RpcError as error:
                 code, words = error.code(), " ".join((error.details() or "").split())
                 refusal = f"{code.name}: {words}"

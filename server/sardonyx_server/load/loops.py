@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sardonyx_server.load.arrivals import Arrivals
@@ -64,6 +64,7 @@ class Target:
         messages: Serialised requests, sent in turn; at least one.
         answer_bytes: Expected length of every serialised answer; any other counts as a failure. None = not checked.
         timeout_s: Timeout of each request.
+        metadata: Sent with each request: names in lower case, values of printable ASCII. May hold a secret.
     """
 
     address: str
@@ -71,3 +72,4 @@ class Target:
     messages: tuple[bytes, ...]
     answer_bytes: int | None = None
     timeout_s: float = 10.0
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)

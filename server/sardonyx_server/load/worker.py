@@ -140,6 +140,7 @@ def _target(job: dict[str, Any]) -> Target:
         messages=read_messages(Path(job["messages"])),
         answer_bytes=job["answer_bytes"],
         timeout_s=job["timeout_s"],
+        metadata=tuple((name, value) for name, value in job["metadata"]),
     )
 
 

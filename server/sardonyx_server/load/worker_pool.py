@@ -96,6 +96,7 @@ class WorkerPool:
                         "messages": str(messages),
                         "answer_bytes": self._target.answer_bytes,
                         "timeout_s": self._target.timeout_s,
+                        "metadata": self._target.metadata,
                         "connections": _part(self._connections, self._worker_count, worker_index),
                         "worker_index": worker_index,
                         "worker_count": self._worker_count,

@@ -19,5 +19,7 @@ What serves the rest:
 
 For all of them:
 
+    access_control.py     who may call what
+    token_file.py         the tokens it goes by, from a file
     status.py             errors -> statuses
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
+    from sardonyx_server.rpc.access_control import AccessControl
 
 __all__ = ["PublicApi"]
 
@@ -36,7 +36,7 @@ class PublicApi:
         server: A grpcio server that has not been started.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         make_intake: Makes one intake for each thread that reads requests.
-        authorise: Raises where a call is not allowed; None allows all.
+        access_control: Asked first in every call; None allows all.
         max_message_bytes: Largest message that is sent.
         max_streams: How many streams may be open at a time.
     """
@@ -51,14 +51,14 @@ class PublicApi:
         *,
         methods: tuple[str, str],
         make_intake: Callable[[], Intake],
-        authorise: Authorise | None,
+        access_control: AccessControl | None,
         max_message_bytes: int,
         max_streams: int = MAX_STREAMS,
     ) -> None:
         self._server = server
         self._method, stream_method = methods
         self._make_intake = make_intake
-        self._authorise = authorise
+        self._access_control = access_control
         self._of_thread = threading.local()
         self._open = 0
         self._hurried = False
@@ -66,7 +66,7 @@ class PublicApi:
         self._streams = PublicStreams(
             method=stream_method,
             make_intake=make_intake,
-            authorise=authorise,
+            access_control=access_control,
             changed=self._changed,
             max_answer_bytes=max_message_bytes,
             max_streams=max_streams,
@@ -154,9 +154,9 @@ class PublicApi:
         intake: Intake | None = getattr(self._of_thread, "intake", None)
         if intake is None:
             intake = self._of_thread.intake = self._make_intake()
-        if self._authorise is not None:
+        if self._access_control is not None:
             try:
-                self._authorise(self._method, call.metadata, call.peer())
+                self._access_control.check(self._method, call.metadata, call.peer())
             except Exception as error:  # noqa: BLE001  # the caller gets its status
                 intake.refuse(error, call)
                 return call.answer()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import grpc
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
+    from sardonyx_server.rpc.access_control import AccessControl
 
 __all__ = ["MAX_STREAMS", "PublicStreams"]
 
@@ -34,7 +34,7 @@ class PublicStreams:
     Args:
         method: Full name of the method.
         make_intake: Makes one intake for each stream.
-        authorise: Raises where a call is not allowed; None allows all.
+        access_control: Asked first in every call; None allows all.
         changed: Told when a stream has ended; guards :attr:`open`.
         max_answer_bytes: Largest message that is sent.
         max_streams: How many may be open at a time.
@@ -50,14 +50,14 @@ class PublicStreams:
         *,
         method: str,
         make_intake: Callable[[], Intake],
-        authorise: Authorise | None,
+        access_control: AccessControl | None,
         changed: threading.Condition,
         max_answer_bytes: int,
         max_streams: int,
     ) -> None:
         self._method = method
         self._make_intake = make_intake
-        self._authorise = authorise
+        self._access_control = access_control
         self._changed = changed
         self._max_answer_bytes = max_answer_bytes
         self._max_streams = max_streams
@@ -81,8 +81,8 @@ class PublicStreams:
             on_ended=self._stream_ended,
         )
         try:
-            if self._authorise is not None:
-                self._authorise(self._method, caller.metadata, caller.peer())
+            if self._access_control is not None:
+                self._access_control.check(self._method, caller.metadata, caller.peer())
             self._keep(stream)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
             intake.refuse(error, caller)

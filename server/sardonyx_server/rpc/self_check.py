@@ -48,7 +48,7 @@ def _check() -> str:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: stock}),))
     lost: list[Exception] = []
     lane = Lane(
-        server, methods=(_METHOD, _STREAM), intake=_Echoes(), authorise=None, limits=_LIMITS, on_lost=lost.append
+        server, methods=(_METHOD, _STREAM), intake=_Echoes(), access_control=None, limits=_LIMITS, on_lost=lost.append
     )
     port = lane.listen("127.0.0.1", 0)
     server.start()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.engine.intake import Intake
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
+    from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.settings import Settings
 
 __all__ = ["Transport", "make_transport"]
@@ -34,7 +34,7 @@ def make_transport(
     settings: Settings,
     *,
     make_intake: Callable[[str], Intake],
-    authorise: Authorise | None,
+    access_control: AccessControl | None,
     cores: int,
     self_check: Callable[[], str],
     on_lost: Callable[[Exception], None],
@@ -45,7 +45,7 @@ def make_transport(
         server: Takes all other methods; not started yet.
         settings: What the operator set.
         make_intake: Name of a transport -> an intake of its own for each thread that reads requests.
-        authorise: Asked first in every call; None allows all.
+        access_control: Asked first in every call; None allows all.
         cores: That this process may use.
         self_check: Says why the lane cannot be used, or "" where it can. Blocks for some milliseconds.
         on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
@@ -60,7 +60,7 @@ def make_transport(
             server,
             methods=_METHODS,
             intake=make_intake(Lane.name),
-            authorise=authorise,
+            access_control=access_control,
             cores=cores,
             compression=settings.grpc_infer_response_compression_level,
             limits=Limits(
@@ -83,6 +83,6 @@ def make_transport(
         server,
         methods=_METHODS,
         make_intake=lambda: make_intake(PublicApi.name),
-        authorise=authorise,
+        access_control=access_control,
         max_message_bytes=settings.max_message_bytes,
     )

@@ -169,3 +169,29 @@ def test_the_standard_variable_is_no_error_where_the_extra_is_missing(monkeypatc
     assert loaded.warnings == (
         "OTEL_EXPORTER_OTLP_ENDPOINT has no effect: OpenTelemetry is not installed: pip install 'sardonyx[otel]'",
     )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.1", "models.internal"])  # noqa: S104  # not bound
+def test_a_server_that_asks_who_calls_and_can_be_overheard_warns(host: str, tmp_path: Path) -> None:
+    """One line; nothing where only this machine can call, or nobody is asked."""
+    text = (
+        f"callers prove who they are, and without TLS everybody on the way to {host} can read how: put the server "
+        "behind something that has TLS"
+    )
+    asks: dict[str, object] = {"auth_tokens_file": str(tmp_path / "tokens")}
+    restricts: dict[str, object] = {"grpc_restricted_protocol": ["trace:a=b"]}
+    for flags in (asks, restricts):
+        assert load_settings(flags=flags | {"host": host}).warnings == (text,)
+        for near in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"):
+            assert load_settings(flags=flags | {"host": near}).warnings == ()
+    assert load_settings(flags={"host": host}).warnings == ()
+
+
+def test_restrictions_come_from_a_file_and_a_variable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values may hold what separates items of other lists."""
+    config = config_file(tmp_path, 'grpc_restricted_protocol = ["trace,logging:a=b,c d", "inference:k=v"]\n')
+    found = load_settings(flags={}, config=config).settings.grpc_restricted_protocol
+    assert [(each.protocols, each.value) for each in found] == [(("trace", "logging"), "b,c d"), (("inference",), "v")]
+    monkeypatch.setenv("SARDONYX_GRPC_RESTRICTED_PROTOCOL", "trace:a=b,c inference:k=v")
+    found = load_settings(flags={}, config=config).settings.grpc_restricted_protocol
+    assert [each.value for each in found] == ["b,c", "v"]

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
-__all__ = ["FakeLoads", "FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
+__all__ = ["Asks", "FakeLoads", "FakeModel", "Running", "failed", "loading", "ready", "running", "some_registry"]
 
 INPUT = TensorSpec(name="x", datatype="FP32", shape=(-1, 4), dim_names=("batch", ""))
 OUTPUT = TensorSpec(name="label", datatype="INT64", shape=(-1,), dim_names=("batch",))
@@ -83,6 +82,19 @@ def some_registry() -> Registry:
     loading(registry, "digits")
     failed(registry, "wine", "the file is empty")
     return registry
+
+
+class Asks:
+    """Stands in for ``rpc.access_control.AccessControl``: in every call a function is asked, which may raise."""
+
+    def __init__(self, ask: Callable[[str, Sequence[tuple[str, Any]], str], None]) -> None:
+        self._ask = ask
+        self.policy = object()
+
+    def check(self, method: str, metadata: Sequence[tuple[str, Any]], peer: str) -> object:
+        """What it returns is never the policy in force, so that equal calls are asked about again."""
+        self._ask(method, metadata, peer)
+        return object()
 
 
 class FakeLoads:
@@ -143,7 +155,7 @@ class Running:
 def running(
     registry: Registry | None = None,
     *,
-    authorise: Authorise | None = None,
+    access_control: Any = None,
     threads: int = 4,
     info: ServerInfo | None = None,
     paths: Sequence[Path] = (),
@@ -169,7 +181,9 @@ def running(
         log_settings=LogSettings(logs, allow_admin=False),
         memory=SharedMemory(regions or Regions(allowed=False, open_system=no_system_memory, cuda=NoCuda())),
     )
-    published = add_services(server, services=services, registry=registry, is_ready=is_ready, authorise=authorise)
+    published = add_services(
+        server, services=services, registry=registry, is_ready=is_ready, access_control=access_control
+    )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -16,6 +16,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, Overloaded
 from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_wire.protobuf_fields import MessageParts
+from tests.server.rpc.doubles import Asks
 from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, stopped_codes, until
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def test_a_call_that_is_not_allowed_is_only_counted_by_the_intake() -> None:
 
     for name in TRANSPORTS:
         seen: list[tuple[str, str]] = []
-        with opened(name, authorise=authorise) as transport:
+        with opened(name, access_control=Asks(authorise)) as transport:
             refused = transport.send()
             assert failed(refused) is grpc.StatusCode.PERMISSION_DENIED
             assert refused.details() == "wrong key"

@@ -20,6 +20,7 @@ from sardonyx_server.rpc.stream import WINDOW_REQUESTS
 from sardonyx_wire.messages import ModelInferRequest
 from sardonyx_wire.stream_responses import stream_response
 from tests.server.rpc.conversations import Conversation, answer, conversing, request
+from tests.server.rpc.doubles import Asks
 from tests.server.rpc.transports import (
     BOUND_S,
     HASTE_S,
@@ -267,7 +268,7 @@ def test_a_stream_that_is_not_allowed_reaches_no_intake() -> None:
 
     for name in TRANSPORTS:
         seen: list[str] = []
-        with opened(name, authorise=authorise) as transport:
+        with opened(name, access_control=Asks(authorise)) as transport:
             with conversing(transport) as stream:
                 stream.send(request())
                 assert stream.rest() == []

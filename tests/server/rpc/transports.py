@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sardonyx_server.engine.call import Call
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = [
     "HASTE_S",
@@ -169,7 +168,7 @@ def opened(
     name: str,
     *,
     react: Callable[[bytes, Call], None] | None = None,
-    authorise: Authorise | None = None,
+    access_control: Any = None,
     options: tuple[tuple[str, Any], ...] = (),
     handlers: tuple[grpc.GenericRpcHandler, ...] = (),
     min_ping_interval_s: float = 0.0,
@@ -191,7 +190,7 @@ def opened(
             server,
             methods=(METHOD, STREAM_METHOD),
             intake=calls,
-            authorise=authorise,
+            access_control=access_control,
             limits=Limits(
                 max_message_bytes=max_message_bytes,
                 unfinished_bytes=32 << 20,
@@ -205,7 +204,7 @@ def opened(
             server,
             methods=(METHOD, STREAM_METHOD),
             make_intake=lambda: calls,
-            authorise=authorise,
+            access_control=access_control,
             max_message_bytes=max_message_bytes,
             **more,
         )

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.statistics import Histogram
+    from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.lane.loop.burst import Requests
     from sardonyx_server.rpc.lane.messages.compression import Level
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Lane"]
 
@@ -33,7 +33,7 @@ class Lane:
         server: A grpcio server that has not been started; takes all other methods.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         intake: Where requests go; used by the lane's thread only.
-        authorise: Raises where a call is not allowed; None allows all.
+        access_control: Asked first in every call; None allows all.
         cores: That this process may use.
         compression: How much work goes into compressing answers, for callers that accept it.
         limits: Of what callers may do.
@@ -51,7 +51,7 @@ class Lane:
         *,
         methods: tuple[str, str],
         intake: Requests,
-        authorise: Authorise | None,
+        access_control: AccessControl | None,
         cores: int = 1,
         compression: Level = "none",
         limits: Limits,
@@ -62,7 +62,7 @@ class Lane:
         self._loop = Loop(
             methods=methods,
             requests=intake,
-            authorise=authorise,
+            access_control=access_control,
             cores=cores,
             compression=compression,
             limits=limits,

@@ -1,6 +1,6 @@
 """The one way that every call beside inference goes, and the shapes that grpc wants it in.
 
-    bytes -> authorise -> parse -> answer -> serialise -> bytes          any exception -> status.py -> trailing metadata
+    bytes -> allowed? -> parse -> answer -> serialise -> bytes          any exception -> status.py -> trailing metadata
 
 Knows no RPC: methods.py says which there are. The behaviours take bytes, not messages: where grpc parses by itself,
 what it cannot parse becomes INTERNAL "Exception deserializing request!". They are objects, since grpc reads attributes
@@ -10,7 +10,6 @@ off them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -21,19 +20,16 @@ from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
 from sardonyx_server.rpc.status import abort
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+    from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.other_rpcs.health import Health
     from sardonyx_server.rpc.other_rpcs.reflection import Reflection
 
-__all__ = ["Authorise", "Entry", "Reflect", "Slow", "Unary", "Wait", "Watch"]
-
-Authorise = Callable[[str, Sequence[tuple[str, str | bytes]], str], None]
-"""(full method name such as ``/package.Service/Method``, metadata, peer); raises Unauthenticated or Forbidden.
-
-Called first in every call of every service, on any thread; must not block."""
+__all__ = ["Entry", "Reflect", "Slow", "Unary", "Wait", "Watch"]
 
 _Result = TypeVar("_Result")
 
@@ -41,19 +37,19 @@ _Result = TypeVar("_Result")
 class Entry:
     """The way into every call: who asks, and for what."""
 
-    __slots__ = ("_authorise", "_request", "name", "path")
+    __slots__ = ("_access_control", "_request", "name", "path")
 
-    def __init__(self, service: str, name: str, request: type[Message], authorise: Authorise | None) -> None:
+    def __init__(self, service: str, name: str, request: type[Message], access_control: AccessControl | None) -> None:
         self.name = name
         self.path = f"/{service}/{name}"
         self._request = request
-        self._authorise = authorise
+        self._access_control = access_control
 
-    def authorise(self, context: grpc.ServicerContext) -> None:
+    def require_allowed(self, context: grpc.ServicerContext) -> None:
         """Raise where this call is not allowed."""
-        if self._authorise is not None:
+        if self._access_control is not None:
             metadata = context.invocation_metadata()
-            self._authorise(self.path, metadata, peer_of(metadata, context.peer()))
+            self._access_control.check(self.path, metadata, peer_of(metadata, context.peer()))
 
     def parse(self, message: bytes) -> Any:
         """The request message.
@@ -83,7 +79,7 @@ class Unary:
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Runs on a thread of grpc's pool."""
         try:
-            self._entry.authorise(context)
+            self._entry.require_allowed(context)
             response: bytes = self._answer(self._entry.parse(message)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
             abort(context, error)
@@ -135,7 +131,7 @@ class Slow:
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Runs on a thread of its own pool."""
         try:
-            self._entry.authorise(context)
+            self._entry.require_allowed(context)
             response: bytes = self._answer(self._entry.parse(message), Wait(context)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
@@ -161,7 +157,7 @@ class Watch:
     ) -> None:
         """Runs on a thread of grpc's pool, which it leaves at once."""
         try:
-            self._entry.authorise(context)
+            self._entry.require_allowed(context)
             self._health.watch(self._entry.parse(message).service, context, send)
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
@@ -183,7 +179,7 @@ class Reflect:
         """Runs on a thread of the stream's own pool until the stream ends."""
         self._open.add(context)
         try:
-            self._entry.authorise(context)
+            self._entry.require_allowed(context)
             self._require_going()
             for answer in self._reflection.answers(self._entry.parse(message) for message in messages):
                 yield answer.SerializeToString()

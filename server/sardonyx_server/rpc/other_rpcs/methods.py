@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from sardonyx_server.rpc.other_rpcs.behaviours import Authorise, Entry, Reflect, Slow, Unary, Wait, Watch
+from sardonyx_server.rpc.other_rpcs.behaviours import Entry, Reflect, Slow, Unary, Wait, Watch
 from sardonyx_server.rpc.other_rpcs.health import Health
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection
 from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from sardonyx_server.engine.models.registry import Registry
+    from sardonyx_server.rpc.access_control import AccessControl
 
 __all__ = ["RPCS", "HotPath", "Published", "Served", "Services", "TakesLong", "add_services"]
 
@@ -147,7 +148,7 @@ def add_services(
     services: Services,
     registry: Registry,
     is_ready: Callable[[], bool],
-    authorise: Authorise | None,
+    access_control: AccessControl | None,
 ) -> Published:
     """Register everything but the hot path.
 
@@ -156,7 +157,7 @@ def add_services(
         services: What answers them.
         registry: Every known model, for health.
         is_ready: Whether the server takes requests; called on any thread, must not block.
-        authorise: Asked first in every call of every service; None allows all.
+        access_control: Asked first in every call of every service; None allows all.
 
     Returns:
         A handle for drain and close.
@@ -169,13 +170,13 @@ def add_services(
         SERVICE: {
             name: handler
             for name, rpc in RPCS.items()
-            if (handler := _inference_handler(name, rpc, services, slow_threads, authorise)) is not None
+            if (handler := _inference_handler(name, rpc, services, slow_threads, access_control)) is not None
         },
-        HEALTH_SERVICE: _health_handlers(health, authorise),
+        HEALTH_SERVICE: _health_handlers(health, access_control),
     }
     reflections = []
     for service in REFLECTION_SERVICES:
-        entry = Entry(service, "ServerReflectionInfo", ServerReflectionRequest, authorise)
+        entry = Entry(service, "ServerReflectionInfo", ServerReflectionRequest, access_control)
         reflections.append(Reflect(entry, reflection, reflection_threads))
         table[service] = {entry.name: grpc.stream_stream_rpc_method_handler(reflections[-1])}
     server.add_generic_rpc_handlers(
@@ -189,9 +190,11 @@ def add_services(
     )
 
 
-def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-    check = Entry(HEALTH_SERVICE, "Check", HealthCheckRequest, authorise)
-    watch = Entry(HEALTH_SERVICE, "Watch", HealthCheckRequest, authorise)
+def _health_handlers(
+    health: Health, access_control: AccessControl | None
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+    check = Entry(HEALTH_SERVICE, "Check", HealthCheckRequest, access_control)
+    watch = Entry(HEALTH_SERVICE, "Watch", HealthCheckRequest, access_control)
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         check.name: grpc.unary_unary_rpc_method_handler(Unary(check, lambda request: health.check(request.service))),
         watch.name: grpc.unary_stream_rpc_method_handler(
@@ -201,7 +204,7 @@ def _health_handlers(health: Health, authorise: Authorise | None) -> dict[str, g
     # Reflection shows the health service as the installed grpcio-health-checking has it: newer ones have List.
     listing: Any = health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name.get("List")
     if listing is not None:
-        every = Entry(HEALTH_SERVICE, listing.name, GetMessageClass(listing.input_type), authorise)
+        every = Entry(HEALTH_SERVICE, listing.name, GetMessageClass(listing.input_type), access_control)
         handlers[every.name] = grpc.unary_unary_rpc_method_handler(Unary(every, lambda _request: health.check_all()))
     return handlers
 
@@ -211,10 +214,10 @@ def _inference_handler(
     rpc: Served | TakesLong | HotPath,
     services: Services,
     slow_threads: Mapping[str, ThreadPoolExecutor],
-    authorise: Authorise | None,
+    access_control: AccessControl | None,
 ) -> grpc.RpcMethodHandler[Any, Any] | None:
     method = METHODS[name]
-    entry = Entry(SERVICE, name, method.request, authorise)
+    entry = Entry(SERVICE, name, method.request, access_control)
     match rpc:
         case HotPath():
             return None

@@ -262,7 +262,7 @@ def test_a_stop_does_not_cut_an_answer_off() -> None:
         server,
         methods=(METHOD, STREAM_METHOD),
         intake=intake,
-        authorise=None,
+        access_control=None,
         limits=Limits(max_message_bytes=1 << 20, unfinished_bytes=1 << 20, min_ping_interval_s=0.0),
         on_lost=print,
     )

@@ -72,7 +72,7 @@ def serving(intake: Any, on_lost: Callable[[Exception], None] = print) -> tuple[
         server,
         methods=(METHOD, STREAM_METHOD),
         intake=intake,
-        authorise=None,
+        access_control=None,
         limits=LIMITS,
         on_lost=on_lost,
     )

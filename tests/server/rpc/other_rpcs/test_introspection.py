@@ -29,7 +29,7 @@ from sardonyx_wire.messages import (
     ServerReadyRequest,
 )
 from sardonyx_wire.tensors import TensorSpec
-from tests.server.rpc.doubles import CALL_TIMEOUT_S, Running, failed, ready, running, some_registry
+from tests.server.rpc.doubles import CALL_TIMEOUT_S, Asks, Running, failed, ready, running, some_registry
 
 NO_MESSAGE = b"\x0a\xff"  # a string that is longer than the message
 
@@ -259,7 +259,7 @@ def test_every_method_of_every_service_asks_whether_the_call_is_allowed() -> Non
         raise Forbidden(f"{method} is not for you")
 
     paths = [path_of(method) for method in every_method() if not is_hot(method)]
-    with running(authorise=refuse) as server:
+    with running(access_control=Asks(refuse)) as server:
         for path in paths:
             assert outcome(server, path, NO_MESSAGE) == (
                 grpc.StatusCode.PERMISSION_DENIED,
@@ -275,7 +275,7 @@ def test_a_caller_shows_its_credentials_in_the_metadata() -> None:
         if ("authorization", "Bearer right") not in [tuple(item) for item in metadata]:
             raise Unauthenticated("no token; send 'authorization'")
 
-    with running(authorise=check) as server:
+    with running(access_control=Asks(check)) as server:
         live: grpc.UnaryUnaryMultiCallable[bytes, bytes] = server.channel.unary_unary(METHODS["ServerLive"].path)
         answer = live(b"", metadata=(("authorization", "Bearer right"),), timeout=CALL_TIMEOUT_S)
         assert ServerLiveResponse.FromString(answer).live
@@ -300,7 +300,7 @@ def test_the_unforeseen_shows_nothing() -> None:
     def broken(_method: str, _metadata: Any, _peer: str) -> None:
         raise KeyError("secret")
 
-    with running(authorise=broken) as server:
+    with running(access_control=Asks(broken)) as server:
         for method in every_method():
             if is_hot(method):
                 continue

@@ -254,7 +254,7 @@ class Connection:
         if kind is not LaneCall:
             self._replies.inflow.give(stream_id)
         try:
-            host.begun(call, request.path)
+            host.begun(call, request)
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
             call.refuse(error)
             return

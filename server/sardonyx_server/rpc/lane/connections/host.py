@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
     from sardonyx_server.rpc.lane.connections.stranger import Strangers
     from sardonyx_server.rpc.lane.messages.compression import Level
+    from sardonyx_server.rpc.lane.messages.request import Request
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
 
@@ -38,7 +39,7 @@ class Host(CallHost, ProxyHost, Protocol):
     def touch(self, handler: ProtocolHandler, /) -> None:
         """Somebody has something to be written."""
 
-    def begun(self, call: LaneCall | LaneStream, path: bytes, /) -> None:
+    def begun(self, call: LaneCall | LaneStream, request: Request, /) -> None:
         """A call of a method came.
 
         Raises:

@@ -36,14 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sardonyx_server.engine.running.model import Model
+    from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.lane.loop.burst import Requests
     from sardonyx_server.rpc.lane.messages.compression import Level
+    from sardonyx_server.rpc.lane.messages.request import Request
     from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.proxy.upstream import Upstream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
-    from sardonyx_server.rpc.other_rpcs.behaviours import Authorise
 
 __all__ = ["Loop"]
 
@@ -62,7 +63,7 @@ class Loop:
     Args:
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
         requests: Where they go.
-        authorise: Raises where a call is not allowed; None allows all.
+        access_control: Asked first in every call; None allows all.
         cores: That this process may use.
         compression: How much work goes into compressing answers, for callers that accept it.
         limits: Of what callers may do.
@@ -82,7 +83,7 @@ class Loop:
         *,
         methods: tuple[str, str],
         requests: Requests,
-        authorise: Authorise | None,
+        access_control: AccessControl | None,
         cores: int,
         compression: Level,
         limits: Limits,
@@ -101,7 +102,7 @@ class Loop:
         self.failures = FailureBlocks()
         self.strangers = Strangers()
         self.stopping = False
-        self._authorise = authorise
+        self._access_control = access_control
         self._upstream = upstream
         self.thread_id = 0
         self._events = Events(cores)
@@ -178,14 +179,14 @@ class Loop:
         """How much each connection may have that its caller has not taken."""
         return self.held.share_bytes(len(self.transports.by_fd))
 
-    def begun(self, call: LaneCall | LaneStream, path: bytes) -> None:
+    def begun(self, call: LaneCall | LaneStream, request: Request) -> None:
         """A call of a method came. Raises where it is not allowed."""
         self.calls.begun += 1
         if isinstance(call, LaneStream):
             self.streams.add(call)
             self._deadlines.add(call)
-        if self._authorise is not None:
-            self._authorise(path.decode(), call.metadata, call.peer())
+        if self._access_control is not None and request.allowed_by is not self._access_control.policy:
+            request.allowed_by = self._access_control.check(request.path.decode(), request.metadata, request.peer)
         if self._draining and isinstance(call, LaneStream):
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 

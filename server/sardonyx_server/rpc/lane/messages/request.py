@@ -13,6 +13,7 @@ from sardonyx_wire.http2.hpack import DynamicTable, decode_block, header_list_by
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sardonyx_server.rpc.access_control import AccessPolicy
     from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_wire.http2.hpack import Field
 
@@ -50,6 +51,7 @@ class Request:
         compression: How much work goes into compressing answers.
 
     Attributes:
+        allowed_by: The access policy that has allowed it; None where none has been asked.
         fields: In the order sent.
         header_list_bytes: Their size.
         path: Full name of the method.
@@ -61,13 +63,14 @@ class Request:
     """
 
     __slots__ = (
-        "_metadata", "answer_encoding", "encoding", "fields", "header_list_bytes", "is_grpc", "path", "peer",
-        "timeout_s",
+        "_metadata", "allowed_by", "answer_encoding", "encoding", "fields", "header_list_bytes", "is_grpc", "path",
+        "peer", "timeout_s",
     )  # fmt: skip
 
     def __init__(self, fields: list[Field], peer: str, compression: Level) -> None:
         values = dict(fields)
         self._metadata: Sequence[tuple[str, str | bytes]] | None = None
+        self.allowed_by: AccessPolicy | None = None
         self.fields = fields
         self.peer = peer
         self.header_list_bytes = header_list_bytes(fields)
