@@ -35,7 +35,7 @@ def answers(case: NodeCase) -> list[list[Contents]]:
         NotRunnable: It does not open the model, or does not run it on these inputs.
     """
     # What the server tunes, and as it does: fusions and thread counts move the last bits.
-    options = session_options(onnxruntime, SessionTuning(), threads=1, data_beside=False)
+    options = session_options(onnxruntime, SessionTuning(), threads=1, has_external_data=False)
     try:
         session = onnxruntime.InferenceSession(case.model, options, providers=["CPUExecutionProvider"])
         return [_run(session, request, case.outputs) for request in case.requests]

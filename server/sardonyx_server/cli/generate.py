@@ -60,7 +60,7 @@ def run_generate(
 def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[ModelSignature]:
     from sardonyx_client.generated import ModelSignature
     from sardonyx_server.errors import LoadFailed
-    from sardonyx_server.repository.served import served_signature
+    from sardonyx_server.repository.served_signature import served_signature
     from sardonyx_server.repository.spec import BrokenModel
 
     found = scan_paths(paths)

@@ -60,7 +60,7 @@ def require_models(paths: Sequence[Path]) -> None:
     Raises:
         CliError: No path holds anything that looks like a model, or a path is itself the folder of one model.
     """
-    from sardonyx_server.repository.scan import is_one_model, is_stray, scan
+    from sardonyx_server.repository.scan import is_model_folder, is_stray, scan
     from sardonyx_server.repository.spec import BrokenModel
 
     found = scan(paths)
@@ -68,7 +68,7 @@ def require_models(paths: Sequence[Path]) -> None:
     folders = {path for path in paths if path.is_dir()}
     if len(none) < len(found) or not all(model.folder in folders or is_stray(model) for model in none):
         return
-    one = next((path for path in paths if is_one_model(path)), None)
+    one = next((path for path in paths if is_model_folder(path)), None)
     if one is not None:
         above = one.absolute().parent if one.name in {"", ".."} else one.parent
         raise CliError(

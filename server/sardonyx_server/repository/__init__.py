@@ -3,24 +3,24 @@
 Reasons and error messages go out to callers, so they name files relative to the model and never by absolute path.
 
     scan.py          finds models under some paths
-    folder.py        reads one model's folder
-    lone_file.py     reads one that is a file by itself
-    disk.py          looks at files without trusting them
+    model_folder.py        reads one model's folder
+    single_file.py     reads one that is a file by itself
+    filesystem.py          looks at files without trusting them
     spec.py          what was found, as plain values
     watch.py         tells when that changes
     mounts.py        which disks report changes by themselves
-    given.py         a model that comes with a load
-    named_files.py   which files its config may name
+    model_override.py         a model that comes with a load
+    referenced_files.py   which files its config may name
 
     files.py         a private copy of one version to load from
-    content.py       the bytes of a file, in memory
-    still.py         opens files that must not change meanwhile
+    hashed_content.py       the bytes of a file, in memory
+    stable_file.py         opens files that must not change meanwhile
     graph.py         what its graph declares
     onnx_format.py   the parts of the file that say so
-    nested.py        what lies in them at any depth
+    graph_traversal.py        what lies in them at any depth
     zipmap.py        outputs that are maps, as tensors
     config.py        reads config.pbtxt
-    effective.py     holds it against the graph, and completes it
+    effective_config.py     holds it against the graph, and completes it
     shapes.py        the dims and reshapes in it
-    served.py        the signature that comes of it, without loading
+    served_signature.py        the signature that comes of it, without loading
 """

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import inside, shown_path
-from sardonyx_server.repository.content import join, take
-from sardonyx_server.repository.disk import os_problem
-from sardonyx_server.repository.folder import version_problem
-from sardonyx_server.repository.graph import Graph, GraphsByContent
-from sardonyx_server.repository.still import READ, held_still, open_without_links
-from sardonyx_server.repository.zipmap import edited
+from sardonyx_server.repository.filesystem import os_problem
+from sardonyx_server.repository.graph import Graph, GraphCache
+from sardonyx_server.repository.hashed_content import concatenate, copy_file
+from sardonyx_server.repository.model_folder import version_problem
+from sardonyx_server.repository.stable_file import READ_FLAGS, open_no_follow, open_unchanged
+from sardonyx_server.repository.zipmap import apply_edits
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from types import TracebackType
 
-    from sardonyx_server.repository.content import Content
+    from sardonyx_server.repository.hashed_content import HashedContent
     from sardonyx_server.repository.spec import ModelSpec
 
 __all__ = ["ModelFiles", "take_private_copy"]
@@ -52,17 +52,17 @@ class ModelFiles:
     Attributes:
         model_bytes: The model with the edits of ``graph``; None where it must be loaded from ``path``.
         path: The model as a file: in memory, or in a private folder. None where ``model_bytes`` is set.
-        data_beside: Whether external data lie beside ``path``.
+        has_external_data: Whether external data lie beside ``path``.
         graph: What the model declares.
         model_digest: SHA-256 of the model as it lay on disk, without external data.
     """
 
     model_bytes: bytes | None
     path: Path | None
-    data_beside: bool = False
+    has_external_data: bool = False
     graph: Graph
     model_digest: bytes
-    _content: Content | None = field(default=None, repr=False)
+    _content: HashedContent | None = field(default=None, repr=False)
     _private: Path | None = field(default=None, repr=False)
 
     def digest(self) -> bytes:
@@ -110,7 +110,7 @@ class ModelFiles:
 
 
 def take_private_copy(
-    spec: ModelSpec, version: int, *, private_parent: Path | None = None, graphs: GraphsByContent | None = None
+    spec: ModelSpec, version: int, *, private_parent: Path | None = None, graphs: GraphCache | None = None
 ) -> ModelFiles:
     """Copy one version's files. Blocks for as long as it takes to read them; callable from any thread.
 
@@ -133,36 +133,38 @@ def take_private_copy(
     if problem:
         raise LoadFailed(problem)
     try:
-        return _take(file, subject, private_parent, graphs or GraphsByContent())
+        return _take(file, subject, private_parent, graphs or GraphCache())
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise LoadFailed(f"{subject}: no space left for a private copy of its external data") from error
         raise LoadFailed(f"{subject}: a file of it {os_problem(error)}") from error
 
 
-def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphsByContent) -> ModelFiles:
+def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphCache) -> ModelFiles:
     # The outer context undoes what was made where the last look at the file, at the inner one's end, finds a change.
     with contextlib.ExitStack() as undo:
-        with held_still(os.open(file, READ), file, subject) as opened:
+        with open_unchanged(os.open(file, READ_FLAGS), file, subject) as opened:
             size = os.fstat(opened.fileno()).st_size
             if size > _MODEL_LIMIT_BYTES:
                 raise LoadFailed(
                     f"{subject}: {quoted(file.name)} has {size:,} bytes, expected at most {_MODEL_LIMIT_BYTES:,}; "
                     "save the weights as external data"
                 )
-            content = take(opened, size)
+            content = copy_file(opened, size)
             undo.callback(content.close)
             graph, digest = graphs.read(content, subject), content.digest
             if graph.edits:
                 with content.view() as data:
-                    whole, content = content, join(tuple(edited(data, graph.edits)))
+                    whole, content = content, concatenate(tuple(apply_edits(data, graph.edits)))
                 whole.close()
                 undo.callback(content.close)
             files = ModelFiles(
                 model_bytes=content.data, path=content.path, graph=graph, model_digest=digest, _content=content
             )
-            if graph.locations:
-                places = sorted({_checked_location(location, file, subject) for location in graph.locations})
+            if graph.external_data_locations:
+                places = sorted(
+                    {_checked_location(location, file, subject) for location in graph.external_data_locations}
+                )
                 files = _in_private_folder(file, content, files, places, private_parent)
                 undo.callback(files.close)
         undo.pop_all()
@@ -186,7 +188,7 @@ def _checked_location(location: str, file: Path, subject: str) -> str:
 
 
 def _in_private_folder(
-    file: Path, content: Content, files: ModelFiles, places: list[str], private_parent: Path | None
+    file: Path, content: HashedContent, files: ModelFiles, places: list[str], private_parent: Path | None
 ) -> ModelFiles:
     """Copy external data and model to a folder that only this user can enter (mkdtemp: 0700)."""
     private = Path(tempfile.mkdtemp(prefix="sardonyx-", dir=private_parent))
@@ -203,7 +205,7 @@ def _in_private_folder(
     except BaseException:
         shutil.rmtree(private, ignore_errors=True)
         raise
-    return replace(files, model_bytes=None, path=path, data_beside=True, _content=None, _private=private)
+    return replace(files, model_bytes=None, path=path, has_external_data=True, _content=None, _private=private)
 
 
 @contextlib.contextmanager
@@ -215,10 +217,10 @@ def _open_external(folder: Path, place: str, subject: str) -> Iterator[FileIO]:
     if os.path.commonpath((root, real)) != root or real == root:
         raise LoadFailed(f"{subject} is a link out of the version folder; put the file itself there")
     try:
-        descriptor = open_without_links(root, os.path.relpath(real, root))
+        descriptor = open_no_follow(root, os.path.relpath(real, root))
     except OSError as error:
         raise LoadFailed(f"{subject} {os_problem(error)}") from error
-    with held_still(descriptor, Path(real), subject) as opened:
+    with open_unchanged(descriptor, Path(real), subject) as opened:
         # A hard link is how a file from elsewhere gets in unseen; onnxruntime follows it.
         if os.fstat(opened.fileno()).st_nlink != 1:
             raise LoadFailed(f"{subject} has hard links; put a copy of the file there")

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.nested import every_node, locations
+from sardonyx_server.repository.graph_traversal import all_nodes, external_data_locations
 from sardonyx_server.repository.onnx_format import MalformedModelError, parse_model
-from sardonyx_server.repository.zipmap import unzip
+from sardonyx_server.repository.zipmap import remove_zipmaps
 from sardonyx_server.text import quoted
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
-    from sardonyx_server.repository.content import Content
-    from sardonyx_server.repository.zipmap import Edit, Unzipped
+    from sardonyx_server.repository.hashed_content import HashedContent
+    from sardonyx_server.repository.zipmap import Edit, ZipMapRemoval
 
-__all__ = ["Graph", "GraphsByContent", "Value", "read_graph"]
+__all__ = ["Graph", "GraphCache", "GraphValue", "read_graph"]
 
 # TensorProto.DataType -> name in the protocol. The numbers are facts of the format.
 _DATATYPES: Final = {
@@ -58,7 +58,7 @@ _LOOPS: Final = frozenset({b"Loop", b"BeamSearch", b"GreedySearch", b"Sampling",
 _FIRST_IR_WITH_DEFAULTS: Final = 4
 _LFS_POINTER: Final = b"version https://git-lfs"
 # Some kilobytes each.
-_MOST_KEPT: Final = 256
+_CACHE_SIZE: Final = 256
 _KINDS: Final = {
     "tensor_type": "tensor",
     "sequence_type": "sequence",
@@ -70,7 +70,7 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class GraphValue:
     """One input or output as the file declares it.
 
     Attributes:
@@ -100,16 +100,16 @@ class Graph:
         subject: What messages call it: ``version 1 of model 'iris'``.
         inputs: In the graph's order, without weights that cannot be overridden.
         outputs: In the graph's order. Those that are maps in the file are the tensors that the maps are made of.
-        locations: Files outside of the model that tensors name, without repetition.
+        external_data_locations: Files outside of the model that tensors name, without repetition.
         loops: It has a loop, so values that a caller sends may decide how long a run takes.
         edits: What makes of the file the model that is declared here; mostly nothing.
         notes: What the operator may like to know: what is served otherwise than the file has it.
     """
 
     subject: str
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    locations: tuple[str, ...]
+    inputs: tuple[GraphValue, ...]
+    outputs: tuple[GraphValue, ...]
+    external_data_locations: tuple[str, ...]
     loops: bool
     edits: tuple[Edit, ...]
     notes: tuple[str, ...]
@@ -125,7 +125,7 @@ class Graph:
             tuple(self._spec("output", value) for value in self.outputs),
         )
 
-    def _spec(self, what: str, value: Value) -> TensorSpec:
+    def _spec(self, what: str, value: GraphValue) -> TensorSpec:
         subject = f"{self.subject}: {what} {quoted(value.name)}"
         if value.kind != "tensor":
             if not value.kind:
@@ -147,7 +147,7 @@ class Graph:
         )
 
 
-class GraphsByContent:
+class GraphCache:
     """Reads graphs, and remembers what those declare that were read last: the same bytes are not read again.
 
     Reading takes 4 ms of Python for a graph of some hundred nodes (2026-11-26), which others then wait for. One thread.
@@ -158,7 +158,7 @@ class GraphsByContent:
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Graph] = OrderedDict()
 
-    def read(self, content: Content, subject: str) -> Graph:
+    def read(self, content: HashedContent, subject: str) -> Graph:
         """See :func:`read_graph`."""
         digest = content.digest
         graph = self._kept.get(digest)
@@ -167,7 +167,7 @@ class GraphsByContent:
                 graph = read_graph(data, subject)
         self._kept[digest] = graph
         self._kept.move_to_end(digest)
-        if len(self._kept) > _MOST_KEPT:
+        if len(self._kept) > _CACHE_SIZE:
             self._kept.popitem(last=False)
         return replace(graph, subject=subject)
 
@@ -186,7 +186,7 @@ def read_graph(data: bytes | memoryview, subject: str) -> Graph:
         raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
     try:
         model = parse_model(data)
-        unzipped = unzip(model, data)
+        unzipped = remove_zipmaps(model, data)
     except MalformedModelError as error:
         raise LoadFailed(f"{subject} is no ONNX model, or cut off ({len(data):,} bytes)") from error
     if not model.HasField("graph") or not model.graph.output:
@@ -197,7 +197,7 @@ def read_graph(data: bytes | memoryview, subject: str) -> Graph:
         raise LoadFailed(f"{subject} has a name that is not UTF-8") from error
 
 
-def _graph(model: Any, unzipped: Unzipped, subject: str) -> Graph:
+def _graph(model: Any, unzipped: ZipMapRemoval, subject: str) -> Graph:
     graph = model.graph
     defaults = {tensor.name for tensor in graph.initializer}
     defaults |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -206,8 +206,8 @@ def _graph(model: Any, unzipped: Unzipped, subject: str) -> Graph:
         subject=subject,
         inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
         outputs=tuple(_value(each, labels=unzipped.labels.get(each.name, ())) for each in graph.output),
-        locations=tuple(dict.fromkeys(locations(model))),
-        loops=any(node.op_type in _LOOPS for node in every_node(model)),
+        external_data_locations=tuple(dict.fromkeys(external_data_locations(model))),
+        loops=any(node.op_type in _LOOPS for node in all_nodes(model)),
         edits=unzipped.edits,
         notes=tuple(
             f"output {quoted(name.decode())} is a sequence of maps in the file (ZipMap); "
@@ -217,7 +217,7 @@ def _graph(model: Any, unzipped: Unzipped, subject: str) -> Graph:
     )
 
 
-def _value(info: Any, *, optional: bool = False, labels: tuple[str, ...] = ()) -> Value:
+def _value(info: Any, *, optional: bool = False, labels: tuple[str, ...] = ()) -> GraphValue:
     kind = next((text for field, text in _KINDS.items() if info.type.HasField(field)), "")
     if kind in {"sequence", "optional"}:
         holder = info.type.sequence_type if kind == "sequence" else info.type.optional_type
@@ -230,7 +230,7 @@ def _value(info: Any, *, optional: bool = False, labels: tuple[str, ...] = ()) -
         # Some exporters write 'any size' as a negative number.
         shape = tuple(max(-1, dim.dim_value) if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
         names = tuple(dim.dim_param.decode() for dim in tensor.shape.dim)
-    return Value(
+    return GraphValue(
         name=info.name.decode(),
         kind=kind,
         element=tensor.elem_type if kind == "tensor" else 0,

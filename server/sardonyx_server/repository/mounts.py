@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["is_network_disk"]
+__all__ = ["is_network_filesystem"]
 
-_NETWORK_DISKS: Final = frozenset(
+_NETWORK_FILESYSTEMS: Final = frozenset(
     {"9p", "afs", "ceph", "cifs", "fuse", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4"}
     | {"smb3", "smbfs", "vboxsf", "virtiofs"}
 )
@@ -16,7 +16,7 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPES: Final = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
-def is_network_disk(path: Path, mounts: str | None = None) -> bool:
+def is_network_filesystem(path: Path, mounts: str | None = None) -> bool:
     """Whether a path lies on a disk whose changes the kernel may not report.
 
     Args:
@@ -40,7 +40,7 @@ def is_network_disk(path: Path, mounts: str | None = None) -> bool:
         # Later mounts hide earlier ones at the same place.
         if place.is_relative_to(mount) and len(mount.parts) >= best:
             best, kind = len(mount.parts), right.split(" ")[0]
-    return kind.partition(".")[0] in _NETWORK_DISKS
+    return kind.partition(".")[0] in _NETWORK_FILESYSTEMS
 
 
 def _unescaped(text: str) -> str:

@@ -13,16 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository import disk
-from sardonyx_server.repository.folder import is_version, read_folder
-from sardonyx_server.repository.lone_file import items_of, read_lone_file
-from sardonyx_server.repository.spec import ONNX_SUFFIX, BrokenModel, GivenConfig, ModelSpec, is_onnx_name, name_problem
+from sardonyx_server.repository import filesystem
+from sardonyx_server.repository.model_folder import is_version, read_model_folder
+from sardonyx_server.repository.single_file import entries_of, read_single_file
+from sardonyx_server.repository.spec import (
+    ONNX_SUFFIX,
+    BrokenModel,
+    ConfigOverride,
+    ModelSpec,
+    is_onnx_name,
+    name_problem,
+)
 from sardonyx_server.text import one_line, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["find", "is_one_model", "is_stray", "scan"]
+__all__ = ["find_model", "is_model_folder", "is_stray", "scan"]
 
 _NAME_LIMIT_BYTES: Final = 255
 
@@ -39,7 +46,7 @@ def scan(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
     return _look(paths, _ALL)
 
 
-def find(paths: Sequence[Path], name: str, given: GivenConfig | None = None) -> ModelSpec | BrokenModel | None:
+def find_model(paths: Sequence[Path], name: str, given: ConfigOverride | None = None) -> ModelSpec | BrokenModel | None:
     """One model under the paths, without a look into the others.
 
     Args:
@@ -50,10 +57,10 @@ def find(paths: Sequence[Path], name: str, given: GivenConfig | None = None) -> 
     Returns:
         As ``scan`` has it; None where there is nothing of that name.
     """
-    return _look(paths, _Wanted(name=name, given=given)).get(name)
+    return _look(paths, _Selection(name=name, given=given)).get(name)
 
 
-def is_one_model(folder: Path) -> bool:
+def is_model_folder(folder: Path) -> bool:
     """Whether a folder holds version folders that hold models, or version folders and a config. False for a file."""
     return _has_versions(folder, _names_in(folder))
 
@@ -62,27 +69,27 @@ def is_stray(model: BrokenModel) -> bool:
     """Whether nothing in its folder seems meant as a model: no config, and no ``.onnx`` file there or in a version."""
     names = _names_in(model.folder)
     return (
-        disk.is_folder(model.folder)
+        filesystem.is_folder(model.folder)
         and not any(name == "config.pbtxt" or is_onnx_name(name) for name in names)
         and not _has_versions(model.folder, names)
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class _Selection:
     """Which models to look at, None for all, and the config to take in place of theirs."""
 
     name: str | None = None
-    given: GivenConfig | None = None
+    given: ConfigOverride | None = None
 
     def takes(self, name: str) -> bool:
         return self.name in {None, name}
 
 
-_ALL: Final = _Wanted()
+_ALL: Final = _Selection()
 
 
-def _look(paths: Sequence[Path], wanted: _Wanted) -> dict[str, ModelSpec | BrokenModel]:
+def _look(paths: Sequence[Path], wanted: _Selection) -> dict[str, ModelSpec | BrokenModel]:
     found: dict[str, list[tuple[Path, ModelSpec | BrokenModel]]] = {}
     for path in _distinct(paths):
         for place, model in _models_at(path, wanted):
@@ -103,29 +110,32 @@ def _distinct(paths: Sequence[Path]) -> list[Path]:
     return list(distinct.values())
 
 
-def _models_at(path: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+def _models_at(path: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             yield from _models_in(path, wanted)
         elif is_onnx_name(path.name):
-            yield path, _lone_file(path, wanted.given)
+            yield path, _single_file(path, wanted.given)
         else:
-            yield path, _broken(path, f"{_shown(path)} is a {disk.kind_of(mode)}, expected a folder or an .onnx file")
+            yield (
+                path,
+                _broken(path, f"{_shown(path)} is a {filesystem.file_type(mode)}, expected a folder or an .onnx file"),
+            )
     except OSError as error:
-        yield path, _broken(path, f"{_shown(path)} {disk.os_problem(error)}")
+        yield path, _broken(path, f"{_shown(path)} {filesystem.os_problem(error)}")
     except ValueError:
         # A NUL byte, or text that the file system's encoding does not have.
         yield path, _broken(path, f"{_shown(path)} cannot be a path")
 
 
-def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
-    names = disk.names_in(folder)
+def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+    names = filesystem.list_names(folder)
     if _has_versions(folder, names):
         problem = "is the folder of one model; give the folder above it as the repository"
         yield folder, _broken(folder, f"{_shown(folder)} {problem}")
         return
-    has_files = any(is_onnx_name(name) and not disk.is_folder(folder / name) for name in names)
+    has_files = any(is_onnx_name(name) and not filesystem.is_folder(folder / name) for name in names)
     for name in names:
         path = folder / name
         if not wanted.takes(name) and not wanted.takes(path.stem):
@@ -133,20 +143,20 @@ def _models_in(folder: Path, wanted: _Wanted) -> Iterator[tuple[Path, ModelSpec 
         try:
             mode = path.stat().st_mode
         except OSError as error:
-            problem = disk.stat_problem(path) or disk.os_problem(error)
+            problem = filesystem.stat_problem(path) or filesystem.os_problem(error)
             yield path, _broken(path, f"{_shown(path)} {problem}")
             continue
         if stat.S_ISDIR(mode):
             # Beside .onnx files a folder may be anything.
-            if not has_files or is_one_model(path):
+            if not has_files or is_model_folder(path):
                 yield path, _model_folder(path, wanted.given)
         elif is_onnx_name(name):
-            yield path, _lone_file(path, wanted.given)
+            yield path, _single_file(path, wanted.given)
 
 
 def _has_versions(folder: Path, names: Sequence[str]) -> bool:
     """Whether a folder holds version folders that hold models, or version folders and a config."""
-    versions = [name for name in names if is_version(name) and disk.is_folder(folder / name)]
+    versions = [name for name in names if is_version(name) and filesystem.is_folder(folder / name)]
     if versions and "config.pbtxt" in names:
         return True
     return any(is_onnx_name(each) for name in versions for each in _names_in(folder / name))
@@ -154,17 +164,17 @@ def _has_versions(folder: Path, names: Sequence[str]) -> bool:
 
 def _names_in(folder: Path) -> list[str]:
     try:
-        return disk.names_in(folder)
+        return filesystem.list_names(folder)
     except OSError:
         return []
 
 
-def _model_folder(folder: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
-    return _read(folder, folder.name, disk.folder_problem, lambda: read_folder(folder, given))
+def _model_folder(folder: Path, given: ConfigOverride | None) -> ModelSpec | BrokenModel:
+    return _read(folder, folder.name, filesystem.folder_problem, lambda: read_model_folder(folder, given))
 
 
-def _lone_file(file: Path, given: GivenConfig | None) -> ModelSpec | BrokenModel:
-    return _read(file, file.stem, disk.stat_problem, lambda: read_lone_file(file, given))
+def _single_file(file: Path, given: ConfigOverride | None) -> ModelSpec | BrokenModel:
+    return _read(file, file.stem, filesystem.stat_problem, lambda: read_single_file(file, given))
 
 
 def _read(
@@ -180,12 +190,12 @@ def _read(
     except LoadFailed as error:
         return _broken(path, error.message)
     except OSError as error:
-        return _broken(path, f"a file of model {quoted(name)} {disk.os_problem(error)}")
+        return _broken(path, f"a file of model {quoted(name)} {filesystem.os_problem(error)}")
 
 
 def _broken(path: Path, reason: str) -> BrokenModel:
-    is_folder = disk.is_folder(path)
-    items = disk.items_below(path) if is_folder else items_of(path)
+    is_folder = filesystem.is_folder(path)
+    entries = filesystem.walk_folder(path) if is_folder else entries_of(path)
     return BrokenModel(
         name=one_line(
             _name(path) if is_folder or not is_onnx_name(path.name) else _name(path)[: -len(ONNX_SUFFIX)],
@@ -194,18 +204,20 @@ def _broken(path: Path, reason: str) -> BrokenModel:
         folder=path,
         reason=reason,
         # The reason tells apart what has no facts on disk: a missing file, a link that leads nowhere.
-        fingerprint=disk.fingerprint([*items, disk.Item(parts=(), facts=reason)]),
+        fingerprint=filesystem.fingerprint([*entries, filesystem.Entry(parts=(), state=reason)]),
     )
 
 
 def _ambiguous(name: str, places: Sequence[tuple[Path, ModelSpec | BrokenModel]]) -> BrokenModel:
     shown = ", ".join(_relative_names([place for place, _ in places]))
-    items = [disk.Item(parts=(str(index),), facts=model.fingerprint) for index, (_, model) in enumerate(places)]
+    entries = [
+        filesystem.Entry(parts=(str(index),), state=model.fingerprint) for index, (_, model) in enumerate(places)
+    ]
     return BrokenModel(
         name=name,
         folder=places[0][1].folder,
         reason=f"model {quoted(name)} is there {len(places)} times: {shown}; rename or remove all but one",
-        fingerprint=disk.fingerprint(items),
+        fingerprint=filesystem.fingerprint(entries),
     )
 
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from sardonyx_wire.messages import ModelInput
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Reshape", "Tensor", "check_batch_axis", "check_dims", "graph_dims", "is_one_row", "tensor_of"]
+__all__ = [
+    "ConfiguredTensor",
+    "Reshape",
+    "check_batch_axis",
+    "check_dims",
+    "configure_tensor",
+    "graph_dims",
+    "is_one_row",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class ConfiguredTensor:
     """One input or output under a config.
 
     Attributes:
@@ -63,7 +71,9 @@ class Tensor:
     reshape: Reshape | None = None
 
 
-def tensor_of(stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_batch_size: int) -> Tensor:
+def configure_tensor(
+    stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_batch_size: int
+) -> ConfiguredTensor:
     """Apply what a config says about a tensor.
 
     Args:
@@ -76,13 +86,13 @@ def tensor_of(stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_bat
     """
     # A scalar and silence look alike; silence is the likelier, and the graph's shape is right for both.
     if stated is None or not (stated.dims or stated.HasField("reshape")):
-        return Tensor(graph=spec, caller=spec)
+        return ConfiguredTensor(graph=spec, caller=spec)
     lead = (-1,) if max_batch_size > 0 else ()
     dims = tuple(stated.dims)
     graph = replace(spec, shape=(*lead, *graph_dims(stated)), dim_names=spec.dim_names)
     if not stated.HasField("reshape"):
-        return Tensor(graph=graph, caller=graph)
-    return Tensor(
+        return ConfiguredTensor(graph=graph, caller=graph)
+    return ConfiguredTensor(
         graph=graph,
         # The graph's names are those of other axes.
         caller=replace(graph, shape=(*lead, *dims), dim_names=()),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.messages import ModelConfig
 
-__all__ = ["ONNX_SUFFIX", "BrokenModel", "GivenConfig", "ModelSpec", "is_onnx_name", "name_problem"]
+__all__ = ["ONNX_SUFFIX", "BrokenModel", "ConfigOverride", "ModelSpec", "is_onnx_name", "name_problem"]
 
 ONNX_SUFFIX: Final = ".onnx"
 """Of files that are models, in either case: some systems write it in capitals."""
@@ -21,7 +21,7 @@ _NAME_LIMIT_BYTES: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenConfig:
+class ConfigOverride:
     """A config that came with a load, in place of config.pbtxt.
 
     Attributes:

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.repository.mounts import is_network_disk
+from sardonyx_server.repository.mounts import is_network_filesystem
 from sardonyx_server.repository.scan import scan
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.repository.spec import BrokenModel, ModelSpec
 
-__all__ = ["Settling", "Watch"]
+__all__ = ["ChangeDebouncer", "RepositoryWatcher"]
 
 # How long the file system must be quiet before events are handed on, and how often that is looked at.
 _EVENT_STEP_MS: Final = 200
@@ -28,7 +28,7 @@ _EVENT_DEBOUNCE_MS: Final = 1_600
 _JOIN_S: Final = 5.0
 
 
-class Settling:
+class ChangeDebouncer:
     """Decides which changes hold still: those that look the same at two looks, ``stable_s`` apart. Looks at no disk.
 
     Not thread safe. Time is passed in, in seconds of any monotonic clock.
@@ -51,13 +51,13 @@ class Settling:
         """The models as reported so far: a copy."""
         return dict(self._known)
 
-    def look(self, found: Mapping[str, ModelSpec | BrokenModel], now_s: float) -> bool:
+    def update(self, found: Mapping[str, ModelSpec | BrokenModel], now_s: float) -> bool:
         """Take in a look at the disk. Whether something has settled, which is known from now on."""
         settled = False
         pending: dict[str, tuple[object, float]] = {}
         for name in self._known.keys() | found.keys():
-            mark = _mark(found.get(name))
-            if mark == _mark(self._known.get(name)):
+            mark = _identity(found.get(name))
+            if mark == _identity(self._known.get(name)):
                 continue
             seen, since_s = self._pending.get(name, (None, now_s))
             if name not in self._pending or seen != mark:
@@ -80,7 +80,7 @@ class Settling:
         return max(0.0, min(since_s for _, since_s in self._pending.values()) + self._stable_s - now_s)
 
 
-class Watch:
+class RepositoryWatcher:
     """Follows some paths until it is stopped.
 
     Args:
@@ -131,27 +131,27 @@ class Watch:
             on_change: Called on this thread with all models as they are now, where some have changed. While it runs
                 nothing is looked at. It must not raise: the watch ends with what it raises.
         """
-        settling = Settling(known, self._stable_s)
+        debouncer = ChangeDebouncer(known, self._stable_s)
         events = None
         if not self._polling_reason:
             events = threading.Thread(target=self._follow_events, name="sardonyx-events", daemon=True)
             events.start()
         try:
             while not self._stop.is_set():
-                due_s = settling.due_in_s(self._clock())
+                due_s = debouncer.due_in_s(self._clock())
                 wait_s = self._poll_interval_s if due_s is None else min(due_s, self._poll_interval_s)
                 self._wake.wait(wait_s)
                 self._wake.clear()
                 if self._stop.is_set():
                     return
-                if settling.look(self._look(self._paths), self._clock()):
-                    on_change(settling.known)
+                if debouncer.update(self._look(self._paths), self._clock()):
+                    on_change(debouncer.known)
         finally:
             self.stop()
             if events is not None:
                 events.join(_JOIN_S)
 
-    def look_now(self) -> None:
+    def poll_now(self) -> None:
         """Bring the next look forward. Callable from any thread; does not block."""
         self._wake.set()
 
@@ -174,14 +174,14 @@ class Watch:
                 stop_event=self._stop,
                 raise_interrupt=False,
             ):
-                self.look_now()
+                self.poll_now()
         except (OSError, RuntimeError) as error:
             # Too many folders for the kernel, or a folder that went away. The polling goes on by itself.
             self._polling_reason = f"the file system reports no changes ({type(error).__name__})"
 
 
 def _no_events_reason(paths: Sequence[Path]) -> str:
-    if any(is_network_disk(path) for path in paths):
+    if any(is_network_filesystem(path) for path in paths):
         return "a path is on a network disk"
     # To follow one file means to follow its folder and all below, which may be a home folder.
     if not all(path.is_dir() for path in paths):
@@ -193,6 +193,6 @@ def _no_events_reason(paths: Sequence[Path]) -> str:
     return ""
 
 
-def _mark(model: ModelSpec | BrokenModel | None) -> object:
+def _identity(model: ModelSpec | BrokenModel | None) -> object:
     """What two looks at the same model are compared by."""
     return None if model is None else (type(model), model.fingerprint)

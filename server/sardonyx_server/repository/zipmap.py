@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
-from sardonyx_server.repository.nested import every_node
+from sardonyx_server.repository.graph_traversal import all_nodes
 from sardonyx_server.repository.onnx_format import MESSAGES, Field, MalformedModelError, walk
 from sardonyx_wire.protobuf_fields import encode_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Edit", "Unzipped", "edited", "unzip"]
+__all__ = ["Edit", "ZipMapRemoval", "apply_edits", "remove_zipmaps"]
 
 _OPERATOR: Final = (b"ZipMap", b"ai.onnx.ml")
 _FLOAT: Final = 1
@@ -40,7 +40,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unzipped:
+class ZipMapRemoval:
     """A model without the ZipMaps that give outputs.
 
     Attributes:
@@ -52,7 +52,7 @@ class Unzipped:
     edits: tuple[Edit, ...]
 
 
-def unzip(model: Any, data: bytes | memoryview) -> Unzipped:
+def remove_zipmaps(model: Any, data: bytes | memoryview) -> ZipMapRemoval:
     """Replace each ZipMap that gives an output by an Identity. One whose maps a node reads is left as it is.
 
     Args:
@@ -69,10 +69,10 @@ def unzip(model: Any, data: bytes | memoryview) -> Unzipped:
         if (node.op_type, node.domain) == _OPERATOR and len(node.input) == len(node.output) == 1
         if node.output[0] in outputs
     }
-    for name in {name for node in every_node(model) for name in node.input} if zipmaps else ():
+    for name in {name for node in all_nodes(model) for name in node.input} if zipmaps else ():
         zipmaps.pop(name, None)
     if not zipmaps:
-        return Unzipped(labels={}, edits=())
+        return ZipMapRemoval(labels={}, edits=())
     graphs, nodes, values = _layout(data)
     labels: dict[bytes, tuple[str, ...]] = {}
     edits = []
@@ -86,10 +86,10 @@ def unzip(model: Any, data: bytes | memoryview) -> Unzipped:
     if _ONNX.isdisjoint(opset.domain for opset in model.opset_import):
         end = len(data)
         edits.append(_replaced((_OPSET, end, end, end), MESSAGES["OperatorSetIdProto"](version=_ONNX_OPSET)))
-    return Unzipped(labels=labels, edits=tuple(sorted(edits, key=lambda edit: edit.start)))
+    return ZipMapRemoval(labels=labels, edits=tuple(sorted(edits, key=lambda edit: edit.start)))
 
 
-def edited(data: bytes | memoryview, edits: Sequence[Edit]) -> Iterator[bytes | memoryview]:
+def apply_edits(data: bytes | memoryview, edits: Sequence[Edit]) -> Iterator[bytes | memoryview]:
     """The file with the edits, in parts. Those that are not new are views."""
     view, position = memoryview(data), 0
     for edit in edits:

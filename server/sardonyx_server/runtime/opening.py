@@ -33,7 +33,7 @@ _BOUNDS_SPINNING: Final = (1, 26)
 _LOG = logging.getLogger("sardonyx.runtime")
 
 
-def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, data_beside: bool) -> Any:
+def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, has_external_data: bool) -> Any:
     """Onnxruntime's SessionOptions; see ``session.open_session`` for the arguments."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -56,7 +56,7 @@ def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, data_b
         "session.inter_op.allow_spinning": "0",
         "session.record_ep_graph_assignment_info": "1",
         **({"session.intra_op.spin_duration_us": str(_SPIN_US)} if spins else {}),
-        **({} if data_beside else {"session.model_external_initializers_file_folder_path": _NO_FOLDER}),
+        **({} if has_external_data else {"session.model_external_initializers_file_folder_path": _NO_FOLDER}),
         **tuning.entries,
     }
     for key, value in entries.items():
@@ -73,7 +73,7 @@ def run_options(runtime: Any, tuning: SessionTuning) -> Any:
     return options
 
 
-def model_in_file(path: Path, providers: Sequence[ProviderOption], *, data_beside: bool) -> bytes | str:
+def model_in_file(path: Path, providers: Sequence[ProviderOption], *, has_external_data: bool) -> bytes | str:
     """The model in a file as :func:`open_native` takes it: the path, or what it holds.
 
     TensorRT names what it keeps after the file, among other things, and a file in memory has the number of a descriptor
@@ -83,7 +83,7 @@ def model_in_file(path: Path, providers: Sequence[ProviderOption], *, data_besid
         OSError: It cannot be read.
     """
     keeps = any(short_name(option.name) == "tensorrt" for option in providers)
-    return path.read_bytes() if keeps and not data_beside else str(path)
+    return path.read_bytes() if keeps and not has_external_data else str(path)
 
 
 def open_native(runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]) -> Any:

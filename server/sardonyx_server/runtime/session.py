@@ -32,7 +32,7 @@ def open_session(
     name: str,
     model_bytes: bytes | None = None,
     path: Path | None = None,
-    data_beside: bool = True,
+    has_external_data: bool = True,
     signature: tuple[Sequence[TensorSpec], Sequence[TensorSpec]] | None = None,
     providers: Sequence[ProviderOption] = _CPU_ONLY,
     threads: int = 1,
@@ -44,7 +44,7 @@ def open_session(
         name: Of the model, for messages.
         model_bytes: The model, without external data. Not kept.
         path: Of the model. Exactly one of the two is given.
-        data_beside: Whether external data may be read beside ``path``; a model in bytes has none.
+        has_external_data: Whether external data may be read beside ``path``; a model in bytes has none.
         signature: Inputs and outputs as the graph declares them, in its order. None = what onnxruntime reports, which
             cannot tell a scalar from an undeclared shape: both become ``shape=None``.
         providers: In order of preference. All of them must start, or the model does not load.
@@ -54,7 +54,7 @@ def open_session(
     Raises:
         LoadFailed: Says what is wrong with the model or the machine, and what to do.
     """
-    source = model_bytes if path is None else model_in_file(path, providers, data_beside=data_beside)
+    source = model_bytes if path is None else model_in_file(path, providers, has_external_data=has_external_data)
     if source is None or (model_bytes is not None and path is not None):
         raise TypeError("bug: open_session takes model_bytes or path, one of them")
     tuning = tuning or SessionTuning()
@@ -64,7 +64,9 @@ def open_session(
     runtime = library.load()
     if not _CUDA_LIBRARIES.isdisjoint(names):
         library.preload_gpu_libraries(runtime)
-    options = session_options(runtime, tuning, threads=threads, data_beside=data_beside and path is not None)
+    options = session_options(
+        runtime, tuning, threads=threads, has_external_data=has_external_data and path is not None
+    )
     native = open_native(runtime, name, source, options, providers)
     found = reported_signature(native, name)
     if signature is not None:

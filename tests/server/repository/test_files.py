@@ -16,9 +16,9 @@ import pytest
 from onnx import numpy_helper
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.content import PIECE_BYTES
 from sardonyx_server.repository.files import take_private_copy
-from sardonyx_server.repository.still import STILL_BEING_WRITTEN
+from sardonyx_server.repository.hashed_content import CHUNK_BYTES
+from sardonyx_server.repository.stable_file import STILL_BEING_WRITTEN
 from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.looks import spec_of
@@ -64,7 +64,7 @@ def test_a_model_is_taken_as_bytes(repository: Path) -> None:
     assert files.model_bytes is None
 
 
-@pytest.mark.parametrize("size", [PIECE_BYTES, PIECE_BYTES + 1, 700_001])
+@pytest.mark.parametrize("size", [CHUNK_BYTES, CHUNK_BYTES + 1, 700_001])
 def test_a_large_model_is_taken_whole(repository: Path, size: int) -> None:
     """As bytes or, where the system has such files, as one in memory that is gone afterwards."""
     spare = size - len(linear()) - 4
@@ -72,11 +72,11 @@ def test_a_large_model_is_taken_whole(repository: Path, size: int) -> None:
     assert len(data) == size
     put_model(repository, "m", data=data)
     with take_private_copy(spec_of(repository, "m"), 1) as files:
-        in_memory = sys.platform == "linux" and size > PIECE_BYTES
+        in_memory = sys.platform == "linux" and size > CHUNK_BYTES
         assert (files.path is not None, files.model_bytes is None) == (in_memory, in_memory)
         path = files.path
         assert (files.model_bytes if path is None else path.read_bytes()) == data
-        assert not files.data_beside
+        assert not files.has_external_data
         assert files.digest() == hashlib.sha256(data).digest()
         assert files.size_bytes() == size
     assert (files.model_bytes, files.path, path is not None and path.exists()) == (None, None, False)
@@ -89,7 +89,7 @@ def test_a_large_model_has_no_data_beside_it(repository: Path) -> None:
     with (repository.parent / "secret").open("w+b") as secret:
         secret.write(DATA)
         secret.flush()
-        spare = onnx.ModelProto(doc_string="c" * PIECE_BYTES).SerializeToString()
+        spare = onnx.ModelProto(doc_string="c" * CHUNK_BYTES).SerializeToString()
         put_model(repository, "m", data=linear(weight=external(str(secret.fileno()))) + spare)
         assert _refusal(repository).message == f"{SUBJECT}: external data '{secret.fileno()}' is not there"
         put_model(repository, "n", data=linear() + spare)
@@ -97,7 +97,7 @@ def test_a_large_model_has_no_data_beside_it(repository: Path) -> None:
             assert files.path is not None
             files.path.write_bytes(linear(weight=external(str(secret.fileno()))))
             with pytest.raises(LoadFailed):
-                open_session(name="n", path=files.path, data_beside=files.data_beside)
+                open_session(name="n", path=files.path, has_external_data=files.has_external_data)
 
 
 def test_external_data_are_copied_to_a_private_folder(repository: Path) -> None:

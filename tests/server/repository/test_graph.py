@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.content import Content
-from sardonyx_server.repository.graph import Graph, GraphsByContent, read_graph
+from sardonyx_server.repository.graph import Graph, GraphCache, read_graph
+from sardonyx_server.repository.hashed_content import HashedContent
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.repository.onnx_models import external, linear, model_of, tensor_info, weights
 
@@ -179,7 +179,7 @@ def test_a_producer_whose_name_is_not_utf8_is_no_matter() -> None:
     """Nor anything else that says who made the file: nobody reads it."""
     graph = _read(linear().replace(b"test", b"\xff\xff\xff\xff"))
     assert [value.name for value in graph.inputs] == ["x"]
-    assert graph.locations == ()
+    assert graph.external_data_locations == ()
 
 
 def _add_to_subgraph(model: onnx.ModelProto, tensor: onnx.TensorProto) -> None:
@@ -214,7 +214,7 @@ def test_outside_files_are_found_wherever_they_are_named(where: str) -> None:
     """A single missed place would let a model read any file."""
     model = onnx.ModelProto.FromString(linear())
     _PLACES[where](model, external("data.bin"))
-    assert _read(model.SerializeToString()).locations == ("data.bin",)
+    assert _read(model.SerializeToString()).external_data_locations == ("data.bin",)
 
 
 def test_each_location_is_there_once_and_a_missing_one_is_empty() -> None:
@@ -223,7 +223,7 @@ def test_each_location_is_there_once_and_a_missing_one_is_empty() -> None:
     model.graph.initializer.extend([external("b.bin"), external("a.bin")])
     model.graph.initializer[1].external_data.add(key="location", value="c.bin")
     model.graph.initializer.add(data_location=TensorProto.EXTERNAL)
-    assert _read(model.SerializeToString()).locations == ("a.bin", "b.bin", "c.bin", "")
+    assert _read(model.SerializeToString()).external_data_locations == ("a.bin", "b.bin", "c.bin", "")
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,13 @@ def test_the_sample_models_agree_with_onnxruntime() -> None:
                 assert list(spec.shape or ()) == [size if isinstance(size, int) else -1 for size in each.shape]
 
 
-def _content(data: bytes, digest: bytes | None = None) -> Content:
-    return Content(digest or hashlib.sha256(data).digest(), data, len(data))
+def _content(data: bytes, digest: bytes | None = None) -> HashedContent:
+    return HashedContent(digest or hashlib.sha256(data).digest(), data, len(data))
 
 
 def test_the_same_bytes_are_read_once() -> None:
     """Whatever the model is called; what is remembered equals what is read."""
-    graphs, data = GraphsByContent(), linear()
+    graphs, data = GraphCache(), linear()
     first = graphs.read(_content(data), SUBJECT)
     again = graphs.read(_content(data), "version 2 of model 'n'")
     assert first == _read(data)
@@ -285,7 +285,7 @@ def test_the_same_bytes_are_read_once() -> None:
 
 def test_graphs_are_forgotten_in_the_end() -> None:
     """Callers may load ever new ones; 256 are kept."""
-    graphs, data = GraphsByContent(), linear()
+    graphs, data = GraphCache(), linear()
     first = graphs.read(_content(data, b"first"), SUBJECT)
     for number in range(255):
         graphs.read(_content(data, b"%d" % number), SUBJECT)

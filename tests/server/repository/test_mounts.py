@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.repository.mounts import is_network_disk
+from sardonyx_server.repository.mounts import is_network_filesystem
 
 MOUNTS = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -37,14 +37,14 @@ a line that says nothing
 )
 def test_the_mount_that_holds_a_path_decides(path: str, network: bool) -> None:
     """The innermost, and of several at one place the last."""
-    assert is_network_disk(Path(path), MOUNTS) is network
+    assert is_network_filesystem(Path(path), MOUNTS) is network
 
 
 def test_without_a_table_nothing_is_a_network_disk() -> None:
     """Other systems than Linux have none."""
-    assert not is_network_disk(Path("/anything"), "")
+    assert not is_network_filesystem(Path("/anything"), "")
 
 
 def test_the_real_table_can_be_read(tmp_path: Path) -> None:
     """Whatever it says."""
-    assert is_network_disk(tmp_path) in {True, False}
+    assert is_network_filesystem(tmp_path) in {True, False}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository import scan as scan_module
 from sardonyx_server.repository.files import take_private_copy
-from sardonyx_server.repository.given import parse_given
+from sardonyx_server.repository.model_override import parse_config_override
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
 from tests.server.repository.looks import reason_of, spec_of
@@ -344,14 +344,14 @@ def test_one_model_is_found_as_all_are(tmp_path: Path) -> None:
     found = scan(paths)
     assert found.keys() == {"a", "a.b", "broken", "lone", "gone"}
     for name, model in found.items():
-        assert scan_module.find(paths, name) == model
+        assert scan_module.find_model(paths, name) == model
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/1", "/", "nobody", "a\0", "A", "a" * 100_000])
 def test_a_name_makes_no_path(tmp_path: Path, name: str) -> None:
     """It is compared with what there is."""
     put_model(tmp_path, "a", data=linear())
-    assert scan_module.find([tmp_path], name) is None
+    assert scan_module.find_model([tmp_path], name) is None
 
 
 def test_a_given_config_takes_the_place_of_the_one_on_disk(tmp_path: Path) -> None:
@@ -359,10 +359,10 @@ def test_a_given_config_takes_the_place_of_the_one_on_disk(tmp_path: Path) -> No
     put_model(tmp_path, "m", data=linear(), config="max_batch: 3")
     (tmp_path / "lone.onnx").write_bytes(linear())
     for name in ("m", "lone"):
-        config = parse_given('{"max_batch_size": 2}', name)
-        found = scan_module.find([tmp_path], name, config)
-        again = scan_module.find([tmp_path], name, config)
-        other = scan_module.find([tmp_path], name, parse_given('{"max_batch_size": 3}', name))
+        config = parse_config_override('{"max_batch_size": 2}', name)
+        found = scan_module.find_model([tmp_path], name, config)
+        again = scan_module.find_model([tmp_path], name, config)
+        other = scan_module.find_model([tmp_path], name, parse_config_override('{"max_batch_size": 3}', name))
         assert isinstance(found, ModelSpec)
         assert isinstance(other, ModelSpec)
         assert found == again
@@ -375,6 +375,6 @@ def test_the_config_of_a_lone_file_names_no_other_file(tmp_path: Path) -> None:
     """Beside it lie other models."""
     (tmp_path / "lone.onnx").write_bytes(linear())
     for config in ('{"output": [{"label_filename": "x"}]}', '{"model_warmup": [{}]}'):
-        found = scan_module.find([tmp_path], "lone", parse_given(config, "lone"))
+        found = scan_module.find_model([tmp_path], "lone", parse_config_override(config, "lone"))
         assert isinstance(found, BrokenModel)
         assert found.reason == "'lone.onnx' is a lone file: its config cannot name label files or warm-up samples"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.shapes import Reshape, check_batch_axis, check_dims, graph_dims, tensor_of
+from sardonyx_server.repository.shapes import Reshape, check_batch_axis, check_dims, configure_tensor, graph_dims
 from sardonyx_wire.messages import ModelInput
 from sardonyx_wire.tensors import TensorSpec
 
@@ -124,22 +124,22 @@ def test_a_first_axis_must_be_open_to_be_the_batch() -> None:
 
 def test_dims_narrow_both_sides() -> None:
     """Callers must send what the operator says; the probe tries that and nothing else."""
-    found = tensor_of(stated("dims: [ 3, -1 ]"), spec(-1, -1, -1, names=("N", "c", "w")), 8)
+    found = configure_tensor(stated("dims: [ 3, -1 ]"), spec(-1, -1, -1, names=("N", "c", "w")), 8)
     assert found.graph == found.caller == spec(-1, 3, -1, names=("N", "c", "w"))
     assert found.reshape is None
-    assert tensor_of(stated("dims: [ 2, 3 ]"), UNDECLARED, 0).caller.shape == (2, 3)
+    assert configure_tensor(stated("dims: [ 2, 3 ]"), UNDECLARED, 0).caller.shape == (2, 3)
 
 
 def test_silence_leaves_the_graph_as_it_is() -> None:
     """No word at all, or none about dims."""
     for word in (None, stated("data_type: TYPE_FP32")):
-        found = tensor_of(word, spec(-1, 4), 8)
+        found = configure_tensor(word, spec(-1, 4), 8)
         assert (found.graph, found.caller, found.reshape) == (spec(-1, 4), spec(-1, 4), None)
 
 
 def test_a_reshape_has_two_sides() -> None:
     """The batch axis stays in front of both; the graph's names are not the callers'."""
-    found = tensor_of(stated("dims: [ 1, -1 ] reshape { shape: [ -1 ] }"), spec(-1, -1, names=("N", "t")), 8)
+    found = configure_tensor(stated("dims: [ 1, -1 ] reshape { shape: [ -1 ] }"), spec(-1, -1, names=("N", "t")), 8)
     assert found.graph == spec(-1, -1, names=("N", "t"))
     assert found.caller == spec(-1, 1, -1)
     assert found.reshape == Reshape(callers=(1, -1), graphs=(-1,))
@@ -148,7 +148,7 @@ def test_a_reshape_has_two_sides() -> None:
 
 def test_without_a_batch_axis_the_reshape_is_of_the_whole_tensor() -> None:
     """A scalar for callers that can send none."""
-    found = tensor_of(stated("dims: 1 reshape { shape: [ ] }"), spec(), 0)
+    found = configure_tensor(stated("dims: 1 reshape { shape: [ ] }"), spec(), 0)
     assert (found.graph.shape, found.caller.shape) == ((), (1,))
 
 

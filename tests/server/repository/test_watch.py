@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_server.repository.watch import Settling, Watch
+from sardonyx_server.repository.watch import ChangeDebouncer, RepositoryWatcher
 from sardonyx_wire.messages import ModelConfig
 from tests.server.repository.onnx_models import linear, put_model
 
@@ -51,61 +51,61 @@ def _broken(name: str, fingerprint: str) -> BrokenModel:
 
 def test_a_model_that_breaks_has_changed() -> None:
     """Even where its files look the same."""
-    settling = Settling(_models(a="1"), stable_s=0.0)
+    debouncer = ChangeDebouncer(_models(a="1"), stable_s=0.0)
     broken: Models = {"a": _broken("a", "1")}
-    assert not settling.look(broken, 0.0)
-    assert settling.look(broken, 0.0)
-    assert settling.known == broken
+    assert not debouncer.update(broken, 0.0)
+    assert debouncer.update(broken, 0.0)
+    assert debouncer.known == broken
 
 
 def test_a_change_is_reported_when_it_was_seen_twice() -> None:
     """And once only; the look it is taken from is the last one."""
-    settling = Settling(_models(a="1"), stable_s=2.0)
-    assert settling.due_in_s(0.0) is None
-    assert not settling.look(_models(a="2"), 0.0)
-    assert settling.due_in_s(0.5) == 1.5
-    assert not settling.look(_models(a="2"), 1.9)
-    assert settling.look(_models(a="2"), 2.0)
-    assert settling.known == _models(a="2")
-    assert settling.due_in_s(2.0) is None
-    assert not settling.look(_models(a="2"), 9.0)
+    debouncer = ChangeDebouncer(_models(a="1"), stable_s=2.0)
+    assert debouncer.due_in_s(0.0) is None
+    assert not debouncer.update(_models(a="2"), 0.0)
+    assert debouncer.due_in_s(0.5) == 1.5
+    assert not debouncer.update(_models(a="2"), 1.9)
+    assert debouncer.update(_models(a="2"), 2.0)
+    assert debouncer.known == _models(a="2")
+    assert debouncer.due_in_s(2.0) is None
+    assert not debouncer.update(_models(a="2"), 9.0)
 
 
 def test_a_model_that_goes_on_changing_is_not_reported() -> None:
     """A file that is being written for an hour is left alone for an hour; the others are not."""
-    settling = Settling({}, stable_s=1.0)
+    debouncer = ChangeDebouncer({}, stable_s=1.0)
     for second in range(3600):
-        assert settling.look(_models(slow=str(second), fast="1"), float(second)) == (second == 1)
-        assert "slow" not in settling.known
-    assert settling.look(_models(slow="3599", fast="1"), 3600.0)
-    assert settling.known == _models(slow="3599", fast="1")
+        assert debouncer.update(_models(slow=str(second), fast="1"), float(second)) == (second == 1)
+        assert "slow" not in debouncer.known
+    assert debouncer.update(_models(slow="3599", fast="1"), 3600.0)
+    assert debouncer.known == _models(slow="3599", fast="1")
 
 
 def test_a_change_that_is_taken_back_is_none() -> None:
     """Also where it comes again: its time starts anew."""
-    settling = Settling(_models(a="1"), stable_s=2.0)
-    settling.look(_models(a="2"), 0.0)
-    assert not settling.look(_models(a="1"), 1.0)
-    assert not settling.look(_models(a="2"), 2.0)
-    assert not settling.look(_models(a="2"), 3.0)
-    assert settling.look(_models(a="2"), 4.0)
+    debouncer = ChangeDebouncer(_models(a="1"), stable_s=2.0)
+    debouncer.update(_models(a="2"), 0.0)
+    assert not debouncer.update(_models(a="1"), 1.0)
+    assert not debouncer.update(_models(a="2"), 2.0)
+    assert not debouncer.update(_models(a="2"), 3.0)
+    assert debouncer.update(_models(a="2"), 4.0)
 
 
 def test_a_model_that_is_replaced_is_not_removed() -> None:
     """Between the old folder's end and the new one's arrival lies less than stable_s."""
-    settling = Settling(_models(a="1"), stable_s=2.0)
-    assert not settling.look({}, 0.0)
-    assert not settling.look(_models(a="2"), 1.0)
-    assert settling.look(_models(a="2"), 3.0)
-    assert settling.known == _models(a="2")
+    debouncer = ChangeDebouncer(_models(a="1"), stable_s=2.0)
+    assert not debouncer.update({}, 0.0)
+    assert not debouncer.update(_models(a="2"), 1.0)
+    assert debouncer.update(_models(a="2"), 3.0)
+    assert debouncer.known == _models(a="2")
 
 
 def test_a_removal_settles_as_well() -> None:
     """A model that is away at two looks is gone."""
-    settling = Settling(_models(a="1", b="1"), stable_s=2.0)
-    settling.look(_models(b="1"), 0.0)
-    assert settling.look(_models(b="1"), 2.0)
-    assert settling.known == _models(b="1")
+    debouncer = ChangeDebouncer(_models(a="1", b="1"), stable_s=2.0)
+    debouncer.update(_models(b="1"), 0.0)
+    assert debouncer.update(_models(b="1"), 2.0)
+    assert debouncer.known == _models(b="1")
 
 
 @given(
@@ -119,14 +119,14 @@ def test_a_removal_settles_as_well() -> None:
 )
 def test_what_is_known_changes_only_where_that_is_told(looks: list[tuple[dict[str, str], float]]) -> None:
     """And what holds still in the end is known in the end."""
-    settling = Settling({}, stable_s=1.0)
+    debouncer = ChangeDebouncer({}, stable_s=1.0)
     now_s = 0.0
     for found, step_s in [*looks, ({"a": "9"}, 1.0), ({"a": "9"}, 1.0)]:
         now_s += step_s
-        before = settling.known
-        assert settling.look(_models(**found), now_s) == (settling.known != before)
-        assert settling.due_in_s(now_s) is None or 0.0 <= (settling.due_in_s(now_s) or 0.0) <= 1.0
-    assert settling.known == _models(a="9")
+        before = debouncer.known
+        assert debouncer.update(_models(**found), now_s) == (debouncer.known != before)
+        assert debouncer.due_in_s(now_s) is None or 0.0 <= (debouncer.due_in_s(now_s) or 0.0) <= 1.0
+    assert debouncer.known == _models(a="9")
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Disk:
     looks: Sequence[Models]
     taken: int = 0
     seen: list[Models] = field(default_factory=list)
-    watch: Watch | None = None
+    watch: RepositoryWatcher | None = None
 
     def look(self, paths: Sequence[Path]) -> Models:
         """The next look; a few after the last one end the watch."""
@@ -145,7 +145,7 @@ class Disk:
             assert self.watch is not None
             self.watch.stop()
         elif self.watch is not None:
-            self.watch.look_now()
+            self.watch.poll_now()
         return self.looks[min(self.taken, len(self.looks)) - 1]
 
     def clock(self) -> float:
@@ -160,8 +160,10 @@ class Disk:
 def test_run_reports_all_models_when_some_have_changed(tmp_path: Path) -> None:
     """The observer gets the models as they are now, on the thread that runs."""
     disk = Disk([_models(a="1"), _models(a="2"), _models(a="2", b="1"), _models(a="2", b="1")])
-    disk.watch = Watch([tmp_path], poll_interval_s=3600.0, stable_s=1.0, polling=True, look=disk.look, clock=disk.clock)
-    disk.watch.look_now()
+    disk.watch = RepositoryWatcher(
+        [tmp_path], poll_interval_s=3600.0, stable_s=1.0, polling=True, look=disk.look, clock=disk.clock
+    )
+    disk.watch.poll_now()
     disk.watch.run(_models(a="1"), disk.on_change)
     assert disk.seen == [_models(a="2"), _models(a="2", b="1")]
 
@@ -169,7 +171,7 @@ def test_run_reports_all_models_when_some_have_changed(tmp_path: Path) -> None:
 def test_a_watch_that_was_stopped_looks_at_nothing(tmp_path: Path) -> None:
     """Stop may come first, and more than once."""
     disk = Disk([_models(a="1")])
-    watch = Watch([tmp_path], poll_interval_s=3600.0, polling=True, look=disk.look)
+    watch = RepositoryWatcher([tmp_path], poll_interval_s=3600.0, polling=True, look=disk.look)
     watch.stop()
     watch.stop()
     watch.run({}, disk.on_change)
@@ -179,7 +181,7 @@ def test_a_watch_that_was_stopped_looks_at_nothing(tmp_path: Path) -> None:
 def test_stop_ends_a_wait(tmp_path: Path) -> None:
     """A watch that would look in an hour ends at once, with its thread of events."""
     before = set(threading.enumerate())
-    watch = Watch([tmp_path], poll_interval_s=3600.0)
+    watch = RepositoryWatcher([tmp_path], poll_interval_s=3600.0)
     thread = threading.Thread(target=watch.run, args=({}, lambda *_: None))
     thread.start()
     watch.stop()
@@ -192,13 +194,13 @@ def test_polling_alone_says_why(tmp_path: Path) -> None:
     """Asked for, or a path whose folder would have to be followed with all below; a folder needs no reason."""
     file = tmp_path / "a.onnx"
     file.write_bytes(linear())
-    assert Watch([tmp_path], poll_interval_s=1.0, polling=True).polling_reason == "asked for"
-    assert Watch([tmp_path, file], poll_interval_s=1.0).polling_reason == "a path is no folder"
-    assert Watch([tmp_path / "gone"], poll_interval_s=1.0).polling_reason == "a path is no folder"
-    assert not Watch([tmp_path], poll_interval_s=1.0).polling_reason
+    assert RepositoryWatcher([tmp_path], poll_interval_s=1.0, polling=True).polling_reason == "asked for"
+    assert RepositoryWatcher([tmp_path, file], poll_interval_s=1.0).polling_reason == "a path is no folder"
+    assert RepositoryWatcher([tmp_path / "gone"], poll_interval_s=1.0).polling_reason == "a path is no folder"
+    assert not RepositoryWatcher([tmp_path], poll_interval_s=1.0).polling_reason
 
 
-def _follow(watch: Watch, known: Models) -> tuple[threading.Thread, queue.Queue[Models]]:
+def _follow(watch: RepositoryWatcher, known: Models) -> tuple[threading.Thread, queue.Queue[Models]]:
     reports: queue.Queue[Models] = queue.Queue()
     thread = threading.Thread(target=watch.run, args=(known, reports.put))
     thread.start()
@@ -208,7 +210,7 @@ def _follow(watch: Watch, known: Models) -> tuple[threading.Thread, queue.Queue[
 def test_real_changes_are_seen_by_polling(tmp_path: Path) -> None:
     """A new model, a replaced one and a removed one, on a real disk."""
     put_model(tmp_path, "a")
-    watch = Watch([tmp_path], poll_interval_s=0.02, stable_s=0.02, polling=True)
+    watch = RepositoryWatcher([tmp_path], poll_interval_s=0.02, stable_s=0.02, polling=True)
     thread, reports = _follow(watch, scan([tmp_path]))
     try:
         file = put_model(tmp_path, "b")
@@ -231,7 +233,7 @@ def test_real_changes_are_seen_by_polling(tmp_path: Path) -> None:
 def test_real_changes_are_seen_by_events(tmp_path: Path) -> None:
     """Long before the next look is due. A folder that events are not yet followed in is no reason to miss one."""
     put_model(tmp_path, "a")
-    watch = Watch([tmp_path], poll_interval_s=3600.0, stable_s=0.02)
+    watch = RepositoryWatcher([tmp_path], poll_interval_s=3600.0, stable_s=0.02)
     thread, reports = _follow(watch, scan([tmp_path]))
     try:
         # When the kernel begins to report is not known here: change something until it does.

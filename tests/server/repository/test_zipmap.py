@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.graph import Graph, read_graph
 from sardonyx_server.repository.onnx_format import walk
-from sardonyx_server.repository.zipmap import edited
+from sardonyx_server.repository.zipmap import apply_edits
 from sardonyx_wire.protobuf_fields import encode_length
 from tests.server.repository.onnx_models import tensor_info
 from tests.server.repository.zipmap_models import maps, zipmap, zipped
@@ -34,7 +34,7 @@ def _read(model: onnx.ModelProto | bytes) -> tuple[Graph, bytes]:
     """What is declared, and the file with the edits."""
     data = model if isinstance(model, bytes) else model.SerializeToString()
     graph = read_graph(data, SUBJECT)
-    return graph, b"".join(edited(data, graph.edits))
+    return graph, b"".join(apply_edits(data, graph.edits))
 
 
 def _run(data: bytes) -> list[Any]:

@@ -190,7 +190,7 @@ class TestLoadErrors:
 
 
 @pytest.mark.parametrize(
-    ("provider", "data_beside", "is_path"),
+    ("provider", "has_external_data", "is_path"),
     [
         ("TensorrtExecutionProvider", False, False),
         ("TensorrtExecutionProvider", True, True),
@@ -198,13 +198,13 @@ class TestLoadErrors:
     ],
 )
 def test_tensorrt_is_given_no_path_but_that_of_a_file_with_data_beside_it(
-    tmp_path: Path, provider: str, *, data_beside: bool, is_path: bool
+    tmp_path: Path, provider: str, *, has_external_data: bool, is_path: bool
 ) -> None:
     """It would name what it keeps after the descriptor of a file in memory, and not find it again."""
     file = tmp_path / "7"
     file.write_bytes(b"model")
     providers = [ProviderOption(name=provider), ProviderOption(name="CPUExecutionProvider")]
-    assert model_in_file(file, providers, data_beside=data_beside) == (str(file) if is_path else b"model")
+    assert model_in_file(file, providers, has_external_data=has_external_data) == (str(file) if is_path else b"model")
 
 
 class TestSessionOptions:
@@ -228,7 +228,7 @@ class TestSessionOptions:
             ExecutionMode=real.ExecutionMode,
             GraphOptimizationLevel=real.GraphOptimizationLevel,
         )
-        options = session_options(runtime, SessionTuning(), threads=threads, data_beside=False)
+        options = session_options(runtime, SessionTuning(), threads=threads, has_external_data=False)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == want[0]
         assert options.get_session_config_entry("session.inter_op.allow_spinning") == "0"
         if want[1] is not None:

@@ -15,7 +15,7 @@ from sardonyx_server.engine.priority import has_low_priority
 from sardonyx_server.engine.profiling.probe import batch_axis_refusal
 from sardonyx_server.engine.profiling.synthetic_inputs import random_tensor
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.effective import check_against_graph, served_inputs, states_whole_shapes, tensors
+from sardonyx_server.repository.effective_config import check_against_graph, served_inputs, states_full_shapes, tensors
 from sardonyx_server.repository.shapes import is_one_row
 from sardonyx_server.text import quoted
 
@@ -58,7 +58,7 @@ class Runtime(Protocol):
         config: ModelConfig,
         model_bytes: bytes | None,
         path: Path | None,
-        data_beside: bool,
+        has_external_data: bool,
         signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
         providers: Sequence[ProviderOption],
         threads: int,
@@ -152,7 +152,7 @@ class LoadContext:
     def fixed_max_batch(self) -> int | None:
         """Most rows of a batch as set by the config: 0 = no batching, None = left to the probe."""
         config = self.spec.config
-        if self.spec.declines_batching or states_whole_shapes(config, *self.signature):
+        if self.spec.declines_batching or states_full_shapes(config, *self.signature):
             return 0
         return config.max_batch_size or None
 
@@ -196,7 +196,7 @@ class LoadContext:
             config=self.spec.config,
             model_bytes=self._files.model_bytes,
             path=self._files.path,
-            data_beside=self._files.data_beside,
+            has_external_data=self._files.has_external_data,
             signature=self.signature,
             providers=providers,
             threads=threads,

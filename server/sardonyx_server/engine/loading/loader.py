@@ -27,9 +27,9 @@ from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.engine.running.model_info import ModelInfo
 from sardonyx_server.errors import ServerError
-from sardonyx_server.repository.effective import complete
+from sardonyx_server.repository.effective_config import complete_config
 from sardonyx_server.repository.files import take_private_copy
-from sardonyx_server.repository.graph import GraphsByContent
+from sardonyx_server.repository.graph import GraphCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.response_cache.cache import ResponseCache
     from sardonyx_server.engine.running.lane_thread import LaneThread
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.repository.shapes import Reshape, Tensor
+    from sardonyx_server.repository.shapes import ConfiguredTensor, Reshape
     from sardonyx_server.repository.spec import ModelSpec
     from sardonyx_wire.messages import ModelConfig
 
@@ -87,7 +87,7 @@ class Loader:
         self._lane = lane
         self._on_runner_lost = on_runner_lost
         self._measurements = MeasurementCache()
-        self._graphs = GraphsByContent()
+        self._graphs = GraphCache()
         self._traffic = TrafficMonitor()
         # Threads that serve must not inherit the low priority of the loader's thread.
         self._normal_priority_executor = normal_priority_executor()
@@ -121,7 +121,7 @@ class Loader:
             verdict = context.check_verdict(found)
             if self._lane is not None and self._runtime.cores == 1 and context.on_cpu and not verdict.guessed:
                 verdict = verdict.within(INLINE_LIMIT_ONE_CORE_S)
-            config = complete(
+            config = complete_config(
                 spec.config,
                 spec.name,
                 *context.signature,
@@ -242,5 +242,5 @@ def _warm_up_unmeasured(session: Session, context: LoadContext, verdict: Verdict
             session.run(names, context.random_inputs(verdict, rows))
 
 
-def _reshapes(tensors: Sequence[Tensor]) -> dict[str, Reshape]:
+def _reshapes(tensors: Sequence[ConfiguredTensor]) -> dict[str, Reshape]:
     return {tensor.graph.name: tensor.reshape for tensor in tensors if tensor.reshape is not None}

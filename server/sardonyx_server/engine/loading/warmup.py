@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.repository.shapes import Tensor
+    from sardonyx_server.repository.shapes import ConfiguredTensor
     from sardonyx_wire.datatypes import Datatype
     from sardonyx_wire.messages import ModelConfig, ModelWarmup
     from sardonyx_wire.tensors import TensorSpec
@@ -61,7 +61,7 @@ class Sample:
 
 
 def read_samples(
-    config: ModelConfig, inputs: Sequence[Tensor], *, folder: Path | None, batched: bool
+    config: ModelConfig, inputs: Sequence[ConfiguredTensor], *, folder: Path | None, batched: bool
 ) -> tuple[Sample, ...]:
     """Convert the samples of a config to inputs.
 
@@ -102,7 +102,7 @@ def warm_up(session: Session, samples: Sequence[Sample]) -> None:
 def _sample(
     warmup: ModelWarmup,
     name: str,
-    inputs: Sequence[Tensor],
+    inputs: Sequence[ConfiguredTensor],
     memory: _MemoryBudget,
     *,
     folder: Path | None,
@@ -171,7 +171,7 @@ def _data(given: ModelWarmup.Input, spec: TensorSpec, folder: Path | None, memor
     raise _UnusableData("no data; give one of zero_data, random_data and input_data_file")
 
 
-def _for_graph(data: NDArray[Any], tensor: Tensor, *, batched: bool) -> NDArray[Any]:
+def _for_graph(data: NDArray[Any], tensor: ConfiguredTensor, *, batched: bool) -> NDArray[Any]:
     """Reshape data from the dims that callers use to those of the graph."""
     if tensor.reshape is None:
         return data
@@ -247,5 +247,5 @@ def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
-def _list(names: Mapping[str, Tensor]) -> str:
+def _list(names: Mapping[str, ConfiguredTensor]) -> str:
     return ", ".join(map(quoted, names)) or "none"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel
-from sardonyx_server.repository.watch import Watch
+from sardonyx_server.repository.watch import RepositoryWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class DesiredModels:
         self._lifecycle = lifecycle
         self._wanted: Mapping[str, ModelSpec | BrokenModel] = {}
         self._watch = (
-            Watch(settings.model_repository, poll_interval_s=settings.repository_poll_secs)
+            RepositoryWatcher(settings.model_repository, poll_interval_s=settings.repository_poll_secs)
             if settings.model_control_mode == "poll"
             else None
         )

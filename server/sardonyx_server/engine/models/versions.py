@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.models.states import State, VersionStatus
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_server.repository.still import STILL_BEING_WRITTEN
+from sardonyx_server.repository.stable_file import STILL_BEING_WRITTEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

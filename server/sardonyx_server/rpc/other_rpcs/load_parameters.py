@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import InvalidRequest
-from sardonyx_server.repository.folder import is_version
-from sardonyx_server.repository.given import is_file_name
+from sardonyx_server.repository.model_folder import is_version
+from sardonyx_server.repository.model_override import is_plain_file_name
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def check_unload_parameters(parameters: Mapping[str, ModelRepositoryParameter]) 
 
 def _place(key: str) -> tuple[int, str]:
     version, slash, name = key.removeprefix(_FILE).partition("/")
-    if not (slash and is_version(version) and is_file_name(name)):
+    if not (slash and is_version(version) and is_plain_file_name(name)):
         raise InvalidRequest(
             f"parameter {quoted(key)}: expected 'file:<version>/<name>', such as 'file:1/model.onnx'; a version is a "
             "positive integer without leading zeros, a name begins with a letter or a digit and has besides these only "

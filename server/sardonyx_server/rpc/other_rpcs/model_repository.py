@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.engine.models.states import State
 from sardonyx_server.errors import InvalidRequest, LoadFailed, ModelUnavailable, NotFound
-from sardonyx_server.repository.given import given_files, parse_given
-from sardonyx_server.repository.scan import find, scan
+from sardonyx_server.repository.model_override import parse_config_override, uploaded_model
+from sardonyx_server.repository.scan import find_model, scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
 from sardonyx_server.rpc.other_rpcs.load_parameters import check_unload_parameters, read_load_parameters
 from sardonyx_server.text import quoted
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.models.registry import Registry
     from sardonyx_server.engine.models.states import Entry
-    from sardonyx_server.repository.spec import GivenConfig
+    from sardonyx_server.repository.spec import ConfigOverride
     from sardonyx_server.rpc.other_rpcs.load_parameters import LoadParameters
     from sardonyx_wire.messages import (
         RepositoryIndexRequest,
@@ -115,7 +115,7 @@ class ModelRepository:
             wait(self._loads.load(name, partial(_on_disk, paths, name, None)))
             return RepositoryModelLoadResponse()
         try:
-            given = parse_given(parameters.config, name)
+            given = parse_config_override(parameters.config, name)
             wait(self._loads.load(name, self._given(paths, name, given, parameters)))
         except LoadFailed as error:
             # What came with the call is at fault, or does not suit what lies on disk: the caller can mend it.
@@ -139,20 +139,20 @@ class ModelRepository:
         return RepositoryModelUnloadResponse()
 
     def _given(
-        self, paths: Sequence[Path], name: str, given: GivenConfig, parameters: LoadParameters
+        self, paths: Sequence[Path], name: str, given: ConfigOverride, parameters: LoadParameters
     ) -> Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]:
         if not parameters.files:
             return partial(_on_disk, paths, name, given)
         problem = name_problem(name)
         if problem:
             raise InvalidRequest(f"model name {quoted(name)}: {problem}", field="model_name")
-        return partial(given_files, name, given, parameters.files)
+        return partial(uploaded_model, name, given, parameters.files)
 
     def _check_known(self, request: RepositoryModelUnloadRequest, paths: Sequence[Path]) -> None:
         name = request.model_name
         if name in self._registry.entries() and not request.repository_name:
             return
-        if find(paths, name) is None:
+        if find_model(paths, name) is None:
             raise _unknown(f"model {quoted(name)} cannot be unloaded", name)
 
     def _require_explicit(self, rpc: str) -> None:
@@ -178,8 +178,8 @@ class ModelRepository:
 
 
 @contextmanager
-def _on_disk(paths: Sequence[Path], name: str, given: GivenConfig | None) -> Iterator[ModelSpec | BrokenModel]:
-    spec = find(paths, name, given)
+def _on_disk(paths: Sequence[Path], name: str, given: ConfigOverride | None) -> Iterator[ModelSpec | BrokenModel]:
+    spec = find_model(paths, name, given)
     if spec is None:
         # Triton's examples look for "failed to load".
         raise _unknown(f"model {quoted(name)} failed to load", name)

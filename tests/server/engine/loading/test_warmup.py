@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from sardonyx_server.engine.loading.warmup import Sample, read_samples, warm_up
 from sardonyx_server.errors import ExecutionFailed, LoadFailed
-from sardonyx_server.repository.shapes import check_dims, tensor_of
+from sardonyx_server.repository.shapes import check_dims, configure_tensor
 from sardonyx_wire.messages import ModelConfig
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.engine.sessions import Arrays, Feeds, FunctionSession, spec
@@ -32,7 +32,7 @@ def read(
     """The samples of a config.pbtxt."""
     config = text_format.Parse(text, ModelConfig())
     stated = {each.name: each for each in config.input}
-    taken = [tensor_of(stated.get(each.name), each, 8 if batched else 0) for each in inputs]
+    taken = [configure_tensor(stated.get(each.name), each, 8 if batched else 0) for each in inputs]
     return read_samples(config, taken, folder=folder, batched=batched)
 
 

@@ -17,7 +17,7 @@ from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.errors import LoadFailed, ModelUnavailable, NotFound, ShuttingDown
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec
-from sardonyx_server.repository.still import STILL_BEING_WRITTEN
+from sardonyx_server.repository.stable_file import STILL_BEING_WRITTEN
 from tests.e2e.servers import eventually
 from tests.server.engine.doubles import PATIENCE_S, doubling, info, model_of, signature
 from tests.server.engine.models.loaders import Busy, Server, broken, spec

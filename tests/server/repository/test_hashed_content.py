@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.repository.content import PIECE_BYTES, Content, join, take
+from sardonyx_server.repository.hashed_content import CHUNK_BYTES, HashedContent, concatenate, copy_file
 from tests.descriptors import IN_MEMORY, descriptors_of
 
-_LARGE = 9 * PIECE_BYTES + 7
+_LARGE = 9 * CHUNK_BYTES + 7
 _IN_MEMORY = sys.platform == "linux"
 
 
@@ -21,17 +21,17 @@ def _write(file: Path, size: int) -> bytes:
     return content
 
 
-def _take(file: Path, size: int) -> Content:
+def _take(file: Path, size: int) -> HashedContent:
     with file.open("rb", buffering=0) as opened:
-        return take(opened, size)
+        return copy_file(opened, size)
 
 
-def _read(content: Content) -> bytes:
+def _read(content: HashedContent) -> bytes:
     with content.view() as data:
         return bytes(data)
 
 
-@pytest.mark.parametrize("size", [0, 5, PIECE_BYTES, PIECE_BYTES + 1, _LARGE])
+@pytest.mark.parametrize("size", [0, 5, CHUNK_BYTES, CHUNK_BYTES + 1, _LARGE])
 def test_all_of_a_file_is_taken(tmp_path: Path, size: int) -> None:
     """Of any size; small ones as bytes, large ones as a file where there are such."""
     data = _write(tmp_path / "model", size)
@@ -39,7 +39,7 @@ def test_all_of_a_file_is_taken(tmp_path: Path, size: int) -> None:
     assert _read(content) == _read(content) == data
     assert (content.size_bytes, content.digest) == (size, hashlib.sha256(data).digest())
     path = content.path
-    assert (path is not None) == (_IN_MEMORY and size > PIECE_BYTES)
+    assert (path is not None) == (_IN_MEMORY and size > CHUNK_BYTES)
     assert (content.data if path is None else path.read_bytes()) == data
     content.close()
     content.close()
@@ -56,7 +56,7 @@ def test_nobody_can_write_to_what_is_seen(tmp_path: Path) -> None:
     content.close()
 
 
-@pytest.mark.parametrize("left", [0, 5, PIECE_BYTES, _LARGE - 5])
+@pytest.mark.parametrize("left", [0, 5, CHUNK_BYTES, _LARGE - 5])
 def test_what_a_file_lacks_of_its_size_is_left_out(tmp_path: Path, left: int) -> None:
     """It was cut meanwhile, which whoever holds it still finds out."""
     data = _write(tmp_path / "model", left)
@@ -73,18 +73,18 @@ def test_what_a_file_has_beyond_its_size_is_left_out(tmp_path: Path) -> None:
     content.close()
 
 
-@pytest.mark.parametrize("size", [0, 5, PIECE_BYTES, PIECE_BYTES + 1, _LARGE])
+@pytest.mark.parametrize("size", [0, 5, CHUNK_BYTES, CHUNK_BYTES + 1, _LARGE])
 def test_parts_become_one(tmp_path: Path, size: int) -> None:
     """Of any size; what they were taken from can be closed before."""
     data = _write(tmp_path / "model", size)
     whole = _take(tmp_path / "model", size)
     with whole.view() as view:
-        content = join((view[: size // 3], b"new", view[size // 3 :], b""))
+        content = concatenate((view[: size // 3], b"new", view[size // 3 :], b""))
     whole.close()
     joined = data[: size // 3] + b"new" + data[size // 3 :]
     assert (_read(content), content.size_bytes) == (joined, size + 3)
     assert content.digest == hashlib.sha256(joined).digest()
-    assert (content.path is not None) == (_IN_MEMORY and size + 3 > PIECE_BYTES)
+    assert (content.path is not None) == (_IN_MEMORY and size + 3 > CHUNK_BYTES)
     content.close()
 
 
@@ -103,12 +103,12 @@ def test_what_cannot_be_copied_leaves_nothing_open() -> None:
     """Text is no bytes: that is found out when the file in memory is there."""
     opened = descriptors_of(IN_MEMORY)
     with pytest.raises(TypeError):
-        join(("x" * (PIECE_BYTES + 1),))  # type: ignore[arg-type]  # as a bug would
+        concatenate(("x" * (CHUNK_BYTES + 1),))  # type: ignore[arg-type]  # as a bug would
     assert descriptors_of(IN_MEMORY) == opened
 
 
 @pytest.mark.skipif(not _IN_MEMORY, reason="only Linux has files in memory")
-@pytest.mark.parametrize("lacks", [PIECE_BYTES, 3])
+@pytest.mark.parametrize("lacks", [CHUNK_BYTES, 3])
 def test_where_no_file_can_be_as_large_there_are_bytes(tmp_path: Path, lacks: int) -> None:
     """A limit of the process on files is one on those in memory, too; what was begun is not left open.
 

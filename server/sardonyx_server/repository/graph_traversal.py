@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["every_node", "locations"]
+__all__ = ["all_nodes", "external_data_locations"]
 
 # TensorProto.DataLocation.
 _EXTERNAL: Final = 1
 
 
-def every_node(model: Any) -> Iterator[Any]:
+def all_nodes(model: Any) -> Iterator[Any]:
     """Every node, those of subgraphs and functions too."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     while waiting:
@@ -24,7 +24,7 @@ def every_node(model: Any) -> Iterator[Any]:
                 waiting += graph.node
 
 
-def locations(model: Any) -> Iterator[str]:
+def external_data_locations(model: Any) -> Iterator[str]:
     """Location of each tensor whose data lie outside: weights, attributes, subgraphs, functions, at any depth."""
     graphs = [model.graph]
     attributes: list[Any] = []

@@ -9,8 +9,8 @@ import pytest
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import unused_fields
-from sardonyx_server.repository.folder import read_folder
-from sardonyx_server.repository.given import parse_given
+from sardonyx_server.repository.model_folder import read_model_folder
+from sardonyx_server.repository.model_override import parse_config_override
 from sardonyx_wire.messages import ModelConfig
 from tests.server.repository.onnx_models import linear, put_model
 
@@ -89,7 +89,7 @@ def test_a_file_that_config_pbtxt_does_not_name_is_refused(
     reasons = []
     for _ in range(2):
         with pytest.raises(LoadFailed) as caught:
-            read_folder(folder, parse_given(json.dumps(config), "m"))
+            read_model_folder(folder, parse_config_override(json.dumps(config), "m"))
         reasons.append(caught.value.message)
         for each in (folder / name, folder / "1" / name, folder / "warmup" / name):
             each.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ def test_a_config_as_the_server_gives_it_comes_back(tmp_path: Path) -> None:
     """Clients fetch it, change a number and load it: the operator's files are still named."""
     folder = put(tmp_path, OPERATORS)
     config = {**labels("labels.txt"), **warmup("row"), "default_model_filename": "net/best.bin", "max_batch_size": 2}
-    spec = read_folder(folder, parse_given(json.dumps(config), "m"))
+    spec = read_model_folder(folder, parse_config_override(json.dumps(config), "m"))
     assert spec.labels == {"y": ("secret",)}
     assert spec.files[1] == folder / "1/net/best.bin"
 
@@ -113,16 +113,16 @@ def test_a_config_as_the_server_gives_it_comes_back(tmp_path: Path) -> None:
 def test_another_model_of_the_version_folder_may_be_named(tmp_path: Path) -> None:
     """It can be nothing but a model."""
     folder = put(tmp_path)
-    spec = read_folder(folder, parse_given('{"default_model_filename": "other.onnx"}', "m"))
+    spec = read_model_folder(folder, parse_config_override('{"default_model_filename": "other.onnx"}', "m"))
     assert spec.files[1] == folder / "1/other.onnx"
 
 
 def test_a_broken_config_pbtxt_names_no_file(tmp_path: Path) -> None:
     """A config without files still takes its place."""
     folder = put(tmp_path, "no config")
-    assert read_folder(folder, parse_given("{}", "m")).versions == (1,)
+    assert read_model_folder(folder, parse_config_override("{}", "m")).versions == (1,)
     with pytest.raises(LoadFailed, match=r"^config\.pbtxt of model 'm', line 1"):
-        read_folder(folder, parse_given(json.dumps(labels("labels.txt")), "m"))
+        read_model_folder(folder, parse_config_override(json.dumps(labels("labels.txt")), "m"))
 
 
 def test_every_text_of_a_config_that_has_an_effect_is_known() -> None:

@@ -20,17 +20,17 @@ from google.protobuf import json_format
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME, check_config
-from sardonyx_server.repository.disk import os_problem
-from sardonyx_server.repository.folder import read_folder
+from sardonyx_server.repository.filesystem import os_problem
 from sardonyx_server.repository.graph import read_graph
-from sardonyx_server.repository.spec import GivenConfig, ModelSpec
+from sardonyx_server.repository.model_folder import read_model_folder
+from sardonyx_server.repository.spec import ConfigOverride, ModelSpec
 from sardonyx_server.text import one_line, quoted
 from sardonyx_wire.messages import POOL, ModelConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["given_files", "is_file_name", "parse_given"]
+__all__ = ["is_plain_file_name", "parse_config_override", "uploaded_model"]
 
 _MIB: Final = 2**20
 # A config of this protocol has some kilobytes.
@@ -42,12 +42,12 @@ _CLASS: Final = re.compile(r"\b[A-Z]\w*Error: ")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@ -]{0,254}")
 
 
-def is_file_name(name: str) -> bool:
+def is_plain_file_name(name: str) -> bool:
     """Whether a file that comes with a load may be called so: a plain name that means nothing to a file system."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
-def parse_given(text: str, name: str) -> GivenConfig:
+def parse_config_override(text: str, name: str) -> ConfigOverride:
     """Parse a config that came with a load: JSON of ModelConfig, in protobuf's rules.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_given(text: str, name: str) -> GivenConfig:
         )
     check_config(config, name, subject)
     states_batch_size = not fields.keys().isdisjoint({"max_batch_size", "maxBatchSize"})
-    return GivenConfig(
+    return ConfigOverride(
         message=config,
         declines_batching=states_batch_size and config.max_batch_size == 0,
         fingerprint=hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest(),
@@ -77,15 +77,15 @@ def parse_given(text: str, name: str) -> GivenConfig:
 
 
 @contextlib.contextmanager
-def given_files(
-    name: str, given: GivenConfig, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
+def uploaded_model(
+    name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
 ) -> Iterator[ModelSpec]:
     """A model made of files that came with a load. They go when the context ends, at the latest with the process.
 
     Args:
         name: The model's, which ``name_problem`` has nothing against.
         given: Its config.
-        files: (version, name of the file) -> contents; names that ``is_file_name`` takes.
+        files: (version, name of the file) -> contents; names that ``is_plain_file_name`` takes.
         private_parent: Where the private folder is made; None means the system's temporary folder.
 
     Raises:
@@ -98,7 +98,7 @@ def given_files(
             private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
             folder = Path(undo.enter_context(private)) / name
             _write(folder, files)
-            spec = read_folder(folder, given, files_are_given=True)
+            spec = read_model_folder(folder, given, files_are_given=True)
         except OSError as error:
             problem = "no space left for them" if error.errno == errno.ENOSPC else f"a file {os_problem(error)}"
             raise LoadFailed(f"the given files of model {quoted(name)}: {problem}") from error
@@ -117,7 +117,7 @@ def _json_object(text: str, subject: str) -> dict[str, Any]:
     return found
 
 
-def _check_files(name: str, given: GivenConfig, files: Mapping[tuple[int, str], bytes]) -> None:
+def _check_files(name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes]) -> None:
     """Refuse versions without a model, and files that no model asks for."""
     model_name = given.message.default_model_filename or DEFAULT_MODEL_FILENAME
     for version in sorted({version for version, _ in files}):
@@ -125,7 +125,7 @@ def _check_files(name: str, given: GivenConfig, files: Mapping[tuple[int, str], 
         data = files.get((version, model_name))
         if data is None:
             raise LoadFailed(f"{subject}: expected 'file:{version}/{model_name}' among the given files")
-        locations = {os.path.normpath(location) for location in read_graph(data, subject).locations}
+        locations = {os.path.normpath(location) for location in read_graph(data, subject).external_data_locations}
         for other in sorted(other for number, other in files if number == version and other != model_name):
             if other not in locations:
                 known = ", ".join(map(quoted, sorted(locations))) or "none"

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.disk import kind_of
+from sardonyx_server.repository.filesystem import file_type
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
-__all__ = ["READ", "STILL_BEING_WRITTEN", "held_still", "open_without_links"]
+__all__ = ["READ_FLAGS", "STILL_BEING_WRITTEN", "open_no_follow", "open_unchanged"]
 
 STILL_BEING_WRITTEN: Final = "STILL_BEING_WRITTEN"
 """``LoadFailed.reason`` where a later try may succeed."""
 
-READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+READ_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 """How files are opened: a FIFO that took the place of one must not block."""
 
 
 @contextlib.contextmanager
-def held_still(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
+def open_unchanged(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
     """An open regular file that must not change while it is used. Owns the descriptor.
 
     Raises:
@@ -35,7 +35,7 @@ def held_still(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
         os.close(descriptor)
-        raise LoadFailed(f"{subject} is a {kind_of(before.st_mode)}, expected a file")
+        raise LoadFailed(f"{subject} is a {file_type(before.st_mode)}, expected a file")
     with os.fdopen(descriptor, "rb", buffering=0) as opened:
         try:
             yield opened
@@ -45,7 +45,7 @@ def held_still(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
         _check_unchanged(before, descriptor, file, subject, None)
 
 
-def open_without_links(root: str, place: str) -> int:
+def open_no_follow(root: str, place: str) -> int:
     """Open ``root/place``, one folder at a time: a link that appeared after the check is not followed."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     *folders, name = Path(place).parts
@@ -54,7 +54,7 @@ def open_without_links(root: str, place: str) -> int:
             below = os.open(each, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             os.close(folder)
             folder = below
-        return os.open(name, READ | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, READ_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     finally:
         os.close(folder)
 
@@ -63,7 +63,7 @@ def _check_unchanged(
     before: os.stat_result, descriptor: int, file: Path, subject: str, cause: LoadFailed | None
 ) -> None:
     try:
-        same = all(_facts(before) == _facts(now) for now in (os.fstat(descriptor), file.stat()))
+        same = all(_identity(before) == _identity(now) for now in (os.fstat(descriptor), file.stat()))
     except OSError:
         same = False
     if not same:
@@ -72,5 +72,5 @@ def _check_unchanged(
         ) from cause
 
 
-def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

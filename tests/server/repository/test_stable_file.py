@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository.still import STILL_BEING_WRITTEN, held_still, open_without_links
+from sardonyx_server.repository.stable_file import STILL_BEING_WRITTEN, open_no_follow, open_unchanged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +22,10 @@ def test_a_link_that_appears_after_the_check_is_not_followed(tmp_path: Path) -> 
     (tmp_path / "real/w.bin").write_bytes(b"weights")
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "real/link").symlink_to("w.bin")
-    os.close(open_without_links(str(tmp_path), "real/w.bin"))
+    os.close(open_no_follow(str(tmp_path), "real/w.bin"))
     for place in ("link/w.bin", "real/link"):
         with pytest.raises(OSError, match=r"link|directory"):
-            open_without_links(str(tmp_path), place)
+            open_no_follow(str(tmp_path), place)
 
 
 @pytest.mark.parametrize("change", ["append", "touch", "replace", "delete"])
@@ -48,7 +48,7 @@ def test_a_file_that_changes_meanwhile_is_still_being_written(tmp_path: Path, ch
             file.unlink()
 
     def read() -> None:
-        with held_still(os.open(file, os.O_RDONLY), file, SUBJECT) as opened:
+        with open_unchanged(os.open(file, os.O_RDONLY), file, SUBJECT) as opened:
             assert opened.read() == b"one"
             meddle()
 
@@ -64,7 +64,7 @@ def test_nonsense_in_a_file_that_changes_is_no_verdict_on_it(tmp_path: Path) -> 
     file.write_bytes(b"half")
 
     def judge(*, meddle: bool) -> None:
-        with held_still(os.open(file, os.O_RDONLY), file, SUBJECT):
+        with open_unchanged(os.open(file, os.O_RDONLY), file, SUBJECT):
             if meddle:
                 file.write_bytes(b"half and half")
             raise LoadFailed("no ONNX model")

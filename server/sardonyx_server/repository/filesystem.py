@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "Item",
+    "Entry",
+    "file_type",
     "fingerprint",
     "folder_problem",
     "is_folder",
     "is_hidden",
-    "items_below",
-    "kind_of",
-    "names_in",
+    "list_names",
     "os_problem",
     "stat_problem",
+    "walk_folder",
 ]
 
 # Bounds for folders nobody meant as a model: a home folder, a link to the root. Models have a few files, and in the one
 # odd form a file for each weight.
 _MAX_DEPTH: Final = 4
-_MAX_ITEMS: Final = 5_000
+_MAX_ENTRIES: Final = 5_000
 
-_KINDS: Final = (
+_FILE_TYPES: Final = (
     (stat.S_ISREG, "file"),
     (stat.S_ISDIR, "folder"),
     (stat.S_ISFIFO, "FIFO"),
@@ -45,7 +45,7 @@ _KINDS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Entry:
     """One thing in a folder.
 
     Attributes:
@@ -54,12 +54,12 @@ class Item:
     """
 
     parts: tuple[str, ...]
-    facts: str
+    state: str
 
 
-def kind_of(mode: int) -> str:
+def file_type(mode: int) -> str:
     """``file``, ``folder``, ``FIFO``, ``socket`` or ``device``."""
-    return next((name for test, name in _KINDS if test(mode)), "special file")
+    return next((name for test, name in _FILE_TYPES if test(mode)), "special file")
 
 
 def os_problem(error: OSError) -> str:
@@ -80,7 +80,7 @@ def stat_problem(path: Path) -> str | None:
             return "is a link that leads nowhere"
         return os_problem(error)
     if not stat.S_ISREG(found.st_mode):
-        return f"is a {kind_of(found.st_mode)}, expected a file"
+        return f"is a {file_type(found.st_mode)}, expected a file"
     return None if found.st_size else "is empty"
 
 
@@ -92,7 +92,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def names_in(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     """Names of what lies in a folder, in order, hidden things left out.
 
     Raises:
@@ -119,7 +119,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__pycache__"
 
 
-def items_below(folder: Path, *, leaves_out: Callable[[str], bool] | None = None) -> list[Item]:
+def walk_folder(folder: Path, *, leaves_out: Callable[[str], bool] | None = None) -> list[Entry]:
     """All things in a folder and the folders in it, in the order of their names; hidden ones are left out.
 
     What vanishes meanwhile counts as absent. Stops after 5,000 things or 4 levels.
@@ -128,49 +128,49 @@ def items_below(folder: Path, *, leaves_out: Callable[[str], bool] | None = None
         folder: Any path.
         leaves_out: Of things in the folder itself: whether one of that name is left out, with all below it.
     """
-    found: list[Item] = []
+    found: list[Entry] = []
     _collect(folder, (), frozenset(), found, leaves_out)
-    return sorted(found, key=lambda item: item.parts)
+    return sorted(found, key=lambda entry: entry.parts)
 
 
 def _collect(
     folder: Path,
     parts: tuple[str, ...],
     above: frozenset[tuple[int, int]],
-    found: list[Item],
+    found: list[Entry],
     leaves_out: Callable[[str], bool] | None = None,
 ) -> None:
     try:
         here = folder.stat()
-        names = [name for name in names_in(folder) if leaves_out is None or not leaves_out(name)]
+        names = [name for name in list_names(folder) if leaves_out is None or not leaves_out(name)]
     except OSError as error:
-        found.append(Item(parts=parts, facts=f"unreadable {error.errno}"))
+        found.append(Entry(parts=parts, state=f"unreadable {error.errno}"))
         return
     key = (here.st_dev, here.st_ino)
     # A folder that is its own ancestor through a link would never end.
     if key in above or len(parts) >= _MAX_DEPTH:
         return
     for name in names:
-        if len(found) >= _MAX_ITEMS:
+        if len(found) >= _MAX_ENTRIES:
             return
         path, below = folder / name, (*parts, name)
         try:
             status = path.stat()
         except OSError as error:
-            found.append(Item(parts=below, facts=f"unreadable {error.errno}"))
+            found.append(Entry(parts=below, state=f"unreadable {error.errno}"))
             continue
         if stat.S_ISDIR(status.st_mode):
-            found.append(Item(parts=below, facts="folder"))
+            found.append(Entry(parts=below, state="folder"))
             _collect(path, below, above | {key}, found)
         else:
-            facts = f"{kind_of(status.st_mode)} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
-            found.append(Item(parts=below, facts=facts))
+            state = f"{file_type(status.st_mode)} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+            found.append(Entry(parts=below, state=state))
 
 
-def fingerprint(items: Iterable[Item]) -> str:
+def fingerprint(entries: Iterable[Entry]) -> str:
     """A short text that is equal exactly where the items are equal."""
     digest = hashlib.blake2b(digest_size=16)
-    for item in items:
+    for entry in entries:
         # os.fsencode: names on disk need not be UTF-8. NUL cannot be part of a name.
-        digest.update(os.fsencode("/".join(item.parts)) + b"\0" + item.facts.encode() + b"\0")
+        digest.update(os.fsencode("/".join(entry.parts)) + b"\0" + entry.state.encode() + b"\0")
     return digest.hexdigest()

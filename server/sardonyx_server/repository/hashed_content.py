@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from io import FileIO
 
-__all__ = ["PIECE_BYTES", "Content", "join", "take"]
+__all__ = ["CHUNK_BYTES", "HashedContent", "concatenate", "copy_file"]
 
 _KIB: Final = 2**10
 
-PIECE_BYTES: Final = 256 * _KIB
+CHUNK_BYTES: Final = 256 * _KIB
 """What is larger becomes a file in memory, where the system has such files: onnxruntime copies bytes while it holds the
 interpreter's lock, 49 ms for 105 MB, and reads files without it (2026-11-26).
 
-It is copied in such pieces, through one buffer. A step in the kernel keeps its core, whoever waits for it (Linux 6.18
+It is copied in such chunks, through one buffer. A step in the kernel keeps its core, whoever waits for it (Linux 6.18
 without full preemption), and into fresh memory it takes a page fault for each 4 KiB besides: of the calls to another
 model that came while 102 MB were read that way, 44 in 1,000 took over 1 ms, and 10 while they were hashed.
 """
@@ -33,7 +33,7 @@ model that came while 102 MB were read that way, 44 in 1,000 took over 1 ms, and
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
-class Content:
+class HashedContent:
     """What was taken of a file; nobody can change it any more.
 
     Args:
@@ -85,39 +85,39 @@ class Content:
             os.close(data)
 
 
-def take(opened: FileIO, size: int) -> Content:
+def copy_file(opened: FileIO, size: int) -> HashedContent:
     """Copy a file, up to so many bytes; what grows meanwhile is noticed behind. Blocks.
 
     Returns:
         The caller's, who closes it.
     """
-    content = _in_memory(_read(opened, size), size)
+    content = _as_memory_file(_read(opened, size), size)
     if content is not None:
         return content
     opened.seek(0)
     return _as_bytes(opened.read(size))
 
 
-def join(parts: Sequence[bytes | memoryview]) -> Content:
+def concatenate(parts: Sequence[bytes | memoryview]) -> HashedContent:
     """Copy the parts, one after another. Blocks; keeps no part.
 
     Returns:
         The caller's, who closes it.
     """
-    return _in_memory(_cut(parts), sum(map(len, parts))) or _as_bytes(b"".join(parts))
+    return _as_memory_file(_chunks(parts), sum(map(len, parts))) or _as_bytes(b"".join(parts))
 
 
-def _as_bytes(data: bytes) -> Content:
-    return Content(hashlib.sha256(data).digest(), data, len(data))
+def _as_bytes(data: bytes) -> HashedContent:
+    return HashedContent(hashlib.sha256(data).digest(), data, len(data))
 
 
-def _in_memory(pieces: Iterable[bytes | memoryview], size: int) -> Content | None:
-    """A file in memory, of pieces; None where it would be a small one, or cannot be had."""
-    descriptor = _file_in_memory() if size > PIECE_BYTES else None
+def _as_memory_file(chunks: Iterable[bytes | memoryview], size: int) -> HashedContent | None:
+    """A file in memory, of chunks; None where it would be a small one, or cannot be had."""
+    descriptor = _memory_file() if size > CHUNK_BYTES else None
     if descriptor is None:
         return None
     try:
-        return _copied(pieces, descriptor)
+        return _copy_to_memory_file(chunks, descriptor)
     except OSError:
         # Memory may be had though a file of that size may not be; what is wrong with the source comes again.
         os.close(descriptor)
@@ -127,7 +127,7 @@ def _in_memory(pieces: Iterable[bytes | memoryview], size: int) -> Content | Non
         raise
 
 
-def _file_in_memory() -> int | None:
+def _memory_file() -> int | None:
     """None where the system has no such files, or a sandbox forbids them."""
     if not hasattr(os, "memfd_create") or not _DESCRIPTORS.is_dir():
         return None
@@ -136,26 +136,26 @@ def _file_in_memory() -> int | None:
     return None
 
 
-def _copied(pieces: Iterable[bytes | memoryview], descriptor: int) -> Content:
+def _copy_to_memory_file(chunks: Iterable[bytes | memoryview], descriptor: int) -> HashedContent:
     """Hashing and writing, as reading, are done without the interpreter's lock."""
     whole, done = hashlib.sha256(), 0
-    for piece in pieces:
-        whole.update(piece)
-        done += len(piece)
-        left = memoryview(piece)
+    for chunk in chunks:
+        whole.update(chunk)
+        done += len(chunk)
+        left = memoryview(chunk)
         while left:
             left = left[os.write(descriptor, left) :]
-    return Content(whole.digest(), descriptor, done)
+    return HashedContent(whole.digest(), descriptor, done)
 
 
 def _read(opened: FileIO, size: int) -> Iterator[memoryview]:
-    """What is there of so many bytes. Each piece holds until the next one."""
+    """What is there of so many bytes. Each chunk holds until the next one."""
     done = 0
-    with memoryview(bytearray(PIECE_BYTES)) as buffer:
+    with memoryview(bytearray(CHUNK_BYTES)) as buffer:
         while done < size and (count := opened.readinto(buffer[: size - done])):
             done += count
             yield buffer[:count]
 
 
-def _cut(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    return (part[start : start + PIECE_BYTES] for part in parts for start in range(0, len(part), PIECE_BYTES))
+def _chunks(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    return (part[start : start + CHUNK_BYTES] for part in parts for start in range(0, len(part), CHUNK_BYTES))

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.files import take_private_copy
-from sardonyx_server.repository.given import given_files, is_file_name, parse_given
-from sardonyx_server.repository.spec import GivenConfig
+from sardonyx_server.repository.model_override import is_plain_file_name, parse_config_override, uploaded_model
+from sardonyx_server.repository.spec import ConfigOverride
 from tests.server.repository.onnx_models import external, linear
 
-EMPTY = parse_given("{}", "m")
+EMPTY = parse_config_override("{}", "m")
 
 
-def refusal(name: str, config: GivenConfig, files: dict[tuple[int, str], bytes], private: Path) -> str:
+def refusal(name: str, config: ConfigOverride, files: dict[tuple[int, str], bytes], private: Path) -> str:
     """Why files are no model; nothing of them is left."""
-    with pytest.raises(LoadFailed) as caught, given_files(name, config, files, private_parent=private):
+    with pytest.raises(LoadFailed) as caught, uploaded_model(name, config, files, private_parent=private):
         raise AssertionError("it should not come to this")
     assert not private.exists() or not list(private.iterdir())
     return caught.value.message
@@ -33,7 +33,7 @@ def test_a_config_is_read_in_either_spelling() -> None:
         '{"max_batch_size": 4, "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["4"]}]}',
         '{"maxBatchSize": 4, "input": [{"name": "x", "dataType": 11, "dims": [4]}]}',
     ):
-        config = parse_given(text, "m").message
+        config = parse_config_override(text, "m").message
         assert (config.name, config.max_batch_size) == ("m", 4)
         assert (config.input[0].data_type, list(config.input[0].dims)) == (11, [4])
 
@@ -50,20 +50,20 @@ def test_a_config_is_read_in_either_spelling() -> None:
 )
 def test_a_stated_zero_is_told_from_silence(config: dict[str, Any], declines: bool) -> None:
     """As in config.pbtxt."""
-    assert parse_given(json.dumps(config), "m").declines_batching is declines
+    assert parse_config_override(json.dumps(config), "m").declines_batching is declines
 
 
 def test_the_model_is_called_as_the_config_says(tmp_path: Path) -> None:
     """Whatever its name ends in: the file is the caller's, and so is the config that names it."""
-    config = parse_given('{"default_model_filename": "net.bin"}', "m")
-    with given_files("m", config, {(1, "net.bin"): linear()}, private_parent=tmp_path) as spec:
+    config = parse_config_override('{"default_model_filename": "net.bin"}', "m")
+    with uploaded_model("m", config, {(1, "net.bin"): linear()}, private_parent=tmp_path) as spec:
         assert (spec.versions, spec.files[1].name) == ((1,), "net.bin")
 
 
 def test_fingerprints_differ_where_the_text_does() -> None:
     """The same config again is the same."""
-    assert parse_given("{}", "m").fingerprint == EMPTY.fingerprint
-    assert parse_given('{"max_batch_size": 4}', "m").fingerprint != EMPTY.fingerprint
+    assert parse_config_override("{}", "m").fingerprint == EMPTY.fingerprint
+    assert parse_config_override('{"max_batch_size": 4}', "m").fingerprint != EMPTY.fingerprint
 
 
 @drawn(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
@@ -71,7 +71,7 @@ def test_any_text_is_a_config_or_refused(text: str) -> None:
     """In one line that names the model and shows nothing of the program."""
     message = "the given config of model 'm'"
     try:
-        parse_given(text, "m")
+        parse_config_override(text, "m")
     except LoadFailed as error:
         message = error.message
     assert message.startswith("the given config of model 'm'")
@@ -84,7 +84,7 @@ def test_any_text_is_a_config_or_refused(text: str) -> None:
 )
 def test_names_that_are_none_of_a_file(name: str) -> None:
     """Whatever a file system makes of them."""
-    assert not is_file_name(name)
+    assert not is_plain_file_name(name)
 
 
 def test_files_make_a_model_that_is_read_like_any_other(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_files_make_a_model_that_is_read_like_any_other(tmp_path: Path) -> None:
         (1, "w.bin"): weights,
         (12, "model.onnx"): linear(),
     }
-    config = parse_given('{"version_policy": {"all": {}}, "max_batch_size": 4}', "m")
-    with given_files("m", config, files, private_parent=tmp_path) as spec:
+    config = parse_config_override('{"version_policy": {"all": {}}, "max_batch_size": 4}', "m")
+    with uploaded_model("m", config, files, private_parent=tmp_path) as spec:
         (private,) = tmp_path.iterdir()
         assert private.stat().st_mode & 0o777 == 0o700
         assert (spec.name, spec.versions) == ("m", (1, 12))
@@ -115,7 +115,7 @@ def test_other_files_come_to_another_fingerprint(tmp_path: Path) -> None:
     seen = []
     for columns in (3, 3, 5):
         files = {(1, "model.onnx"): linear(columns=columns)}
-        with given_files("m", EMPTY, files, private_parent=tmp_path) as spec:
+        with uploaded_model("m", EMPTY, files, private_parent=tmp_path) as spec:
             seen.append(spec.version_fingerprints[1])
     assert len(set(seen)) == 3
 
@@ -137,7 +137,7 @@ def test_files_that_make_no_model_are_refused_before_anything_is_written(tmp_pat
         ({(1, "model.onnx"): b"text"}, "version 1 of model 'm' is no ONNX model, or cut off (4 bytes)"),
     ):
         assert refusal("m", EMPTY, files, nowhere) == message
-    other = parse_given('{"default_model_filename": "net.onnx"}', "m")
+    other = parse_config_override('{"default_model_filename": "net.onnx"}', "m")
     assert refusal("m", other, {(1, "model.onnx"): model}, nowhere) == (
         "version 1 of model 'm': expected 'file:1/net.onnx' among the given files"
     )
@@ -145,7 +145,7 @@ def test_files_that_make_no_model_are_refused_before_anything_is_written(tmp_pat
 
 def test_labels_are_no_files_of_a_version(tmp_path: Path) -> None:
     """They cannot come along; a config that names some is refused."""
-    config = parse_given('{"output": [{"name": "y", "label_filename": "labels.txt"}]}', "m")
+    config = parse_config_override('{"output": [{"name": "y", "label_filename": "labels.txt"}]}', "m")
     message = refusal("m", config, {(1, "model.onnx"): linear()}, tmp_path)
     assert message == "model 'm': label file 'labels.txt' is not there"
 
@@ -159,6 +159,6 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_the_folder_is_removed_where_loading_fails(tmp_path: Path) -> None:
     """However it fails."""
     files = {(1, "model.onnx"): linear()}
-    with pytest.raises(ZeroDivisionError), given_files("m", EMPTY, files, private_parent=tmp_path):
+    with pytest.raises(ZeroDivisionError), uploaded_model("m", EMPTY, files, private_parent=tmp_path):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())

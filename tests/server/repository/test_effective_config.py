@@ -6,11 +6,11 @@ import pytest
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import parse_config
-from sardonyx_server.repository.effective import (
+from sardonyx_server.repository.effective_config import (
     check_against_graph,
-    complete,
+    complete_config,
     served_inputs,
-    states_whole_shapes,
+    states_full_shapes,
     tensors,
 )
 from sardonyx_wire.messages import ModelConfig, ModelInstanceGroup
@@ -195,13 +195,13 @@ def test_each_side_of_a_tensor_is_told() -> None:
 )
 def test_dims_or_a_reshape_of_every_axis_mean_no_batching(text: str, whole: bool) -> None:
     """The reshape is what the graph's rank is compared with."""
-    assert states_whole_shapes(parse_config(text, "m"), (X,), (Y,)) is whole
+    assert states_full_shapes(parse_config(text, "m"), (X,), (Y,)) is whole
 
 
 def test_an_empty_config_is_completed_from_graph_and_probe() -> None:
     """Dims leave out the batch axis, and a model that batches gets dynamic batching, as with Triton's auto-complete."""
     config = ModelConfig(name="m")
-    full = complete(config, "m", (X, S, WEIGHT), (Y,), batch_axis=True, default_max_batch=64)
+    full = complete_config(config, "m", (X, S, WEIGHT), (Y,), batch_axis=True, default_max_batch=64)
     assert str(full) == str(
         parse_config(
             """
@@ -222,7 +222,7 @@ def test_an_empty_config_is_completed_from_graph_and_probe() -> None:
 
 def test_a_model_that_does_not_batch_keeps_its_first_axis() -> None:
     """No max_batch_size, no scheduler, full dims."""
-    full = complete(ModelConfig(), "m", (X,), (Y,), batch_axis=False, default_max_batch=64)
+    full = complete_config(ModelConfig(), "m", (X,), (Y,), batch_axis=False, default_max_batch=64)
     assert (full.max_batch_size, full.HasField("dynamic_batching"), list(full.input[0].dims)) == (0, False, [-1, 4])
 
 
@@ -238,7 +238,7 @@ def test_what_the_config_says_stays() -> None:
         default_model_filename: "net.onnx"
         parameters { key: "k" value { string_value: "v" } }
         """
-    full = complete(parse_config(text, "m"), "m", (X,), (Y,), batch_axis=False, default_max_batch=64)
+    full = complete_config(parse_config(text, "m"), "m", (X,), (Y,), batch_axis=False, default_max_batch=64)
     assert full.max_batch_size == 8
     assert full.WhichOneof("scheduling_choice") == "sequence_batching"
     assert (full.output[0].label_filename, list(full.output[0].dims)) == ("labels.txt", [3])
@@ -252,25 +252,27 @@ def test_what_the_config_says_stays() -> None:
 def test_the_graph_decides_the_order_of_tensors() -> None:
     """Whatever order the config lists them in."""
     text = 'input { name: "s" } input { name: "x" dims: [ 2, 4 ] }'
-    full = complete(parse_config(text, "m"), "m", (X, S), (Y,), batch_axis=False, default_max_batch=1)
+    full = complete_config(parse_config(text, "m"), "m", (X, S), (Y,), batch_axis=False, default_max_batch=1)
     assert [(each.name, list(each.dims)) for each in full.input] == [("x", [2, 4]), ("s", [-1])]
 
 
 def test_one_row_at_most_needs_no_scheduler() -> None:
     """max_batch_size 1 leaves nothing to join."""
-    full = complete(parse_config("max_batch_size: 1", "m"), "m", (X,), (Y,), batch_axis=True, default_max_batch=64)
+    full = complete_config(
+        parse_config("max_batch_size: 1", "m"), "m", (X,), (Y,), batch_axis=True, default_max_batch=64
+    )
     assert (full.max_batch_size, full.HasField("dynamic_batching")) == (1, False)
 
 
 def test_scalars_and_undeclared_shapes_have_no_dims() -> None:
     """ModelConfig cannot tell them apart; the signature can."""
     for spec in (SCALAR, UNDECLARED):
-        full = complete(ModelConfig(), "m", (spec,), (Y,), batch_axis=False, default_max_batch=1)
+        full = complete_config(ModelConfig(), "m", (spec,), (Y,), batch_axis=False, default_max_batch=1)
         assert list(full.input[0].dims) == []
 
 
 def test_a_reshape_is_kept_as_it_stands() -> None:
     """Without dims of the graph mixed in."""
     text = 'max_batch_size: 8 input { name: "s" dims: 1 reshape { shape: [ ] } }'
-    full = complete(parse_config(text, "m"), "m", (S,), (Y,), batch_axis=True, default_max_batch=1)
+    full = complete_config(parse_config(text, "m"), "m", (S,), (Y,), batch_axis=True, default_max_batch=1)
     assert (list(full.input[0].dims), full.input[0].HasField("reshape")) == ([1], True)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository import disk
+from sardonyx_server.repository import filesystem
 from sardonyx_server.repository.config import (
     DEFAULT_MODEL_FILENAME,
     declines_batching,
@@ -17,15 +17,15 @@ from sardonyx_server.repository.config import (
     shown_path,
     unused_fields,
 )
-from sardonyx_server.repository.named_files import check_named_files
-from sardonyx_server.repository.spec import GivenConfig, ModelSpec, is_onnx_name
+from sardonyx_server.repository.referenced_files import check_referenced_files
+from sardonyx_server.repository.spec import ConfigOverride, ModelSpec, is_onnx_name
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import ModelConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["is_version", "read_folder", "version_problem"]
+__all__ = ["is_version", "read_model_folder", "version_problem"]
 
 _CONFIG: Final = "config.pbtxt"
 _MIB: Final = 2**20
@@ -42,7 +42,7 @@ def is_version(name: str) -> bool:
     return _VERSION.fullmatch(name) is not None and int(name) <= _MAX_VERSION
 
 
-def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_given: bool = False) -> ModelSpec:
+def read_model_folder(folder: Path, given: ConfigOverride | None = None, *, files_are_given: bool = False) -> ModelSpec:
     """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
 
     Args:
@@ -56,13 +56,13 @@ def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_giv
     """
     name = folder.name
     # Versions that are not served may be thousands: of those only the numbers count.
-    shared = disk.items_below(folder, leaves_out=is_version)
+    shared = filesystem.walk_folder(folder, leaves_out=is_version)
     if given is not None:
         source = given.source
         config, declines = given.message, given.declines_batching
         if not files_are_given:
-            check_named_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
-        shared.append(disk.Item(parts=(_CONFIG,), facts=given.fingerprint))
+            check_referenced_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
+        shared.append(filesystem.Entry(parts=(_CONFIG,), state=given.fingerprint))
     else:
         source = _CONFIG
         config, declines = _config_on_disk(folder)
@@ -85,7 +85,9 @@ def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_giv
     unused = unused_fields(config)
     if unused:
         warnings.append(f"{source} sets what has no effect here: {', '.join(unused)}")
-    fingerprints = {number: disk.fingerprint([*shared, *disk.items_below(folder / str(number))]) for number in selected}
+    fingerprints = {
+        number: filesystem.fingerprint([*shared, *filesystem.walk_folder(folder / str(number))]) for number in selected
+    }
     return ModelSpec(
         name=name,
         folder=folder,
@@ -94,11 +96,11 @@ def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_giv
         config=config,
         declines_batching=declines,
         labels=_read_labels(folder, config),
-        fingerprint=disk.fingerprint(
+        fingerprint=filesystem.fingerprint(
             [
                 *shared,
-                disk.Item(parts=(), facts=f"versions {numbers}, with a model {filled}"),
-                *(disk.Item(parts=(str(number),), facts=facts) for number, facts in fingerprints.items()),
+                filesystem.Entry(parts=(), state=f"versions {numbers}, with a model {filled}"),
+                *(filesystem.Entry(parts=(str(number),), state=state) for number, state in fingerprints.items()),
             ]
         ),
         version_fingerprints=fingerprints,
@@ -109,12 +111,12 @@ def read_folder(folder: Path, given: GivenConfig | None = None, *, files_are_giv
 
 def version_problem(name: str, number: int, file: Path) -> str | None:
     """Why a version's model file cannot be one, or None. Does not look inside."""
-    problem = disk.stat_problem(file)
+    problem = filesystem.stat_problem(file)
     if problem is None:
         return None
     subject = f"version {number} of model {quoted(name)}"
     if not os.path.lexists(file):
-        if not disk.is_folder(file.parent):
+        if not filesystem.is_folder(file.parent):
             return f"{subject}: there is no folder '{number}'"
         return f"{subject}: {_no_model_file(file.parent, file.name)}"
     return f"{subject}: {quoted(file.name)} {problem}"
@@ -123,8 +125,8 @@ def version_problem(name: str, number: int, file: Path) -> str | None:
 def _version_folders(folder: Path) -> tuple[list[int], list[str]]:
     """(versions, warnings about folders that are none), both ascending."""
     numbers, warnings = [], []
-    for name in disk.names_in(folder):
-        if name in _KNOWN_FOLDERS or not disk.is_folder(folder / name):
+    for name in filesystem.list_names(folder):
+        if name in _KNOWN_FOLDERS or not filesystem.is_folder(folder / name):
             continue
         if is_version(name):
             numbers.append(int(name))
@@ -143,8 +145,8 @@ def _model_file(path: Path) -> Path:
 
 def _no_versions(folder: Path, filename: str) -> str:
     name = folder.name
-    lone = next((each for each in disk.names_in(folder) if is_onnx_name(each)), None)
-    if lone is not None and not disk.is_folder(folder / lone):
+    lone = next((each for each in filesystem.list_names(folder) if is_onnx_name(each)), None)
+    if lone is not None and not filesystem.is_folder(folder / lone):
         return f"model {quoted(name)} has no version folder; move {quoted(lone)} to {quoted(f'{name}/1/{filename}')}"
     return f"model {quoted(name)} has no version folder; expected {quoted(f'{name}/1/{filename}')}"
 
@@ -152,7 +154,7 @@ def _no_versions(folder: Path, filename: str) -> str:
 def _no_model_file(folder: Path, filename: str) -> str:
     text = f"version folder '{folder.name}' has no {quoted(filename)}"
     try:
-        names = disk.names_in(folder)
+        names = filesystem.list_names(folder)
     except OSError as error:
         return f"version folder '{folder.name}' cannot be read: {error.strerror}"
     others = [name for name in names if is_onnx_name(name)]
@@ -187,7 +189,7 @@ def _read_labels(folder: Path, config: ModelConfig) -> dict[str, tuple[str, ...]
 
 
 def _read_text(file: Path, subject: str, *, may_be_empty: bool = False) -> str:
-    problem = disk.stat_problem(file)
+    problem = filesystem.stat_problem(file)
     if may_be_empty and problem == "is empty":
         return ""
     if problem:

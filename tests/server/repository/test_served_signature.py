@@ -8,7 +8,7 @@ import pytest
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.scan import scan
-from sardonyx_server.repository.served import served_signature
+from sardonyx_server.repository.served_signature import served_signature
 from sardonyx_server.repository.spec import ModelSpec
 from tests.e2e.models import repository, write
 from tests.server.repository.onnx_models import put_model

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.messages import ModelConfig
 
-__all__ = ["check_named_files"]
+__all__ = ["check_referenced_files"]
 
 
-def check_named_files(config: ModelConfig, subject: str, on_disk: Callable[[], ModelConfig]) -> None:
+def check_referenced_files(config: ModelConfig, subject: str, on_disk: Callable[[], ModelConfig]) -> None:
     """Refuse files that a config from a caller may not name.
 
     Args:
@@ -33,10 +33,10 @@ def check_named_files(config: ModelConfig, subject: str, on_disk: Callable[[], M
     Raises:
         LoadFailed: It names one that config.pbtxt does not; or ``on_disk`` says so.
     """
-    named = list(_named(config))
+    named = list(_referenced(config))
     if not named:
         return
-    allowed = set(_named(on_disk()))
+    allowed = set(_referenced(on_disk()))
     for field, name in named:
         if (field, name) not in allowed:
             raise LoadFailed(
@@ -45,7 +45,7 @@ def check_named_files(config: ModelConfig, subject: str, on_disk: Callable[[], M
             )
 
 
-def _named(config: ModelConfig) -> Iterator[tuple[str, str]]:
+def _referenced(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """(field, file) of each file that is more than a model beside the model."""
     model = config.default_model_filename
     if model and ("/" in model or not is_onnx_name(model)):

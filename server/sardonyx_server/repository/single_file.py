@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.repository import disk
+from sardonyx_server.repository import filesystem
 from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_server.text import quoted
 from sardonyx_wire.messages import ModelConfig
@@ -13,12 +13,12 @@ from sardonyx_wire.messages import ModelConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sardonyx_server.repository.spec import GivenConfig
+    from sardonyx_server.repository.spec import ConfigOverride
 
-__all__ = ["items_of", "read_lone_file"]
+__all__ = ["entries_of", "read_single_file"]
 
 
-def read_lone_file(file: Path, given: GivenConfig | None) -> ModelSpec:
+def read_single_file(file: Path, given: ConfigOverride | None) -> ModelSpec:
     """The model in a file, which is not opened.
 
     Args:
@@ -28,13 +28,13 @@ def read_lone_file(file: Path, given: GivenConfig | None) -> ModelSpec:
     Raises:
         LoadFailed: The config names files beside it; the message is safe for callers.
     """
-    items = items_of(file)
+    entries = entries_of(file)
     if given is not None:
         if any(output.label_filename for output in given.message.output) or given.message.model_warmup:
             problem = "is a lone file: its config cannot name label files or warm-up samples"
             raise LoadFailed(f"{quoted(file.name)} {problem}")
-        items.append(disk.Item(parts=(), facts=given.fingerprint))
-    fingerprint = disk.fingerprint(items)
+        entries.append(filesystem.Entry(parts=(), state=given.fingerprint))
+    fingerprint = filesystem.fingerprint(entries)
     return ModelSpec(
         name=file.stem,
         folder=file.parent,
@@ -50,22 +50,22 @@ def read_lone_file(file: Path, given: GivenConfig | None) -> ModelSpec:
     )
 
 
-def items_of(file: Path) -> list[disk.Item]:
+def entries_of(file: Path) -> list[filesystem.Entry]:
     """The file and what exporters put beside it: ``model.onnx.data``, ``model.onnx_data``."""
-    items = []
+    entries = []
     for name in _names_beside(file):
         if name.startswith(file.name):
             try:
                 found = (file.parent / name).stat()
             except OSError:
                 continue
-            facts = f"{disk.kind_of(found.st_mode)} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
-            items.append(disk.Item(parts=(name,), facts=facts))
-    return items
+            state = f"{filesystem.file_type(found.st_mode)} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
+            entries.append(filesystem.Entry(parts=(name,), state=state))
+    return entries
 
 
 def _names_beside(file: Path) -> list[str]:
     try:
-        return disk.names_in(file.parent)
+        return filesystem.list_names(file.parent)
     except OSError:
         return []

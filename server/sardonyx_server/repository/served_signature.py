@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sardonyx_server.repository.effective import check_against_graph, served_inputs, tensors
+from sardonyx_server.repository.effective_config import check_against_graph, served_inputs, tensors
 from sardonyx_server.repository.files import take_private_copy
 
 if TYPE_CHECKING:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.config import DEFAULT_MODEL_FILENAME
-from sardonyx_server.repository.shapes import Tensor, check_batch_axis, check_dims, graph_dims, tensor_of
+from sardonyx_server.repository.shapes import (
+    ConfiguredTensor,
+    check_batch_axis,
+    check_dims,
+    configure_tensor,
+    graph_dims,
+)
 from sardonyx_server.text import quoted
 from sardonyx_wire.datatypes import BY_CONFIG_NAME, DATATYPES
 from sardonyx_wire.messages import DataType, ModelConfig, ModelInstanceGroup
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from sardonyx_wire.messages import ModelInput, ModelOutput
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["check_against_graph", "complete", "served_inputs", "states_whole_shapes", "tensors"]
+__all__ = ["check_against_graph", "complete_config", "served_inputs", "states_full_shapes", "tensors"]
 
 _PLATFORM: Final = "onnxruntime_onnx"
 _BACKEND: Final = "onnxruntime"
@@ -38,7 +44,7 @@ def served_inputs(config: ModelConfig, inputs: Sequence[TensorSpec]) -> tuple[Te
 
 def tensors(
     config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+) -> tuple[tuple[ConfiguredTensor, ...], tuple[ConfiguredTensor, ...]]:
     """Inputs and outputs as the graph and as callers see them under a config.
 
     An input that the config names without ``optional`` must be sent, although the graph has a default for it.
@@ -56,10 +62,10 @@ def tensors(
     taken = []
     for spec in inputs:
         stated = stated_inputs.get(spec.name)
-        tensor = tensor_of(stated, spec, config.max_batch_size)
+        tensor = configure_tensor(stated, spec, config.max_batch_size)
         optional = spec.optional and (stated is None or stated.optional)
         taken.append(replace(tensor, caller=replace(tensor.caller, optional=optional)))
-    given = (tensor_of(stated_outputs.get(spec.name), spec, config.max_batch_size) for spec in outputs)
+    given = (configure_tensor(stated_outputs.get(spec.name), spec, config.max_batch_size) for spec in outputs)
     return tuple(taken), tuple(given)
 
 
@@ -97,7 +103,7 @@ def check_against_graph(
                 check_batch_axis(subject, kind, spec, config.max_batch_size)
 
 
-def complete(
+def complete_config(
     config: ModelConfig,
     name: str,
     inputs: Sequence[TensorSpec],
@@ -148,7 +154,7 @@ def complete(
     return full
 
 
-def states_whole_shapes(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+def states_full_shapes(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
     """Whether a config without ``max_batch_size`` gives dims that include the first axis: then it means no batching."""
     if config.max_batch_size:
         return False
