@@ -36,9 +36,9 @@ from sardonyx_server.rpc.self_check import self_check
 from sardonyx_server.rpc.token_file import TokenFile
 from sardonyx_server.rpc.transports import make_transport
 from sardonyx_server.runtime import posix_memory
+from sardonyx_server.runtime.backend import OrtBackend
 from sardonyx_server.runtime.cuda_memory import CudaRuntime
-from sardonyx_server.runtime.machine import Machine
-from sardonyx_server.runtime.process import give_back_memory
+from sardonyx_server.runtime.process import trim_heap
 from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
@@ -111,18 +111,20 @@ class App:
         )
         cuda = CudaRuntime()
         self._regions = Regions(allowed=settings.allow_client_shm, open_system=posix_memory.open_memory, cuda=cuda)
-        machine = Machine(requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir)
+        backend = OrtBackend(
+            requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir
+        )
         self._transport = make_transport(
             self._server,
             settings,
             make_intake=self._make_intake,
             access_control=access_control,
-            cores=machine.cores,
+            cores=backend.cores,
             self_check=self_check,
             on_lost=self._fail,
         )
         self._loader = Loader(
-            machine,
+            backend,
             queue_rows=settings.max_queue_rows_per_model,
             queue_bytes=settings.max_queue_bytes_per_model,
             total_queue_bytes=settings.max_queue_bytes,
@@ -137,7 +139,7 @@ class App:
             self._loader.load,
             drain_timeout_s=settings.exit_timeout_secs,
             on_model=self._model_done,
-            give_back=give_back_memory,
+            give_back=trim_heap,
         )
         self._wanted = DesiredModels(settings, self.registry, self._lifecycle)
         shares = settings.allow_client_shm
@@ -185,7 +187,7 @@ class App:
                 build={
                     "version": version,
                     "grpcio": grpc.__version__,
-                    "onnxruntime": machine.onnxruntime_version,
+                    "onnxruntime": backend.onnxruntime_version,
                     "python": platform.python_version(),
                 },
             ),

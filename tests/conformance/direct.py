@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import onnxruntime
 
-from sardonyx_server.runtime.opening import session_options
+from sardonyx_server.runtime.native_session import session_options
 from sardonyx_server.runtime.tuning import SessionTuning
 from tests.conformance.contents import Contents, array_of, contents_of
 from tests.e2e.models import ELEMENT_TYPES

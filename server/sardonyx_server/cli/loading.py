@@ -104,10 +104,10 @@ def open_model(spec: ModelSpec, version: int, settings: Settings, *, with_config
     from google.protobuf import text_format
 
     from sardonyx_server.engine.loading.loader import Loader
-    from sardonyx_server.runtime.machine import Machine
+    from sardonyx_server.runtime.backend import OrtBackend
 
     loader = Loader(
-        Machine(requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir),
+        OrtBackend(requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir),
         queue_rows=settings.max_queue_rows_per_model,
         queue_bytes=settings.max_queue_bytes_per_model,
         total_queue_bytes=settings.max_queue_bytes,

@@ -45,9 +45,9 @@ def _version(distribution: str) -> str | None:
 def _providers() -> list[str]:
     """Installed execution providers, by the names of ``--providers``; empty if onnxruntime is missing."""
     from sardonyx_server.errors import SettingsError
-    from sardonyx_server.runtime.environment import describe
+    from sardonyx_server.runtime.environment import describe_environment
 
     try:
-        return list(describe().usable)
+        return list(describe_environment().usable)
     except SettingsError:
         return []  # the line for onnxruntime says "not installed"

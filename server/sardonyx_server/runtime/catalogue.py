@@ -17,14 +17,14 @@ __all__ = [
     "AUTO_ORDER",
     "CPU",
     "PROVIDERS",
-    "Kind",
+    "DeviceKind",
     "Provider",
     "check_requested",
     "short_name",
     "unknown_provider",
 ]
 
-Kind = Literal["cpu", "gpu"]
+DeviceKind = Literal["cpu", "gpu"]
 
 AUTO: Final = "auto"
 """Stands for "the best that is there" in place of a list of providers."""
@@ -45,7 +45,7 @@ class Provider:
 
     short: str
     name: str
-    kind: Kind
+    kind: DeviceKind
     counts_gpus: bool = False
     install: str
     not_auto: str = ""

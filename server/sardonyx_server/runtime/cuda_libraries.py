@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sardonyx_server.errors import Unsupported
 
-__all__ = ["Libraries", "load_libraries", "words_of"]
+__all__ = ["Libraries", "error_text", "load_libraries"]
 
 _RUNTIME_NAMES: Final = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 _DRIVER_NAME: Final = "libcuda.so.1"
@@ -55,7 +55,7 @@ def _in_packages() -> list[str]:
     return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/lib/libcudart.so.*"))]
 
 
-def words_of(libraries: Libraries, code: int) -> str:
+def error_text(libraries: Libraries, code: int) -> str:
     """CUDA's own words for an error; clears it, or the next call of this thread would report it again."""
     describe = libraries.runtime.cudaGetErrorString
     describe.restype = ctypes.c_char_p

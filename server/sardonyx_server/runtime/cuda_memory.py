@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sardonyx_server.errors import ExecutionFailed, InvalidRequest, Unsupported
-from sardonyx_server.runtime.cuda_libraries import load_libraries, words_of
+from sardonyx_server.runtime.cuda_libraries import error_text, load_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class CudaRuntime:
         count = ctypes.c_int()
         code = libraries.runtime.cudaGetDeviceCount(ctypes.byref(count))
         if code:
-            raise Unsupported(words_of(libraries, code))
+            raise Unsupported(error_text(libraries, code))
         if not count.value:
             raise Unsupported("this machine has no GPU")
         return libraries, count.value
@@ -156,7 +156,7 @@ class CudaMemory:
             ctypes.byref(pointer), _Handle.from_buffer_copy(handle), ctypes.c_uint(_LAZY_ENABLE_PEER_ACCESS)
         )
         if code or pointer.value is None:
-            _LOG.warning("CUDA did not open a handle: %s", words_of(libraries, code))
+            _LOG.warning("CUDA did not open a handle: %s", error_text(libraries, code))
             raise InvalidRequest(
                 f"raw_handle of {what} stands for no memory of device {device} that another process shares",
                 field="raw_handle",
@@ -202,7 +202,7 @@ class CudaMemory:
             ctypes.c_void_p(target), ctypes.c_void_p(source), ctypes.c_size_t(count), ctypes.c_int(kind)
         )
         if code:
-            raise ExecutionFailed(f"{self._what} could not be copied: {words_of(self._libraries, code)}")
+            raise ExecutionFailed(f"{self._what} could not be copied: {error_text(self._libraries, code)}")
 
     def _select_device(self) -> None:
         # A setting of the thread, which may have served another GPU before.

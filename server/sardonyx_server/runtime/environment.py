@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 from sardonyx_server.runtime.catalogue import PROVIDERS
 from sardonyx_server.runtime.cores import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Environment", "count_gpus", "describe"]
+__all__ = ["Environment", "count_gpus", "describe_environment"]
 
 _NVIDIA: Final = "/proc/driver/nvidia/gpus"
 _CUDA_DRIVERS: Final = ("libcuda.so.1", "nvcuda.dll")
@@ -42,9 +42,9 @@ class Environment:
     cores: int
 
 
-def describe() -> Environment:
+def describe_environment() -> Environment:
     """Look at this machine. Imports onnxruntime where nobody has: about 0.1 s."""
-    runtime = library.load()
+    runtime = ort_import.import_onnxruntime()
     available = tuple(runtime.get_available_providers())
     return Environment(
         onnxruntime_version=runtime.__version__,

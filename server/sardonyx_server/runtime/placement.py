@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sardonyx_server.runtime.catalogue import Kind
+    from sardonyx_server.runtime.catalogue import DeviceKind
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 
@@ -17,10 +17,10 @@ __all__ = [
     "Accelerator",
     "Instance",
     "InstanceGroup",
-    "ModelPlacement",
     "Placement",
+    "PlacementRequest",
     "ProviderOption",
-    "read_placement",
+    "read_placement_request",
 ]
 
 _KINDS: Final[Mapping[int, Literal["auto", "gpu", "cpu", "model"]]] = {0: "auto", 1: "gpu", 2: "cpu", 3: "model"}
@@ -49,7 +49,7 @@ class InstanceGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelPlacement:
+class PlacementRequest:
     """What one model asks of the machine.
 
     Attributes:
@@ -95,7 +95,7 @@ class Instance:
         providers: In order of preference; the last is always the CPU's, for nodes that no other takes.
     """
 
-    kind: Kind
+    kind: DeviceKind
     device_id: int
     count: int
     providers: tuple[ProviderOption, ...]
@@ -116,9 +116,9 @@ class Placement:
     refused: tuple[tuple[str, str], ...] = ()
 
 
-def read_placement(
+def read_placement_request(
     config: ModelConfig, *, inputs: tuple[TensorSpec, ...] = (), cache_folder: str = "", content: str = ""
-) -> tuple[ModelPlacement, tuple[str, ...]]:
+) -> tuple[PlacementRequest, tuple[str, ...]]:
     """What a config asks for, and one warning for each field that is set and has no effect here."""
     warnings: list[str] = []
     groups = []
@@ -129,7 +129,7 @@ def read_placement(
             f"instance_group[{index}].{name} has no effect here" for name in _NO_EFFECT if name in set_fields
         )
     accelerators = config.optimization.execution_accelerators
-    placement = ModelPlacement(
+    placement = PlacementRequest(
         name=config.name,
         groups=tuple(groups),
         gpu_accelerators=_accelerators(accelerators.gpu_execution_accelerator),

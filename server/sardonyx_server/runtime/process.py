@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["freeing_quickly", "give_back_memory", "tune_process"]
+__all__ = ["deferred_heap_trim", "trim_heap", "tune_process"]
 
 _SWITCH_INTERVAL_S: Final = 50e-6
 # mallopt(3), of glibc.
@@ -33,14 +33,14 @@ def tune_process() -> None:
     default of 5 ms would be most of a p99. Garbage: a request leaves no cycles, so a collection finds nothing and only
     costs; what is there now is exempt, the rest is looked at rarely.
     """
-    _keep_freed_memory()
+    _retain_freed_memory()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
-def _keep_freed_memory() -> None:
+def _retain_freed_memory() -> None:
     """Keep some memory that was freed, instead of giving each tensor's back at once.
 
     A tensor of a picture takes pages that the kernel must first fill with zeros, one by one: for a request of 602 kB
@@ -53,7 +53,7 @@ def _keep_freed_memory() -> None:
 
 
 @contextmanager
-def freeing_quickly() -> Iterator[None]:
+def deferred_heap_trim() -> Iterator[None]:
     """Have nothing given back to the system that is freed meanwhile, on any thread.
 
     For what frees a great deal and keeps the interpreter's lock: to give back a region of 64 MiB, which glibc does
@@ -72,7 +72,7 @@ def freeing_quickly() -> Iterator[None]:
         mallopt(_M_TOP_PAD, _TOP_PAD_BYTES)
 
 
-def give_back_memory() -> None:
+def trim_heap() -> None:
     """Give all whole pages that are free back to the system. Blocks for 6 to 15 ms, without the interpreter's lock.
 
     glibc gives back only what lies at the end of a region, and after a session there are crumbs at the end. Threads

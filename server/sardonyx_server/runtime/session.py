@@ -5,13 +5,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 from sardonyx_server.runtime.catalogue import CPU, PROVIDERS
-from sardonyx_server.runtime.feeding import choose_call
-from sardonyx_server.runtime.opening import model_in_file, open_native, provider_nodes, run_options, session_options
+from sardonyx_server.runtime.native_session import (
+    model_source,
+    open_native_session,
+    provider_nodes,
+    run_options,
+    session_options,
+)
+from sardonyx_server.runtime.ort_session import OrtSession
 from sardonyx_server.runtime.placement import ProviderOption
-from sardonyx_server.runtime.reported import reported_signature
-from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.run_functions import choose_run_function
+from sardonyx_server.runtime.session_signature import session_signature
 from sardonyx_server.runtime.tuning import SessionTuning
 from sardonyx_server.text import quoted
 
@@ -54,21 +60,21 @@ def open_session(
     Raises:
         LoadFailed: Says what is wrong with the model or the machine, and what to do.
     """
-    source = model_bytes if path is None else model_in_file(path, providers, has_external_data=has_external_data)
+    source = model_bytes if path is None else model_source(path, providers, has_external_data=has_external_data)
     if source is None or (model_bytes is not None and path is not None):
         raise TypeError("bug: open_session takes model_bytes or path, one of them")
     tuning = tuning or SessionTuning()
     threads = tuning.intra_op_threads or threads
     names = [option.name for option in providers]
     on_gpu = any(provider.name in names for provider in PROVIDERS.values() if provider.kind == "gpu")
-    runtime = library.load()
+    runtime = ort_import.import_onnxruntime()
     if not _CUDA_LIBRARIES.isdisjoint(names):
-        library.preload_gpu_libraries(runtime)
+        ort_import.preload_gpu_libraries(runtime)
     options = session_options(
         runtime, tuning, threads=threads, has_external_data=has_external_data and path is not None
     )
-    native = open_native(runtime, name, source, options, providers)
-    found = reported_signature(native, name)
+    native = open_native_session(runtime, name, source, options, providers)
+    found = session_signature(native, name)
     if signature is not None:
         given = tuple(signature[0]), tuple(signature[1])
         # onnxruntime does not count inputs with a default, which it calls overridable initializers, as inputs.
@@ -80,7 +86,7 @@ def open_session(
     return OrtSession(
         name=name,
         signature=found,
-        call=choose_call(runtime, native, name, *found, on_gpu=on_gpu),
+        call=choose_run_function(runtime, native, name, *found, on_gpu=on_gpu),
         run_options=partial(run_options, runtime, tuning),
         provider=next(iter(nodes), names[0]),
         provider_nodes=nodes,

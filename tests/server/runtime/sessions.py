@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.ort_session import OrtSession
 from sardonyx_server.runtime.session import open_session
 
 if TYPE_CHECKING:

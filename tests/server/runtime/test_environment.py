@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sardonyx_server.runtime import library
-from sardonyx_server.runtime.environment import count_gpus, describe
+from sardonyx_server.runtime import ort_import
+from sardonyx_server.runtime.environment import count_gpus, describe_environment
 
 
 def test_this_machine_is_described() -> None:
     """Versions, providers, cores."""
-    environment = describe()
-    assert environment.onnxruntime_version == library.load().__version__
+    environment = describe_environment()
+    assert environment.onnxruntime_version == ort_import.import_onnxruntime().__version__
     assert "CPUExecutionProvider" in environment.available
     assert environment.usable[-1] == "cpu"
     assert environment.cores >= 1

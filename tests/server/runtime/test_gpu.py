@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from sardonyx_server.errors import ExecutionFailed
-from sardonyx_server.runtime.environment import describe
-from sardonyx_server.runtime.placement import InstanceGroup, ModelPlacement
-from sardonyx_server.runtime.providers import choose
-from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.environment import describe_environment
+from sardonyx_server.runtime.ort_session import OrtSession
+from sardonyx_server.runtime.placement import InstanceGroup, PlacementRequest
+from sardonyx_server.runtime.provider_selection import select_providers
 from sardonyx_server.runtime.session import open_session
 from tests.server.runtime import models
 
-_HERE = describe()
+_HERE = describe_environment()
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,14 +26,14 @@ pytestmark = [
 
 def on_gpu(model_bytes: bytes) -> OrtSession:
     """The model on the first GPU."""
-    wish = ModelPlacement(name="m", groups=(InstanceGroup(kind="gpu", gpus=(0,)),))
-    placement = choose(["cuda"], _HERE.available, _HERE.gpu_count, wish)
+    wish = PlacementRequest(name="m", groups=(InstanceGroup(kind="gpu", gpus=(0,)),))
+    placement = select_providers(["cuda"], _HERE.available, _HERE.gpu_count, wish)
     return open_session(name="m", model_bytes=model_bytes, providers=placement.instances[0].providers)
 
 
 def test_auto_takes_the_gpu() -> None:
     """And says so."""
-    placement = choose(["auto"], _HERE.available, _HERE.gpu_count, ModelPlacement(name="m"))
+    placement = select_providers(["auto"], _HERE.available, _HERE.gpu_count, PlacementRequest(name="m"))
     assert placement.instances[0].kind == "gpu"
     assert "cuda" in placement.reason
 

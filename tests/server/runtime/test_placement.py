@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime.placement import Accelerator, InstanceGroup, ModelPlacement, read_placement
+from sardonyx_server.runtime.placement import Accelerator, InstanceGroup, PlacementRequest, read_placement_request
 from sardonyx_server.runtime.tuning import SessionTuning, read_tuning
 from sardonyx_wire.messages import ModelConfig
 from sardonyx_wire.tensors import TensorSpec
@@ -37,12 +37,12 @@ class TestPlacement:
 
     def test_an_empty_config_asks_for_nothing(self) -> None:
         """And warns of nothing."""
-        assert read_placement(ModelConfig(name="m")) == (ModelPlacement(name="m"), ())
+        assert read_placement_request(ModelConfig(name="m")) == (PlacementRequest(name="m"), ())
 
     def test_everything_that_has_a_meaning_is_read(self) -> None:
         """Groups, accelerators and their parameters, the model's parameters, the batch size."""
         specs = (TensorSpec(name="x", datatype="FP32", shape=(-1,)),)
-        placement, warnings = read_placement(
+        placement, warnings = read_placement_request(
             config("""
                 max_batch_size: 8
                 instance_group [ { kind: KIND_GPU count: 2 gpus: [ 0, 1 ] }, { kind: KIND_CPU } ]
@@ -60,7 +60,7 @@ class TestPlacement:
             content="c0ffee",
         )
         assert warnings == ()
-        assert placement == ModelPlacement(
+        assert placement == PlacementRequest(
             name="m",
             groups=(
                 InstanceGroup(kind="gpu", count=2, gpus=(0, 1)),
@@ -79,7 +79,9 @@ class TestPlacement:
 
     def test_fields_without_effect_are_named(self) -> None:
         """Never silently ignored."""
-        _, warnings = read_placement(config("instance_group [ {}, { passive: true profile: 'p' host_policy: 'h' } ]"))
+        _, warnings = read_placement_request(
+            config("instance_group [ {}, { passive: true profile: 'p' host_policy: 'h' } ]")
+        )
         assert warnings == (
             "instance_group[1].passive has no effect here",
             "instance_group[1].profile has no effect here",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sardonyx_server.runtime.process import freeing_quickly, give_back_memory
+from sardonyx_server.runtime.process import deferred_heap_trim, trim_heap
 
 _MIB = 2**20
 # glibc's regions for threads other than the first; what is smaller than 128 KiB lies in one at any setting.
@@ -42,7 +42,7 @@ def _sizes() -> tuple[int, int, int]:
     def run() -> None:
         blocks = [ctypes.c_void_p(library.malloc(ctypes.c_size_t(_BLOCK_BYTES))) for _ in range(_BLOCKS)]
         sizes.append(_address_space_bytes())
-        with freeing_quickly():
+        with deferred_heap_trim():
             for block in blocks:
                 library.free(block)
         sizes.append(_address_space_bytes())
@@ -75,7 +75,7 @@ def _kept_and_given_back() -> tuple[int, int]:
     for block in blocks[:-1]:
         library.free(block)
     kept = _resident_bytes()
-    give_back_memory()
+    trim_heap()
     given_back = _resident_bytes()
     library.free(blocks[-1])
     return kept, given_back

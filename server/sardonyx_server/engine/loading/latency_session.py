@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.profiling.verdict import duration_text
 from sardonyx_server.errors import ServerError
-from sardonyx_server.runtime.rates import quickest_run_s
+from sardonyx_server.runtime.throughput import fastest_run_s
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.loading.load_context import LoadContext
     from sardonyx_server.engine.profiling.verdict import Verdict
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.runtime.rates import MeasureQuickest
+    from sardonyx_server.runtime.throughput import MeasureFastestRun
 
 __all__ = ["MAX_MODEL_BYTES", "MIN_RUN_S", "open_latency_session"]
 
@@ -47,7 +47,7 @@ def open_latency_session(
     cores: int,
     budget_s: float,
     known: bool | None,
-    measure: MeasureQuickest = quickest_run_s,
+    measure: MeasureFastestRun = fastest_run_s,
 ) -> tuple[Session | None, str]:
     """Open the latency session if it pays: one row takes at most 3/4 of the time, with a bit-identical answer.
 

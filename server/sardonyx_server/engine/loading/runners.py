@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.loading.latency_session import open_latency_session
 from sardonyx_server.engine.priority import has_low_priority
 from sardonyx_server.engine.profiling.verdict import duration_text
-from sardonyx_server.runtime.splits import fastest, measure_split
+from sardonyx_server.runtime.thread_allocation import fastest, measure_allocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.loading.load_context import LoadContext
     from sardonyx_server.engine.profiling.verdict import Verdict
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.runtime.splits import Split
+    from sardonyx_server.runtime.thread_allocation import ThreadAllocation
 
 __all__ = [
     "INLINE_LIMIT_ONE_CORE_S",
@@ -71,7 +71,7 @@ class Runners:
     reason: str
     deferred_read_rows: int = 0
     lane_rows: int = 0
-    splits: tuple[Split, ...] = ()
+    splits: tuple[ThreadAllocation, ...] = ()
     latency_session: Session | None = None
     latency_mode: bool | None = None
 
@@ -103,7 +103,7 @@ class RunnerChoice:
         threads_asked: int | None,
         allow_inline: bool,
         budget_s: float,
-        splits: tuple[Split, ...],
+        splits: tuple[ThreadAllocation, ...],
         latency_mode: bool | None,
         is_busy: Callable[[], bool],
     ) -> None:
@@ -170,7 +170,7 @@ class RunnerChoice:
             return self._unmeasured(first, verdict, rows)
         if not splits:
             providers = self._context.placement.instances[0].providers
-            measured = measure_split(
+            measured = measure_allocation(
                 lambda threads: (
                     first if threads == 1 else self._context.open_session(providers, threads=threads, serves=False)
                 ),
@@ -181,7 +181,7 @@ class RunnerChoice:
             )
             splits, session = measured.table, measured.session
             if not splits:
-                return Runners(sessions=(session,), count=measured.split.runners, reason="one core")
+                return Runners(sessions=(session,), count=measured.allocation.runners, reason="one core")
         best = fastest(splits)
         # Intra-op threads started while serving have low priority permanently: open the session again with normal ones.
         if best.threads > 1 and session is not first and has_low_priority():

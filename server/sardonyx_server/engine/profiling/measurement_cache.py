@@ -10,13 +10,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from sardonyx_server.runtime.splits import fastest
+from sardonyx_server.runtime.thread_allocation import fastest
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from sardonyx_server.engine.profiling.verdict import Verdict
-    from sardonyx_server.runtime.splits import Split
+    from sardonyx_server.runtime.thread_allocation import ThreadAllocation
 
 __all__ = ["MeasurementCache", "Measurements"]
 
@@ -38,7 +38,7 @@ class Measurements:
     """
 
     verdict: Verdict
-    splits: tuple[Split, ...] = ()
+    splits: tuple[ThreadAllocation, ...] = ()
     latency_mode: bool | None = None
 
     @property

@@ -18,14 +18,14 @@ from sardonyx_server.engine.profiling.synthetic_inputs import recipes
 from sardonyx_server.engine.profiling.trial import ProbeRefusal, RunFailed, Trial
 from sardonyx_server.engine.profiling.verdict import CurvePoint, Verdict, best_point, duration_text
 from sardonyx_server.repository.shapes import is_one_row
-from sardonyx_server.runtime.own_time import own_time
+from sardonyx_server.runtime.thread_cpu_time import thread_cpu_time
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.runtime.own_time import OwnTime
+    from sardonyx_server.runtime.thread_cpu_time import ReadThreadCpuTime
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["CurvePoint", "Verdict", "batch_axis_refusal", "probe"]
@@ -42,7 +42,7 @@ def probe(
     max_rows: int = 64,
     budget_s: float = 0.5,
     clock: Callable[[], float] = time.perf_counter,
-    own: OwnTime = own_time,
+    own: ReadThreadCpuTime = thread_cpu_time,
     fixed_max_batch: int | None = None,
     max_bytes: int = 64 * _MIB,
 ) -> Verdict:

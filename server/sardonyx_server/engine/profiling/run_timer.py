@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.engine.session import Session
-    from sardonyx_server.runtime.own_time import OwnTime
+    from sardonyx_server.runtime.thread_cpu_time import ReadThreadCpuTime
 
 __all__ = ["RunTimer"]
 
@@ -35,7 +35,9 @@ class RunTimer:
         budget_s: As given.
     """
 
-    def __init__(self, session: Session, *, clock: Callable[[], float], own: OwnTime, budget_s: float) -> None:
+    def __init__(
+        self, session: Session, *, clock: Callable[[], float], own: ReadThreadCpuTime, budget_s: float
+    ) -> None:
         self.budget_s = budget_s
         self._clock = clock
         self._own = own
@@ -74,7 +76,7 @@ class RunTimer:
         after = self._own()
         # A session that offloads work, to a device or to threads that it does not report, waits for them in every run.
         # If a single run did not wait, the waits of the others are for the GIL, and CPU time is the right measure.
-        if self._has_one_thread and after.waits == before.waits:
+        if self._has_one_thread and after.voluntary_switches == before.voluntary_switches:
             self._uses_cpu_time = True
         # The lesser of both: reading the CPU time takes a microsecond or two, more than some runs.
         took_s = min(passed_s, after.seconds - before.seconds) if self._uses_cpu_time else passed_s

@@ -21,7 +21,7 @@ from sardonyx_server.engine.statistics import snapshot
 from sardonyx_server.errors import InvalidRequest, LoadFailed
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
-from sardonyx_server.runtime.machine import Machine
+from sardonyx_server.runtime.backend import OrtBackend
 from tests.server.engine.doubles import PATIENCE_S, FakeCall, PromptLane, message, publish
 from tests.server.engine.regions import some_regions
 
@@ -103,7 +103,7 @@ class Repository:
         if config:
             (self._folder / "m" / "config.pbtxt").write_text(config)
         loader = Loader(
-            Machine(requested=("cpu",), cores=cores),
+            OrtBackend(requested=("cpu",), cores=cores),
             queue_rows=100,
             queue_bytes=10**8,
             total_queue_bytes=10**8,

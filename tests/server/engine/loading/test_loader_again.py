@@ -16,12 +16,12 @@ from sardonyx_server.engine.models.states import State
 from sardonyx_server.engine.running.model import Model
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
-from sardonyx_server.runtime.machine import Machine
+from sardonyx_server.runtime.backend import OrtBackend
 from tests.server.engine.doubles import PATIENCE_S, FakeCall, message, publish
 from tests.server.repository.onnx_models import external, linear, put_model
 
 
-class RecordingMachine(Machine):
+class RecordingMachine(OrtBackend):
     """Notes how many threads each session was opened with, and what tells the files of each model from others."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sardonyx_server.engine.profiling.probe import Verdict, probe
 from sardonyx_server.errors import ExecutionFailed
-from sardonyx_server.runtime.own_time import Own
+from sardonyx_server.runtime.thread_cpu_time import ThreadCpuTime
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.engine.sessions import Arrays, FunctionSession, spec
 
@@ -37,7 +37,7 @@ def session(
 def run_probe(model_session: FunctionSession, **options: Any) -> Verdict:
     """Probe by the session's own clock, with a core to itself."""
     clock = model_session.clock
-    return probe(model_session, clock=clock, own=lambda: Own(clock(), 0), **options)
+    return probe(model_session, clock=clock, own=lambda: ThreadCpuTime(clock(), 0), **options)
 
 
 def points(verdict: Verdict) -> list[tuple[int, float]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sardonyx_server.engine.profiling.probe import Verdict, probe
-from sardonyx_server.runtime.own_time import Own
+from sardonyx_server.runtime.thread_cpu_time import ThreadCpuTime
 from tests.server.engine.profiling.probes import MS, affine, points, run_probe, session
 
 # Milliseconds by rows: dense layers of 42 MB, which gain most; an MLP; a network that gains nothing; a tiny model.
@@ -56,7 +56,7 @@ def probed_beside(cost_s: Callable[[int, int], float], others: Stretches) -> Ver
         return others.passes(cost_s(rows, run))
 
     model = session(cost_s=passes)
-    return probe(model, clock=model.clock, own=lambda: Own(own_s, 0))
+    return probe(model, clock=model.clock, own=lambda: ThreadCpuTime(own_s, 0))
 
 
 @pytest.mark.parametrize("seed", range(5))

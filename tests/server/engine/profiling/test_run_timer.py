@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sardonyx_server.engine.profiling.run_timer import RunTimer
-from sardonyx_server.runtime.own_time import Own
+from sardonyx_server.runtime.thread_cpu_time import ThreadCpuTime
 from tests.server.engine.doubles import HandClock
 from tests.server.engine.profiling.probes import MS, session
 
@@ -15,7 +15,7 @@ class Machine:
 
     def __init__(self, *, threads: int = 1, provider: str = "CPUExecutionProvider") -> None:
         self.clock = HandClock()
-        self.own = Own(0.0, 0)
+        self.own = ThreadCpuTime(0.0, 0)
         model = session()
         model.threads, model.provider = threads, provider
         self.timer = RunTimer(model, clock=self.clock, own=lambda: self.own, budget_s=0.5)
@@ -25,7 +25,7 @@ class Machine:
 
         def run() -> None:
             self.clock.now_s += passed_ms * MS
-            self.own = Own(self.own.seconds + own_ms * MS, self.own.waits + waits)
+            self.own = ThreadCpuTime(self.own.seconds + own_ms * MS, self.own.voluntary_switches + waits)
 
         return round(self.timer.time(run)[1] / MS, 6)
 

@@ -19,7 +19,7 @@ from sardonyx_server.engine.intake import Intake
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.engine.requests.signature import Signature
 from sardonyx_server.engine.running.model import Model
-from sardonyx_server.runtime.running import OrtSession
+from sardonyx_server.runtime.ort_session import OrtSession
 from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.messages import ModelInferRequest
 from tests.e2e.servers import eventually

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.runtime.wording import clean, load_failure, run_failure
+from sardonyx_server.runtime.error_messages import load_error_message, run_error_message, sanitize
 
 INSIDE = re.compile(r"onnxruntime_src|/home|/tmp|::|0x[0-9a-f]{4}|\.cc\b|\.h:|\[ONNXRuntimeError\]|\n")
 
@@ -107,7 +107,7 @@ SAMPLES = [
 @pytest.mark.parametrize(("message", "want"), SAMPLES)
 def test_only_what_concerns_the_caller_remains(message: str, want: str) -> None:
     """No codes, no source files, no signatures, no paths, one line."""
-    assert clean(message) == want
+    assert sanitize(message) == want
 
 
 @given(
@@ -123,7 +123,7 @@ def test_only_what_concerns_the_caller_remains(message: str, want: str) -> None:
 )
 def test_nothing_of_the_inside_is_ever_shown(message: str) -> None:
     """Whatever is put together from such pieces."""
-    for text in (clean(message), run_failure("m", message), load_failure("m", message, "1.32.0")):
+    for text in (sanitize(message), run_error_message("m", message), load_error_message("m", message, "1.32.0")):
         assert INSIDE.search(text) is None
         assert text.isprintable()
         assert len(text.encode()) <= 800
@@ -132,13 +132,13 @@ def test_nothing_of_the_inside_is_ever_shown(message: str) -> None:
 def test_the_operator_is_named_and_the_node_is_not() -> None:
     """Names of nodes are the author's; they often are paths of source files."""
     message = "Non-zero status code returned while running Add node. Name:'/home/me/model.py/Add' Status Message: no"
-    assert run_failure("m", message) == "model 'm' failed while it ran: operator Add: no"
+    assert run_error_message("m", message) == "model 'm' failed while it ran: operator Add: no"
 
 
 def test_a_terminated_run_says_who_ended_it() -> None:
     """Not "terminate flag"."""
     want = "model 'm': the run was ended by the server because it took too long"
-    assert run_failure("m", "Exiting due to terminate flag being set to true.") == want
+    assert run_error_message("m", "Exiting due to terminate flag being set to true.") == want
 
 
 def test_a_gpu_that_fails_is_not_blamed_on_the_model() -> None:
@@ -148,7 +148,7 @@ def test_a_gpu_that_fails_is_not_blamed_on_the_model() -> None:
         "onnxruntime::CudaCall(int) "
         "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
     )
-    assert load_failure("m", message, "1.32.0") == (
+    assert load_error_message("m", message, "1.32.0") == (
         "model 'm': the GPU's provider failed to start: CUDA failure 35: CUDA driver version is insufficient for CUDA "
         "runtime "
         "version; check the driver with nvidia-smi, and that CUDA's and cuDNN's libraries are those that "
@@ -163,7 +163,7 @@ def test_external_data_that_are_cut_short_say_by_how_much() -> None:
         "GetExtDataFromTensorProto External initializer: w offset: 64 size to read: 16384 "
         "given file_length: 100 are out of bounds or can not be read in full."
     )
-    assert load_failure("m", message, "1.32.0") == (
+    assert load_error_message("m", message, "1.32.0") == (
         "model 'm': the external data of tensor 'w' are cut short: 16,448 bytes are needed, the file has 100; "
         "copy the file again"
     )
@@ -175,7 +175,7 @@ def test_an_operator_that_lacks_a_type_is_not_called_unknown() -> None:
         "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Gemm(13) node with name "
         "'/home/me/model.py/linear'"
     )
-    assert load_failure("m", message, "1.32.0") == (
+    assert load_error_message("m", message, "1.32.0") == (
         "model 'm': onnxruntime 1.32.0 has operator 'Gemm' of opset 13, but not for the types that the model gives it, "
         "such as BF16 on a CPU; export it in FP32, or serve it where there is a provider that has it"
     )

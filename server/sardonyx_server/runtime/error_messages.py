@@ -10,7 +10,7 @@ from typing import Final
 
 from sardonyx_server.text import one_line, quoted
 
-__all__ = ["clean", "load_failure", "run_failure"]
+__all__ = ["load_error_message", "run_error_message", "sanitize"]
 
 _LIMIT_BYTES: Final = 300
 _SEE_LOG: Final = "the server's log has the runtime's own message"
@@ -46,16 +46,16 @@ _GPU: Final = re.compile(r"\b(?:CUDA|CUDNN|CUBLAS|cuDNN|TensorRT|HIP)\b.*(?:fail
 _DANGLING: Final = re.compile(r"Node input '(.*?)' is not a graph input", re.DOTALL)
 
 
-def run_failure(name: str, message: str) -> str:
+def run_error_message(name: str, message: str) -> str:
     """What a caller is told when a run of model ``name`` failed with ``message``."""
     if "terminate flag" in message:
         return f"model {quoted(name)}: the run was ended by the server because it took too long"
     node = _NODE.search(message)
     where = f"operator {node[1]}: " if node else ""
-    return f"model {quoted(name)} failed while it ran: {where}{clean(message)}"
+    return f"model {quoted(name)} failed while it ran: {where}{sanitize(message)}"
 
 
-def load_failure(name: str, message: str, version: str) -> str:
+def load_error_message(name: str, message: str, version: str) -> str:
     """What an operator is told when model ``name`` does not load: what is wrong, and the way out.
 
     Args:
@@ -94,7 +94,7 @@ def _load_failure(message: str, runtime: str) -> str:
         )
     if _GPU.search(message):
         return (
-            f"the GPU's provider failed to start: {clean(message)}; check the driver with nvidia-smi, "
+            f"the GPU's provider failed to start: {sanitize(message)}; check the driver with nvidia-smi, "
             "and that CUDA's and cuDNN's libraries are those that onnxruntime-gpu names"
         )
     return _version_failure(message, runtime) or _operator_failure(message, runtime)
@@ -134,10 +134,10 @@ def _operator_failure(message: str, runtime: str) -> str:
         return f"it uses operators of domain {quoted(match[1])} without an opset import for it; export it again"
     if match := _DANGLING.search(message):
         return f"a node takes {quoted(match[1])}, which no input, initializer or node gives; export it again"
-    return f"onnxruntime refuses it: {clean(message)}; see what onnx.checker.check_model says of it"
+    return f"onnxruntime refuses it: {sanitize(message)}; see what onnx.checker.check_model says of it"
 
 
-def clean(message: str) -> str:
+def sanitize(message: str) -> str:
     """The first line of a message of onnxruntime's, without codes, source files, signatures and paths.
 
     Where something that looks like the inside of a program remains, nothing of the message is shown.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sardonyx_server.errors import ExecutionFailed
-from sardonyx_server.runtime.process import freeing_quickly
-from sardonyx_server.runtime.wording import run_failure
+from sardonyx_server.runtime.error_messages import run_error_message
+from sardonyx_server.runtime.process import deferred_heap_trim
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sardonyx_server.runtime.feeding import Call
+    from sardonyx_server.runtime.run_functions import RunFunction
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["OrtSession"]
@@ -53,7 +53,7 @@ class OrtSession:
         *,
         name: str,
         signature: tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]],
-        call: Call,
+        call: RunFunction,
         run_options: Callable[[], Any],
         provider: str,
         provider_nodes: Mapping[str, int],
@@ -108,7 +108,7 @@ class OrtSession:
     def close(self) -> None:
         """Free the model and its arena. Requires: no run is in progress."""
         # The session ends with its last reference, under the interpreter's lock.
-        with freeing_quickly():
+        with deferred_heap_trim():
             self._call = _closed
 
 
@@ -137,7 +137,7 @@ def _failure_text(name: str, error: Exception) -> str:
         return f"model {quoted(name)} failed while it ran: it gave a string that is not UTF-8"
     if isinstance(error, MemoryError):
         return f"model {quoted(name)} failed while it ran: not enough memory"
-    return run_failure(name, str(error))
+    return run_error_message(name, str(error))
 
 
 def _closed(_names: Sequence[str], _feeds: Mapping[str, NDArray[Any]], _options: Any) -> list[NDArray[np.generic]]:

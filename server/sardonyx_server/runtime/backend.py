@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.runtime.environment import describe
-from sardonyx_server.runtime.placement import read_placement
-from sardonyx_server.runtime.providers import choose
+from sardonyx_server.runtime.environment import describe_environment
+from sardonyx_server.runtime.placement import read_placement_request
+from sardonyx_server.runtime.provider_selection import select_providers
 from sardonyx_server.runtime.session import open_session
 from sardonyx_server.runtime.tuning import read_tuning
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sardonyx_server.runtime.ort_session import OrtSession
     from sardonyx_server.runtime.placement import Placement, ProviderOption
-    from sardonyx_server.runtime.running import OrtSession
     from sardonyx_wire.messages import ModelConfig
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Machine"]
+__all__ = ["OrtBackend"]
 
 
-class Machine:
+class OrtBackend:
     """This machine with its onnxruntime, as one server may use it.
 
     Args:
@@ -44,7 +44,7 @@ class Machine:
                 f"provider_cache_dir: cannot write in {str(cache_folder)!r}; name a folder that exists and is writable"
             )
         self._cache_folder = "" if cache_folder is None else str(cache_folder)
-        self._environment = describe()
+        self._environment = describe_environment()
         self._requested = tuple(requested)
         self.cores = cores or self._environment.cores
 
@@ -66,8 +66,12 @@ class Machine:
         Raises:
             LoadFailed: Something that was named cannot be had; says what to do.
         """
-        wish, warnings = read_placement(config, inputs=inputs, cache_folder=self._cache_folder, content=digest.hex())
-        return choose(self._requested, self._environment.available, self._environment.gpu_count, wish), warnings
+        request, warnings = read_placement_request(
+            config, inputs=inputs, cache_folder=self._cache_folder, content=digest.hex()
+        )
+        return select_providers(
+            self._requested, self._environment.available, self._environment.gpu_count, request
+        ), warnings
 
     def threads_asked(self, config: ModelConfig) -> int | None:
         """Threads of one run that the config asks for; None where it leaves them to the server.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_server.errors import SettingsError
-from sardonyx_server.runtime.machine import Machine
+from sardonyx_server.runtime.backend import OrtBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,9 +17,9 @@ def test_a_folder_for_compiled_models_that_is_not_there_is_refused(tmp_path: Pat
     """At start: a provider would compile for minutes and then keep nothing."""
     folder = tmp_path / "none"
     with pytest.raises(SettingsError) as caught:
-        Machine(requested=("cpu",), cores=1, cache_folder=folder)
+        OrtBackend(requested=("cpu",), cores=1, cache_folder=folder)
     assert str(caught.value) == (
         f"provider_cache_dir: cannot write in {str(folder)!r}; name a folder that exists and is writable"
     )
     folder.mkdir()
-    assert Machine(requested=("cpu",), cores=1, cache_folder=folder).cores == 1
+    assert OrtBackend(requested=("cpu",), cores=1, cache_folder=folder).cores == 1

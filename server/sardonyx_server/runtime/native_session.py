@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 from sardonyx_server.runtime.catalogue import short_name
-from sardonyx_server.runtime.wording import load_failure
+from sardonyx_server.runtime.error_messages import load_error_message
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.runtime.placement import ProviderOption
     from sardonyx_server.runtime.tuning import SessionTuning
 
-__all__ = ["model_in_file", "open_native", "provider_nodes", "run_options", "session_options"]
+__all__ = ["model_source", "open_native_session", "provider_nodes", "run_options", "session_options"]
 
 # Models that come as bytes would look for external data in the current directory, and those in memory among the
 # descriptors of this process (onnxruntime 1.32).
@@ -49,7 +49,7 @@ def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, has_ex
     }[tuning.graph_level]
     options.enable_cpu_mem_arena = tuning.mem_arena
     options.enable_mem_pattern = tuning.mem_pattern
-    options.log_severity_level = library.FATAL
+    options.log_severity_level = ort_import.FATAL_SEVERITY
     spins = threads > 1 and _version(runtime) >= _BOUNDS_SPINNING
     entries = {
         "session.intra_op.allow_spinning": "1" if spins else "0",
@@ -67,14 +67,14 @@ def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, has_ex
 def run_options(runtime: Any, tuning: SessionTuning) -> Any:
     """A new RunOptions; one ends all the runs that were given it."""
     options = runtime.RunOptions()
-    options.log_severity_level = library.FATAL
+    options.log_severity_level = ort_import.FATAL_SEVERITY
     if tuning.arena_shrinkage:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", tuning.arena_shrinkage)
     return options
 
 
-def model_in_file(path: Path, providers: Sequence[ProviderOption], *, has_external_data: bool) -> bytes | str:
-    """The model in a file as :func:`open_native` takes it: the path, or what it holds.
+def model_source(path: Path, providers: Sequence[ProviderOption], *, has_external_data: bool) -> bytes | str:
+    """The model in a file as :func:`open_native_session` takes it: the path, or what it holds.
 
     TensorRT names what it keeps after the file, among other things, and a file in memory has the number of a descriptor
     for a name: with another number the next start would compile again, for minutes. Bytes have no name.
@@ -86,7 +86,9 @@ def model_in_file(path: Path, providers: Sequence[ProviderOption], *, has_extern
     return path.read_bytes() if keeps and not has_external_data else str(path)
 
 
-def open_native(runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]) -> Any:
+def open_native_session(
+    runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]
+) -> Any:
     """An InferenceSession with exactly the providers asked for.
 
     ``source`` is the model itself, or the path of its file.
@@ -103,7 +105,7 @@ def open_native(runtime: Any, name: str, source: bytes | str, options: Any, prov
         )
     except Exception as error:
         _LOG.info("model %s does not load", name, exc_info=True)
-        raise LoadFailed(load_failure(name, str(error), runtime.__version__)) from error
+        raise LoadFailed(load_error_message(name, str(error), runtime.__version__)) from error
     native.disable_fallback()
     missing = [option.name for option in providers if option.name not in native.get_providers()]
     if missing:

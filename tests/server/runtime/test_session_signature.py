@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.runtime import models
 from tests.server.runtime.sessions import opened, run
@@ -48,7 +48,7 @@ class TestSignature:
     def test_nodes_are_counted_for_each_provider(self) -> None:
         """Where onnxruntime tells; older ones leave it open, and the first provider named stands for all."""
         session = opened(models.convolution())
-        tells = hasattr(library.load().InferenceSession, "get_provider_graph_assignment_info")
+        tells = hasattr(ort_import.import_onnxruntime().InferenceSession, "get_provider_graph_assignment_info")
         assert session.provider_nodes == ({"CPUExecutionProvider": 2} if tells else {})
         assert session.provider == "CPUExecutionProvider"
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from sardonyx_server.runtime import library
-from sardonyx_server.runtime.feeding import choose_call
+from sardonyx_server.runtime import ort_import
+from sardonyx_server.runtime.run_functions import choose_run_function
 from sardonyx_wire.tensors import TensorSpec
 from tests.server.runtime import models
 from tests.server.runtime.sessions import load_message, opened, run
@@ -100,11 +100,11 @@ class TestTensors:
     @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
     def test_the_bound_way_gives_the_same_as_the_plain_one(self, kind: int, dtype: str, shape: tuple[int, ...]) -> None:
         """What a GPU uses, on the CPU; from two threads."""
-        runtime = library.load()
+        runtime = ort_import.import_onnxruntime()
         native = runtime.InferenceSession(models.identity(kind, None), providers=["CPUExecutionProvider"])
         datatype = "BF16" if kind == models.BFLOAT16 else "FP32"
         specs = [TensorSpec(name=name, datatype=datatype, shape=None) for name in ("x", "y")]
-        call = choose_call(runtime, native, "m", specs[:1], specs[1:], on_gpu=True)
+        call = choose_run_function(runtime, native, "m", specs[:1], specs[1:], on_gpu=True)
         array = np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)
         answers: list[Any] = []
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.runtime.catalogue import AUTO, PROVIDERS, short_name
-from sardonyx_server.runtime.placement import Accelerator, InstanceGroup, ModelPlacement, Placement
-from sardonyx_server.runtime.providers import choose
+from sardonyx_server.runtime.placement import Accelerator, InstanceGroup, Placement, PlacementRequest
+from sardonyx_server.runtime.provider_selection import select_providers
 
 AZURE = "AzureExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -20,9 +20,9 @@ PLAIN_WHEEL = (AZURE, CPU)
 GPU_WHEEL = (TENSORRT, CUDA, CPU)
 
 
-def wish(**fields: object) -> ModelPlacement:
+def wish(**fields: object) -> PlacementRequest:
     """What model 'm' asks for."""
-    return ModelPlacement(name="m", **fields)  # type: ignore[arg-type]
+    return PlacementRequest(name="m", **fields)  # type: ignore[arg-type]
 
 
 def on(kind: str, count: int = 0, gpus: tuple[int, ...] = ()) -> InstanceGroup:
@@ -140,12 +140,12 @@ def test_what_is_chosen_and_why(
     requested: str,
     available: tuple[str, ...],
     gpus: int,
-    model: ModelPlacement,
+    model: PlacementRequest,
     want: list[tuple[str, int, int, list[str]]],
     reason: str | None,
 ) -> None:
     """(kind, device, count, providers in order) of each instance, and the line for people."""
-    placement = choose(requested.split(","), available, gpus, model)
+    placement = select_providers(requested.split(","), available, gpus, model)
     assert shape(placement) == want
     assert reason in (None, placement.reason)
 
@@ -265,11 +265,11 @@ def test_what_is_chosen_and_why(
     ],
 )
 def test_what_cannot_be_had_is_an_error(
-    requested: str, available: tuple[str, ...], gpus: int, model: ModelPlacement, message: str
+    requested: str, available: tuple[str, ...], gpus: int, model: PlacementRequest, message: str
 ) -> None:
     """Never a silent fall to the CPU; the message says what to do."""
     with pytest.raises(LoadFailed) as caught:
-        choose(requested.split(","), available, gpus, model)
+        select_providers(requested.split(","), available, gpus, model)
     assert caught.value.message == message
 
 
@@ -309,10 +309,10 @@ def test_what_cannot_be_had_is_an_error(
     ],
 )
 def test_what_was_not_taken_has_a_reason(
-    requested: str, available: tuple[str, ...], gpus: int, model: ModelPlacement, want: dict[str, str]
+    requested: str, available: tuple[str, ...], gpus: int, model: PlacementRequest, want: dict[str, str]
 ) -> None:
     """In the operator's words."""
-    assert dict(choose(requested.split(","), available, gpus, model).refused) == want
+    assert dict(select_providers(requested.split(","), available, gpus, model).refused) == want
 
 
 NAMES = st.sampled_from([*PROVIDERS, "unknown", "azure"])
@@ -327,7 +327,7 @@ GROUPS = st.lists(
     max_size=3,
 ).map(tuple)
 WISHES = st.builds(
-    ModelPlacement, name=st.just("m"), groups=GROUPS, gpu_accelerators=ACCELERATORS, cpu_accelerators=ACCELERATORS
+    PlacementRequest, name=st.just("m"), groups=GROUPS, gpu_accelerators=ACCELERATORS, cpu_accelerators=ACCELERATORS
 )
 REQUESTS = st.one_of(st.just([AUTO]), st.lists(st.sampled_from(list(PROVIDERS)), min_size=1, unique=True))
 INSTALLED = st.lists(st.sampled_from([AZURE, *(item.name for item in PROVIDERS.values())]), unique=True)
@@ -335,14 +335,14 @@ INSTALLED = st.lists(st.sampled_from([AZURE, *(item.name for item in PROVIDERS.v
 
 @given(REQUESTS, INSTALLED, st.integers(0, 4), WISHES)
 def test_every_choice_can_run_and_every_refusal_has_a_reason(
-    requested: list[str], available: list[str], gpus: int, model: ModelPlacement
+    requested: list[str], available: list[str], gpus: int, model: PlacementRequest
 ) -> None:
     """For any machine and any wish: only what is installed, the same each time, nothing dropped in silence."""
     try:
-        placement = choose(requested, available, gpus, model)
+        placement = select_providers(requested, available, gpus, model)
     except LoadFailed:
         return
-    assert choose(requested, available[::-1], gpus, model) == placement
+    assert select_providers(requested, available[::-1], gpus, model) == placement
     assert placement.instances
     assert placement.reason
     used = set()

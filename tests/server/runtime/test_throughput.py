@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sardonyx_server.runtime.rates import Comparison, Contender, compare, measure_rate, quickest_run_s
+from sardonyx_server.runtime.throughput import Candidate, Comparison, compare, fastest_run_s, measure_throughput
 from tests.server.runtime.rated import FEEDS, StubSession, ThreadClock
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def compared(
         return first if session is one else next(rates)
 
     found = compare(
-        Contender(session=one, runners=2),
-        Contender(session=other, runners=1),
+        Candidate(session=one, runners=2),
+        Candidate(session=other, runners=1),
         FEEDS,
         enough=1.05,
         run_s=run_s,
@@ -45,54 +45,54 @@ def compared(
 def test_five_looks_that_say_the_same_are_enough(rate: float) -> None:
     """By chance they would do so once in 32 times, and only where the two are equally good."""
     found, _ = compared(rate)
-    assert found == Comparison(runs_per_s=100.0, ratio=rate / 100, looks=5)
+    assert found == Comparison(runs_per_s=100.0, ratio=rate / 100, rounds=5)
 
 
 @pytest.mark.parametrize(
-    ("rates", "looks"),
+    ("rates", "rounds"),
     [
         ([80, 80, 120, 80, 80, 80, 80, 80, 80], 9),
         ([80, 120, 80, 120, 80, 80, 80, 80, 80, 80, 80, 80], 12),
         ([80, 80, 80, 80, 120, 80, 80, 80, 80], 9),
     ],
 )
-def test_looks_that_contradict_each_other_need_more(rates: list[float], looks: int) -> None:
+def test_looks_that_contradict_each_other_need_more(rates: list[float], rounds: int) -> None:
     """One in nine, or two in twelve, may have been disturbed."""
     found, _ = compared(rates)
-    assert (found.looks, found.ratio) == (looks, 0.8)
+    assert (found.rounds, found.ratio) == (rounds, 0.8)
 
 
 def test_one_look_that_was_disturbed_says_nothing_of_how_fast_they_are() -> None:
-    """Neither of the ratio, nor of the first's own rate: each is the median of all looks."""
+    """Neither of the ratio, nor of the first's own rate: each is the median of all rounds."""
     rates = iter([100.0, 80.0, 80.0, 100.0, 100.0, 80.0, 80.0, 100.0, 10.0, 1.0])
-    way = Contender(session=StubSession(), runners=1)
+    way = Candidate(session=StubSession(), runners=1)
     found = compare(way, way, FEEDS, enough=1.05, run_s=MS, budget_s=1.0, measure=lambda *_arguments: next(rates))
-    assert found == Comparison(runs_per_s=100.0, ratio=0.8, looks=5)
+    assert found == Comparison(runs_per_s=100.0, ratio=0.8, rounds=5)
 
 
 def test_what_stays_unclear_ends_with_the_time() -> None:
-    """Then the median decides: of looks of 10 ms, each with a run more, 45 pairs fit into a second."""
+    """Then the median decides: of rounds of 10 ms, each with a run more, 45 pairs fit into a second."""
     found, looks_s = compared([104, 106] * 50)
-    assert found.looks == 45
+    assert found.rounds == 45
     assert found.ratio == 1.04
     assert sum(looks_s) <= 1.0
 
 
 @pytest.mark.parametrize(
-    ("run_ms", "look_ms", "looks"), [(0.1, 10, 5), (1, 10, 5), (5, 40, 5), (20, 160, 2), (50, 400, 1), (300, 500, 1)]
+    ("run_ms", "look_ms", "rounds"), [(0.1, 10, 5), (1, 10, 5), (5, 40, 5), (20, 160, 2), (50, 400, 1), (300, 500, 1)]
 )
-def test_long_runs_get_longer_looks_and_fewer(run_ms: float, look_ms: float, looks: int) -> None:
+def test_long_runs_get_longer_looks_and_fewer(run_ms: float, look_ms: float, rounds: int) -> None:
     """Eight runs in each, as long as there is time; one look at each there always is."""
     found, looks_s = compared(50.0, run_s=run_ms * MS)
-    assert looks_s == pytest.approx([look_ms * MS] * 2 * looks)
-    assert found.looks == looks
+    assert looks_s == pytest.approx([look_ms * MS] * 2 * rounds)
+    assert found.rounds == rounds
 
 
 def test_a_rate_is_runs_by_time() -> None:
     """Each run takes a quarter of a second on the test's clock; the first one warms up and is not counted."""
     clock = ThreadClock(0.25)
     session = StubSession(on_run=clock.tick)
-    assert measure_rate(session, FEEDS, 1, 2.0, clock) == 4.0
+    assert measure_throughput(session, FEEDS, 1, 2.0, clock) == 4.0
     assert session.runs == 9
 
 
@@ -100,15 +100,15 @@ def test_every_runner_runs_at_least_once() -> None:
     """Even where one run outlasts the budget, and once before to warm up."""
     clock = ThreadClock(10)
     session = StubSession(on_run=clock.tick)
-    assert measure_rate(session, FEEDS, 3, 1.0, clock) == pytest.approx(3 / 10)
+    assert measure_throughput(session, FEEDS, 3, 1.0, clock) == pytest.approx(3 / 10)
     assert session.runs == 6
 
 
 def test_a_runner_that_is_done_is_not_charged_for_the_others() -> None:
-    """Two runs of 2 s and two of 3 s within 4 s: short looks would else favour ways with a single runner."""
+    """Two runs of 2 s and two of 3 s within 4 s: short rounds would else favour ways with a single runner."""
     clock = ThreadClock(2, 3)
     session = StubSession(on_run=clock.tick)
-    assert measure_rate(session, FEEDS, 2, 4.0, clock) == pytest.approx(2 / 4 + 2 / 6)
+    assert measure_throughput(session, FEEDS, 2, 4.0, clock) == pytest.approx(2 / 4 + 2 / 6)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_quickest_run_ends_with_one_that_is_enough_or_with_the_time(
         now_s[0] += next(costs_ms) * MS
 
     session = StubSession(2, on_run)
-    found = quickest_run_s(session, FEEDS, 3.001 * MS, 35 * MS, lambda: now_s[0])
+    found = fastest_run_s(session, FEEDS, 3.001 * MS, 35 * MS, lambda: now_s[0])
     assert found == pytest.approx(quickest_ms * MS)
     assert session.runs == runs
 
@@ -149,5 +149,5 @@ def test_what_a_run_raises_reaches_the_caller() -> None:
 
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
-        measure_rate(StubSession(on_run=fail_later), FEEDS, 2, 1.0)
+        measure_throughput(StubSession(on_run=fail_later), FEEDS, 2, 1.0)
     assert threading.active_count() == before

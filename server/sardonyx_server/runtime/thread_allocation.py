@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sardonyx_server.runtime.rates import Contender, compare, measure_rate
+from sardonyx_server.runtime.throughput import Candidate, compare, measure_throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from sardonyx_server.runtime.rates import MeasureRate, Runnable
+    from sardonyx_server.runtime.throughput import MeasureThroughput, Runnable
 
-__all__ = ["MeasuredSplit", "Split", "candidate_splits", "fastest", "measure_split"]
+__all__ = ["MeasuredAllocation", "ThreadAllocation", "candidate_allocations", "fastest", "measure_allocation"]
 
 # Within this a measurement of some tenths of a second cannot tell two splits apart.
 _TIE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class ThreadAllocation:
     """``runners`` threads that share one session, each run using ``threads``; ``runs_per_s`` 0 = not measured."""
 
     runners: int
@@ -30,45 +30,45 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredSplit:
+class MeasuredAllocation:
     """The split that won, the session it was measured on (open), and all that were measured, in order."""
 
-    split: Split
+    allocation: ThreadAllocation
     session: Any
-    table: tuple[Split, ...]
+    table: tuple[ThreadAllocation, ...]
 
 
-def candidate_splits(cores: int) -> tuple[Split, ...]:
+def candidate_allocations(cores: int) -> tuple[ThreadAllocation, ...]:
     """Splits worth measuring, the most runners first: 2 -> 2x1, 1x2; 8 -> 8x1, 4x2, 2x4, 1x8; 6 -> 6x1, 3x2, 1x6."""
-    splits = []
+    allocations = []
     threads = 1
     while cores // threads > 1:
-        splits.append(Split(runners=cores // threads, threads=threads))
+        allocations.append(ThreadAllocation(runners=cores // threads, threads=threads))
         threads *= 2
-    return (*splits, Split(runners=1, threads=max(1, cores)))
+    return (*allocations, ThreadAllocation(runners=1, threads=max(1, cores)))
 
 
-def fastest(splits: Sequence[Split]) -> Split:
+def fastest(allocations: Sequence[ThreadAllocation]) -> ThreadAllocation:
     """The split that wins. Requires: measured, at least one, with more and more threads per run.
 
     More threads must be over 5 % faster: they need a pool that spins, and let requests wait in line.
     """
-    best = splits[0]
-    for split in splits[1:]:
-        if split.runs_per_s > best.runs_per_s * (1 + _TIE):
-            best = split
+    best = allocations[0]
+    for allocation in allocations[1:]:
+        if allocation.runs_per_s > best.runs_per_s * (1 + _TIE):
+            best = allocation
     return best
 
 
-def measure_split(
+def measure_allocation(
     open_with_threads: Callable[[int], Runnable],
     feeds: Mapping[str, NDArray[Any]],
     *,
     cores: int,
     run_s: float,
     budget_s: float,
-    measure: MeasureRate | None = None,
-) -> MeasuredSplit:
+    measure: MeasureThroughput | None = None,
+) -> MeasuredAllocation:
     """Run the candidates at full load, each in turn with the fastest so far, until it is clear which one that is.
 
     On the CPU several runners with one thread each mostly win: threads inside a run wait for each other.
@@ -79,27 +79,27 @@ def measure_split(
         cores: To divide; 1 needs no measurement.
         run_s: What one run of it takes with one thread, about.
         budget_s: For all candidates together, loads not counted. Each runs at least once on each runner.
-        measure: None = :func:`measure_rate`.
+        measure: None = :func:`measure_throughput`.
 
     Returns:
         The winner with its session open; all others are closed. At most two are open at a time. A rate is that of the
         fastest before, times what the two were to each other: these are what was measured side by side.
     """
-    candidates = candidate_splits(cores)
+    candidates = candidate_allocations(cores)
     best, session = candidates[0], open_with_threads(candidates[0].threads)
-    table: list[Split] = []
+    table: list[ThreadAllocation] = []
     for candidate in candidates[1:]:
         other: Runnable | None = None
         try:
             other = open_with_threads(candidate.threads)
             found = compare(
-                Contender(session=session, runners=best.runners),
-                Contender(session=other, runners=candidate.runners),
+                Candidate(session=session, runners=best.runners),
+                Candidate(session=other, runners=candidate.runners),
                 feeds,
                 enough=1 + _TIE,
                 run_s=run_s,
                 budget_s=budget_s / (len(candidates) - 1),
-                measure=measure or measure_rate,
+                measure=measure or measure_throughput,
             )
         except BaseException:
             session.close()
@@ -114,4 +114,4 @@ def measure_split(
         if fastest((best, measured)) is measured:
             best, session, other = measured, other, session
         other.close()
-    return MeasuredSplit(split=best, session=session, table=tuple(table))
+    return MeasuredAllocation(allocation=best, session=session, table=tuple(table))

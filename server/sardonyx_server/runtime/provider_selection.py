@@ -10,27 +10,29 @@ from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import LoadFailed
 from sardonyx_server.runtime.catalogue import AUTO, AUTO_ORDER, CPU, PROVIDERS, unknown_provider
-from sardonyx_server.runtime.options import provider_options
 from sardonyx_server.runtime.placement import (
     Instance,
     InstanceGroup,
-    ModelPlacement,
     Placement,
+    PlacementRequest,
     ProviderOption,
 )
+from sardonyx_server.runtime.provider_options import provider_options
 from sardonyx_server.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sardonyx_server.runtime.catalogue import Kind, Provider
+    from sardonyx_server.runtime.catalogue import DeviceKind, Provider
 
 __all__ = [
-    "choose",
+    "select_providers",
 ]
 
 
-def choose(requested: Sequence[str], available: Sequence[str], gpu_count: int, model: ModelPlacement) -> Placement:
+def select_providers(
+    requested: Sequence[str], available: Sequence[str], gpu_count: int, model: PlacementRequest
+) -> Placement:
     """Match what is asked with what is there.
 
     Args:
@@ -49,10 +51,10 @@ def choose(requested: Sequence[str], available: Sequence[str], gpu_count: int, m
 
 
 class _Choice:
-    """The arguments of one ``choose`` and what was found on the way."""
+    """The arguments of one ``select_providers`` and what was found on the way."""
 
     def __init__(
-        self, *, requested: tuple[str, ...], available: frozenset[str], gpu_count: int, model: ModelPlacement
+        self, *, requested: tuple[str, ...], available: frozenset[str], gpu_count: int, model: PlacementRequest
     ) -> None:
         self.automatic = requested == (AUTO,)
         self.requested = requested
@@ -88,7 +90,7 @@ class _Choice:
             )
         return provider
 
-    def _accelerators(self, kind: Kind) -> list[Provider]:
+    def _accelerators(self, kind: DeviceKind) -> list[Provider]:
         """What the model's config names for one kind of instance."""
         where = f"{kind}_execution_accelerator"
         found = []
@@ -107,7 +109,7 @@ class _Choice:
             found.append(provider)
         return found
 
-    def _kind(self, group: InstanceGroup, listed: list[Provider]) -> tuple[Kind, str]:
+    def _kind(self, group: InstanceGroup, listed: list[Provider]) -> tuple[DeviceKind, str]:
         """Where a group runs, and why."""
         if group.kind == "cpu":
             return "cpu", "instance_group asks for KIND_CPU"
@@ -156,7 +158,7 @@ class _Choice:
             return f"{best.short}: the installed onnxruntime has no provider for this machine's GPU; {advice}"
         return f"{best.short} is the best that is installed"
 
-    def _order(self, kind: Kind, listed: list[Provider], accelerators: list[Provider]) -> list[Provider]:
+    def _order(self, kind: DeviceKind, listed: list[Provider], accelerators: list[Provider]) -> list[Provider]:
         """Providers of one session in order of preference; the CPU's comes last, whoever was named."""
         order = list(accelerators)
         if self.automatic:
@@ -182,7 +184,7 @@ class _Choice:
             )
         return [*dict.fromkeys(provider for provider in order if provider is not CPU), CPU]
 
-    def _instances(self, group: InstanceGroup, kind: Kind, order: list[Provider]) -> list[Instance]:
+    def _instances(self, group: InstanceGroup, kind: DeviceKind, order: list[Provider]) -> list[Instance]:
         model = quoted(self.model.name)
         if group.count < 0:
             raise LoadFailed(f"model {model}: instance_group count is {group.count}; it must be 1 or more, or left out")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-__all__ = ["FATAL", "load", "preload_gpu_libraries"]
+__all__ = ["FATAL_SEVERITY", "import_onnxruntime", "preload_gpu_libraries"]
 
-FATAL: Final = 4
+FATAL_SEVERITY: Final = 4
 """onnxruntime's highest log severity. For sessions and runs: their errors are raised as well, in the same words."""
 
 _ERROR: Final = 3
@@ -36,7 +36,7 @@ _TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY"
 _LOG = logging.getLogger("sardonyx.runtime")
 
 
-def load() -> ModuleType:
+def import_onnxruntime() -> ModuleType:
     """The module ``onnxruntime``; the first call imports it, which takes about 0.1 s and 20 MB (2026-11-23).
 
     The first call sets an environment variable and, while it lasts, holds back what any thread writes to stderr: make
@@ -58,7 +58,7 @@ def load() -> ModuleType:
             "onnxruntime is not installed, or its libraries do not load; "
             "install it with: pip install 'sardonyx[server]', or 'sardonyx[gpu]' for a GPU"
         ) from error
-    _quiet(onnxruntime)
+    _configure_logging(onnxruntime)
     return cast("ModuleType", onnxruntime)
 
 
@@ -77,7 +77,7 @@ def preload_gpu_libraries(runtime: Any) -> None:
         _LOG.info("onnxruntime: %s", line)
 
 
-def _quiet(runtime: Any) -> None:
+def _configure_logging(runtime: Any) -> None:
     runtime.disable_telemetry_events()
     # Errors only: warnings are about graphs that run all the same (unused initializers, nodes left on the CPU).
     runtime.set_default_logger_severity(_ERROR)
@@ -88,7 +88,12 @@ def _quiet(runtime: Any) -> None:
 
 def _to_log(severity: int, category: str, _session: str, location: str, message: str) -> None:
     """Runs on whatever thread onnxruntime logs from, with the GIL held; must not block."""
-    _LOG.log(_LEVELS[min(severity, FATAL)], "onnxruntime: %s", message.strip(), extra={"at": f"{category} {location}"})
+    _LOG.log(
+        _LEVELS[min(severity, FATAL_SEVERITY)],
+        "onnxruntime: %s",
+        message.strip(),
+        extra={"at": f"{category} {location}"},
+    )
 
 
 @contextlib.contextmanager
@@ -103,7 +108,7 @@ def _stderr_to_log() -> Iterator[None]:
         # No stderr at all, as under some service managers: nothing to hold back.
         yield
         return
-    with _scratch() as held:
+    with _capture_file() as held:
         try:
             os.dup2(held.fileno(), _STDERR)
             try:
@@ -119,7 +124,7 @@ def _stderr_to_log() -> Iterator[None]:
                 _LOG.log(level, "onnxruntime, at import: %s", line)
 
 
-def _scratch() -> IO[bytes]:
+def _capture_file() -> IO[bytes]:
     """A file for what is held back; a read-only container may have no place for one, and the text is lost then."""
     try:
         return tempfile.TemporaryFile()

@@ -14,7 +14,7 @@ from sardonyx_server.text import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sardonyx_server.runtime.placement import ModelPlacement
+    from sardonyx_server.runtime.placement import PlacementRequest
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = ["provider_options", "tensorrt_profiles"]
@@ -95,7 +95,7 @@ _PLACE_WORDS: Final = ("path", "prefix", "dir", "library", "file", "calibration_
 
 
 def provider_options(
-    short: str, *, device_id: int, parameters: Mapping[str, str], model: ModelPlacement
+    short: str, *, device_id: int, parameters: Mapping[str, str], model: PlacementRequest
 ) -> dict[str, str]:
     """Options of one provider in onnxruntime's names.
 
@@ -127,7 +127,7 @@ def _check_key(short: str, key: str, model_name: str) -> None:
     raise LoadFailed(f"{where} is unknown; {known}")
 
 
-def _cuda(device_id: int, parameters: Mapping[str, str], model: ModelPlacement) -> dict[str, str]:
+def _cuda(device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     options = {
         "device_id": str(device_id),
         # Rounding up to powers of two would take up to twice the memory from the other models on the GPU.
@@ -157,16 +157,16 @@ def _cuda_value(key: str, value: str, model_name: str) -> str:
     return value
 
 
-def _rocm(device_id: int, parameters: Mapping[str, str], model: ModelPlacement) -> dict[str, str]:
+def _rocm(device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     values = {key: _cuda_value(key, value, model.name) for key, value in parameters.items()}
     return {"device_id": str(device_id), "arena_extend_strategy": "kSameAsRequested", **values}
 
 
-def _on_device(device_id: int, parameters: Mapping[str, str], _model: ModelPlacement) -> dict[str, str]:
+def _on_device(device_id: int, parameters: Mapping[str, str], _model: PlacementRequest) -> dict[str, str]:
     return {"device_id": str(device_id), **parameters}
 
 
-def _kept_in(model: ModelPlacement) -> str:
+def _kept_in(model: PlacementRequest) -> str:
     """The folder for what is compiled of a model; the provider makes it.
 
     TensorRT names an engine by the names in the graph: one with other weights, that was trained again, was answered by
@@ -175,12 +175,12 @@ def _kept_in(model: ModelPlacement) -> str:
     return f"{model.cache_folder}/{model.content}"
 
 
-def _openvino(_device_id: int, parameters: Mapping[str, str], model: ModelPlacement) -> dict[str, str]:
+def _openvino(_device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     cache = {"cache_dir": _kept_in(model)} if model.cache_folder else {}
     return {"device_type": "CPU", **cache, **parameters}
 
 
-def _tensorrt(device_id: int, parameters: Mapping[str, str], model: ModelPlacement) -> dict[str, str]:
+def _tensorrt(device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     options = {"device_id": str(device_id), "trt_cuda_graph_enable": "0"}
     if model.cache_folder:
         # An engine takes minutes to build; the cache makes the second start short.
@@ -197,7 +197,7 @@ def _tensorrt(device_id: int, parameters: Mapping[str, str], model: ModelPlaceme
     return options
 
 
-def _tensorrt_option(key: str, value: str, model: ModelPlacement) -> dict[str, str]:
+def _tensorrt_option(key: str, value: str, model: PlacementRequest) -> dict[str, str]:
     where = f"model {quoted(model.name)}: {key}"
     if key == "precision_mode":
         modes = {"FP32": {}, "FP16": {"trt_fp16_enable": "1"}, "INT8": {"trt_int8_enable": "1"}}
@@ -246,7 +246,7 @@ def tensorrt_profiles(inputs: tuple[TensorSpec, ...], max_batch_rows: int) -> di
     }
 
 
-_BUILDERS: Final[Mapping[str, Callable[[int, Mapping[str, str], ModelPlacement], dict[str, str]]]] = {
+_BUILDERS: Final[Mapping[str, Callable[[int, Mapping[str, str], PlacementRequest], dict[str, str]]]] = {
     "cuda": _cuda,
     "tensorrt": _tensorrt,
     "rocm": _rocm,

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime import library
-from sardonyx_server.runtime.opening import model_in_file, session_options
+from sardonyx_server.runtime import ort_import
+from sardonyx_server.runtime.native_session import model_source, session_options
 from sardonyx_server.runtime.placement import ProviderOption
 from sardonyx_server.runtime.session import open_session
 from sardonyx_server.runtime.tuning import SessionTuning
@@ -100,7 +100,7 @@ class TestLoadErrors:
     )
     def test_the_message_says_what_is_wrong_and_the_way_out(self, model_bytes: bytes, message: str) -> None:
         """Exact texts; onnxruntime's own are chained."""
-        want = f"model 'm': {message.replace('VERSION', library.load().__version__)}"
+        want = f"model 'm': {message.replace('VERSION', ort_import.import_onnxruntime().__version__)}"
         # onnxruntime 1.23 does not say whose external data are missing.
         assert load_message(model_bytes).replace(" of tensor 'w'", "") == want
 
@@ -204,7 +204,7 @@ def test_tensorrt_is_given_no_path_but_that_of_a_file_with_data_beside_it(
     file = tmp_path / "7"
     file.write_bytes(b"model")
     providers = [ProviderOption(name=provider), ProviderOption(name="CPUExecutionProvider")]
-    assert model_in_file(file, providers, has_external_data=has_external_data) == (str(file) if is_path else b"model")
+    assert model_source(file, providers, has_external_data=has_external_data) == (str(file) if is_path else b"model")
 
 
 class TestSessionOptions:
@@ -221,7 +221,7 @@ class TestSessionOptions:
     )
     def test_spinning_is_bounded_or_off(self, version: str, threads: int, want: tuple[str, str | None]) -> None:
         """Threads that spin take the core that does the I/O; before 1.26 there is no bound."""
-        real = library.load()
+        real = ort_import.import_onnxruntime()
         runtime = SimpleNamespace(
             __version__=version,
             SessionOptions=real.SessionOptions,

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from sardonyx_wire.tensors import TensorSpec
 
 __all__ = [
+    "Candidate",
     "Comparison",
-    "Contender",
-    "MeasureQuickest",
-    "MeasureRate",
+    "MeasureFastestRun",
+    "MeasureThroughput",
     "Runnable",
     "compare",
-    "measure_rate",
-    "quickest_run_s",
+    "fastest_run_s",
+    "measure_throughput",
 ]
 
 Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
 
 # One look at a way: long enough for some runs, short enough that what disturbs the machine for a while disturbs both.
-_LOOK_S: Final = 0.010
-_RUNS_A_LOOK: Final = 8
-# A sign test: of ways that are equally fast, one would win so clearly by chance in one of 32 tests. Five looks that all
-# say the same are enough.
-_CHANCE: Final = 1 / 32
+_ROUND_S: Final = 0.010
+_RUNS_PER_ROUND: Final = 8
+# Sign test: of two equally fast ways, one would win this clearly by chance in 1 of 32 tests. Five rounds with the same
+# winner are enough.
+_SIGNIFICANCE: Final = 1 / 32
 
 # Runs that take a quarter more than the quickest, on average, have others beside them; then it takes more of them.
 _DISTURBED: Final = 1.25
-_TIMES_AS_LONG: Final = 3
+_EXTENSION: Final = 3
 
 
 class Runnable(Protocol):
@@ -57,15 +57,15 @@ class Runnable(Protocol):
         """No run is in progress."""
 
 
-MeasureRate: TypeAlias = Callable[[Runnable, Feeds, int, float], float]
+MeasureThroughput: TypeAlias = Callable[[Runnable, Feeds, int, float], float]
 """(session, feeds, runners, seconds) -> runs per second."""
 
-MeasureQuickest: TypeAlias = Callable[[Runnable, Feeds, float, float], float]
+MeasureFastestRun: TypeAlias = Callable[[Runnable, Feeds, float, float], float]
 """(session, feeds, enough_s, budget_s) -> seconds of the quickest run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Candidate:
     """A way to run a model: so many threads that share a session."""
 
     session: Runnable
@@ -77,25 +77,25 @@ class Comparison:
     """What was measured of two ways.
 
     Attributes:
-        runs_per_s: Of the first; the median of all looks.
+        runs_per_s: Of the first; the median of all rounds.
         ratio: Runs of the second for each of the first; likewise, each look by itself.
-        looks: At each of them.
+        rounds: At each of them.
     """
 
     runs_per_s: float
     ratio: float
-    looks: int
+    rounds: int
 
 
 def compare(
-    first: Contender,
-    second: Contender,
+    first: Candidate,
+    second: Candidate,
     feeds: Feeds,
     *,
     enough: float,
     run_s: float,
     budget_s: float,
-    measure: MeasureRate,
+    measure: MeasureThroughput,
 ) -> Comparison:
     """Look at both in turn until it is clear whether the second is ``enough`` times as fast, or the time is over.
 
@@ -108,29 +108,29 @@ def compare(
         feeds: One typical batch; read by several threads at once.
         enough: A ratio.
         run_s: What one run of the first takes, about.
-        budget_s: For all looks. There is one at each at least.
-        measure: Mostly :func:`measure_rate`.
+        budget_s: For all rounds. There is one at each at least.
+        measure: Mostly :func:`measure_throughput`.
 
     Raises:
         Exception: Whatever a run raised.
     """
-    look_s = min(max(_LOOK_S, _RUNS_A_LOOK * run_s), budget_s / 2)
+    round_s = min(max(_ROUND_S, _RUNS_PER_ROUND * run_s), budget_s / 2)
     # One run warms up, and the last ends late: together about one more.
-    most = max(1, int(budget_s / (2 * (look_s + run_s))))
+    most = max(1, int(budget_s / (2 * (round_s + run_s))))
     rates: list[float] = []
     ratios: list[float] = []
     above = 0
-    while len(ratios) < most and not _is_clear(above, len(ratios)):
+    while len(ratios) < most and not _is_significant(above, len(ratios)):
         # Each comes first as often as the other: something that grows or ends meanwhile favours none.
         order = -1 if len(ratios) % 2 else 1
-        one, other = [measure(each.session, feeds, each.runners, look_s) for each in (first, second)[::order]][::order]
+        one, other = [measure(each.session, feeds, each.runners, round_s) for each in (first, second)[::order]][::order]
         rates.append(one)
         ratios.append(other / one)
         above += other > one * enough
-    return Comparison(runs_per_s=median(rates), ratio=median(ratios), looks=len(ratios))
+    return Comparison(runs_per_s=median(rates), ratio=median(ratios), rounds=len(ratios))
 
 
-def measure_rate(
+def measure_throughput(
     session: Runnable, feeds: Feeds, runners: int, seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> float:
     """Runs per second of ``runners`` threads on one session. Blocks for about ``seconds``, and at least one run each.
@@ -171,7 +171,7 @@ def measure_rate(
     return sum(rates)
 
 
-def quickest_run_s(
+def fastest_run_s(
     session: Runnable, feeds: Feeds, enough_s: float, budget_s: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
     """Seconds of the quickest run on the calling thread: that which others disturbed least, whatever threads it has.
@@ -193,12 +193,12 @@ def quickest_run_s(
         quickest_s = min(quickest_s, ended_s - began_s)
         sum_s += ended_s - began_s
         count += 1
-        limit_s = budget_s * (_TIMES_AS_LONG if sum_s > count * quickest_s * _DISTURBED else 1)
+        limit_s = budget_s * (_EXTENSION if sum_s > count * quickest_s * _DISTURBED else 1)
         if quickest_s <= enough_s or ended_s + quickest_s > begin_s + limit_s:
             return quickest_s
 
 
-def _is_clear(above: int, looks: int) -> bool:
-    """Whether so many looks of all that were above, or not, are more than chance."""
-    fewer = min(above, looks - above)
-    return sum(comb(looks, count) for count in range(fewer + 1)) / (1 << looks) <= _CHANCE
+def _is_significant(above: int, rounds: int) -> bool:
+    """Whether so many rounds of all that were above, or not, are more than chance."""
+    fewer = min(above, rounds - above)
+    return sum(comb(rounds, count) for count in range(fewer + 1)) / (1 << rounds) <= _SIGNIFICANCE

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,11 +24,11 @@ logging.basicConfig(stream=sys.stdout, level=logging.DEBUG, format="%(levelname)
 {before}
 from sardonyx_server.runtime import library
 try:
-    runtime = library.load()
+    runtime = library.import_onnxruntime()
 except Exception as error:
     print(type(error).__name__, error)
     raise SystemExit
-assert library.load() is runtime
+assert library.import_onnxruntime() is runtime
 print("threads", sum(1 for _ in os.scandir("/proc/self/task")) if os.path.exists("/proc/self/task") else 1)
 os.write(2, b"after")
 """
@@ -106,8 +106,8 @@ def test_an_onnxruntime_that_does_not_import_says_what_to_install(tmp_path: Path
 def test_what_onnxruntime_logs_later_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Its severities become levels; the place in its sources is beside the text, not in it."""
     with caplog.at_level(logging.ERROR, logger="sardonyx.runtime"):
-        library._to_log(3, "onnxruntime", "", "provider.cc:1 Start", "no device\n")
-        library._to_log(9, "onnxruntime", "", "", "unknown severity")
+        ort_import._to_log(3, "onnxruntime", "", "provider.cc:1 Start", "no device\n")
+        ort_import._to_log(9, "onnxruntime", "", "", "unknown severity")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "onnxruntime: no device"),
         ("CRITICAL", "onnxruntime: unknown severity"),
@@ -125,7 +125,7 @@ def test_gpu_libraries_that_are_missing_are_a_note_in_the_log(
             sys.stdout.write("Failed to load libcudnn.so.9\n")
 
     with caplog.at_level(logging.INFO, logger="sardonyx.runtime"):
-        library.preload_gpu_libraries(Runtime)
-        library.preload_gpu_libraries(object())
+        ort_import.preload_gpu_libraries(Runtime)
+        ort_import.preload_gpu_libraries(object())
     assert [record.getMessage() for record in caplog.records] == ["onnxruntime: Failed to load libcudnn.so.9"]
     assert capsys.readouterr().out == ""

@@ -1,6 +1,6 @@
 """The ways to get arrays into and out of an onnxruntime session: plain, with BF16, and bound to a GPU.
 
-Checks nothing and translates no errors; running.py does.
+Checks nothing and translates no errors; ort_session.py does.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from sardonyx_server.text import quoted
 if TYPE_CHECKING:
     from sardonyx_wire.tensors import TensorSpec
 
-__all__ = ["Call", "choose_call"]
+__all__ = ["RunFunction", "choose_run_function"]
 
-Call: TypeAlias = Callable[[Sequence[str], Mapping[str, NDArray[Any]], Any], list[NDArray[np.generic]]]
+RunFunction: TypeAlias = Callable[[Sequence[str], Mapping[str, NDArray[Any]], Any], list[NDArray[np.generic]]]
 """(output names, feeds, RunOptions) -> one array for each output name."""
 
 _ONNX_BFLOAT16: Final = 16
 
 
-def choose_call(
+def choose_run_function(
     runtime: Any, native: Any, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, on_gpu: bool
-) -> Call:
+) -> RunFunction:
     """The cheapest way that the datatypes of a model allow.
 
     Raises:
@@ -48,15 +48,15 @@ def choose_call(
     return _bound(runtime, native, bfloat16_inputs) if on_gpu else _by_value(runtime, native, bfloat16_inputs)
 
 
-def _plain(native: Any) -> Call:
+def _plain(native: Any) -> RunFunction:
     """Numpy in and out, no copy on the CPU."""
-    # The public run() checks the feeds again in Python, which running.py has done: 1.5 us of 5 (2026-11-23).
+    # The public run() checks the feeds again in Python, which ort_session.py has done: 1.5 us of 5 (2026-11-23).
     raw = getattr(getattr(native, "_sess", None), "run", None)
-    call: Call = raw if raw is not None else native.run
+    call: RunFunction = raw if raw is not None else native.run
     return call
 
 
-def _by_value(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> Call:
+def _by_value(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFunction:
     """Through OrtValue, which knows BF16 where numpy does not. No copy in, one out."""
 
     def call(output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], options: Any) -> list[NDArray[np.generic]]:
@@ -66,7 +66,7 @@ def _by_value(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> Cal
     return call
 
 
-def _bound(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> Call:
+def _bound(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFunction:
     """Through IO binding: onnxruntime copies in and out on the stream of the run, without Python in between.
 
     One binding for each thread, so that runner threads do not share a stream's state.

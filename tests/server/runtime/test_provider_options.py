@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sardonyx_server.errors import LoadFailed
-from sardonyx_server.runtime.options import provider_options, tensorrt_profiles
-from sardonyx_server.runtime.placement import ModelPlacement
+from sardonyx_server.runtime.placement import PlacementRequest
+from sardonyx_server.runtime.provider_options import provider_options, tensorrt_profiles
 from sardonyx_wire.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def options(
     max_batch_rows: int = 0,
 ) -> dict[str, str]:
     """Options of a provider on GPU 1 for model 'm'."""
-    model = ModelPlacement(
+    model = PlacementRequest(
         name="m",
         parameters=model_parameters or {},
         cache_folder=cache_folder,

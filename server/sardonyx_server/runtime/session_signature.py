@@ -12,7 +12,7 @@ from sardonyx_wire.tensors import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["reported_signature"]
+__all__ = ["session_signature"]
 
 _DATATYPES: Final[Mapping[str, str]] = {
     "bool": "BOOL",
@@ -33,7 +33,7 @@ _DATATYPES: Final[Mapping[str, str]] = {
 _TENSOR: Final = re.compile(r"(optional\()?tensor\((\w+)\)\)?")
 
 
-def reported_signature(native: Any, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+def session_signature(native: Any, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs of a session.
 
     onnxruntime gives [] for a scalar and for an undeclared shape alike: both become ``shape=None`` here.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from sardonyx_server.runtime.allocations import ThreadAllocation, candidate_allocations, fastest, measure_allocation
 from sardonyx_server.runtime.session import open_session
-from sardonyx_server.runtime.splits import Split, candidate_splits, fastest, measure_split
 from tests.server.runtime import models
 from tests.server.runtime.rated import FEEDS, StubSession
 
@@ -48,9 +48,9 @@ class Machine:
         (8, [(8, 1), (4, 2), (2, 4), (1, 8)]),
     ],
 )
-def test_candidates(cores: int, splits: list[tuple[int, int]]) -> None:
+def test_candidates(cores: int, allocations: list[tuple[int, int]]) -> None:
     """Halvings, the most runners first; never more threads than cores."""
-    assert [(split.runners, split.threads) for split in candidate_splits(cores)] == splits
+    assert [(allocation.runners, allocation.threads) for allocation in candidate_allocations(cores)] == allocations
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_the_fastest_wins_and_more_threads_must_win_clearly(
 ) -> None:
     """Within 5 % it is a tie, and fewer threads per run are kept."""
     machine = Machine(rates)
-    measured = measure_split(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
-    assert (measured.split.runners, measured.split.threads) == winner
-    table = {(split.runners, split.threads): split.runs_per_s for split in measured.table}
+    measured = measure_allocation(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
+    assert (measured.allocation.runners, measured.allocation.threads) == winner
+    table = {(allocation.runners, allocation.threads): allocation.runs_per_s for allocation in measured.table}
     assert table == pytest.approx(rates)
     assert measured.session.threads == winner[1]
     assert [session.closed for session in machine.opened] == [
@@ -82,16 +82,17 @@ def test_the_fastest_wins_and_more_threads_must_win_clearly(
 @pytest.mark.parametrize(("rates", "threads"), [((100, 105, 90), 1), ((100, 106, 110), 2), ((100, 90, 106), 4)])
 def test_more_threads_must_win_clearly(rates: tuple[int, int, int], threads: int) -> None:
     """By more than 5 % over what has won so far."""
-    splits = [
-        Split(runners=4 // count, threads=count, runs_per_s=rate) for count, rate in zip((1, 2, 4), rates, strict=True)
+    allocations = [
+        ThreadAllocation(runners=4 // count, threads=count, runs_per_s=rate)
+        for count, rate in zip((1, 2, 4), rates, strict=True)
     ]
-    assert fastest(splits).threads == threads
+    assert fastest(allocations).threads == threads
 
 
 def test_each_is_measured_in_turn_with_the_fastest_so_far() -> None:
     """Five times 10 ms of both, the one and the other first, are enough where they always say the same."""
     machine = Machine({(4, 1): 100, (2, 2): 120, (1, 4): 110})
-    measure_split(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
+    measure_allocation(machine.open, FEEDS, cores=4, run_s=0.001, budget_s=2, measure=machine.measure)
     runners = [runners for runners, _ in machine.measured]
     assert runners == [4, 2, 2, 4, 4, 2, 2, 4, 4, 2, 2, 1, 1, 2, 2, 1, 1, 2, 2, 1]
     assert {seconds for _, seconds in machine.measured} == {0.010}
@@ -106,16 +107,16 @@ def test_what_disturbs_the_machine_for_a_while_decides_nothing() -> None:
         spent[0] += seconds
         return machine.measure(session, feeds, runners, seconds) / (3 if spent[0] < 0.060 else 1)
 
-    measured = measure_split(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=measure)
-    assert measured.split.runners == 2
-    assert [split.runs_per_s for split in measured.table] == pytest.approx([115, 100])
+    measured = measure_allocation(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=measure)
+    assert measured.allocation.runners == 2
+    assert [allocation.runs_per_s for allocation in measured.table] == pytest.approx([115, 100])
 
 
 def test_one_core_is_not_measured() -> None:
     """There is nothing to choose."""
     machine = Machine({})
-    measured = measure_split(machine.open, FEEDS, cores=1, run_s=0.001, budget_s=3, measure=machine.measure)
-    assert (measured.split, measured.table) == (Split(runners=1, threads=1), ())
+    measured = measure_allocation(machine.open, FEEDS, cores=1, run_s=0.001, budget_s=3, measure=machine.measure)
+    assert (measured.allocation, measured.table) == (ThreadAllocation(runners=1, threads=1), ())
     assert not measured.session.closed
 
 
@@ -123,20 +124,20 @@ def test_a_failure_leaves_no_session_open() -> None:
     """The model raises in the second split."""
     machine = Machine({(2, 1): 1})
     with pytest.raises(KeyError):
-        measure_split(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=machine.measure)
+        measure_allocation(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=machine.measure)
     assert [session.closed for session in machine.opened] == [1, 1]
 
 
 def test_a_real_model_is_measured() -> None:
     """With onnxruntime, for a moment."""
     model_bytes = models.convolution()
-    measured = measure_split(
+    measured = measure_allocation(
         lambda threads: open_session(name="m", model_bytes=model_bytes, threads=threads),
         {"x": np.ones((1, 3, 16, 16), np.float32)},
         cores=2,
         run_s=0.0001,
         budget_s=0.02,
     )
-    assert all(split.runs_per_s > 0 for split in measured.table)
-    assert measured.session.threads == measured.split.threads
+    assert all(allocation.runs_per_s > 0 for allocation in measured.table)
+    assert measured.session.threads == measured.allocation.threads
     measured.session.close()

@@ -9,35 +9,35 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Own", "OwnTime", "own_time"]
+__all__ = ["ReadThreadCpuTime", "ThreadCpuTime", "thread_cpu_time"]
 
 
-class Own(NamedTuple):
+class ThreadCpuTime(NamedTuple):
     """What a thread has had since it began.
 
     Attributes:
         seconds: On a core.
-        waits: How often it gave its core up by itself, for a lock, a device or another thread.
+        voluntary_switches: How often it gave its core up by itself, for a lock, a device or another thread.
     """
 
     seconds: float
-    waits: int
+    voluntary_switches: int
 
 
-OwnTime: TypeAlias = "Callable[[], Own]"
+ReadThreadCpuTime: TypeAlias = "Callable[[], ThreadCpuTime]"
 """What the calling thread has had so far."""
 
 if sys.platform == "linux":
     import resource
 
-    def own_time() -> Own:
+    def thread_cpu_time() -> ThreadCpuTime:
         """Of the calling thread. Takes a microsecond or two."""
-        waits = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        voluntary_switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
         # Not of getrusage(), which learns how long a running thread has run only every few milliseconds.
-        return Own(time.thread_time(), waits)
+        return ThreadCpuTime(time.thread_time(), voluntary_switches)
 
 else:
 
-    def own_time() -> Own:
+    def thread_cpu_time() -> ThreadCpuTime:
         """As if the calling thread had had a core all the time: what others had is not told here."""
-        return Own(time.perf_counter(), 0)
+        return ThreadCpuTime(time.perf_counter(), 0)
