@@ -1,7 +1,6 @@
-"""Reads config.pbtxt: text -> ModelConfig, what in it has no effect here, which versions it selects.
+"""Parses config.pbtxt into a ModelConfig, finds fields without effect, and applies the version policy.
 
-Does not compare it with a graph (see ``effective``) and opens no file. A config that comes with a load is JSON: see
-``given``.
+``effective_config`` compares the config with the graph; ``model_override`` parses configs that are uploaded as JSON.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ DEFAULT_MODEL_FILENAME: Final = "model.onnx"
 _PLATFORM: Final = "onnxruntime_onnx"
 _BACKEND: Final = "onnxruntime"
 _LINE_LIMIT_BYTES: Final = 200
-# Each instance is a thread, each priority a queue: more is a mistake, or meant to harm.
+# Each instance is a thread and each priority a queue; more is a mistake or an attack.
 _MAX_INSTANCES: Final = 1_024
 _MAX_PRIORITIES: Final = 1_024
-# Each that is named and not there is a version that failed, with a line in the log and in the index.
+# Each named version that is missing becomes a failed version, with a line in the log and in the index.
 _MAX_NAMED_VERSIONS: Final = 1_024
 
-# What has an effect, by path; True: with all that is below it. `format` tells callers something and asks nothing of us.
+# Fields that have an effect, by path; True = with all fields below. `format` only informs callers.
 _USED: Final[Mapping[str, Any]] = {
     "name": True,
     "platform": True,
@@ -65,7 +64,7 @@ _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:")
 _POSITION: Final = re.compile(r"^(\d+):(\d+) : ")
 _QUOTED_VALUE: Final = re.compile(r'Enum type "[\w.]+" has no value named "\w+"')
 _UNKNOWN_FIELD: Final = re.compile(r'^Message type "([\w.]+)" has no field named "(.*)"\.$', re.DOTALL)
-# Comments and strings first, so that what looks like a field inside them is passed over.
+# Comments and strings are matched first, so that text inside them is not taken for a field.
 _STATED_BATCH_SIZE: Final = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\b(max_batch_size)\b")
 
 
@@ -74,13 +73,13 @@ def parse_config(text: str, name: str) -> ModelConfig:
 
     Args:
         text: The file's contents.
-        name: The model's name: its folder's.
+        name: The model's name, which is that of its folder.
 
     Returns:
-        What the file says, with the name filled in.
+        The parsed config with the name filled in.
 
     Raises:
-        LoadFailed: It is no text protobuf of ModelConfig, or for another model, or for what is no ONNX model.
+        LoadFailed: It is not a valid text protobuf of ModelConfig, or for another model, or not for ONNX.
     """
     config = ModelConfig()
     try:
@@ -92,15 +91,15 @@ def parse_config(text: str, name: str) -> ModelConfig:
 
 
 def check_config(config: ModelConfig, name: str, subject: str) -> None:
-    """Refuse what no model can have, whatever its graph; fill in the name.
+    """Reject values that are invalid for any graph; fill in the name.
 
     Args:
-        config: Is changed.
+        config: Modified in place.
         name: The model's.
         subject: What messages call the config.
 
     Raises:
-        LoadFailed: It is for another model, for what is no ONNX model, or says what cannot be.
+        LoadFailed: It is for another model, not for ONNX, or has an invalid value.
     """
     if config.name not in {"", name}:
         raise LoadFailed(
@@ -140,16 +139,16 @@ def check_config(config: ModelConfig, name: str, subject: str) -> None:
 
 
 def declines_batching(text: str, config: ModelConfig) -> bool:
-    """Whether a config.pbtxt writes ``max_batch_size: 0``, which the parsed message shows like no word about it."""
-    # No other message of ModelConfig has a field of that name, so any mention is the top-level one.
+    """Whether a config.pbtxt states ``max_batch_size: 0``, which the parsed message cannot distinguish from unset."""
+    # No nested message of ModelConfig has a field of this name, so any match is the top-level field.
     return config.max_batch_size == 0 and any(match[1] for match in _STATED_BATCH_SIZE.finditer(text))
 
 
 def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subject: str) -> tuple[int, ...]:
-    """Versions to serve, ascending. A version named by ``specific`` is among them whether or not it is available.
+    """Versions to serve, ascending. Versions named by ``specific`` are included even if they are missing.
 
     Raises:
-        LoadFailed: ``specific`` names no version, too many, or one that can be no version.
+        LoadFailed: ``specific`` names no version, too many, or an invalid number.
     """
     numbers = sorted(available)
     choice = policy.WhichOneof("policy_choice")
@@ -170,7 +169,7 @@ def select_versions(policy: ModelVersionPolicy, available: Iterable[int], subjec
 
 
 def unused_fields(config: ModelConfig) -> list[str]:
-    """Paths of the fields that are set and have no effect in this server, such as ``optimization.graph.level``."""
+    """Paths of fields that are set but have no effect in this server, such as ``instance_group.profile``."""
     found: dict[str, None] = {}
     _collect_unused(config, _USED, "", found)
     return list(found)
@@ -195,7 +194,7 @@ def _is_repeated(value: object) -> bool:
 
 
 def inside(location: str) -> bool:
-    """Whether a relative path surely stays inside the folder it is relative to, links aside."""
+    """Whether a relative path stays inside its base folder, apart from symbolic links."""
     parts = location.split("/")
     return (
         bool(location)
@@ -208,20 +207,20 @@ def inside(location: str) -> bool:
 
 
 def shown_path(location: str) -> str:
-    """A path out of a file, in quotes, for a message; an absolute one is cut to its last name."""
+    """A path from a file, quoted for a message; an absolute path is shortened to its last component."""
     if _ABSOLUTE.match(location):
         location = "/.../" + location.replace("\\", "/").rpartition("/")[2]
     return quoted(location)
 
 
 def _syntax_message(text: str, name: str, error: str) -> str:
-    """Protobuf's ``2:1 : Message type "inference.ModelConfig" has no field named "foo".`` as a sentence of ours."""
+    """Rewords protobuf's ``2:1 : Message type "inference.ModelConfig" has no field named "foo".``"""
     where, source = f"config.pbtxt of model {quoted(name)}", ""
     position = _POSITION.match(error)
     if position:
         line, column = int(position[1]), int(position[2])
         where += f", line {line}, column {column}"
-        # protobuf's line ends are \n alone.
+        # protobuf counts only \n as a line end.
         lines = text.split("\n")
         source = one_line(lines[line - 1].strip(), _LINE_LIMIT_BYTES) if 0 < line <= len(lines) else ""
         error = error[position.end() :]
@@ -229,7 +228,7 @@ def _syntax_message(text: str, name: str, error: str) -> str:
     if unknown:
         problem = _unknown_field(unknown[1], unknown[2])
     else:
-        # Some of protobuf's messages repeat the line in front; it is shown once, behind.
+        # Some of protobuf's messages start with the source line, which is appended below.
         problem = error.rpartition("': ")[2] if error.startswith("'") else error
     hint = "; write it without quotes" if _QUOTED_VALUE.search(problem) else ""
     problem = one_line(problem.rstrip("."), _LINE_LIMIT_BYTES) + hint

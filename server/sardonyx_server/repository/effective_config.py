@@ -1,6 +1,6 @@
-"""Holds a ModelConfig against the graph, and completes it with all that was inferred. Reads no files, runs nothing.
+"""Validates a ModelConfig against the graph and completes it with inferred values (Triton calls this auto-complete).
 
-Shapes of the graph count every axis; dims of a ModelConfig leave out the batch axis where ``max_batch_size`` > 0.
+Shapes of the graph include every axis; dims of a ModelConfig omit the batch axis if ``max_batch_size`` > 0.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _BACKEND: Final = "onnxruntime"
 
 
 def served_inputs(config: ModelConfig, inputs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """Inputs that callers see: those the graph requires, and of those it has a default for the ones the config names.
+    """The inputs that callers see: required inputs of the graph, and inputs with a default that the config names.
 
-    Old exporters list every weight as an input with a default. A caller who sets one would set it for a whole batch.
+    Old exporters list every weight as an input with a default. A caller that set one would set it for a whole batch.
     """
     named = {each.name for each in config.input}
     return tuple(spec for spec in inputs if not spec.optional or spec.name in named)
@@ -47,11 +47,11 @@ def tensors(
 ) -> tuple[tuple[ConfiguredTensor, ...], tuple[ConfiguredTensor, ...]]:
     """Inputs and outputs as the graph and as callers see them under a config.
 
-    An input that the config names without ``optional`` must be sent, although the graph has a default for it.
+    An input that the config names without ``optional`` is required, even if the graph has a default for it.
 
     Args:
-        config: As the file says it.
-        inputs: All inputs of the graph, the ones that are not served among them.
+        config: As in the file.
+        inputs: All inputs of the graph, including those that are not served.
         outputs: All outputs of the graph.
 
     Returns:
@@ -76,16 +76,16 @@ def check_against_graph(
     *,
     source: str,
 ) -> None:
-    """Refuse a config that contradicts the graph; dims and datatypes that it leaves out are no contradiction.
+    """Reject a config that contradicts the graph; omitted dims and datatypes are not a contradiction.
 
     Args:
-        config: As the file says it, with the model's name.
-        inputs: All inputs of the graph; optional where the graph has a default.
+        config: As in the file, with the model's name.
+        inputs: All inputs of the graph; optional if the graph has a default.
         outputs: All outputs of the graph.
-        source: What messages call the config.
+        source: Name of the config in messages.
 
     Raises:
-        LoadFailed: The first contradiction, with both sides.
+        LoadFailed: The first contradiction, showing both sides.
     """
     subject = f"{source} of model {quoted(config.name)}"
     _check_tensors(subject, "input", config.input, inputs, config.max_batch_size)
@@ -112,15 +112,15 @@ def complete_config(
     batch_axis: bool,
     default_max_batch: int,
 ) -> ModelConfig:
-    """The effective config: what the file says, and where it is silent what the graph, the probe and the server say.
+    """The effective config: values of the file, completed from the graph, the probe and the server's defaults.
 
     Args:
-        config: As the file says it; not changed.
+        config: As in the file; not modified.
         name: The model's name.
         inputs: As the graph declares them, in its order.
         outputs: Likewise.
-        batch_axis: Rows can be joined along the first axis (the probe's verdict; False where the config declines it).
-        default_max_batch: Most rows of one run where the config does not say; counts only with ``batch_axis``.
+        batch_axis: Whether rows can be batched along the first axis (the probe's verdict; False if declined).
+        default_max_batch: ``max_batch_size`` if the config has none; used only with ``batch_axis``.
 
     Returns:
         A new message. Requires: ``check_against_graph`` passed.
@@ -155,7 +155,7 @@ def complete_config(
 
 
 def states_full_shapes(config: ModelConfig, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
-    """Whether a config without ``max_batch_size`` gives dims that include the first axis: then it means no batching."""
+    """Whether a config without ``max_batch_size`` states dims that include the first axis, which means no batching."""
     if config.max_batch_size:
         return False
     ranks = {spec.name: len(spec.shape) for spec in (*inputs, *outputs) if spec.shape}
@@ -195,7 +195,7 @@ def _check_tensors(
             names = ", ".join(quoted(name) for name in known) or "none"
             raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is not in the graph, whose {kind}s are {names}")
         if each.name in seen:
-            raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is there twice; remove one")
+            raise LoadFailed(f"{subject}: {kind} {quoted(each.name)} is listed twice; remove one")
         seen.add(each.name)
         datatype = DataType.Name(each.data_type) if each.data_type in DataType.values() else str(each.data_type)
         expected = DATATYPES[spec.datatype].config_name

@@ -1,9 +1,9 @@
-"""Takes a copy of one version's files that nobody can change any more, and reads what its graph declares.
+"""Makes a private, immutable copy of one version's files and reads its graph.
 
-A file that is replaced while it is mapped can end the process, and one that is still being written loads as garbage. So
-a model is read whole, into memory, when it holds still. Where its weights lie in files beside it, onnxruntime must load
-it from a path (given bytes, it would look for them in the current directory): then everything is copied to a private
-folder. Opens no session.
+A file that is truncated while it is mapped can kill the process, and one that is still being written loads as garbage.
+A model is therefore read completely into memory once it is stable. If it has external data, onnxruntime must load it
+from a path (given bytes, it would look for the data in the current directory), so all files are copied to a private
+folder.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ if TYPE_CHECKING:
 __all__ = ["ModelFiles", "take_private_copy"]
 
 _MIB: Final = 2**20
-# The most that one read gives on Linux, and within a page protobuf's limit on one message.
+# The largest single read on Linux, and within a page of protobuf's message limit.
 _MODEL_LIMIT_BYTES: Final = 2**31 - 4096
-# onnxruntime reads memory addresses out of tensors whose data lie "there"; only it may write such a location.
+# onnxruntime interprets the data of such a location as a memory address; a file must not contain it.
 _MEMORY_MARK: Final = "_ORT_MEM_ADDR_"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ModelFiles:
-    """One version's files, ours alone. Usable as a context manager.
+    """A private copy of one version's files. A context manager.
 
     Attributes:
-        model_bytes: The model with the edits of ``graph``; None where it must be loaded from ``path``.
-        path: The model as a file: in memory, or in a private folder. None where ``model_bytes`` is set.
-        has_external_data: Whether external data lie beside ``path``.
-        graph: What the model declares.
-        model_digest: SHA-256 of the model as it lay on disk, without external data.
+        model_bytes: The model with the edits of ``graph``; None if it must be loaded from ``path``.
+        path: The model as a file, in memory or in a private folder. None if ``model_bytes`` is set.
+        has_external_data: Whether external data are beside ``path``.
+        graph: The graph's declarations.
+        model_digest: SHA-256 of the model file on disk, without external data.
     """
 
     model_bytes: bytes | None
@@ -66,7 +66,7 @@ class ModelFiles:
     _private: Path | None = field(default=None, repr=False)
 
     def digest(self) -> bytes:
-        """SHA-256 of all that was taken: the model, and its external data under their names. Blocks: reads those.
+        """SHA-256 of all files: the model, and names and contents of its external data. Blocks: reads the latter.
 
         Requires: not closed.
         """
@@ -77,20 +77,20 @@ class ModelFiles:
             if file.is_file():
                 with file.open("rb") as opened:
                     content = hashlib.file_digest(opened, "sha256").digest()
-                # Of a fixed length each, so that no two lists of files read the same.
+                # Fixed-length parts, so that different lists of files cannot give the same input.
                 whole.update(hashlib.sha256(os.fsencode(file.relative_to(self._private))).digest() + content)
         return whole.digest()
 
     def size_bytes(self) -> int:
-        """Of all that was taken: the model, and its external data. Requires: not closed."""
+        """Total size of the model and its external data. Requires: not closed."""
         if self._private is None:
             return 0 if self._content is None else self._content.size_bytes
         return sum(file.stat().st_size for file in self._private.rglob("*") if file.is_file())
 
     def close(self) -> None:
-        """Let go of the bytes and remove the private folder. May be repeated.
+        """Free the bytes and remove the private folder. Idempotent.
 
-        Sessions that were opened before are not disturbed: what they have mapped stays until they unmap it.
+        Open sessions are not affected: mapped files persist until they are unmapped.
         """
         self.model_bytes = self.path = None
         content, self._content = self._content, None
@@ -112,20 +112,20 @@ class ModelFiles:
 def take_private_copy(
     spec: ModelSpec, version: int, *, private_parent: Path | None = None, graphs: GraphCache | None = None
 ) -> ModelFiles:
-    """Copy one version's files. Blocks for as long as it takes to read them; callable from any thread.
+    """Copy one version's files. Blocks while it reads them; callable from any thread.
 
     Args:
-        spec: As ``scan`` found it.
+        spec: From ``scan``.
         version: One of ``spec.versions``.
-        private_parent: Where a private folder is made, if there must be one; None means the system's temporary folder.
-        graphs: What was read before; None = nothing.
+        private_parent: Parent of the private folder, if one is needed; None = the system's temporary folder.
+        graphs: Cache of graphs; None = no cache.
 
     Returns:
-        Files that belong to the caller, who closes them when the sessions are opened.
+        Owned by the caller, who closes it once the sessions are open.
 
     Raises:
-        LoadFailed: A file is missing, no regular file, no ONNX model, names data outside of its folder, or cannot be
-            copied. ``reason`` is ``STILL_BEING_WRITTEN`` where it changed meanwhile.
+        LoadFailed: A file is missing, not a regular file, not an ONNX model, references data outside of its folder, or
+            cannot be copied. ``reason`` is ``STILL_BEING_WRITTEN`` if it changed meanwhile.
     """
     file = spec.files[version]
     subject = f"version {version} of model {quoted(spec.name)}"
@@ -141,7 +141,7 @@ def take_private_copy(
 
 
 def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphCache) -> ModelFiles:
-    # The outer context undoes what was made where the last look at the file, at the inner one's end, finds a change.
+    # The outer context cleans up if the final check, at the end of the inner one, detects a change of the file.
     with contextlib.ExitStack() as undo:
         with open_unchanged(os.open(file, READ_FLAGS), file, subject) as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -172,10 +172,10 @@ def _take(file: Path, subject: str, private_parent: Path | None, graphs: GraphCa
 
 
 def _checked_location(location: str, file: Path, subject: str) -> str:
-    """The location of external data in its shortest form.
+    """The normalised location of external data.
 
     Raises:
-        LoadFailed: It may lead out of the model's folder, to the model itself, or to memory.
+        LoadFailed: It may lead out of the model's folder, to the model itself, or to a memory address.
     """
     if not inside(location) or _MEMORY_MARK in location:
         raise LoadFailed(
@@ -190,7 +190,7 @@ def _checked_location(location: str, file: Path, subject: str) -> str:
 def _in_private_folder(
     file: Path, content: HashedContent, files: ModelFiles, places: list[str], private_parent: Path | None
 ) -> ModelFiles:
-    """Copy external data and model to a folder that only this user can enter (mkdtemp: 0700)."""
+    """Copy the model and its external data to a folder with mode 0700 (mkdtemp)."""
     private = Path(tempfile.mkdtemp(prefix="sardonyx-", dir=private_parent))
     try:
         for place in places:
@@ -210,7 +210,7 @@ def _in_private_folder(
 
 @contextlib.contextmanager
 def _open_external(folder: Path, place: str, subject: str) -> Iterator[FileIO]:
-    """Open external data, sure that it is a file of its own inside the folder. Links that stay inside are followed."""
+    """Open external data after checking that it is inside the folder. Symbolic links within the folder are followed."""
     subject = f"{subject}: external data {shown_path(place)}"
     root = os.path.realpath(folder)
     real = os.path.realpath(folder / place)
@@ -221,7 +221,7 @@ def _open_external(folder: Path, place: str, subject: str) -> Iterator[FileIO]:
     except OSError as error:
         raise LoadFailed(f"{subject} {os_problem(error)}") from error
     with open_unchanged(descriptor, Path(real), subject) as opened:
-        # A hard link is how a file from elsewhere gets in unseen; onnxruntime follows it.
+        # A hard link could smuggle in a file from elsewhere.
         if os.fstat(opened.fileno()).st_nlink != 1:
             raise LoadFailed(f"{subject} has hard links; put a copy of the file there")
         yield opened

@@ -1,6 +1,6 @@
-"""Looks at files and folders without trusting them: what something is, and a fingerprint of all that lies in a folder.
+"""Safe access to untrusted files and folders: file types, folder listings and fingerprints.
 
-Follows links, never in circles. Reads no contents. Knows nothing of models.
+Follows symbolic links but never in circles. Reads no file contents.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = [
     "walk_folder",
 ]
 
-# Bounds for folders nobody meant as a model: a home folder, a link to the root. Models have a few files, and in the one
-# odd form a file for each weight.
+# Limits for folders that are no models, such as a home folder or a link to the root. Models have few files, or at most
+# one per weight.
 _MAX_DEPTH: Final = 4
 _MAX_ENTRIES: Final = 5_000
 
@@ -46,11 +46,11 @@ _FILE_TYPES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing in a folder.
+    """One entry of a folder tree.
 
     Attributes:
-        parts: Names on the way to it from the folder.
-        facts: All that changes when the thing changes: kind, size, mtime_ns, inode.
+        parts: Path relative to the folder.
+        state: Changes whenever the entry changes: file type, size, mtime_ns, inode.
     """
 
     parts: tuple[str, ...]
@@ -63,7 +63,7 @@ def file_type(mode: int) -> str:
 
 
 def os_problem(error: OSError) -> str:
-    """What went wrong, as a phrase that follows the name of the file. Says nothing of the path."""
+    """An error as a phrase that follows the name of the file, without its path."""
     if error.errno == errno.ELOOP:
         return "is a link that leads back to itself"
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
@@ -72,7 +72,7 @@ def os_problem(error: OSError) -> str:
 
 
 def stat_problem(path: Path) -> str | None:
-    """Why a path is no file with something in it, as a phrase that follows its name; None if it is one."""
+    """Why a path is not a non-empty file, as a phrase that follows its name; None if it is one."""
     try:
         found = path.stat()
     except OSError as error:
@@ -85,7 +85,7 @@ def stat_problem(path: Path) -> str | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; False also where that cannot be told."""
+    """Whether a path leads to a folder; False if that is unknown."""
     try:
         return path.is_dir()
     except OSError:
@@ -93,7 +93,7 @@ def is_folder(path: Path) -> bool:
 
 
 def list_names(folder: Path) -> list[str]:
-    """Names of what lies in a folder, in order, hidden things left out.
+    """Sorted names of the entries of a folder, without hidden ones.
 
     Raises:
         OSError: The folder cannot be listed.
@@ -102,7 +102,7 @@ def list_names(folder: Path) -> list[str]:
 
 
 def folder_problem(path: Path) -> str | None:
-    """Why the contents of a folder cannot be listed, as a phrase that follows its name; None if they can."""
+    """Why a folder cannot be listed, as a phrase that follows its name; None if it can."""
     try:
         with os.scandir(path):
             return None
@@ -115,18 +115,18 @@ def folder_problem(path: Path) -> str | None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is none of ours: hidden (also what editors and rsync write to first) or Python's cache."""
+    """Whether to ignore a name: hidden files, such as temporary files of editors and rsync, and Python's cache."""
     return name.startswith(".") or name == "__pycache__"
 
 
 def walk_folder(folder: Path, *, leaves_out: Callable[[str], bool] | None = None) -> list[Entry]:
-    """All things in a folder and the folders in it, in the order of their names; hidden ones are left out.
+    """All entries of a folder tree, sorted by path, without hidden ones.
 
-    What vanishes meanwhile counts as absent. Stops after 5,000 things or 4 levels.
+    Entries that vanish meanwhile count as absent. Stops after 5,000 entries or 4 levels.
 
     Args:
         folder: Any path.
-        leaves_out: Of things in the folder itself: whether one of that name is left out, with all below it.
+        leaves_out: Whether to skip the top-level entry of this name, with all below it.
     """
     found: list[Entry] = []
     _collect(folder, (), frozenset(), found, leaves_out)
@@ -147,7 +147,7 @@ def _collect(
         found.append(Entry(parts=parts, state=f"unreadable {error.errno}"))
         return
     key = (here.st_dev, here.st_ino)
-    # A folder that is its own ancestor through a link would never end.
+    # A link to an ancestor would recurse forever.
     if key in above or len(parts) >= _MAX_DEPTH:
         return
     for name in names:
@@ -168,9 +168,9 @@ def _collect(
 
 
 def fingerprint(entries: Iterable[Entry]) -> str:
-    """A short text that is equal exactly where the items are equal."""
+    """A digest of the entries, equal for equal entries."""
     digest = hashlib.blake2b(digest_size=16)
     for entry in entries:
-        # os.fsencode: names on disk need not be UTF-8. NUL cannot be part of a name.
+        # os.fsencode, because names need not be UTF-8. A name cannot contain NUL.
         digest.update(os.fsencode("/".join(entry.parts)) + b"\0" + entry.state.encode() + b"\0")
     return digest.hexdigest()

@@ -1,7 +1,6 @@
-"""What the graph of an ONNX file declares: inputs, outputs, and the files outside of it that it names.
+"""Reads what the graph of an ONNX file declares: inputs, outputs, and references to external data.
 
-onnxruntime cannot tell a scalar from a shape that is not declared (both are ``[]``), so shapes are read here. Opens no
-file and runs nothing.
+Shapes are read here because onnxruntime reports ``[]`` both for a scalar and for an undeclared shape.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph", "GraphCache", "GraphValue", "read_graph"]
 
-# TensorProto.DataType -> name in the protocol. The numbers are facts of the format.
+# TensorProto.DataType -> datatype of the protocol.
 _DATATYPES: Final = {
     1: "FP32",
     2: "UINT8",
@@ -52,12 +51,13 @@ _UNSERVED: Final = {
     22: "INT4",
     23: "FLOAT4E2M1",
 }
-# ONNX's own, and those of onnxruntime that generate text. A scan goes as often as its input is long.
+# Operators with a data-dependent number of iterations: of ONNX, and text generation of onnxruntime. Scan is bounded by
+# the length of its input.
 _LOOPS: Final = frozenset({b"Loop", b"BeamSearch", b"GreedySearch", b"Sampling", b"WhisperBeamSearch"})
-# Before this version every weight had to be listed as an input, and onnxruntime takes no value for it.
+# Before this version every weight had to be listed as an input, and onnxruntime accepts no value for it.
 _FIRST_IR_WITH_DEFAULTS: Final = 4
 _LFS_POINTER: Final = b"version https://git-lfs"
-# Some kilobytes each.
+# Entries of a few kilobytes each.
 _CACHE_SIZE: Final = 256
 _KINDS: Final = {
     "tensor_type": "tensor",
@@ -71,15 +71,15 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphValue:
-    """One input or output as the file declares it.
+    """One input or output as declared in the file.
 
     Attributes:
-        name: As the graph spells it.
-        kind: ``tensor``, ``sequence of maps``, ``map``, ``optional of tensors``, ..., or "" where no type is declared.
-        element: TensorProto.DataType of a tensor; 0 otherwise.
+        name: Name in the graph.
+        kind: ``tensor``, ``sequence of maps``, ``map``, ``optional of tensors``, ..., or "" if no type is declared.
+        element: TensorProto.DataType of a tensor; otherwise 0.
         shape: As ``TensorSpec.shape``.
         dim_names: As ``TensorSpec.dim_names``.
-        optional: The graph has a default for it.
+        optional: Whether the graph has a default for it.
         labels: As ``TensorSpec.labels``.
     """
 
@@ -94,16 +94,16 @@ class GraphValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """What an ONNX file declares.
+    """The declarations of an ONNX file.
 
     Attributes:
-        subject: What messages call it: ``version 1 of model 'iris'``.
+        subject: Its name in messages: ``version 1 of model 'iris'``.
         inputs: In the graph's order, without weights that cannot be overridden.
-        outputs: In the graph's order. Those that are maps in the file are the tensors that the maps are made of.
-        external_data_locations: Files outside of the model that tensors name, without repetition.
-        loops: It has a loop, so values that a caller sends may decide how long a run takes.
-        edits: What makes of the file the model that is declared here; mostly nothing.
-        notes: What the operator may like to know: what is served otherwise than the file has it.
+        outputs: In the graph's order. ZipMap outputs are replaced by their tensors.
+        external_data_locations: Distinct files that tensors reference.
+        loops: Whether it has a loop, so that input values may determine the duration of a run.
+        edits: Changes that turn the file into the model declared here; mostly empty.
+        notes: Notes for the operator about outputs that differ from the file.
     """
 
     subject: str
@@ -115,10 +115,10 @@ class Graph:
     notes: tuple[str, ...]
 
     def signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """(inputs, outputs) as the protocol speaks of them.
+        """(inputs, outputs) as specs of the protocol.
 
         Raises:
-            LoadFailed: One of them is no tensor, or of a datatype that the protocol does not have.
+            LoadFailed: One of them is not a tensor, or has a datatype that the protocol lacks.
         """
         return (
             tuple(self._spec("input", value) for value in self.inputs),
@@ -148,9 +148,9 @@ class Graph:
 
 
 class GraphCache:
-    """Reads graphs, and remembers what those declare that were read last: the same bytes are not read again.
+    """Reads graphs and caches the most recent ones by the digest of the file. Used by one thread.
 
-    Reading takes 4 ms of Python for a graph of some hundred nodes (2026-11-26), which others then wait for. One thread.
+    Parsing a graph of some hundred nodes takes 4 ms of Python (2026-11-26), during which other threads wait.
     """
 
     __slots__ = ("_kept",)
@@ -173,14 +173,14 @@ class GraphCache:
 
 
 def read_graph(data: bytes | memoryview, subject: str) -> Graph:
-    """Read what the bytes of an ONNX file declare. Holds at most a small part of them for a moment.
+    """Read the declarations of an ONNX file. Copies only small parts of it.
 
     Args:
         data: The whole file.
-        subject: What messages call it.
+        subject: Its name in messages.
 
     Raises:
-        LoadFailed: It is no ONNX model, or it has no graph or no outputs.
+        LoadFailed: It is not an ONNX model, or has no graph or no outputs.
     """
     if data[: len(_LFS_POINTER)] == _LFS_POINTER:
         raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
@@ -227,7 +227,7 @@ def _value(info: Any, *, optional: bool = False, labels: tuple[str, ...] = ()) -
     shape: tuple[int, ...] | None = None
     names: tuple[str, ...] = ()
     if kind == "tensor" and tensor.HasField("shape"):
-        # Some exporters write 'any size' as a negative number.
+        # Some exporters write a dynamic size as a negative number.
         shape = tuple(max(-1, dim.dim_value) if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
         names = tuple(dim.dim_param.decode() for dim in tensor.shape.dim)
     return GraphValue(

@@ -1,4 +1,4 @@
-"""What lies in an ONNX model at any depth: its nodes, and the files outside that its tensors name. Judges nothing."""
+"""Visits nodes and tensors of an ONNX model at any depth, including subgraphs and functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXTERNAL: Final = 1
 
 
 def all_nodes(model: Any) -> Iterator[Any]:
-    """Every node, those of subgraphs and functions too."""
+    """Every node, including those of subgraphs and functions."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     while waiting:
         node = waiting.pop()
@@ -25,7 +25,7 @@ def all_nodes(model: Any) -> Iterator[Any]:
 
 
 def external_data_locations(model: Any) -> Iterator[str]:
-    """Location of each tensor whose data lie outside: weights, attributes, subgraphs, functions, at any depth."""
+    """Location of each tensor with external data, in weights, attributes, subgraphs and functions."""
     graphs = [model.graph]
     attributes: list[Any] = []
     for function in model.functions:
@@ -51,5 +51,5 @@ def external_data_locations(model: Any) -> Iterator[str]:
             tensors += [each.values, each.indices]
         for tensor in tensors:
             if tensor.data_location == _EXTERNAL:
-                # None at all is judged like an empty one; several are all judged.
+                # A missing location counts as an empty one; if there are several, all are checked.
                 yield from [entry.value.decode() for entry in tensor.external_data if entry.key == b"location"] or [""]

@@ -1,7 +1,6 @@
-"""The bytes of a model's file, copied once: hashed on the way, and a large one kept as a file in memory.
+"""Copies the bytes of a model file into memory and hashes them in the same pass; large files become a memfd.
 
-No step of it is long, and no page is made that is not kept, so that whoever serves meanwhile hardly notices. Knows no
-models.
+The copy is made in short steps and touches no page twice, so that requests served meanwhile are hardly delayed.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ __all__ = ["CHUNK_BYTES", "HashedContent", "concatenate", "copy_file"]
 _KIB: Final = 2**10
 
 CHUNK_BYTES: Final = 256 * _KIB
-"""What is larger becomes a file in memory, where the system has such files: onnxruntime copies bytes while it holds the
-interpreter's lock, 49 ms for 105 MB, and reads files without it (2026-11-26).
+"""Larger content becomes a file in memory (memfd_create) if the system has such files: onnxruntime holds the GIL while
+it copies bytes, 49 ms for 105 MB, but not while it reads a file (2026-11-26).
 
-It is copied in such chunks, through one buffer. A step in the kernel keeps its core, whoever waits for it (Linux 6.18
-without full preemption), and into fresh memory it takes a page fault for each 4 KiB besides: of the calls to another
-model that came while 102 MB were read that way, 44 in 1,000 took over 1 ms, and 10 while they were hashed.
+Files are copied in chunks of this size through one buffer. A system call is not preempted (Linux 6.18 without full
+preemption), and reading into fresh memory takes a page fault for each 4 KiB: while 102 MB were read in one call, 44 in
+1,000 calls to another model took over 1 ms, and 10 in 1,000 while they were hashed.
 """
 
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 class HashedContent:
-    """What was taken of a file; nobody can change it any more.
+    """An immutable copy of a file's bytes.
 
     Args:
-        digest: As the attribute.
-        data: The bytes, or a descriptor of the file in memory, which becomes its own.
-        size_bytes: As the attribute.
+        digest: See the attribute.
+        data: The bytes, or the descriptor of a file in memory, whose ownership is taken.
+        size_bytes: See the attribute.
 
     Attributes:
         digest: SHA-256.
-        size_bytes: How many there are.
+        size_bytes: Number of bytes.
     """
 
     __slots__ = ("_data", "digest", "size_bytes")
@@ -55,17 +54,17 @@ class HashedContent:
 
     @property
     def data(self) -> bytes | None:
-        """The bytes; None where they are a file, or closed."""
+        """The bytes; None if they are in a file, or closed."""
         return None if isinstance(self._data, int) else self._data
 
     @property
     def path(self) -> Path | None:
-        """Where this process, and nobody else, finds them as a file; None where they are none, or closed."""
+        """Path of the file in memory, valid only in this process; None if there is none, or closed."""
         return _DESCRIPTORS / str(self._data) if isinstance(self._data, int) else None
 
     @contextmanager
     def view(self) -> Iterator[bytes | memoryview]:
-        """All of them, read-only, as long as the context lasts. Requires: not closed."""
+        """All bytes, read-only, valid within the context. Requires: not closed."""
         if not isinstance(self._data, int) or not self.size_bytes:
             yield self.data or b""
             return
@@ -74,22 +73,22 @@ class HashedContent:
             with memoryview(pages) as view:
                 yield view
         finally:
-            # Where somebody still has a part, such as the traceback of an error, the last of them closes it.
+            # A view that is still referenced, for example by a traceback, keeps the mapping open until it is freed.
             with suppress(BufferError):
                 pages.close()
 
     def close(self) -> None:
-        """Let go of them. May be repeated."""
+        """Free the bytes. Idempotent."""
         data, self._data = self._data, None
         if isinstance(data, int):
             os.close(data)
 
 
 def copy_file(opened: FileIO, size: int) -> HashedContent:
-    """Copy a file, up to so many bytes; what grows meanwhile is noticed behind. Blocks.
+    """Copy up to ``size`` bytes of a file. Growth in the meantime is detected by the caller. Blocks.
 
     Returns:
-        The caller's, who closes it.
+        Owned by the caller, who closes it.
     """
     content = _as_memory_file(_read(opened, size), size)
     if content is not None:
@@ -99,10 +98,10 @@ def copy_file(opened: FileIO, size: int) -> HashedContent:
 
 
 def concatenate(parts: Sequence[bytes | memoryview]) -> HashedContent:
-    """Copy the parts, one after another. Blocks; keeps no part.
+    """Copy the concatenation of the parts. Blocks; keeps no reference to them.
 
     Returns:
-        The caller's, who closes it.
+        Owned by the caller, who closes it.
     """
     return _as_memory_file(_chunks(parts), sum(map(len, parts))) or _as_bytes(b"".join(parts))
 
@@ -112,14 +111,14 @@ def _as_bytes(data: bytes) -> HashedContent:
 
 
 def _as_memory_file(chunks: Iterable[bytes | memoryview], size: int) -> HashedContent | None:
-    """A file in memory, of chunks; None where it would be a small one, or cannot be had."""
+    """A file in memory with these chunks; None if it would be small, or cannot be created."""
     descriptor = _memory_file() if size > CHUNK_BYTES else None
     if descriptor is None:
         return None
     try:
         return _copy_to_memory_file(chunks, descriptor)
     except OSError:
-        # Memory may be had though a file of that size may not be; what is wrong with the source comes again.
+        # A file of this size may be forbidden while memory is available. A read error will recur in the retry.
         os.close(descriptor)
         return None
     except BaseException:
@@ -128,7 +127,7 @@ def _as_memory_file(chunks: Iterable[bytes | memoryview], size: int) -> HashedCo
 
 
 def _memory_file() -> int | None:
-    """None where the system has no such files, or a sandbox forbids them."""
+    """Descriptor of a new file in memory; None if the system has none, or a sandbox forbids it."""
     if not hasattr(os, "memfd_create") or not _DESCRIPTORS.is_dir():
         return None
     with suppress(OSError):
@@ -137,7 +136,7 @@ def _memory_file() -> int | None:
 
 
 def _copy_to_memory_file(chunks: Iterable[bytes | memoryview], descriptor: int) -> HashedContent:
-    """Hashing and writing, as reading, are done without the interpreter's lock."""
+    """Write and hash the chunks; both release the GIL, as reading does."""
     whole, done = hashlib.sha256(), 0
     for chunk in chunks:
         whole.update(chunk)
@@ -149,7 +148,7 @@ def _copy_to_memory_file(chunks: Iterable[bytes | memoryview], descriptor: int) 
 
 
 def _read(opened: FileIO, size: int) -> Iterator[memoryview]:
-    """What is there of so many bytes. Each chunk holds until the next one."""
+    """Read up to ``size`` bytes in chunks. Each chunk is valid until the next."""
     done = 0
     with memoryview(bytearray(CHUNK_BYTES)) as buffer:
         while done < size and (count := opened.readinto(buffer[: size - done])):

@@ -1,4 +1,4 @@
-"""Reads one model's folder: config.pbtxt, label files, version folders. Opens no model and looks at no other folder."""
+"""Reads the folder of one model: config.pbtxt, label files, version folders. Opens no model."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = ["is_version", "read_model_folder", "version_problem"]
 
 _CONFIG: Final = "config.pbtxt"
 _MIB: Final = 2**20
-# Configs and label files are written by people; more is a mistake, and would be read at each look.
+# Configs and label files are written by hand; a larger one is a mistake, and would be read at every scan.
 _TEXT_LIMIT_BYTES: Final = 16 * _MIB
-# Folders of Triton's layout beside the versions.
+# Folders of Triton's layout that are not versions.
 _KNOWN_FOLDERS: Final = frozenset({"configs", "initial_state", "warmup"})
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,18}")
 _MAX_VERSION: Final = 2**63 - 1  # the protocol carries versions as int64
@@ -46,16 +46,16 @@ def read_model_folder(folder: Path, given: ConfigOverride | None = None, *, file
     """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
 
     Args:
-        folder: Its name is the model's.
-        given: What to take in place of config.pbtxt, which then is read only for the files that it names.
-        files_are_given: The whole folder came with ``given``, so that it may name any of its files.
+        folder: Its name is the model's name.
+        given: Replaces config.pbtxt, which is then read only for the files that it references.
+        files_are_given: The whole folder was uploaded with ``given``, which may then reference any of its files.
 
     Raises:
-        LoadFailed: No version of it can be tried; the message is safe for callers.
+        LoadFailed: No version can be loaded; the message is safe for callers.
         OSError: The folder changed or became unreadable meanwhile.
     """
     name = folder.name
-    # Versions that are not served may be thousands: of those only the numbers count.
+    # There may be thousands of versions that are not served; only their numbers are relevant.
     shared = filesystem.walk_folder(folder, leaves_out=is_version)
     if given is not None:
         source = given.source
@@ -110,7 +110,7 @@ def read_model_folder(folder: Path, given: ConfigOverride | None = None, *, file
 
 
 def version_problem(name: str, number: int, file: Path) -> str | None:
-    """Why a version's model file cannot be one, or None. Does not look inside."""
+    """Why a version's model file is unusable, or None. Does not open it."""
     problem = filesystem.stat_problem(file)
     if problem is None:
         return None
@@ -123,7 +123,7 @@ def version_problem(name: str, number: int, file: Path) -> str | None:
 
 
 def _version_folders(folder: Path) -> tuple[list[int], list[str]]:
-    """(versions, warnings about folders that are none), both ascending."""
+    """(versions, warnings about other folders), both ascending."""
     numbers, warnings = [], []
     for name in filesystem.list_names(folder):
         if name in _KNOWN_FOLDERS or not filesystem.is_folder(folder / name):
@@ -138,7 +138,7 @@ def _version_folders(folder: Path) -> tuple[list[int], list[str]]:
 
 
 def _model_file(path: Path) -> Path:
-    """Triton lets a model of several files lie in a folder ``model.onnx``, as ``model.onnx/model.onnx``."""
+    """The model file. As in Triton, a model of several files may be in a folder, as ``model.onnx/model.onnx``."""
     nested = path / DEFAULT_MODEL_FILENAME
     return nested if nested.is_file() else path
 
@@ -166,7 +166,7 @@ def _no_model_file(folder: Path, filename: str) -> str:
 
 
 def _config_on_disk(folder: Path) -> tuple[ModelConfig, bool]:
-    """(what config.pbtxt says, whether it declines batching); nothing but the name where there is none."""
+    """(config.pbtxt, whether it declines batching); a config with only the name if there is no file."""
     name = folder.name
     if not os.path.lexists(folder / _CONFIG):
         return ModelConfig(name=name), False
@@ -194,14 +194,14 @@ def _read_text(file: Path, subject: str, *, may_be_empty: bool = False) -> str:
         return ""
     if problem:
         raise LoadFailed(f"{subject} {problem}")
-    # A FIFO that took the place of the file meanwhile must not block.
+    # O_NONBLOCK: a FIFO that replaced the file meanwhile must not block.
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as opened:
         data = opened.read(_TEXT_LIMIT_BYTES + 1)
     if len(data) > _TEXT_LIMIT_BYTES:
         raise LoadFailed(f"{subject} is larger than {_TEXT_LIMIT_BYTES // _MIB} MiB")
     try:
-        # utf-8-sig: editors on Windows put a byte order mark in front.
+        # utf-8-sig: editors on Windows prepend a byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LoadFailed(f"{subject} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from error

@@ -1,7 +1,8 @@
-"""A model that comes with a load: its config as JSON, and its files as bytes. Writes to a private folder, nowhere else.
+"""Config override (JSON) and model files uploaded with a load call, as in Triton's model repository extension.
 
-The folder is there while the model is loaded and is removed then: what is served is in memory, or mapped. Nothing that
-is given here selects a place on disk: names of files are held against an alphabet and against what the model says.
+Uploaded files are written to a private folder that exists only while the model is loaded; what is served is in memory
+or mapped. A caller cannot choose a location on disk: file names are checked against an alphabet and against the model's
+references.
 """
 
 from __future__ import annotations
@@ -33,25 +34,25 @@ if TYPE_CHECKING:
 __all__ = ["is_plain_file_name", "parse_config_override", "uploaded_model"]
 
 _MIB: Final = 2**20
-# A config of this protocol has some kilobytes.
+# Configs usually have a few kilobytes.
 _CONFIG_LIMIT_BYTES: Final = _MIB
 _PROBLEM_LIMIT_BYTES: Final = 300
 _UNKNOWN_FIELD: Final = re.compile(r'Message type "([\w.]+)" has no field named "(.*?)" at "', re.DOTALL)
 _CLASS: Final = re.compile(r"\b[A-Z]\w*Error: ")
-# Letters and digits in front: no hidden files, no '..'. No '/' and no '\\': no folders, on any system.
+# Starts with a letter or digit: no hidden files, no '..'. No '/' and no '\\': no folders, on any system.
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@ -]{0,254}")
 
 
 def is_plain_file_name(name: str) -> bool:
-    """Whether a file that comes with a load may be called so: a plain name that means nothing to a file system."""
+    """Whether an uploaded file may have this name: a plain name without special meaning to a file system."""
     return _FILE_NAME.fullmatch(name) is not None
 
 
 def parse_config_override(text: str, name: str) -> ConfigOverride:
-    """Parse a config that came with a load: JSON of ModelConfig, in protobuf's rules.
+    """Parse a config override: a ModelConfig in protobuf's JSON mapping.
 
     Raises:
-        LoadFailed: It is none, is for another model, or says what cannot be.
+        LoadFailed: It is not valid JSON of a ModelConfig, is for another model, or has an invalid value.
     """
     subject = f"the given config of model {quoted(name)}"
     if len(text) > _CONFIG_LIMIT_BYTES:
@@ -59,7 +60,7 @@ def parse_config_override(text: str, name: str) -> ConfigOverride:
     fields = _json_object(text, subject)
     config = ModelConfig()
     try:
-        # From the text: of a dictionary nobody could tell that a key was there twice.
+        # From the text, because a dictionary hides duplicate keys.
         json_format.Parse(text, config, descriptor_pool=POOL)
     except (json_format.ParseError, RecursionError) as error:
         raise LoadFailed(f"{subject}: {_problem(str(error))}") from error
@@ -80,21 +81,21 @@ def parse_config_override(text: str, name: str) -> ConfigOverride:
 def uploaded_model(
     name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
 ) -> Iterator[ModelSpec]:
-    """A model made of files that came with a load. They go when the context ends, at the latest with the process.
+    """A model made of uploaded files, which are deleted when the context ends, or at the latest with the process.
 
     Args:
-        name: The model's, which ``name_problem`` has nothing against.
+        name: Name of the model, valid according to ``name_problem``.
         given: Its config.
-        files: (version, name of the file) -> contents; names that ``is_plain_file_name`` takes.
-        private_parent: Where the private folder is made; None means the system's temporary folder.
+        files: (version, file name) -> contents; names valid according to ``is_plain_file_name``.
+        private_parent: Parent of the private folder; None = the system's temporary folder.
 
     Raises:
-        LoadFailed: The files make no model, or cannot be written.
+        LoadFailed: The files are not a model, or cannot be written.
     """
     _check_files(name, given, files)
     with contextlib.ExitStack() as undo:
         try:
-            # mkdtemp: 0700. Its finalizer removes it also where the thread that loads never gets on.
+            # mkdtemp: mode 0700. Its finalizer removes the folder even if the loading thread never returns.
             private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
             folder = Path(undo.enter_context(private)) / name
             _write(folder, files)
@@ -118,7 +119,7 @@ def _json_object(text: str, subject: str) -> dict[str, Any]:
 
 
 def _check_files(name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes]) -> None:
-    """Refuse versions without a model, and files that no model asks for."""
+    """Reject versions without a model, and files that no model references."""
     model_name = given.message.default_model_filename or DEFAULT_MODEL_FILENAME
     for version in sorted({version for version, _ in files}):
         subject = f"version {version} of model {quoted(name)}"
@@ -144,7 +145,7 @@ def _write(folder: Path, files: Mapping[tuple[int, str], bytes]) -> None:
 
 
 def _problem(error: str) -> str:
-    """Protobuf's text as one short line; an unknown field with those that there are."""
+    """Protobuf's error as one short line; for an unknown field with the list of known ones."""
     unknown = _UNKNOWN_FIELD.search(error)
     if unknown is None:
         return one_line(_CLASS.sub("", error).rstrip("."), _PROBLEM_LIMIT_BYTES)

@@ -1,4 +1,4 @@
-"""Tells disks that report their changes to the kernel from those that do not. Reads one table of the kernel."""
+"""Detects network file systems, whose changes the kernel may not report, from /proc/self/mountinfo."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ESCAPES: Final = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "
 
 
 def is_network_filesystem(path: Path, mounts: str | None = None) -> bool:
-    """Whether a path lies on a disk whose changes the kernel may not report.
+    """Whether a path is on a file system whose changes the kernel may not report.
 
     Args:
         path: Any path.
-        mounts: Text of Linux's ``/proc/self/mountinfo``; None means read it. Where there is none the answer is False.
+        mounts: Text of Linux's ``/proc/self/mountinfo``; None = read it. False if there is none.
     """
     if mounts is None:
         try:
@@ -37,7 +37,7 @@ def is_network_filesystem(path: Path, mounts: str | None = None) -> bool:
         if len(fields) < 5 or not right:  # noqa: PLR2004 -- the fifth is the mount point
             continue
         mount = Path(_unescaped(fields[4]))
-        # Later mounts hide earlier ones at the same place.
+        # A later mount hides an earlier one at the same mount point.
         if place.is_relative_to(mount) and len(mount.parts) >= best:
             best, kind = len(mount.parts), right.split(" ")[0]
     return kind.partition(".")[0] in _NETWORK_FILESYSTEMS

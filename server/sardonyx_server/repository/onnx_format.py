@@ -1,8 +1,8 @@
-"""Parses the few parts of an ONNX file that tell its inputs, outputs and outside files. Judges nothing, runs nothing.
+"""A minimal ONNX parser: reads only the parts of a file that declare inputs, outputs and external data.
 
-The messages are a subset of ONNX's (names and numbers are facts of the format: onnx/onnx.proto), made by hand into a
-private descriptor pool, so that protobuf parses without the ``onnx`` package. A model is mostly weights, and protobuf
-would copy every field that it does not know; ``prune`` leaves them out first, without a copy.
+The messages are a subset of onnx/onnx.proto, declared by hand in a private descriptor pool, so that protobuf can parse
+them without the ``onnx`` package. A model consists mostly of weights, and protobuf would copy every unknown field;
+``prune`` drops them first, without a copy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["MESSAGES", "Field", "MalformedModelError", "parse_model", "prune", "walk"]
 
 Field: TypeAlias = tuple[int, int, int, int]
-"""(key, where the field begins, where its contents begin, where it ends); the key is ``number << 3 | wire type``."""
+"""(key, start of the field, start of its contents, end); the key is ``number << 3 | wire type``."""
 
 _PACKAGE: Final = "sardonyx_onnx"
-# Field names end in [] where repeated. Text is "bytes" here: files hold anything, and whoever reads it decodes it.
+# Repeated fields end in []. Strings are "bytes" here: files may contain anything, and the reader decodes them.
 _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
     "ModelProto": {
         "ir_version": (1, "int64"),
@@ -49,7 +49,7 @@ _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
         "attribute[]": (5, "AttributeProto"),
         "domain": (7, "bytes"),
     },
-    # The same, with the attributes that ZipMap has. Of other nodes these are weights.
+    # A NodeProto with the attributes of ZipMap. In other nodes these fields are weights.
     "ZipMapProto": {"attribute[]": (5, "KeysProto")},
     "KeysProto": {"name": (1, "bytes"), "ints[]": (8, "int64"), "strings[]": (9, "bytes")},
     "AttributeProto": {
@@ -82,8 +82,9 @@ _MESSAGES: Final[Mapping[str, Mapping[str, tuple[int, str]]]] = {
     "DimensionProto": {"dim_value": (1, "int64"), "dim_param": (2, "bytes")},
 }
 
-# Of one node, a forest has as many as it has branches: numbers that are not packed, and short texts. In Python each
-# takes 0.7 us, of a forest of 10 MB 2.3 s; so it is 0.08 s (2026-11-26). Possessive, or a match would remember each.
+# A node of a decision forest has one such field per branch: unpacked numbers and short strings. A Python loop takes
+# 0.7 us for each, 2.3 s for a forest of 10 MB; this regular expression takes 0.08 s (2026-11-26). The quantifier is
+# possessive, so that no backtracking positions are stored.
 _SHORT_TEXT: Final = b"|".join(rb"\x%02x.{%d}" % (size, size) for size in range(32))
 _RUNS: Final[Mapping[str, re.Pattern[bytes]]] = {
     # Its floats, ints and strings.
@@ -91,18 +92,18 @@ _RUNS: Final[Mapping[str, re.Pattern[bytes]]] = {
         rb"(?:\x3d.{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]|\x4a(?:%s))*+" % _SHORT_TEXT, re.DOTALL
     ),
 }
-# Of one match, which keeps the interpreter's lock: 0.1 ms.
+# Limit of one match, which holds the GIL: 0.1 ms.
 _RUN_BYTES: Final = 16 * 1024
 
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 # protobuf's own limit on nesting.
 _MAX_DEPTH: Final = 100
-# Below that many bytes a message is left to protobuf, unknown fields and all: it is faster than a loop here.
+# Smaller messages are parsed by protobuf including unknown fields, which is faster than a Python loop.
 _SMALL_BYTES: Final = 512
 
 
 class MalformedModelError(ValueError):
-    """The bytes are no ONNX model. Whoever knows the file's name says so in words."""
+    """The bytes are not an ONNX model. The caller adds the name of the file to the message."""
 
 
 def _make_classes() -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _make_classes() -> dict[str, Any]:
 MESSAGES: Final = _make_classes()
 """Name -> class of each message of the subset."""
 
-# Message -> field number -> message in that field, or None where it holds something else.
+# Message -> field number -> message type of that field; None if it is a scalar.
 _CHILDREN: Final[Mapping[str, Mapping[int, str | None]]] = {
     name: {number: kind if kind in _MESSAGES else None for number, kind in fields.values()}
     for name, fields in _MESSAGES.items()
@@ -138,7 +139,7 @@ def parse_model(data: bytes | memoryview) -> Any:
     """Bytes of an ONNX file -> ModelProto of the subset.
 
     Raises:
-        MalformedModelError: They are no protobuf message of that form.
+        MalformedModelError: They are not such a protobuf message.
     """
     try:
         return MESSAGES["ModelProto"].FromString(prune(data))
@@ -147,14 +148,14 @@ def parse_model(data: bytes | memoryview) -> Any:
 
 
 def prune(data: bytes | memoryview, *, small_bytes: int = _SMALL_BYTES) -> bytes:
-    """The same model without the fields that the subset does not have (weights above all).
+    """The model without fields that are not in the subset (mostly weights).
 
     Args:
         data: Bytes of an ONNX file; read in place.
-        small_bytes: Messages up to that size are kept as they are, with all their fields.
+        small_bytes: Messages up to this size are kept with all their fields.
 
     Raises:
-        MalformedModelError: A field is cut off, has an impossible key, or lies 100 levels deep.
+        MalformedModelError: A field is truncated, has an invalid key, or is nested 100 levels deep.
     """
     return _prune(data, 0, len(data), "ModelProto", small_bytes, 0)
 
@@ -180,16 +181,16 @@ def _prune(data: bytes | memoryview, position: int, end: int, message: str, smal
 def walk(
     data: bytes | memoryview, position: int, end: int, *, without: re.Pattern[bytes] | None = None
 ) -> Iterator[Field]:
-    """The fields of the message that lies between two positions.
+    """The fields of the message between two positions.
 
     Args:
-        data: Holds it.
-        position: Where it begins.
-        end: Where it ends.
-        without: Matches a run of whole fields, maybe none, that are passed over.
+        data: Contains the message.
+        position: Its start.
+        end: Its end.
+        without: Matches a run of zero or more complete fields to skip.
 
     Raises:
-        MalformedModelError: A field is cut off, or has an impossible key.
+        MalformedModelError: A field is truncated, or has an invalid key.
     """
     while position < end:
         if without is not None:
@@ -211,7 +212,7 @@ def walk(
             elif wire == _FIXED32:
                 stop = position + 4
             else:
-                # Groups: no exporter writes them.
+                # Groups, which no exporter writes.
                 raise MalformedModelError(f"field of wire type {wire}")
         except IndexError as error:
             raise MalformedModelError("number beyond the end") from error

@@ -1,8 +1,8 @@
-"""Which files a config may name that came with a call: what its sender may have read is the operator's to say.
+"""Checks which files an uploaded config may reference: a caller must not be able to read arbitrary files.
 
-Labels come back to callers, and what is wrong with a file tells of it. So such a config names a label file or warm-up
-data only where config.pbtxt on disk names the same, and as the model an .onnx file of the version folder, or what
-config.pbtxt says. What lies in a folder beside the model, such as notes or keys, is nobody's to ask for. Opens no file.
+Labels are returned to callers, and error messages reveal file contents. An uploaded config may therefore reference
+label files and warm-up data only if config.pbtxt on disk references the same, and as the model only an .onnx file of
+the version folder, or the file named in config.pbtxt. Other files, such as notes or keys, are out of reach.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["check_referenced_files"]
 
 
 def check_referenced_files(config: ModelConfig, subject: str, on_disk: Callable[[], ModelConfig]) -> None:
-    """Refuse files that a config from a caller may not name.
+    """Reject references that an uploaded config may not contain.
 
     Args:
-        config: The caller's.
-        subject: What messages call it.
-        on_disk: Gives what config.pbtxt says; asked only where the config names a file.
+        config: From the caller.
+        subject: Its name in messages.
+        on_disk: Returns the config.pbtxt on disk; called only if the config references a file.
 
     Raises:
-        LoadFailed: It names one that config.pbtxt does not; or ``on_disk`` says so.
+        LoadFailed: It references a file that config.pbtxt does not; or raised by ``on_disk``.
     """
     named = list(_referenced(config))
     if not named:
@@ -41,12 +41,12 @@ def check_referenced_files(config: ModelConfig, subject: str, on_disk: Callable[
         if (field, name) not in allowed:
             raise LoadFailed(
                 f"{subject}: {field} is {shown_path(name)}, which config.pbtxt of model {quoted(config.name)} does not "
-                "name; which files are read the operator of the server says, there"
+                "name; only the server's operator may name further files, there"
             )
 
 
 def _referenced(config: ModelConfig) -> Iterator[tuple[str, str]]:
-    """(field, file) of each file that is more than a model beside the model."""
+    """(field, file) of each reference other than an .onnx file in the version folder."""
     model = config.default_model_filename
     if model and ("/" in model or not is_onnx_name(model)):
         yield "default_model_filename", model

@@ -1,7 +1,7 @@
-"""Finds models under some paths, all or one. Reads names, sizes, configs and label files; opens no model. Never raises.
+"""Finds models under given paths. Reads names, sizes, configs and label files; opens no model and never raises.
 
 A path is a repository ``<repository>/<model>/<version>/model.onnx``, a folder of ``.onnx`` files, or one such file.
-What should be a model and cannot be one comes back as ``BrokenModel`` with the reason.
+A model that cannot be loaded is returned as ``BrokenModel`` with the reason.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ def scan(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
     """All models under the paths, by name.
 
     Args:
-        paths: Repositories, folders of ``.onnx`` files, and ``.onnx`` files. One that is given twice counts once.
+        paths: Repositories, folders of ``.onnx`` files, and ``.onnx`` files. Duplicates count once.
 
     Returns:
-        Name -> model, or why it is none. A name found at several places is broken at all of them.
+        Name -> model, or why it is broken. A name found at several places is broken.
     """
     return _look(paths, _ALL)
 
 
 def find_model(paths: Sequence[Path], name: str, given: ConfigOverride | None = None) -> ModelSpec | BrokenModel | None:
-    """One model under the paths, without a look into the others.
+    """Find one model under the paths without reading the others.
 
     Args:
         paths: As for ``scan``.
-        name: The model's. May be any text: it is compared with names on disk, and makes no path.
-        given: What to take in place of its config.pbtxt.
+        name: Any text: it is only compared with names on disk, never used as a path.
+        given: Replaces its config.pbtxt.
 
     Returns:
-        As ``scan`` has it; None where there is nothing of that name.
+        As from ``scan``; None if there is no such model.
     """
     return _look(paths, _Selection(name=name, given=given)).get(name)
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether a folder holds version folders that hold models, or version folders and a config. False for a file."""
+    """Whether a folder has version folders with models, or version folders and a config. False for a file."""
     return _has_versions(folder, _names_in(folder))
 
 
 def is_stray(model: BrokenModel) -> bool:
-    """Whether nothing in its folder seems meant as a model: no config, and no ``.onnx`` file there or in a version."""
+    """Whether its folder does not look like a model: no config, and no ``.onnx`` file there or in a version folder."""
     names = _names_in(model.folder)
     return (
         filesystem.is_folder(model.folder)
@@ -77,7 +77,7 @@ def is_stray(model: BrokenModel) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Selection:
-    """Which models to look at, None for all, and the config to take in place of theirs."""
+    """Which model to read (None = all), and the config that replaces its own."""
 
     name: str | None = None
     given: ConfigOverride | None = None
@@ -125,7 +125,7 @@ def _models_at(path: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec
     except OSError as error:
         yield path, _broken(path, f"{_shown(path)} {filesystem.os_problem(error)}")
     except ValueError:
-        # A NUL byte, or text that the file system's encoding does not have.
+        # A NUL byte, or text that the file system's encoding cannot represent.
         yield path, _broken(path, f"{_shown(path)} cannot be a path")
 
 
@@ -147,7 +147,7 @@ def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSp
             yield path, _broken(path, f"{_shown(path)} {problem}")
             continue
         if stat.S_ISDIR(mode):
-            # Beside .onnx files a folder may be anything.
+            # Next to .onnx files a folder need not be a model.
             if not has_files or is_model_folder(path):
                 yield path, _model_folder(path, wanted.given)
         elif is_onnx_name(name):
@@ -155,7 +155,7 @@ def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSp
 
 
 def _has_versions(folder: Path, names: Sequence[str]) -> bool:
-    """Whether a folder holds version folders that hold models, or version folders and a config."""
+    """Whether a folder has version folders with models, or version folders and a config."""
     versions = [name for name in names if is_version(name) and filesystem.is_folder(folder / name)]
     if versions and "config.pbtxt" in names:
         return True
@@ -203,7 +203,7 @@ def _broken(path: Path, reason: str) -> BrokenModel:
         ),
         folder=path,
         reason=reason,
-        # The reason tells apart what has no facts on disk: a missing file, a link that leads nowhere.
+        # The reason is included for paths without any state on disk: a missing file, a dangling link.
         fingerprint=filesystem.fingerprint([*entries, filesystem.Entry(parts=(), state=reason)]),
     )
 
@@ -222,7 +222,7 @@ def _ambiguous(name: str, places: Sequence[tuple[Path, ModelSpec | BrokenModel]]
 
 
 def _relative_names(places: Sequence[Path]) -> list[str]:
-    """The last parts of the paths: two, or as many as it takes to tell them apart."""
+    """The last components of the paths: two, or as many as needed to make them distinct."""
     parts = [place.absolute().parts[1:] for place in places]
     longest = max(map(len, parts))
     count = next((n for n in range(2, longest) if len({each[-n:] for each in parts}) == len(parts)), longest)
@@ -234,5 +234,5 @@ def _shown(path: Path) -> str:
 
 
 def _name(path: Path) -> str:
-    """The last part of a path; of ``.`` and ``..``, of what they stand for."""
+    """The last component of a path, with ``.`` and ``..`` resolved."""
     return path.name if path.name not in {"", ".."} else Path(os.path.realpath(path)).name or "/"

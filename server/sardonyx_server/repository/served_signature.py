@@ -1,4 +1,4 @@
-"""The signature that a model on disk will be served with, as far as its files tell. Runs nothing."""
+"""Determines the signature of a model on disk from its files, without loading it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["served_signature"]
 
 
 def served_signature(spec: ModelSpec, version: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """(inputs, outputs) as callers will see them, with names of axes and labels.
+    """(inputs, outputs) as callers will see them, with axis names and labels.
 
     Args:
-        spec: As it lies on disk.
+        spec: From ``scan``.
         version: One of ``spec.versions``.
 
     Raises:
-        LoadFailed: The files or the config are such that it cannot be loaded; says why.
+        LoadFailed: The files or the config are invalid.
     """
     with closing(take_private_copy(spec, version)) as files:
         graph = files.graph.signature()

@@ -1,7 +1,7 @@
-"""The dims and the reshape that a config gives one tensor: held against the graph, and applied. Reads no files.
+"""The dims and the reshape that a config states for one tensor: validated against the graph, and applied.
 
-Callers see the dims; the graph sees the shape of ``reshape``, or the dims where there is none. Both leave out the batch
-axis where ``max_batch_size`` > 0, and both may narrow what the graph leaves open.
+Callers see the dims; the graph sees the shape of ``reshape``, or the dims if there is none. Both omit the batch axis if
+``max_batch_size`` > 0, and both may fix axes that are dynamic in the graph.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reshape:
-    """Two forms of one tensor, without the batch axis: equally many elements, in the same order.
+    """The caller's and the graph's shape of one tensor, without the batch axis: the same elements in the same order.
 
-    The first -1 of one form is the first -1 of the other, and so on: :func:`check_dims` has seen to it that as many
-    elements lie between them.
+    The n-th -1 of one shape corresponds to the n-th -1 of the other: :func:`check_dims` has checked that the numbers of
+    elements between them are equal.
 
     Attributes:
-        callers: What requests and responses say; -1 = any size.
-        graphs: What the graph takes or gives.
+        callers: Shape in requests and responses; -1 = dynamic.
+        graphs: Shape in the graph.
     """
 
     callers: tuple[int, ...]
     graphs: tuple[int, ...]
 
     def for_graph(self, dims: Sequence[int]) -> tuple[int, ...] | None:
-        """The graph's form of a tensor that a caller sent with these dims; None where they are not the caller's."""
+        """The graph's shape for a tensor sent by a caller with these dims; None if they do not match."""
         return _refit(dims, self.callers, self.graphs)
 
     def for_caller(self, dims: Sequence[int]) -> tuple[int, ...] | None:
-        """The caller's form of a tensor that the graph gave with these dims; None where they are not the graph's."""
+        """The caller's shape for a tensor returned by the graph with these dims; None if they do not match."""
         return _refit(dims, self.graphs, self.callers)
 
 
@@ -61,9 +61,9 @@ class ConfiguredTensor:
     """One input or output under a config.
 
     Attributes:
-        graph: As the graph takes or gives it, narrowed.
+        graph: As the graph sees it, with axes fixed by the config.
         caller: As callers see it.
-        reshape: What lies between the two; None where they are alike.
+        reshape: Conversion between the two; None if they are equal.
     """
 
     graph: TensorSpec
@@ -74,17 +74,17 @@ class ConfiguredTensor:
 def configure_tensor(
     stated: ModelInput | ModelOutput | None, spec: TensorSpec, max_batch_size: int
 ) -> ConfiguredTensor:
-    """Apply what a config says about a tensor.
+    """Apply a config to a tensor.
 
     Args:
-        stated: The config's word; None where it does not name the tensor.
+        stated: The tensor in the config; None if it is not there.
         spec: As the graph declares it.
-        max_batch_size: As the config says; above 0 the dims leave out the first axis.
+        max_batch_size: From the config; above 0 the dims omit the first axis.
 
     Returns:
-        Both sides. Requires: :func:`check_dims` passed.
+        Both views of the tensor. Requires: :func:`check_dims` passed.
     """
-    # A scalar and silence look alike; silence is the likelier, and the graph's shape is right for both.
+    # A scalar looks like unset dims. Unset is more likely, and the graph's shape is right for both.
     if stated is None or not (stated.dims or stated.HasField("reshape")):
         return ConfiguredTensor(graph=spec, caller=spec)
     lead = (-1,) if max_batch_size > 0 else ()
@@ -94,7 +94,7 @@ def configure_tensor(
         return ConfiguredTensor(graph=graph, caller=graph)
     return ConfiguredTensor(
         graph=graph,
-        # The graph's names are those of other axes.
+        # The axis names of the graph belong to other axes.
         caller=replace(graph, shape=(*lead, *dims), dim_names=()),
         reshape=Reshape(callers=dims, graphs=tuple(stated.reshape.shape)),
     )
@@ -103,25 +103,25 @@ def configure_tensor(
 def is_one_row(shape: tuple[int, ...] | None) -> bool:
     """Whether the first axis is declared as 1.
 
-    Of an output that proves nothing: exporters that look at one row write it for a model that gives a row for each.
-    Of an input it does, for runtimes refuse what differs.
+    For an output this proves nothing: exporters that trace a single row declare 1 even if the model returns one row per
+    input row. For an input it does, since runtimes reject any other size.
     """
     return shape is not None and shape[:1] == (1,)
 
 
 def graph_dims(stated: ModelInput | ModelOutput) -> tuple[int, ...]:
-    """The dims that the config gives the graph's side of a tensor."""
+    """The dims of the graph's side of a tensor according to the config."""
     return tuple(stated.reshape.shape if stated.HasField("reshape") else stated.dims)
 
 
 def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec, max_batch_size: int) -> None:
-    """Refuse dims, or a reshape, that contradict each other or the graph.
+    """Reject dims or a reshape that contradict each other or the graph.
 
     Args:
-        subject: Whose they are, for the message.
-        stated: The config's word; without dims it says nothing.
+        subject: Name of the tensor in messages.
+        stated: The tensor in the config; may have no dims.
         spec: As the graph declares the tensor.
-        max_batch_size: As the config says.
+        max_batch_size: From the config.
 
     Raises:
         LoadFailed: Shows both sides.
@@ -139,7 +139,7 @@ def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec,
     declared = spec.shape
     if max_batch_size > 0 and isinstance(stated, ModelOutput) and is_one_row(declared):
         declared = (-1, *declared[1:])
-    # The config may fix what the graph leaves open, not the other way round.
+    # The config may fix a dynamic axis, but not make a fixed axis dynamic.
     if len(full) == len(declared) and all(theirs in {-1, ours} for ours, theirs in zip(full, declared, strict=True)):
         return
     said = f"{'reshape' if reshaped else 'dims'} {describe_shape(dims)}"
@@ -154,9 +154,9 @@ def check_dims(subject: str, stated: ModelInput | ModelOutput, spec: TensorSpec,
 
 
 def check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: int) -> None:
-    """Refuse ``max_batch_size`` > 0 for a tensor whose first axis the graph does not leave open.
+    """Reject ``max_batch_size`` > 0 for a tensor whose first axis is not dynamic in the graph.
 
-    An output whose first axis is declared as 1 passes: running rows shows what it is.
+    An output whose first axis is declared as 1 passes; the probe finds out whether it is real.
 
     Raises:
         LoadFailed: Shows both sides.
@@ -171,9 +171,9 @@ def check_batch_axis(subject: str, kind: str, spec: TensorSpec, max_batch_size: 
 
 
 def _check_reshape(subject: str, dims: Sequence[int], shape: Sequence[int]) -> None:
-    """Hold the two forms against each other, from one -1 to the next, as Triton does.
+    """Compare the two shapes from one -1 to the next, as Triton does.
 
-    From [2,4,-1,6] to [8,-1,1,6] the open axis keeps its place among the elements; to [-1,8,6] it would not.
+    From [2,4,-1,6] to [8,-1,1,6] the dynamic axis keeps its position among the elements; to [-1,8,6] it would not.
     """
     said = f"{subject} has dims {describe_shape(dims)} and reshape {describe_shape(shape)}, which"
     ours, theirs = _between_open_axes(dims), _between_open_axes(shape)
@@ -185,7 +185,7 @@ def _check_reshape(subject: str, dims: Sequence[int], shape: Sequence[int]) -> N
 
 
 def _between_open_axes(shape: Sequence[int]) -> list[int]:
-    """Elements before the first -1, between it and the second, ..., behind the last."""
+    """Number of elements before the first -1, between it and the second, ..., after the last."""
     found = [1]
     for size in shape:
         if size == -1:
@@ -196,7 +196,7 @@ def _between_open_axes(shape: Sequence[int]) -> list[int]:
 
 
 def _refit(dims: Sequence[int], source: Sequence[int], target: Sequence[int]) -> tuple[int, ...] | None:
-    """``target`` with the sizes that ``dims`` has where ``source`` leaves them open; None where they do not match."""
+    """``target`` with its dynamic sizes taken from ``dims``, which must match ``source``; None if it does not."""
     if len(dims) != len(source) or any(want not in (-1, got) for want, got in zip(source, dims, strict=True)):
         return None
     sizes = iter([got for want, got in zip(source, dims, strict=True) if want == -1])

@@ -1,4 +1,4 @@
-"""Reads one model that is an ``.onnx`` file by itself, without a folder of its own."""
+"""Reads a model that is a single ``.onnx`` file, without a folder of its own."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["entries_of", "read_single_file"]
 
 
 def read_single_file(file: Path, given: ConfigOverride | None) -> ModelSpec:
-    """The model in a file, which is not opened.
+    """The spec of a single-file model. Does not open the file.
 
     Args:
-        file: Its name without the ending is the model's.
-        given: Its config; None = it has none.
+        file: Its stem is the name of the model.
+        given: Its config; None = none.
 
     Raises:
-        LoadFailed: The config names files beside it; the message is safe for callers.
+        LoadFailed: The config references other files; the message is safe for callers.
     """
     entries = entries_of(file)
     if given is not None:
         if any(output.label_filename for output in given.message.output) or given.message.model_warmup:
-            problem = "is a lone file: its config cannot name label files or warm-up samples"
+            problem = "is a single-file model: its config cannot reference label files or warm-up samples"
             raise LoadFailed(f"{quoted(file.name)} {problem}")
         entries.append(filesystem.Entry(parts=(), state=given.fingerprint))
     fingerprint = filesystem.fingerprint(entries)
@@ -51,7 +51,7 @@ def read_single_file(file: Path, given: ConfigOverride | None) -> ModelSpec:
 
 
 def entries_of(file: Path) -> list[filesystem.Entry]:
-    """The file and what exporters put beside it: ``model.onnx.data``, ``model.onnx_data``."""
+    """The file and its external data as exporters name them: ``model.onnx.data``, ``model.onnx_data``."""
     entries = []
     for name in _names_beside(file):
         if name.startswith(file.name):

@@ -1,4 +1,4 @@
-"""What lies on disk, as plain values: a model that can be tried, or one that cannot and why. Reads nothing."""
+"""Model specs: plain values that describe a model on disk, or why it is broken."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["ONNX_SUFFIX", "BrokenModel", "ConfigOverride", "ModelSpec", "is_onnx_name", "name_problem"]
 
 ONNX_SUFFIX: Final = ".onnx"
-"""Of files that are models, in either case: some systems write it in capitals."""
+"""Suffix of model files, compared without regard to case."""
 
-# The longest name a file system takes; a name that is longer can be no folder.
+# The longest file name; a longer name cannot be a folder.
 _NAME_LIMIT_BYTES: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigOverride:
-    """A config that came with a load, in place of config.pbtxt.
+    """A config uploaded with a load call, which replaces config.pbtxt.
 
     Attributes:
-        message: What it says, with the name filled in. Not to be changed.
+        message: The parsed config with the name filled in. Not to be modified.
         declines_batching: As ``ModelSpec.declines_batching``.
-        fingerprint: Differs where the text differs.
-        source: What messages call it.
+        fingerprint: Differs if the text differs.
+        source: Its name in messages.
     """
 
     message: ModelConfig
@@ -39,22 +39,22 @@ class ConfigOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A model as it lies on disk; whether its files can be loaded is not known yet.
+    """A model on disk; whether its files can be loaded is not known yet.
 
     Attributes:
-        name: Name of the folder, or the stem of a lone ``.onnx`` file.
-        folder: The model's folder; for a lone file the folder that holds it.
-        versions: Selected by the version policy, ascending. One may lack its file: ``take_private_copy`` says so.
+        name: Name of the folder, or stem of a single ``.onnx`` file.
+        folder: The model's folder, or the folder that contains the single file.
+        versions: Selected by the version policy, ascending. A file may be missing, which ``take_private_copy`` reports.
         files: Version -> model file.
-        config: What config.pbtxt, or the config in its place, says, with the name filled in; empty besides the name
-            where there is none. Not to be changed: ``effective.complete`` makes a new one.
-        declines_batching: It writes ``max_batch_size: 0``. The message alone cannot tell that from silence.
+        config: The parsed config.pbtxt, or the config that replaces it, with the name filled in; only the name if there
+            is none. Not to be modified: ``complete_config`` makes a new one.
+        declines_batching: Whether it states ``max_batch_size: 0``, which the message cannot distinguish from unset.
         labels: Output name -> labels read from its ``label_filename``.
-        fingerprint: Changes when anything of the model on disk changes that matters to what is served: config, labels,
-            the versions there are, and all in the folders of those that are selected.
-        version_fingerprints: Version -> changes when that version or what all share (config, labels) changes.
-        warnings: What an operator should know, one line each.
-        config_source: What messages call the config.
+        fingerprint: Changes when anything on disk changes that affects what is served: config, labels, the list of
+            versions, and the contents of the selected version folders.
+        version_fingerprints: Version -> fingerprint of that version and of shared files (config, labels).
+        warnings: For the operator, one line each.
+        config_source: Name of the config in messages.
     """
 
     name: str
@@ -72,12 +72,12 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenModel:
-    """Something in a repository that should be a model and cannot be one.
+    """A model in a repository that cannot be loaded.
 
     Attributes:
-        name: As ``ModelSpec.name``; what does not print is escaped.
-        folder: Where it was looked for.
-        reason: One line with the way out, safe for callers.
+        name: As ``ModelSpec.name``, with unprintable characters escaped.
+        folder: Where it was found.
+        reason: One line that says how to fix it, safe for callers.
         fingerprint: As ``ModelSpec.fingerprint``.
     """
 
@@ -88,12 +88,12 @@ class BrokenModel:
 
 
 def is_onnx_name(name: str) -> bool:
-    """Whether a file is called as an ONNX model is."""
+    """Whether a file name ends in ``.onnx``."""
     return name.lower().endswith(ONNX_SUFFIX)
 
 
 def name_problem(name: str) -> str | None:
-    """Why a text cannot name a model, or None if it can. Odd but real names (colons, dots, spaces) can."""
+    """Why a text is not a valid model name, or None. Unusual but existing names (colons, dots, spaces) are valid."""
     if name in {"", ".", ".."} or "/" in name:
         return "a model's name must not be empty, '.' or '..' nor contain '/'"
     if any(character < " " or "\x7f" <= character <= "\x9f" for character in name):

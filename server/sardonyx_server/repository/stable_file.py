@@ -1,4 +1,4 @@
-"""Opens files that others may change meanwhile: no link is followed unseen, and a change is noticed. Reads none."""
+"""Opens files that may be modified concurrently: follows no unchecked links, and detects changes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["READ_FLAGS", "STILL_BEING_WRITTEN", "open_no_follow", "open_unchanged"]
 
 STILL_BEING_WRITTEN: Final = "STILL_BEING_WRITTEN"
-"""``LoadFailed.reason`` where a later try may succeed."""
+"""``LoadFailed.reason`` if a later attempt may succeed."""
 
 READ_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""How files are opened: a FIFO that took the place of one must not block."""
+"""Flags for opening files; with O_NONBLOCK, a FIFO that replaced a file does not block."""
 
 
 @contextlib.contextmanager
 def open_unchanged(descriptor: int, file: Path, subject: str) -> Iterator[FileIO]:
-    """An open regular file that must not change while it is used. Owns the descriptor.
+    """An open regular file that must not change within the context. Takes ownership of the descriptor.
 
     Raises:
-        LoadFailed: It is no regular file. Or it changed: then whatever else failed meanwhile is its consequence.
+        LoadFailed: It is not a regular file, or it changed; the latter replaces errors raised within the context.
     """
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
@@ -46,7 +46,7 @@ def open_unchanged(descriptor: int, file: Path, subject: str) -> Iterator[FileIO
 
 
 def open_no_follow(root: str, place: str) -> int:
-    """Open ``root/place``, one folder at a time: a link that appeared after the check is not followed."""
+    """Open ``root/place`` one folder at a time, so that a link created after the check is not followed."""
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     *folders, name = Path(place).parts
     try:

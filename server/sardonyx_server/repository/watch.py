@@ -1,8 +1,7 @@
-"""Tells when models appear, vanish or change on disk, and only once they hold still. Loads nothing.
+"""Watches a repository and reports models that appear, vanish or change, once they are stable.
 
-What counts is a look at the disk (``scan``), taken every ``poll_interval_s``. Events of the file system
-(``watchfiles``) only bring the next look forward: where there are none, as on network disks, changes are seen later and
-not less surely.
+Changes are detected by scanning the disk every ``poll_interval_s``. File system events (``watchfiles``) only trigger
+the next scan earlier; without them, as on network disks, changes are detected later but just as reliably.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangeDebouncer", "RepositoryWatcher"]
 
-# How long the file system must be quiet before events are handed on, and how often that is looked at.
+# Quiet time after which file system events are handed on, and the longest time to collect them.
 _EVENT_STEP_MS: Final = 200
 _EVENT_DEBOUNCE_MS: Final = 1_600
 _JOIN_S: Final = 5.0
 
 
 class ChangeDebouncer:
-    """Decides which changes hold still: those that look the same at two looks, ``stable_s`` apart. Looks at no disk.
+    """Reports a change only after it has been the same in two scans at least ``stable_s`` apart.
 
-    Not thread safe. Time is passed in, in seconds of any monotonic clock.
+    Not thread-safe. Times are in seconds of any monotonic clock.
 
     Args:
-        known: What the observer knows already.
-        stable_s: How long a model must look the same.
+        known: The models already known to the observer.
+        stable_s: How long a model must stay unchanged.
     """
 
     __slots__ = ("_known", "_pending", "_stable_s")
@@ -43,16 +42,16 @@ class ChangeDebouncer:
     def __init__(self, known: Mapping[str, ModelSpec | BrokenModel], stable_s: float) -> None:
         self._known = dict(known)
         self._stable_s = stable_s
-        # name -> (what it looked like, since when)
+        # name -> (its state, first seen at)
         self._pending: dict[str, tuple[object, float]] = {}
 
     @property
     def known(self) -> Mapping[str, ModelSpec | BrokenModel]:
-        """The models as reported so far: a copy."""
+        """A copy of the models as reported so far."""
         return dict(self._known)
 
     def update(self, found: Mapping[str, ModelSpec | BrokenModel], now_s: float) -> bool:
-        """Take in a look at the disk. Whether something has settled, which is known from now on."""
+        """Process a scan. Returns whether changes have become stable; they are then part of ``known``."""
         settled = False
         pending: dict[str, tuple[object, float]] = {}
         for name in self._known.keys() | found.keys():
@@ -74,22 +73,22 @@ class ChangeDebouncer:
         return settled
 
     def due_in_s(self, now_s: float) -> float | None:
-        """Seconds until the next look can settle something; None where nothing is unsettled."""
+        """Seconds until the next scan can confirm a change; None if there is none pending."""
         if not self._pending:
             return None
         return max(0.0, min(since_s for _, since_s in self._pending.values()) + self._stable_s - now_s)
 
 
 class RepositoryWatcher:
-    """Follows some paths until it is stopped.
+    """Watches paths until it is stopped.
 
     Args:
         paths: As for ``scan``.
-        poll_interval_s: How often to look without being told to.
-        stable_s: How long a model must look the same before its change is reported.
-        polling: Use no events of the file system. They are not used either where a path is on a network disk or is no
-            folder, and where ``watchfiles`` does not work.
-        look: Takes a look at the disk; never raises.
+        poll_interval_s: Longest interval between two scans.
+        stable_s: How long a model must stay unchanged before its change is reported.
+        polling: Do not use file system events. They are not used either if a path is on a network disk or not a folder,
+            or if ``watchfiles`` does not work.
+        look: Scans the disk; never raises.
         clock: Monotonic time in seconds.
     """
 
@@ -116,7 +115,7 @@ class RepositoryWatcher:
 
     @property
     def polling_reason(self) -> str:
-        """Why changes are seen by polling alone; "" where events of the file system are used as well."""
+        """Why changes are detected by polling only; "" if file system events are used as well."""
         return self._polling_reason
 
     def run(
@@ -127,9 +126,9 @@ class RepositoryWatcher:
         """Watch until ``stop``. Blocks; meant for a thread of its own.
 
         Args:
-            known: The look that the caller started from.
-            on_change: Called on this thread with all models as they are now, where some have changed. While it runs
-                nothing is looked at. It must not raise: the watch ends with what it raises.
+            known: The scan that the caller started from.
+            on_change: Called on this thread with all current models when some have changed. No scan runs meanwhile. It
+                must not raise; otherwise the watch ends with its exception.
         """
         debouncer = ChangeDebouncer(known, self._stable_s)
         events = None
@@ -152,22 +151,22 @@ class RepositoryWatcher:
                 events.join(_JOIN_S)
 
     def poll_now(self) -> None:
-        """Bring the next look forward. Callable from any thread; does not block."""
+        """Scan as soon as possible. Callable from any thread; does not block."""
         self._wake.set()
 
     def stop(self) -> None:
-        """End ``run``, soon. Callable from any thread, also before ``run`` and repeatedly; does not block."""
+        """End ``run`` soon. Callable from any thread, before ``run`` and repeatedly; does not block."""
         self._stop.set()
         self._wake.set()
 
     def _follow_events(self) -> None:
-        """Turn events of the file system into looks. Runs on a thread of its own, until ``stop`` or an error."""
+        """Trigger scans on file system events. Runs on its own thread until ``stop`` or an error."""
         from watchfiles import watch
 
         try:
             for _ in watch(
                 *self._paths,
-                # Its own filter passes over folders such as .venv, and a repository may lie in one.
+                # The default filter ignores folders such as .venv, which may contain a repository.
                 watch_filter=None,
                 step=_EVENT_STEP_MS,
                 debounce=_EVENT_DEBOUNCE_MS,
@@ -176,14 +175,14 @@ class RepositoryWatcher:
             ):
                 self.poll_now()
         except (OSError, RuntimeError) as error:
-            # Too many folders for the kernel, or a folder that went away. The polling goes on by itself.
+            # Too many folders for the kernel's limit, or a folder was deleted. Polling continues.
             self._polling_reason = f"the file system reports no changes ({type(error).__name__})"
 
 
 def _no_events_reason(paths: Sequence[Path]) -> str:
     if any(is_network_filesystem(path) for path in paths):
         return "a path is on a network disk"
-    # To follow one file means to follow its folder and all below, which may be a home folder.
+    # Watching a file means watching its folder and everything below, which may be a home folder.
     if not all(path.is_dir() for path in paths):
         return "a path is no folder"
     try:
@@ -194,5 +193,5 @@ def _no_events_reason(paths: Sequence[Path]) -> str:
 
 
 def _identity(model: ModelSpec | BrokenModel | None) -> object:
-    """What two looks at the same model are compared by."""
+    """The value by which two scans of a model are compared."""
     return None if model is None else (type(model), model.fingerprint)

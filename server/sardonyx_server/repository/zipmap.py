@@ -1,8 +1,8 @@
-"""Takes ZipMap out of a model where it gives an output of the graph. Opens no file and runs nothing.
+"""Removes ZipMap operators that produce an output of the graph.
 
-Converters of classifiers end the graph in it: of scores [rows, classes] it makes a sequence of maps, class -> score,
-and no protocol of tensors carries maps. So the scores are served themselves, under the output's name; the keys of the
-maps are the labels of the classes.
+Converters of classifiers append a ZipMap, which turns scores [rows, classes] into a sequence of maps, class -> score. A
+tensor protocol cannot carry maps, so the scores are served as a tensor under the output's name, with the keys of the
+maps as labels.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Edit", "ZipMapRemoval", "apply_edits", "remove_zipmaps"]
 
 _OPERATOR: Final = (b"ZipMap", b"ai.onnx.ml")
 _FLOAT: Final = 1
-# Names of the domain that has Identity. CatBoost's files do not import it, and any version would do.
+# Names of the domain that has Identity. CatBoost's files do not import it; any version has the operator.
 _ONNX: Final = frozenset({b"", b"ai.onnx"})
 _ONNX_OPSET: Final = 13
-# ModelProto.graph and opset_import, GraphProto.node and output: the keys of these fields.
+# Keys of the fields ModelProto.graph, ModelProto.opset_import, GraphProto.node and GraphProto.output.
 _GRAPH, _OPSET, _NODE, _OUTPUT = (number << 3 | 2 for number in (7, 8, 1, 12))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What stands in a file from ``start`` to ``stop`` becomes ``new``."""
+    """Replaces the bytes from ``start`` to ``stop`` of a file by ``new``."""
 
     start: int
     stop: int
@@ -41,11 +41,11 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZipMapRemoval:
-    """A model without the ZipMaps that give outputs.
+    """The result of removing ZipMaps from a model.
 
     Attributes:
-        labels: Output that one gave -> its keys, in the order of the columns.
-        edits: What that changes in the file, in its order.
+        labels: Name of the output -> keys of its maps, in the order of the columns.
+        edits: Changes to the file, in ascending order.
     """
 
     labels: Mapping[bytes, tuple[str, ...]]
@@ -53,14 +53,14 @@ class ZipMapRemoval:
 
 
 def remove_zipmaps(model: Any, data: bytes | memoryview) -> ZipMapRemoval:
-    """Replace each ZipMap that gives an output by an Identity. One whose maps a node reads is left as it is.
+    """Replace each ZipMap that produces an output by an Identity, unless another node reads its maps.
 
     Args:
-        model: ModelProto of the subset. Changed: its outputs are declared as what they become.
-        data: The file that it was read from.
+        model: ModelProto of the subset. Modified: its outputs get their new declarations.
+        data: The file it was parsed from.
 
     Raises:
-        MalformedModelError: The keys of one are no protobuf message.
+        MalformedModelError: The attributes of a ZipMap are malformed.
     """
     outputs = {value.name: place for place, value in enumerate(model.graph.output)}
     zipmaps = {
@@ -90,7 +90,7 @@ def remove_zipmaps(model: Any, data: bytes | memoryview) -> ZipMapRemoval:
 
 
 def apply_edits(data: bytes | memoryview, edits: Sequence[Edit]) -> Iterator[bytes | memoryview]:
-    """The file with the edits, in parts. Those that are not new are views."""
+    """The edited file in parts. Unchanged parts are views."""
     view, position = memoryview(data), 0
     for edit in edits:
         yield view[position : edit.start]
@@ -100,7 +100,7 @@ def apply_edits(data: bytes | memoryview, edits: Sequence[Edit]) -> Iterator[byt
 
 
 def _layout(data: bytes | memoryview) -> tuple[list[Field], list[Field], list[Field]]:
-    """Where the graph lies, which may come in pieces, and its nodes and outputs, as protobuf counts them."""
+    """Positions of the graph (possibly several fields, which protobuf merges), of its nodes and of its outputs."""
     graphs: list[Field] = []
     nodes: list[Field] = []
     outputs: list[Field] = []
@@ -116,7 +116,7 @@ def _layout(data: bytes | memoryview) -> tuple[list[Field], list[Field], list[Fi
 
 
 def _keys(data: bytes | memoryview, node: Field) -> tuple[str, ...]:
-    """The keys of a ZipMap's maps as text, by columns; () where it has none, as of forests with several answers."""
+    """Keys of a ZipMap's maps as text, by column; () if it has none, as in multi-output forests."""
     _, _, start, stop = node
     try:
         attributes = MESSAGES["ZipMapProto"].FromString(bytes(data[start:stop])).attribute
@@ -124,7 +124,7 @@ def _keys(data: bytes | memoryview, node: Field) -> tuple[str, ...]:
         raise MalformedModelError(str(error)) from error
     for attribute in attributes:
         if attribute.name == b"classlabels_strings" and attribute.strings:
-            # A label is shown and never asked for, so it need not be UTF-8.
+            # Labels are only displayed, so they need not be valid UTF-8.
             return tuple(key.decode(errors="backslashreplace") for key in attribute.strings)
         if attribute.name == b"classlabels_int64s" and attribute.ints:
             return tuple(map(str, attribute.ints))
@@ -132,7 +132,7 @@ def _keys(data: bytes | memoryview, node: Field) -> tuple[str, ...]:
 
 
 def _declared(name: bytes, columns: int) -> Any:
-    """FP32 [any, columns] as ONNX declares an output; of any shape where there are no columns."""
+    """The declaration of an FP32 output [dynamic, columns]; without a shape if the number of columns is unknown."""
     value = MESSAGES["ValueInfoProto"](name=name)
     value.type.tensor_type.elem_type = _FLOAT
     if columns:
@@ -142,14 +142,14 @@ def _declared(name: bytes, columns: int) -> Any:
 
 
 def _replaced(field: Field, message: Any) -> Edit:
-    """The field with another message in it."""
+    """Replaces the message in a field."""
     key, begin, _, stop = field
     contents = message.SerializeToString()
     return Edit(start=begin, stop=stop, new=encode_length(key) + encode_length(len(contents)) + contents)
 
 
 def _resized(field: Field, edits: Iterable[Edit]) -> Edit:
-    """The head of the field, which says how long it is, with those of the edits that lie in it."""
+    """Updates the length of a field for the edits inside it."""
     key, begin, start, stop = field
     grown = sum(len(edit.new) - (edit.stop - edit.start) for edit in edits if start <= edit.start < stop)
     return Edit(start=begin, stop=start, new=encode_length(key) + encode_length(stop - start + grown))

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from sardonyx_server.runtime.allocations import ThreadAllocation, candidate_allocations, fastest, measure_allocation
 from sardonyx_server.runtime.session import open_session
+from sardonyx_server.runtime.thread_allocation import (
+    ThreadAllocation,
+    candidate_allocations,
+    fastest,
+    measure_allocation,
+)
 from tests.server.runtime import models
 from tests.server.runtime.rated import FEEDS, StubSession
 
