@@ -214,7 +214,7 @@ def shown_path(location: str) -> str:
 
 
 def _syntax_message(text: str, name: str, error: str) -> str:
-    """Rewords protobuf's ``2:1 : Message type "inference.ModelConfig" has no field named "foo".``"""
+    """Rewords protobuf's ``2:1 : Message type "inference.ModelConfig" has no field named "foo".``."""
     where, source = f"config.pbtxt of model {quoted(name)}", ""
     position = _POSITION.match(error)
     if position:

@@ -1,4 +1,4 @@
-"""What the layers above need of onnxruntime, in one object: where a model may run here, and opening it there."""
+"""Facade of the runtime layer: decides where a model runs on this machine, and opens it there."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["OrtBackend"]
 
 
 class OrtBackend:
-    """This machine with its onnxruntime, as one server may use it.
+    """onnxruntime on this machine, as configured for one server.
 
     Args:
         requested: Execution providers in order of preference, short names, or ``("auto",)``.
-        cores: Cores to divide among the runners of a model; 0 = those this process may use.
-        cache_folder: Where TensorRT and OpenVINO may keep what they compiled; None = nowhere.
+        cores: Cores to divide among the runners of a model; 0 = all available to this process.
+        cache_folder: Where TensorRT and OpenVINO may cache compiled models; None = no cache.
 
     Raises:
-        SettingsError: Nothing can be kept in that folder.
+        SettingsError: The cache folder is not writable.
     """
 
     __slots__ = ("_cache_folder", "_environment", "_requested", "cores")
@@ -56,15 +56,15 @@ class OrtBackend:
     def place(
         self, config: ModelConfig, inputs: tuple[TensorSpec, ...], digest: bytes
     ) -> tuple[Placement, tuple[str, ...]]:
-        """Where a model runs, and warnings for the operator.
+        """Decide where a model runs; returns the placement and warnings for the operator.
 
         Args:
             config: Of the model.
-            inputs: Those that are served, as the graph has them.
+            inputs: The served inputs, as declared by the graph.
             digest: Of its files.
 
         Raises:
-            LoadFailed: Something that was named cannot be had; says what to do.
+            LoadFailed: A requested provider or device is unavailable; says what to do.
         """
         request, warnings = read_placement_request(
             config, inputs=inputs, cache_folder=self._cache_folder, content=digest.hex()
@@ -74,10 +74,10 @@ class OrtBackend:
         ), warnings
 
     def threads_asked(self, config: ModelConfig) -> int | None:
-        """Threads of one run that the config asks for; None where it leaves them to the server.
+        """Intra-op threads set by the config; None if it leaves them to the server.
 
         Raises:
-            LoadFailed: A parameter of the config cannot be.
+            LoadFailed: A parameter of the config is invalid.
         """
         return read_tuning(config).intra_op_threads
 

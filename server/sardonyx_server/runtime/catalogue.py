@@ -1,4 +1,4 @@
-"""The execution providers this server knows, by their short names. Says nothing about what is installed or chosen."""
+"""The execution providers that this server supports, by their short names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 DeviceKind = Literal["cpu", "gpu"]
 
 AUTO: Final = "auto"
-"""Stands for "the best that is there" in place of a list of providers."""
+"""Selects the best available provider instead of a list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +35,12 @@ class Provider:
     """One execution provider.
 
     Attributes:
-        short: The name operators write: ``cuda``.
+        short: Short name used by operators: ``cuda``.
         name: onnxruntime's name: ``CUDAExecutionProvider``.
-        kind: What an instance on it counts as: ``gpu`` for KIND_GPU, ``cpu`` for KIND_CPU.
-        counts_gpus: Whether its device must be one of the GPUs that the machine counts.
-        install: What to do where it is missing.
-        not_auto: Why ``auto`` never takes it; empty where it may.
+        kind: Kind of an instance on it: ``gpu`` for KIND_GPU, ``cpu`` for KIND_CPU.
+        counts_gpus: Whether its devices are those counted by ``count_gpus``.
+        install: How to install it if it is missing.
+        not_auto: Why ``auto`` never selects it; empty if it may.
     """
 
     short: str
@@ -54,7 +54,7 @@ class Provider:
 _OWN_BUILD = "install a build of onnxruntime that has it"
 _NAMED_ONLY = "it is taken only when it is named"
 
-# AzureExecutionProvider is in every plain wheel and left out on purpose: it calls out to the network.
+# AzureExecutionProvider is in every standard wheel and omitted on purpose: it sends data to the network.
 _TABLE = (
     Provider(
         short="tensorrt",
@@ -123,13 +123,13 @@ PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType({provider.short: pro
 """Short name -> provider, the fastest first."""
 
 AUTO_ORDER: Final = tuple(provider for provider in _TABLE if not provider.not_auto)
-"""What ``auto`` may take, best first: cuda, openvino, cpu."""
+"""Providers that ``auto`` may select, best first: cuda, openvino, cpu."""
 
 CPU: Final = PROVIDERS["cpu"]
 
 
 def short_name(name: str) -> str:
-    """``CUDAExecutionProvider`` -> ``cuda``; a provider that is not known here keeps its name without the suffix."""
+    """``CUDAExecutionProvider`` -> ``cuda``; for an unsupported provider, its name without the suffix."""
     for provider in _TABLE:
         if provider.name == name:
             return provider.short
@@ -137,10 +137,10 @@ def short_name(name: str) -> str:
 
 
 def check_requested(requested: Sequence[str]) -> tuple[str, ...]:
-    """The server's list of providers, checked for form alone: what is installed is not looked at.
+    """Validate the server's list of providers, regardless of what is installed.
 
     Raises:
-        SettingsError: An unknown name, a name twice, an empty list, or ``auto`` beside others.
+        SettingsError: An unknown or repeated name, an empty list, or ``auto`` together with others.
     """
     for name in requested:
         if name != AUTO and name not in PROVIDERS:
@@ -155,7 +155,7 @@ def check_requested(requested: Sequence[str]) -> tuple[str, ...]:
 
 
 def unknown_provider(name: str) -> str:
-    """What to say of a name that is none of these."""
+    """The message for an unknown provider name."""
     if name.lower() == "azure":
         return "provider 'azure' is never used: it sends data to the network"
     return f"unknown provider {quoted(name)}; expected {AUTO}, or a list of {', '.join(PROVIDERS)}"

@@ -1,4 +1,4 @@
-"""How many cores this process may use: the least of its cgroup's quota and its affinity. Pure over a file reader."""
+"""Number of CPU cores available to this process: the minimum of its cgroup quota and its CPU affinity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 __all__ = ["ReadText", "available_cores", "cgroup_quota", "read_text"]
 
 ReadText: TypeAlias = Callable[[str], "str | None"]
-"""Path -> text of the file; None where it cannot be read."""
+"""Path -> text of the file; None if it cannot be read."""
 
 _ROOT: Final = "/sys/fs/cgroup"
 _V1_CONTROLLERS: Final = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
@@ -21,7 +21,7 @@ def available_cores(read: ReadText | None = None, affinity: int | None = None) -
 
     Args:
         read: Reads a file; None = from this machine.
-        affinity: Cores the scheduler may put this process on; None = ask it.
+        affinity: Number of cores in the CPU affinity mask; None = of this process.
     """
     quota = cgroup_quota(read or read_text)
     cores = _affinity() if affinity is None else affinity
@@ -29,7 +29,7 @@ def available_cores(read: ReadText | None = None, affinity: int | None = None) -
 
 
 def cgroup_quota(read: ReadText) -> float | None:
-    """Cores that the cgroup of this process and those around it allow; None = no limit."""
+    """CPU quota, in cores, of this process's cgroup and its ancestors; None = no limit."""
     quotas = []
     for line in (read("/proc/self/cgroup") or "").splitlines():
         hierarchy, _, rest = line.partition(":")
@@ -44,7 +44,7 @@ def cgroup_quota(read: ReadText) -> float | None:
 
 
 def read_text(path: str) -> str | None:
-    """The text of a file; None where it cannot be read."""
+    """The text of a file; None if it cannot be read."""
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError):
@@ -52,7 +52,7 @@ def read_text(path: str) -> str | None:
 
 
 def _folders(root: str, path: str) -> list[str]:
-    """A cgroup's folder and those above it. Inside a container the path may not exist; the root is its own then."""
+    """Folders of a cgroup and its ancestors. In a container the path may not exist; the root is then its own cgroup."""
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
     return ["/".join([root, *parts[:length]]) for length in range(len(parts), -1, -1)]
 
@@ -67,7 +67,7 @@ def _v1_quota(read: ReadText, folder: str) -> float | None:
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    """None for "max" of v2, -1 of v1, and what is no number."""
+    """Quota / period; None for no limit ("max" in v2, -1 in v1) and for invalid text."""
     try:
         cores = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""CUDA's own libraries, as ctypes opens them, and what they say of errors."""
+"""CUDA's runtime and driver libraries, loaded with ctypes, and their error messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DRIVER_NAME: Final = "libcuda.so.1"
 
 
 class Libraries:
-    """CUDA's runtime and driver library, as ctypes opens them.
+    """CUDA's libraries as ctypes objects.
 
     Attributes:
         runtime: ``libcudart``.
@@ -31,10 +31,10 @@ class Libraries:
 
 
 def load_libraries() -> Libraries:
-    """Open CUDA's libraries.
+    """Load CUDA's libraries.
 
     Raises:
-        Unsupported: One of them is not there.
+        Unsupported: One of them is missing.
     """
     try:
         driver = ctypes.CDLL(_DRIVER_NAME)
@@ -49,14 +49,14 @@ def load_libraries() -> Libraries:
 
 
 def _in_packages() -> list[str]:
-    """Where NVIDIA's packages from pip keep the runtime library."""
+    """Paths of the runtime library in NVIDIA's pip packages."""
     found = importlib.util.find_spec("nvidia")
     folders = [] if found is None else list(found.submodule_search_locations or ())
     return [str(path) for folder in folders for path in sorted(Path(folder).glob("*/lib/libcudart.so.*"))]
 
 
 def error_text(libraries: Libraries, code: int) -> str:
-    """CUDA's own words for an error; clears it, or the next call of this thread would report it again."""
+    """CUDA's message for an error code. Also clears the thread's last error, which the next call would report again."""
     describe = libraries.runtime.cudaGetErrorString
     describe.restype = ctypes.c_char_p
     libraries.runtime.cudaGetLastError()

@@ -1,7 +1,7 @@
-"""Memory of GPUs that other processes share by CUDA's interprocess handles: opened, and copied to and from the host.
+"""CUDA shared memory: opens memory that other processes share by CUDA IPC handles, and copies it to and from the host.
 
-Through ctypes on the libraries of CUDA, loaded at the first use: onnxruntime's Python API has no such thing. Brings no
-tensors to a session: onnxruntime copies inputs to the GPU itself.
+It calls CUDA's libraries through ctypes, since onnxruntime's Python API has no IPC; they are loaded at first use.
+Tensors take the way through host memory: onnxruntime copies inputs to the GPU itself.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["HANDLE_BYTES", "CudaMemory", "CudaRuntime"]
 
 _LOG = logging.getLogger("sardonyx.runtime")
 
-# Names and numbers below are those of CUDA's driver_types.h and of the pages "Device Management", "Memory Management"
-# of the CUDA Runtime API.
+# Names and values from CUDA's driver_types.h and from "Device Management" and "Memory Management" of the CUDA Runtime
+# API.
 HANDLE_BYTES: Final = 64
-"""Of a ``cudaIpcMemHandle_t``."""
+"""Size of a ``cudaIpcMemHandle_t``."""
 
 _LAZY_ENABLE_PEER_ACCESS: Final = 1
 _HOST_TO_DEVICE: Final = 1
@@ -43,10 +43,10 @@ class _Handle(ctypes.Structure):
 
 
 class CudaRuntime:
-    """CUDA of this machine, loaded when it is first asked for. Any thread.
+    """CUDA on this machine, loaded at first use. Thread-safe.
 
     Args:
-        load: Opens the libraries, or raises Unsupported.
+        load: Loads the libraries, or raises Unsupported.
     """
 
     __slots__ = ("_devices", "_libraries", "_load", "_lock", "_problem")
@@ -59,10 +59,10 @@ class CudaRuntime:
         self._problem = ""
 
     def require(self) -> None:
-        """Return where CUDA can be used.
+        """Return if CUDA can be used.
 
         Raises:
-            Unsupported: It cannot, and why.
+            Unsupported: It cannot; says why.
         """
         with self._lock:
             if self._libraries is None and not self._problem:
@@ -82,13 +82,13 @@ class CudaRuntime:
         return True
 
     def open(self, what: str, handle: bytes, device: int, byte_size: int) -> CudaMemory:
-        """Memory that another process shares.
+        """Open memory that another process shares.
 
         Args:
-            what: The region, for messages.
+            what: Name of the region in messages.
             handle: The bytes of a ``cudaIpcMemHandle_t``.
             device: Number of the GPU.
-            byte_size: How many bytes of it there shall be.
+            byte_size: Minimum size.
 
         Raises:
             InvalidRequest: The handle, the device or the size is wrong.
@@ -126,23 +126,23 @@ class CudaRuntime:
 
 
 class CudaMemory:
-    """An open handle; closed when the last reference to this goes. Any thread.
+    """An open IPC handle, closed when this object is garbage collected. Thread-safe.
 
     Args:
-        what: The region, for messages.
-        libraries: CUDA.
+        what: Name of the region in messages.
+        libraries: CUDA's libraries.
         handle: The bytes of a ``cudaIpcMemHandle_t``.
-        device: Number of a GPU that is there.
+        device: Number of an existing GPU.
 
     Raises:
-        InvalidRequest: The handle stands for no memory of that GPU.
+        InvalidRequest: The handle does not refer to memory of that GPU.
 
     Attributes:
-        byte_size: From the place that the handle stands for to the end of the allocation it is in.
+        byte_size: From the address of the handle to the end of its allocation.
     """
 
     has_owner = False
-    """CUDA does not tell when the process that shares it ends."""
+    """CUDA does not report when the sharing process ends."""
 
     __slots__ = ("__weakref__", "_device", "_libraries", "_pointer", "_what", "byte_size")
 
@@ -164,7 +164,7 @@ class CudaMemory:
         self._pointer = pointer.value
         weakref.finalize(self, _close, libraries, pointer.value, device)
         base, size = ctypes.c_void_p(), ctypes.c_size_t()
-        # The runtime library does not tell the size of an allocation.
+        # The runtime library cannot report the size of an allocation; the driver can.
         code = libraries.driver.cuMemGetAddressRange_v2(
             ctypes.byref(base), ctypes.byref(size), ctypes.c_void_p(self._pointer)
         )
@@ -177,19 +177,19 @@ class CudaMemory:
         return False
 
     def read(self, offset: int, target: memoryview) -> None:
-        """Fill ``target``, on the host. Blocks until that is done.
+        """Copy to ``target`` on the host. Blocks until done.
 
         Raises:
-            ExecutionFailed: CUDA could not copy them.
+            ExecutionFailed: CUDA failed to copy.
         """
         host = np.frombuffer(target, np.uint8)
         self._copy(host.ctypes.data, self._pointer + offset, host.size, _DEVICE_TO_HOST)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Copy bytes there. Blocks until they are.
+        """Copy bytes from the host. Blocks until done.
 
         Raises:
-            ExecutionFailed: CUDA could not copy them.
+            ExecutionFailed: CUDA failed to copy.
         """
         source = np.frombuffer(data, np.uint8)
         self._copy(self._pointer + offset, source.ctypes.data, source.size, _HOST_TO_DEVICE)
@@ -205,7 +205,7 @@ class CudaMemory:
             raise ExecutionFailed(f"{self._what} could not be copied: {error_text(self._libraries, code)}")
 
     def _select_device(self) -> None:
-        # A setting of the thread, which may have served another GPU before.
+        # The device is selected per thread, which may have used another GPU before.
         self._libraries.runtime.cudaSetDevice(ctypes.c_int(self._device))
 
 

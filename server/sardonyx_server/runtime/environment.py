@@ -1,4 +1,4 @@
-"""What this machine offers: versions, execution providers, GPUs, cores. Chooses nothing and opens no session."""
+"""Describes this machine: versions, installed execution providers, GPUs and cores."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _CUDA_DRIVERS: Final = ("libcuda.so.1", "nvcuda.dll")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One machine, as this process sees it.
+    """The machine as this process sees it.
 
     Attributes:
         onnxruntime_version: Such as ``1.32.0``.
         python_version: Of the interpreter.
-        available: onnxruntime's names of the providers that are installed, as it lists them.
-        usable: Short names of those this server may use, the fastest first.
+        available: onnxruntime's names of the installed providers, in its order.
+        usable: Short names of those that this server supports, the fastest first.
         gpu_count: NVIDIA GPUs.
-        cores: Whole cores this process may use.
+        cores: Cores available to this process.
     """
 
     onnxruntime_version: str
@@ -43,7 +43,7 @@ class Environment:
 
 
 def describe_environment() -> Environment:
-    """Look at this machine. Imports onnxruntime where nobody has: about 0.1 s."""
+    """Describe this machine. Imports onnxruntime if necessary, which takes about 0.1 s."""
     runtime = ort_import.import_onnxruntime()
     available = tuple(runtime.get_available_providers())
     return Environment(
@@ -62,15 +62,15 @@ def count_gpus(
     ask_driver: Callable[[], int | None] | None = None,
     list_folder: Callable[[str], Sequence[str]] | None = None,
 ) -> int:
-    """NVIDIA GPUs this process can use.
+    """Number of NVIDIA GPUs that this process can use.
 
-    Where onnxruntime can use CUDA the driver is asked: it honours CUDA_VISIBLE_DEVICES. Elsewhere the kernel's list
-    says whether there is a GPU that lies idle, without waking it.
+    If onnxruntime supports CUDA, the driver is queried, which honours CUDA_VISIBLE_DEVICES. Otherwise the kernel's list
+    shows whether there is an unused GPU, without waking it up.
 
     Args:
-        available: onnxruntime's names of the providers that are installed.
-        ask_driver: -> GPUs, or None where there is no driver; None = this machine's.
-        list_folder: Folder -> names in it, () where there is none; None = this machine's.
+        available: onnxruntime's names of the installed providers.
+        ask_driver: Returns the number of GPUs, or None without a driver; None = of this machine.
+        list_folder: Folder -> names in it, () if there is none; None = of this machine.
     """
     if {PROVIDERS["cuda"].name, PROVIDERS["tensorrt"].name}.intersection(available):
         count = (ask_driver or _ask_driver)()
@@ -87,14 +87,14 @@ def _list_folder(folder: str) -> Sequence[str]:
 
 
 def _ask_driver() -> int | None:
-    """GPUs by CUDA's own count; None where its driver cannot be asked. Makes no context on any of them."""
+    """Number of GPUs according to the CUDA driver; None without a driver. Creates no CUDA context."""
     for name in _CUDA_DRIVERS:
         try:
             driver = ctypes.CDLL(name)
         except OSError:
             continue
         count = ctypes.c_int()
-        # Both answer 0 for success; "no device" is an error of cuInit's.
+        # Both return 0 on success; without a device cuInit fails.
         if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
             return 0
         return count.value

@@ -1,6 +1,6 @@
-"""Turns what onnxruntime says when it fails into text that is safe to show. Raises nothing and logs nothing.
+"""Turns error messages of onnxruntime into text that is safe to show.
 
-onnxruntime's messages hold source files, C++ signatures, and paths of the machine; none of it may reach a caller.
+onnxruntime's messages contain source files, C++ signatures and paths of the machine, none of which may reach a caller.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _NODE: Final = re.compile(
     r"Non-zero status code returned while running (\w+) node\. Name:'.*?' Status Message: ", re.DOTALL
 )
-# "matmul_helper.h:59 Compute text": the base name is followed by one word, the function.
+# "matmul_helper.h:59 Compute text": after the base name follows one word, the function.
 _SHORT_SOURCE: Final = re.compile(r"(?<![\w/])[\w.-]+\.(?:cc|cpp|cu|cuh|h|hpp|inc):\d+ [\w~]+ ")
 # "/build/x/reshape_helper.h:91 signature text".
 _LONG_SOURCE: Final = re.compile(r"\S*/[\w.-]+\.(?:cc|cpp|cu|cuh|h|hpp|inc):\d+ ")
 _CONDITION: Final = re.compile(r"^.{1,300}? was (?:false|not met)\.\s*", re.DOTALL)
 _QUOTED_PATH: Final = re.compile(r"""(["'])(?:[A-Za-z]:)?[^"'\n]*[/\\]([^"'/\\\n]*)\1""")
 _BARE_PATH: Final = re.compile(r"(?<![\w.])(?:[A-Za-z]:\\|\.{0,2}/)[\w.+@~/\\-]*")
-# What still looks like the inside of a program once everything known is gone.
+# Remaining text that looks like program internals after all known patterns are removed.
 _UNSAFE: Final = re.compile(
     r"::|\.(?:cc|cpp|cu|cuh|h|hpp|inc):\d|0x[0-9a-fA-F]{4,}|\b(?:std|onnxruntime|pybind11)\b.*[<(*&]|[\\]|/\w+/"
 )
@@ -47,7 +47,7 @@ _DANGLING: Final = re.compile(r"Node input '(.*?)' is not a graph input", re.DOT
 
 
 def run_error_message(name: str, message: str) -> str:
-    """What a caller is told when a run of model ``name`` failed with ``message``."""
+    """The message for a caller when a run of model ``name`` failed with ``message``."""
     if "terminate flag" in message:
         return f"model {quoted(name)}: the run was ended by the server because it took too long"
     node = _NODE.search(message)
@@ -56,12 +56,12 @@ def run_error_message(name: str, message: str) -> str:
 
 
 def load_error_message(name: str, message: str, version: str) -> str:
-    """What an operator is told when model ``name`` does not load: what is wrong, and the way out.
+    """The message for the operator when model ``name`` does not load: what is wrong, and how to fix it.
 
     Args:
         name: Of the model.
-        message: onnxruntime's.
-        version: onnxruntime's, to say what would have to be newer.
+        message: From onnxruntime.
+        version: Of onnxruntime, to say that it is too old.
     """
     return f"model {quoted(name)}: {_load_failure(message, f'onnxruntime {version}')}"
 
@@ -79,7 +79,7 @@ def _load_failure(message: str, runtime: str) -> str:
             f"the external data of tensor {quoted(cut[1])} are cut short: {wanted:,} bytes are needed, the file has "
             f"{int(cut[4]):,}; copy the file again"
         )
-    # The second is what onnxruntime 1.23 says of it.
+    # The second text is that of onnxruntime 1.23.
     if "external data" in message.lower() or "cannot get file size" in message:
         initializer = _INITIALIZER.search(message)
         whose = f" of tensor {quoted(initializer[1])}" if initializer else ""
@@ -138,9 +138,9 @@ def _operator_failure(message: str, runtime: str) -> str:
 
 
 def sanitize(message: str) -> str:
-    """The first line of a message of onnxruntime's, without codes, source files, signatures and paths.
+    """The first line of a message of onnxruntime without error codes, source files, signatures and paths.
 
-    Where something that looks like the inside of a program remains, nothing of the message is shown.
+    If the rest still looks like program internals, nothing of the message is shown.
     """
     text = _PREFIX.sub("", message)
     text = _NODE.sub("", text)
@@ -158,14 +158,14 @@ def sanitize(message: str) -> str:
 
 
 def _after_signature(text: str) -> str:
-    """What follows a C++ signature as compilers print it: ``T f(int) const [with T = x] text`` -> ``text``."""
+    """The text after a C++ signature as compilers print it: ``T f(int) const [with T = x] text`` -> ``text``."""
     rest = text
     opening = rest.find("(")
     if opening < 0:
         return ""
     while opening >= 0:
         rest = _after_bracket(rest, opening)
-        # A lambda's parameters come after those of the function around it: f(int)::<lambda(bool)>.
+        # A lambda's parameters follow those of the enclosing function: f(int)::<lambda(bool)>.
         opening = rest.find("(") if rest.startswith("::") else -1
     rest = rest.removeprefix(">").removeprefix(" const").lstrip()
     if rest.startswith("[with "):
@@ -174,7 +174,7 @@ def _after_signature(text: str) -> str:
 
 
 def _after_bracket(text: str, opening: int) -> str:
-    """What follows the bracket that closes the one at ``opening``; "" where none does."""
+    """The text after the bracket that closes the one at ``opening``; "" if there is none."""
     pairs = {"(": ")", "[": "]"}
     start, end = text[opening], pairs[text[opening]]
     depth = 0

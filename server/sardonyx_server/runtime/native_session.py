@@ -1,4 +1,4 @@
-"""The two steps onnxruntime needs to open a model: its options, and the call itself. Knows no signatures."""
+"""Creates onnxruntime's InferenceSession, with its SessionOptions and RunOptions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["model_source", "open_native_session", "provider_nodes", "run_options", "session_options"]
 
-# Models that come as bytes would look for external data in the current directory, and those in memory among the
-# descriptors of this process (onnxruntime 1.32).
+# Otherwise onnxruntime 1.32 would look for external data of a model in bytes in the current directory, and of one in a
+# memory file among the descriptors of this process.
 _NO_FOLDER: Final = "/nonexistent/external-data-needs-a-path"
 
-# How long onnxruntime's own threads look for work before they sleep, in microseconds. Its default takes the core that
+# How long onnxruntime's threads spin before they sleep, in microseconds. With its default they occupy the core that
 # does the I/O for 3 to 47 ms after each run (measured 2026-11-23).
 _SPIN_US: Final = 100
-# The first that knows session.intra_op.spin_duration_us; older ones would spin for as long as they like.
+# The first version with session.intra_op.spin_duration_us; in older ones the spinning is not bounded.
 _BOUNDS_SPINNING: Final = (1, 26)
 
 _LOG = logging.getLogger("sardonyx.runtime")
 
 
 def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, has_external_data: bool) -> Any:
-    """Onnxruntime's SessionOptions; see ``session.open_session`` for the arguments."""
+    """SessionOptions; see ``session.open_session`` for the arguments."""
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = (tuning.inter_op_threads or threads) if tuning.parallel else 1
@@ -65,7 +65,7 @@ def session_options(runtime: Any, tuning: SessionTuning, *, threads: int, has_ex
 
 
 def run_options(runtime: Any, tuning: SessionTuning) -> Any:
-    """A new RunOptions; one ends all the runs that were given it."""
+    """A new RunOptions; terminating it ends all runs that use it."""
     options = runtime.RunOptions()
     options.log_severity_level = ort_import.FATAL_SEVERITY
     if tuning.arena_shrinkage:
@@ -74,13 +74,13 @@ def run_options(runtime: Any, tuning: SessionTuning) -> Any:
 
 
 def model_source(path: Path, providers: Sequence[ProviderOption], *, has_external_data: bool) -> bytes | str:
-    """The model in a file as :func:`open_native_session` takes it: the path, or what it holds.
+    """The ``source`` of :func:`open_native_session` for a model in a file: its path or its contents.
 
-    TensorRT names what it keeps after the file, among other things, and a file in memory has the number of a descriptor
-    for a name: with another number the next start would compile again, for minutes. Bytes have no name.
+    TensorRT names its cache entries after the file, among other things. The name of a memory file is a descriptor
+    number, which differs at the next start, so that the model would be compiled again, for minutes. Bytes have no name.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     keeps = any(short_name(option.name) == "tensorrt" for option in providers)
     return path.read_bytes() if keeps and not has_external_data else str(path)
@@ -89,17 +89,17 @@ def model_source(path: Path, providers: Sequence[ProviderOption], *, has_externa
 def open_native_session(
     runtime: Any, name: str, source: bytes | str, options: Any, providers: Sequence[ProviderOption]
 ) -> Any:
-    """An InferenceSession with exactly the providers asked for.
+    """An InferenceSession with exactly the requested providers.
 
     ``source`` is the model itself, or the path of its file.
 
     Raises:
-        LoadFailed: The model is refused, or a provider did not start.
+        LoadFailed: onnxruntime rejected the model, or a provider did not start.
     """
     chosen = [(option.name, dict(option.options)) for option in providers]
     try:
-        # enable_fallback: or a provider that fails makes onnxruntime print, and go on with the CPU's.
-        # read_config_from_model: or a model could bring session options of its own.
+        # enable_fallback=0: otherwise onnxruntime prints a message and falls back to the CPU if a provider fails.
+        # read_config_from_model=0: otherwise a model could set session options.
         native = runtime.InferenceSession(
             source, options, providers=chosen, enable_fallback=0, read_config_from_model=0
         )
@@ -109,19 +109,19 @@ def open_native_session(
     native.disable_fallback()
     missing = [option.name for option in providers if option.name not in native.get_providers()]
     if missing:
-        # onnxruntime logs why, and goes on with what is left.
+        # onnxruntime logs the reason and continues with the remaining providers.
         raise LoadFailed(
             f"model {quoted(name)}: provider '{short_name(missing[0])}' is installed but did not start; "
             "the server's log has the reason, most often a driver or a library of another version"
         )
     if hasattr(native, "_model_bytes"):
-        # Kept to open the session again on a fallback, which is off: a second copy of every model's weights.
+        # A second copy of the weights, kept only for the fallback, which is off.
         native._model_bytes = None  # noqa: SLF001 - no public way
     return native
 
 
 def provider_nodes(native: Any) -> dict[str, int]:
-    """Provider -> nodes, most first; {} where this onnxruntime does not tell."""
+    """Provider -> number of nodes, most first; {} if this onnxruntime does not report it."""
     info = getattr(native, "get_provider_graph_assignment_info", None)
     if info is None:
         return {}
@@ -129,13 +129,13 @@ def provider_nodes(native: Any) -> dict[str, int]:
     try:
         for part in info():
             counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
-    except Exception:  # noqa: BLE001 - a report, never a reason not to serve
+    except Exception:  # noqa: BLE001 - informational only; must not fail the load
         _LOG.debug("onnxruntime does not tell which provider owns which node", exc_info=True)
         return {}
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _version(runtime: Any) -> tuple[int, ...]:
-    """Major and minor; () of a build that is numbered in another way."""
+    """(major, minor); () for a build with another version scheme."""
     parts = runtime.__version__.split(".")[:2]
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()

@@ -1,6 +1,6 @@
-"""Brings onnxruntime into the process: without telemetry, and with its notices in the log instead of on the terminal.
+"""Imports onnxruntime: without telemetry, and with its messages in the log instead of on the terminal.
 
-The one place of the project that imports onnxruntime. Opens no sessions.
+The only module of the project that imports onnxruntime.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["FATAL_SEVERITY", "import_onnxruntime", "preload_gpu_libraries"]
 
 FATAL_SEVERITY: Final = 4
-"""onnxruntime's highest log severity. For sessions and runs: their errors are raised as well, in the same words."""
+"""onnxruntime's highest log severity, used for sessions and runs: their errors are raised with the same text anyway."""
 
 _ERROR: Final = 3
 _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _STDERR: Final = 2
-# From 1.29 on onnxruntime's wheels send usage data to their maker on Linux and macOS too, and begin at import: a
-# thread, a database in the home directory, uploads. Only this variable, set before, prevents all of it (onnxruntime,
+# Since 1.29 onnxruntime's wheels send usage data to their maker on Linux and macOS, too, starting at import: a thread,
+# a database in the home directory, uploads. Only this variable, set before the import, prevents all of it (onnxruntime,
 # pull request 27379); disable_telemetry_events() comes too late.
 _TELEMETRY_OFF: Final = "ORT_DISABLE_TELEMETRY"
 
@@ -37,13 +37,13 @@ _LOG = logging.getLogger("sardonyx.runtime")
 
 
 def import_onnxruntime() -> ModuleType:
-    """The module ``onnxruntime``; the first call imports it, which takes about 0.1 s and 20 MB (2026-11-23).
+    """Return the module ``onnxruntime``. The first call imports it, which takes about 0.1 s and 20 MB (2026-11-23).
 
-    The first call sets an environment variable and, while it lasts, holds back what any thread writes to stderr: make
-    it before threads are started. What was held back goes to the log: nothing is lost.
+    The first call sets an environment variable and redirects the stderr of all threads meanwhile, so make it before
+    starting threads. The redirected text is written to the log.
 
     Raises:
-        SettingsError: It is not installed, or its own libraries do not load.
+        SettingsError: It is not installed, or its libraries do not load.
     """
     module = sys.modules.get("onnxruntime")
     if module is not None and hasattr(module, "InferenceSession"):
@@ -63,9 +63,9 @@ def import_onnxruntime() -> ModuleType:
 
 
 def preload_gpu_libraries(runtime: Any) -> None:
-    """Make CUDA's and cuDNN's libraries from pip packages known to the loader. Harmless where there are none.
+    """Load CUDA's and cuDNN's libraries from pip packages. Does nothing if there are none.
 
-    onnxruntime prints what it could not find; that goes to the log, and a session that needs it fails by itself.
+    Libraries that are not found are logged; a session that needs them fails by itself.
     """
     preload = getattr(runtime, "preload_dlls", None)
     if preload is None:
@@ -79,7 +79,7 @@ def preload_gpu_libraries(runtime: Any) -> None:
 
 def _configure_logging(runtime: Any) -> None:
     runtime.disable_telemetry_events()
-    # Errors only: warnings are about graphs that run all the same (unused initializers, nodes left on the CPU).
+    # Errors only: warnings concern graphs that run nevertheless (unused initializers, nodes left on the CPU).
     runtime.set_default_logger_severity(_ERROR)
     callback = getattr(runtime, "set_default_logger_callback", None)
     if callback is not None:
@@ -87,7 +87,7 @@ def _configure_logging(runtime: Any) -> None:
 
 
 def _to_log(severity: int, category: str, _session: str, location: str, message: str) -> None:
-    """Runs on whatever thread onnxruntime logs from, with the GIL held; must not block."""
+    """Log callback. Runs on any thread of onnxruntime with the GIL held; must not block."""
     _LOG.log(
         _LEVELS[min(severity, FATAL_SEVERITY)],
         "onnxruntime: %s",
@@ -98,14 +98,15 @@ def _to_log(severity: int, category: str, _session: str, location: str, message:
 
 @contextlib.contextmanager
 def _stderr_to_log() -> Iterator[None]:
-    """Send what is written to file descriptor 2 to the log: onnxruntime warns from C++, before its level can be set.
+    """Redirect file descriptor 2 to the log: onnxruntime warns from C++ before its log level can be set.
 
-    Such as ``GPU device discovery failed`` on every machine whose display has no PCI vendor (onnxruntime, issue 27092).
+    An example is ``GPU device discovery failed`` on machines whose display has no PCI vendor (onnxruntime, issue
+    27092).
     """
     try:
         saved = os.dup(_STDERR)
     except OSError:
-        # No stderr at all, as under some service managers: nothing to hold back.
+        # There is no stderr, as under some service managers.
         yield
         return
     with _capture_file() as held:
@@ -119,13 +120,13 @@ def _stderr_to_log() -> Iterator[None]:
             os.close(saved)
             held.seek(0)
             for line in held.read().decode(errors="replace").splitlines():
-                # A warning of onnxruntime's is marked [W:; anything else was meant for someone.
+                # Warnings of onnxruntime are marked [W:; other text may be important.
                 level = logging.DEBUG if "[W:onnxruntime" in line else logging.WARNING
                 _LOG.log(level, "onnxruntime, at import: %s", line)
 
 
 def _capture_file() -> IO[bytes]:
-    """A file for what is held back; a read-only container may have no place for one, and the text is lost then."""
+    """A temporary file for the redirected text; /dev/null in a read-only container without room for one."""
     try:
         return tempfile.TemporaryFile()
     except OSError:

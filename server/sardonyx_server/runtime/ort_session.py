@@ -1,4 +1,4 @@
-"""One opened model: runs it, and translates what goes wrong. Opens nothing; see session.py."""
+"""An open model: runs it and translates its errors. session.py opens it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["OrtSession"]
 
 
 class OrtSession:
-    """One model, opened. Implements ``engine.session.Session``.
+    """An open model. Implements ``engine.session.Session``.
 
     Attributes:
         name: Of the model, for messages.
         inputs: In graph order.
         outputs: In graph order.
         provider: onnxruntime's name of the provider that owns the most nodes.
-        provider_nodes: Provider -> nodes it owns, before it fused any; empty where onnxruntime does not tell.
-        threads: Threads within one run on the CPU; 0 where a GPU does the work.
+        provider_nodes: Provider -> number of its nodes before fusion; empty if onnxruntime does not report it.
+        threads: Intra-op threads on the CPU; 0 on a GPU.
     """
 
     __slots__ = (
@@ -68,20 +68,20 @@ class OrtSession:
         self._run_options = run_options
         self._required = frozenset(spec.name for spec in self.inputs if not spec.optional)
         self._string_inputs = tuple(spec.name for spec in self.inputs if spec.datatype == "BYTES")
-        # Of the runs in progress, all of which end when it says so.
+        # RunOptions shared by all runs in progress; terminating it ends all of them.
         self._options = run_options()
 
     def run(self, output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[np.generic]]:
         """Run the model once; see ``Session.run``.
 
         Args:
-            output_names: Outputs wanted, in the order of the answer; not empty.
+            output_names: Requested outputs, in the order of the result; not empty.
             feeds: Name -> array in native byte order; BF16 as uint16 bits, BYTES as object arrays of ``str``.
 
         Raises:
-            ExecutionFailed: The model raised, or the run was ended.
+            ExecutionFailed: The model failed, or the run was terminated.
             TypeError: A BYTES input holds anything but ``str``, or a required input is missing: a bug of this server.
-                onnxruntime reads 'S' arrays out of bounds, takes ``bytes`` for their repr, and runs kernels on null.
+                onnxruntime would read 'S' arrays out of bounds, use the repr of ``bytes``, and run kernels on null.
         """
         for string_input in self._string_inputs:
             _check_strings(string_input, feeds.get(string_input))
@@ -96,9 +96,9 @@ class OrtSession:
             raise ExecutionFailed(_failure_text(self.name, error)) from error
 
     def terminate(self, *, for_good: bool = False) -> None:
-        """End every run in progress; later ones only where it is for good.
+        """Terminate every run in progress; with ``for_good`` also later ones.
 
-        onnxruntime looks at the flag between nodes and loop iterations: one long kernel is not cut short.
+        onnxruntime checks the flag between nodes and loop iterations; a single long kernel is not interrupted.
         """
         running = self._options
         if not for_good:
@@ -107,17 +107,17 @@ class OrtSession:
 
     def close(self) -> None:
         """Free the model and its arena. Requires: no run is in progress."""
-        # The session ends with its last reference, under the interpreter's lock.
+        # The session is destroyed with its last reference, while the GIL is held.
         with deferred_heap_trim():
             self._call = _closed
 
 
 class _ClosedError(RuntimeError):
-    """A bug of this server, not a failure of the model."""
+    """The session was closed: a bug of this server, not a failure of the model."""
 
 
 def _check_strings(name: str, array: object) -> None:
-    """Raise unless the value is an object array of ``str`` alone. 20 ns for each element (2026-11-23)."""
+    """Raise unless the value is an object array of ``str`` only. Takes 20 ns per element (2026-11-23)."""
     if array is None:
         return
     if not isinstance(array, np.ndarray) or array.dtype != np.object_:

@@ -1,4 +1,4 @@
-"""Where a model may run: what its config asks for, and what was chosen for it. Reads a ModelConfig; chooses nothing."""
+"""Placement of a model: what its config requests, read from the ModelConfig, and the resulting placement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _nothing() -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """One entry of ``optimization.execution_accelerators``: a short provider name and its options in Triton's names."""
+    """One entry of ``optimization.execution_accelerators``: short provider name, and options in Triton's names."""
 
     name: str
     parameters: Mapping[str, str] = field(default_factory=_nothing)
@@ -41,7 +41,7 @@ class Accelerator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceGroup:
-    """One entry of ``instance_group``; ``count`` 0 = not said, ``gpus`` () = all of them."""
+    """One entry of ``instance_group``; ``count`` 0 = not set, ``gpus`` () = all."""
 
     kind: Literal["auto", "gpu", "cpu", "model"] = "auto"
     count: int = 0
@@ -50,19 +50,19 @@ class InstanceGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRequest:
-    """What one model asks of the machine.
+    """What the config of a model requests.
 
     Attributes:
-        name: The model's, for messages.
+        name: Of the model, for messages.
         groups: () = one group of kind auto.
-        gpu_accelerators: Providers that its instances on a GPU must use, first of all.
-        cpu_accelerators: Providers that its instances on the CPU must use, first of all.
-        parameters: ``ModelConfig.parameters``, for the provider options that Triton reads from there.
-        inputs: Of the graph, for TensorRT's profiles; () where they are not known yet.
-        max_batch_rows: 0 where the model does not batch.
-        cache_folder: Where TensorRT and OpenVINO may keep what they compiled; empty = nowhere. The operator's to
-            say, never the model's.
-        content: Tells its files from all others; a name for a folder.
+        gpu_accelerators: Preferred providers of its instances on a GPU.
+        cpu_accelerators: Preferred providers of its instances on the CPU.
+        parameters: ``ModelConfig.parameters``, from which Triton reads some provider options.
+        inputs: Of the graph, for TensorRT's profiles; () if not known yet.
+        max_batch_rows: 0 if the model does not batch.
+        cache_folder: Where TensorRT and OpenVINO may cache compiled models; empty = no cache. Set by the operator,
+            never by the model.
+        content: Identifies its files; used as a folder name.
     """
 
     name: str
@@ -78,7 +78,7 @@ class PlacementRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderOption:
-    """One provider of a session: onnxruntime's name and its options, in onnxruntime's names."""
+    """One provider of a session with its options, in onnxruntime's names."""
 
     name: str
     options: Mapping[str, str] = field(default_factory=_nothing)
@@ -86,13 +86,13 @@ class ProviderOption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One place where a model runs: its own session, on one device.
+    """One session of a model on one device.
 
     Attributes:
         kind: ``cpu`` or ``gpu``.
         device_id: Of the GPU; 0 on the CPU.
-        count: Runners that share the session; 0 = to be found by measurement (only on the CPU).
-        providers: In order of preference; the last is always the CPU's, for nodes that no other takes.
+        count: Runners that share the session; 0 = determined by measurement (only on the CPU).
+        providers: In order of preference; the last is always the CPU's, for nodes that no other supports.
     """
 
     kind: DeviceKind
@@ -103,12 +103,12 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """What was chosen for a model.
+    """The placement of a model.
 
     Attributes:
         instances: At least one.
-        reason: One short line for people.
-        refused: (short name, why) of every known provider that was asked for or is installed, and is not used.
+        reason: One short line for the operator.
+        refused: (short name, why) of every supported provider that was requested or is installed, and is not used.
     """
 
     instances: tuple[Instance, ...]
@@ -119,7 +119,7 @@ class Placement:
 def read_placement_request(
     config: ModelConfig, *, inputs: tuple[TensorSpec, ...] = (), cache_folder: str = "", content: str = ""
 ) -> tuple[PlacementRequest, tuple[str, ...]]:
-    """What a config asks for, and one warning for each field that is set and has no effect here."""
+    """Read the request from a config; also returns a warning for each field that is set and has no effect."""
     warnings: list[str] = []
     groups = []
     for index, group in enumerate(config.instance_group):

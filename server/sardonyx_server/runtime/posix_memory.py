@@ -1,12 +1,13 @@
-"""POSIX shared memory objects of other processes, opened by their key and read and written by system calls.
+"""POSIX shared memory objects of other processes, opened by key, and read and written by system calls.
 
-Never mapped: what maps a file that its owner then makes smaller is killed by SIGBUS at the next access. A read that
-finds less than it expects is an error of one request. Knows no names of regions but for messages.
+They are never mapped: if the owner truncates a mapped file, the next access kills this process with SIGBUS. A short
+read, in contrast, is an error of one request.
 
-A key selects nothing but an object of this very user: no path, no link, no other kind of file, no other user's.
+A key can select only a regular object of the server's own user: no path, no link, no special file, no other user's
+object.
 
 An object may have an owner: a process that held its lock (flock(2)) when it was opened here, and holds it as long as it
-uses the object. The kernel lets go of the lock when that process ends in whatever way, so its end can be seen.
+uses the object. The kernel releases the lock when that process ends, so that its end can be detected.
 """
 
 from __future__ import annotations
@@ -25,32 +26,32 @@ __all__ = ["PosixMemory", "open_memory", "usable"]
 
 _FOLDER: Final = Path("/dev/shm")  # noqa: S108  # where Linux keeps them (shm_overview(7))
 _MAX_KEY_BYTES: Final = 255
-# What shm_open and other interfaces of this machine keep in the same folder for their own use: Triton's Python backend,
-# this server, POSIX semaphores (sem_overview(7)), the CUDA driver.
+# Names in the same folder used by others: Triton's Python backend, this server, POSIX semaphores (sem_overview(7)), the
+# CUDA driver.
 _RESERVED_PREFIXES: Final = ("triton_python_backend_shm_region_", "sardonyx_server_", "sem.", "cuda.shm.")
-# The owner may put a FIFO or a link there: neither is waited for nor followed.
+# Neither block on a FIFO nor follow a link that someone put there.
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def usable() -> bool:
-    """Whether this machine has POSIX shared memory where Linux has it."""
+    """Whether this machine has POSIX shared memory at Linux's path."""
     return _FOLDER.is_dir()
 
 
 def open_memory(what: str, key: str, offset: int, byte_size: int, *, folder: Path = _FOLDER) -> PosixMemory:
-    """Open a part of an object.
+    """Open a range of an object.
 
     Args:
-        what: The region, for messages.
-        key: Name of the object as for ``shm_open``: one name, with or without a slash before it.
-        offset: Where the part begins.
-        byte_size: How long it is.
+        what: Name of the region in messages.
+        key: Name of the object as for ``shm_open``: one name with or without a leading slash.
+        offset: Start of the range.
+        byte_size: Length of the range.
         folder: Where the objects are.
 
     Raises:
-        InvalidRequest: The key is no name, is reserved, or names nothing that may be opened; or the object is smaller.
-        TryLater: The process has no descriptor left.
+        InvalidRequest: The key is invalid or reserved, or names no object that may be opened; or the object is smaller.
+        TryLater: The process has no file descriptor left.
         Unsupported: This machine has no POSIX shared memory.
     """
     name = _object_name(what, key)
@@ -70,7 +71,7 @@ def open_memory(what: str, key: str, offset: int, byte_size: int, *, folder: Pat
         os.close(there)
     memory = PosixMemory(what, descriptor, offset)
     status = os.fstat(descriptor)
-    # One text for all of these: a caller does not learn what else lies there.
+    # One message for all cases, so that a caller cannot find out what else is there.
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         raise _not_ours(what)
     if offset + byte_size > status.st_size:
@@ -83,12 +84,12 @@ def open_memory(what: str, key: str, offset: int, byte_size: int, *, folder: Pat
 
 
 class PosixMemory:
-    """A part of an open object.
+    """A range of an open object.
 
     Args:
-        what: The region, for messages.
-        descriptor: Of the object, readable and writable; closed when the last reference to this goes.
-        start: Where the part begins in the object.
+        what: Name of the region in messages.
+        descriptor: Of the object, readable and writable; closed when this is garbage collected.
+        start: Start of the range in the object.
 
     Attributes:
         has_owner: Whether a process held the object's lock when it was opened.
@@ -104,11 +105,11 @@ class PosixMemory:
         self.has_owner = _is_locked(descriptor)
 
     def is_abandoned(self) -> bool:
-        """Whether it had an owner, and has none any more."""
+        """Whether it had an owner that has ended."""
         return self.has_owner and not _is_locked(self._descriptor)
 
     def read(self, offset: int, target: memoryview) -> None:
-        """Fill ``target`` with the bytes from ``offset`` on.
+        """Fill ``target`` with the bytes from ``offset``.
 
         Raises:
             InvalidRequest: The object has become smaller.
@@ -116,7 +117,7 @@ class PosixMemory:
         start = self._start + offset
         end = start + len(target)
         while target:
-            # One call reads 2 GiB at most (read(2)), and none beyond the end of the object.
+            # One call reads at most 2 GiB (read(2)), and nothing beyond the end of the object.
             done = os.preadv(self._descriptor, (target,), start)
             if not done:
                 raise self._smaller(os.fstat(self._descriptor).st_size, end)
@@ -124,11 +125,11 @@ class PosixMemory:
             start += done
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes there. Writes nothing where the object has become smaller: that would make it larger again.
+        """Write bytes. Writes nothing if the object has been truncated, since that would extend it again.
 
         Raises:
-            InvalidRequest: The object has become smaller.
-            TryLater: The machine has no memory left for it.
+            InvalidRequest: The object has been truncated.
+            TryLater: The machine is out of memory.
         """
         start = self._start + offset
         rest = memoryview(data)
@@ -139,7 +140,7 @@ class PosixMemory:
                 rest = rest[written:]
                 start += written
         except OSError as error:
-            # Pages of such an object come into being when they are written.
+            # Pages of such an object are allocated when they are first written.
             raise TryLater(
                 f"{self._what} could not be written: {error.strerror}; retry later", reason="NO_MEMORY"
             ) from error
@@ -157,12 +158,12 @@ class PosixMemory:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Whether another holds the lock of the object for itself. Shared: several servers may look at once."""
+    """Whether another process holds an exclusive lock. Tries a shared lock, since several servers may check at once."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a file system without locks: its objects have no owners
+    except OSError:  # a file system without locks: its objects have no owner
         return False
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     return False

@@ -1,7 +1,7 @@
-"""The options of each execution provider: the server's defaults, then what a model's config says, in Triton's names.
+"""Options of each execution provider: the server's defaults, overridden by the model's config in Triton's names.
 
-Pure. Options that name a file or a library are refused: a config can come over the wire, and where the server reads and
-writes is the operator's to say.
+Options that name a file or a library are rejected: a config may be uploaded by a caller, and only the operator decides
+where the server reads and writes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["provider_options", "tensorrt_profiles"]
 _TRUE: Final = frozenset({"1", "true"})
 _FALSE: Final = frozenset({"0", "false"})
 
-# Triton writes these two as numbers (its onnxruntime backend, "Deprecated Parameters"), onnxruntime as words.
+# Triton uses numbers for these two (its onnxruntime backend, "Deprecated Parameters"), onnxruntime uses names.
 _ARENA_STRATEGIES: Final = {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"}
 _CONV_SEARCHES: Final = {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}
 
-# Read from ModelConfig.parameters too, as Triton does.
+# Also read from ModelConfig.parameters, as in Triton.
 _CUDA_MODEL_PARAMETERS: Final = (
     "arena_extend_strategy",
     "cudnn_conv_algo_search",
@@ -102,11 +102,11 @@ def provider_options(
     Args:
         short: Short name of the provider.
         device_id: Of its GPU; ignored on the CPU.
-        parameters: What ``execution_accelerators`` says for it.
-        model: For the parameters of the config, the batch size, the inputs and the cache folder.
+        parameters: Its parameters in ``execution_accelerators``.
+        model: Has the config's parameters, batch size, inputs and cache folder.
 
     Raises:
-        LoadFailed: An option is unknown, not allowed, or has a value that is not.
+        LoadFailed: An option is unknown or not allowed, or has an invalid value.
     """
     for key in parameters:
         _check_key(short, key, model.name)
@@ -130,9 +130,9 @@ def _check_key(short: str, key: str, model_name: str) -> None:
 def _cuda(device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     options = {
         "device_id": str(device_id),
-        # Rounding up to powers of two would take up to twice the memory from the other models on the GPU.
+        # Rounding up to powers of two could take up to twice the memory, which other models on the GPU need.
         "arena_extend_strategy": "kSameAsRequested",
-        # EXHAUSTIVE, onnxruntime's default, benchmarks again for each new batch size, under traffic.
+        # EXHAUSTIVE, onnxruntime's default, benchmarks again at each new batch size, under traffic.
         "cudnn_conv_algo_search": "HEURISTIC",
         "do_copy_in_default_stream": "1",
         "enable_cuda_graph": "0",
@@ -167,10 +167,10 @@ def _on_device(device_id: int, parameters: Mapping[str, str], _model: PlacementR
 
 
 def _kept_in(model: PlacementRequest) -> str:
-    """The folder for what is compiled of a model; the provider makes it.
+    """The cache folder of a model, created by the provider.
 
-    TensorRT names an engine by the names in the graph: one with other weights, that was trained again, was answered by
-    the engine of the first (microsoft/onnxruntime#6455).
+    TensorRT identifies an engine by names in the graph. Without a folder per content, a retrained model with other
+    weights was run with the engine of the old one (microsoft/onnxruntime#6455).
     """
     return f"{model.cache_folder}/{model.content}"
 
@@ -183,12 +183,12 @@ def _openvino(_device_id: int, parameters: Mapping[str, str], model: PlacementRe
 def _tensorrt(device_id: int, parameters: Mapping[str, str], model: PlacementRequest) -> dict[str, str]:
     options = {"device_id": str(device_id), "trt_cuda_graph_enable": "0"}
     if model.cache_folder:
-        # An engine takes minutes to build; the cache makes the second start short.
+        # Building an engine takes minutes; the cache shortens later starts.
         options |= {
             "trt_engine_cache_enable": "1",
             "trt_engine_cache_path": _kept_in(model),
             "trt_timing_cache_enable": "1",
-            # How long a layer takes does not depend on its weights: one that was trained again is built sooner.
+            # Layer timings do not depend on the weights, so that a retrained model is built faster.
             "trt_timing_cache_path": model.cache_folder,
         }
     options |= tensorrt_profiles(model.inputs, model.max_batch_rows)
@@ -223,9 +223,9 @@ def _tensorrt_option(key: str, value: str, model: PlacementRequest) -> dict[str,
 def tensorrt_profiles(inputs: tuple[TensorSpec, ...], max_batch_rows: int) -> dict[str, str]:
     """Shape profiles for a model whose only dynamic axis is the batch; {} for any other.
 
-    TensorRT builds one engine for all batch sizes from them, in place of a new one, under traffic, for each size that
-    comes. All dynamic inputs must have a profile or none, and a comma in a name would end it (onnxruntime's page on
-    TensorRT, "Explicit shape range for dynamic shape input").
+    With profiles TensorRT builds one engine for all batch sizes instead of one for each new size under traffic. Either
+    all dynamic inputs must have a profile or none, and a name cannot contain a comma (onnxruntime's page on TensorRT,
+    "Explicit shape range for dynamic shape input").
     """
     shapes = []
     for spec in inputs:

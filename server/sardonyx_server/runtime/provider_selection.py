@@ -1,7 +1,6 @@
-"""Chooses execution providers for a model: a pure function of what is asked, installed and plugged in.
+"""Selects the execution providers of a model: a pure function of what is requested, installed and plugged in.
 
-Imports no onnxruntime, opens nothing, reads no environment. A provider that is named and cannot be had is an error,
-never a silent fall to the CPU.
+A provider that is requested and unavailable is an error, never a silent fallback to the CPU.
 """
 
 from __future__ import annotations
@@ -33,17 +32,17 @@ __all__ = [
 def select_providers(
     requested: Sequence[str], available: Sequence[str], gpu_count: int, model: PlacementRequest
 ) -> Placement:
-    """Match what is asked with what is there.
+    """Select providers and devices for the instances of a model.
 
     Args:
-        requested: The server's list, short names in order of preference, or ``("auto",)``. A list also bounds what a
+        requested: The server's list of short names in order of preference, or ``("auto",)``. A list also limits what a
             model's config may name.
-        available: onnxruntime's names of the providers that are installed.
+        available: onnxruntime's names of the installed providers.
         gpu_count: GPUs of this machine.
-        model: What the model asks for.
+        model: The request of the model.
 
     Raises:
-        LoadFailed: Something that was named cannot be had; says what to do.
+        LoadFailed: A requested provider or device is unavailable; says what to do.
     """
     return _Choice(
         requested=tuple(requested), available=frozenset(available), gpu_count=gpu_count, model=model
@@ -51,7 +50,7 @@ def select_providers(
 
 
 class _Choice:
-    """The arguments of one ``select_providers`` and what was found on the way."""
+    """Arguments and intermediate results of one ``select_providers``."""
 
     def __init__(
         self, *, requested: tuple[str, ...], available: frozenset[str], gpu_count: int, model: PlacementRequest
@@ -79,7 +78,7 @@ class _Choice:
         )
 
     def _named(self, name: str, where: str) -> Provider:
-        """A provider that someone named; it must be installed."""
+        """A provider that was named explicitly; it must be installed."""
         provider = PROVIDERS.get(name)
         if provider is None:
             raise LoadFailed(f"model {quoted(self.model.name)}: {where}: {unknown_provider(name)}")
@@ -91,7 +90,7 @@ class _Choice:
         return provider
 
     def _accelerators(self, kind: DeviceKind) -> list[Provider]:
-        """What the model's config names for one kind of instance."""
+        """The providers that the model's config names for one kind of instance."""
         where = f"{kind}_execution_accelerator"
         found = []
         for entry in self.model.gpu_accelerators if kind == "gpu" else self.model.cpu_accelerators:
@@ -110,7 +109,7 @@ class _Choice:
         return found
 
     def _kind(self, group: InstanceGroup, listed: list[Provider]) -> tuple[DeviceKind, str]:
-        """Where a group runs, and why."""
+        """The device kind of a group, and why."""
         if group.kind == "cpu":
             return "cpu", "instance_group asks for KIND_CPU"
         gpu_listed = [provider for provider in listed if provider.kind == "gpu"]
@@ -159,7 +158,7 @@ class _Choice:
         return f"{best.short} is the best that is installed"
 
     def _order(self, kind: DeviceKind, listed: list[Provider], accelerators: list[Provider]) -> list[Provider]:
-        """Providers of one session in order of preference; the CPU's comes last, whoever was named."""
+        """Providers of one session in order of preference; the CPU's is always last."""
         order = list(accelerators)
         if self.automatic:
             best = self._best_gpu() if kind == "gpu" else None
@@ -174,7 +173,8 @@ class _Choice:
                     order.append(provider)
             elif provider is CPU and kind == "cpu":
                 order.append(CPU)
-        # TensorRT leaves the nodes it cannot compile; without CUDA they would go to the CPU, and copy each time.
+        # TensorRT leaves out nodes that it cannot compile; without CUDA they would run on the CPU, with copies each
+        # time.
         cuda = PROVIDERS["cuda"]
         if PROVIDERS["tensorrt"] in order and cuda not in order and cuda.name in self.available:
             order.append(cuda)
@@ -192,7 +192,7 @@ class _Choice:
             return [Instance(kind=kind, device_id=0, count=group.count, providers=self._options(order, 0))]
         devices = group.gpus or tuple(range(max(1, self.gpu_count)))
         for device in devices:
-            # DirectML numbers devices that the server does not count.
+            # DirectML has its own device numbers, which the server does not count.
             if device < 0 or (order[0].counts_gpus and device >= self.gpu_count):
                 raise LoadFailed(
                     f"model {model}: instance_group names GPU {device}, but this machine has {self.gpu_count}, "
@@ -218,7 +218,7 @@ class _Choice:
         )
 
     def _explain_the_rest(self, instances: list[Instance]) -> None:
-        """A reason for every provider that was named, or that ``auto`` could have taken, and no instance has."""
+        """Record why each named provider, or each that ``auto`` could have selected, is not used by any instance."""
         used = {option.name for instance in instances for option in instance.providers}
         kinds = {instance.kind for instance in instances}
         in_config = [entry.name for entry in (*self.model.gpu_accelerators, *self.model.cpu_accelerators)]

@@ -1,6 +1,6 @@
-"""The ways to get arrays into and out of an onnxruntime session: plain, with BF16, and bound to a GPU.
+"""Functions that run an onnxruntime session: with numpy arrays, with OrtValue (BF16), and with IO binding (GPU).
 
-Checks nothing and translates no errors; ort_session.py does.
+They validate nothing and translate no errors; ort_session.py does both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RunFunction", "choose_run_function"]
 
 RunFunction: TypeAlias = Callable[[Sequence[str], Mapping[str, NDArray[Any]], Any], list[NDArray[np.generic]]]
-"""(output names, feeds, RunOptions) -> one array for each output name."""
+"""(output names, feeds, RunOptions) -> one array per output name."""
 
 _ONNX_BFLOAT16: Final = 16
 
@@ -30,10 +30,10 @@ _ONNX_BFLOAT16: Final = 16
 def choose_run_function(
     runtime: Any, native: Any, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *, on_gpu: bool
 ) -> RunFunction:
-    """The cheapest way that the datatypes of a model allow.
+    """The cheapest function that supports the datatypes of a model.
 
     Raises:
-        LoadFailed: It takes strings and has BF16 tensors: onnxruntime's Python API has no way to run it.
+        LoadFailed: It takes strings and has BF16 tensors, which onnxruntime's Python API cannot run.
     """
     takes_strings = any(spec.datatype == "BYTES" for spec in inputs)
     bfloat16_inputs = frozenset(spec.name for spec in inputs if spec.datatype == "BF16")
@@ -49,15 +49,15 @@ def choose_run_function(
 
 
 def _plain(native: Any) -> RunFunction:
-    """Numpy in and out, no copy on the CPU."""
-    # The public run() checks the feeds again in Python, which ort_session.py has done: 1.5 us of 5 (2026-11-23).
+    """Numpy arrays in and out, without a copy on the CPU."""
+    # The public run() validates the feeds in Python, which ort_session.py has already done: 1.5 us of 5 (2026-11-23).
     raw = getattr(getattr(native, "_sess", None), "run", None)
     call: RunFunction = raw if raw is not None else native.run
     return call
 
 
 def _by_value(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFunction:
-    """Through OrtValue, which knows BF16 where numpy does not. No copy in, one out."""
+    """OrtValue, which supports BF16, unlike numpy. No copy of the inputs, one of the outputs."""
 
     def call(output_names: Sequence[str], feeds: Mapping[str, NDArray[Any]], options: Any) -> list[NDArray[np.generic]]:
         values = {name: _value(runtime, array, is_bfloat16=name in bfloat16_inputs) for name, array in feeds.items()}
@@ -67,9 +67,9 @@ def _by_value(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> Run
 
 
 def _bound(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFunction:
-    """Through IO binding: onnxruntime copies in and out on the stream of the run, without Python in between.
+    """IO binding: onnxruntime copies inputs and outputs on the CUDA stream of the run, without Python in between.
 
-    One binding for each thread, so that runner threads do not share a stream's state.
+    Each thread has its own binding, so that runner threads do not share the state of a stream.
     """
     threads = threading.local()
 
@@ -86,7 +86,7 @@ def _bound(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFun
             native.run_with_iobinding(binding, options)
             return [_array(value) for value in binding.get_outputs()]
         finally:
-            # Or the tensors of the last request live until the next one.
+            # Otherwise the tensors of this request would live until the next one.
             binding.clear_binding_inputs()
             binding.clear_binding_outputs()
 
@@ -94,7 +94,7 @@ def _bound(runtime: Any, native: Any, bfloat16_inputs: frozenset[str]) -> RunFun
 
 
 def _value(runtime: Any, array: NDArray[Any], *, is_bfloat16: bool) -> Any:
-    # Not ascontiguousarray: it makes a scalar a vector.
+    # Not ascontiguousarray, which turns a scalar into a vector.
     data = np.asarray(array, order="C")
     if is_bfloat16:
         return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(data, _ONNX_BFLOAT16)

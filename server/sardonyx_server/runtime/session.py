@@ -1,4 +1,4 @@
-"""Opens models with onnxruntime. Chooses no providers, queues nothing and checks no shapes."""
+"""Opens a model with onnxruntime on given providers."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def open_session(
     threads: int = 1,
     tuning: SessionTuning | None = None,
 ) -> OrtSession:
-    """Open a model. Blocks while onnxruntime reads and optimises it; the interpreter's lock is released meanwhile.
+    """Open a model. Blocks while onnxruntime reads and optimises it, without the GIL.
 
     Args:
         name: Of the model, for messages.
-        model_bytes: The model, without external data. Not kept.
-        path: Of the model. Exactly one of the two is given.
+        model_bytes: The model, without external data. Not retained.
+        path: Of the model. Exactly one of the two must be given.
         has_external_data: Whether external data may be read beside ``path``; a model in bytes has none.
-        signature: Inputs and outputs as the graph declares them, in its order. None = what onnxruntime reports, which
-            cannot tell a scalar from an undeclared shape: both become ``shape=None``.
-        providers: In order of preference. All of them must start, or the model does not load.
-        threads: Threads within one run, 1 or more; ``tuning.intra_op_threads`` comes first.
-        tuning: The rest.
+        signature: Inputs and outputs as the graph declares them, in its order. None = as onnxruntime reports them,
+            which cannot distinguish a scalar from an undeclared shape: both become ``shape=None``.
+        providers: In order of preference. All of them must start, or the load fails.
+        threads: Intra-op threads, 1 or more; ``tuning.intra_op_threads`` takes precedence.
+        tuning: Further session parameters.
 
     Raises:
         LoadFailed: Says what is wrong with the model or the machine, and what to do.
@@ -77,7 +77,7 @@ def open_session(
     found = session_signature(native, name)
     if signature is not None:
         given = tuple(signature[0]), tuple(signature[1])
-        # onnxruntime does not count inputs with a default, which it calls overridable initializers, as inputs.
+        # onnxruntime does not report inputs with a default (overridable initializers) as inputs.
         required = [spec.name for spec in given[0] if not spec.optional], [spec.name for spec in given[1]]
         if required != tuple([spec.name for spec in side] for side in found):
             raise ValueError(f"bug: the signature of model {quoted(name)} is not that of its graph")

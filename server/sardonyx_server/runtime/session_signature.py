@@ -1,4 +1,4 @@
-"""Inputs and outputs as onnxruntime reports them, as tensor specs. Refuses what cannot travel as a tensor."""
+"""Inputs and outputs of a session as onnxruntime reports them, as tensor specs."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _TENSOR: Final = re.compile(r"(optional\()?tensor\((\w+)\)\)?")
 def session_signature(native: Any, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """Inputs and outputs of a session.
 
-    onnxruntime gives [] for a scalar and for an undeclared shape alike: both become ``shape=None`` here.
+    onnxruntime reports [] both for a scalar and for an undeclared shape; both become ``shape=None``.
 
     Raises:
-        LoadFailed: One of them is no tensor, or of a datatype that the protocol does not have.
+        LoadFailed: One of them is not a tensor, or has a datatype that the protocol lacks.
     """
     return (
         tuple(

@@ -1,4 +1,4 @@
-"""Divides the cores between runners and the threads of a run, by measurement. Opens no sessions itself."""
+"""Divides the CPU cores among runners and intra-op threads by measuring the candidates."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MeasuredAllocation", "ThreadAllocation", "candidate_allocations", "fastest", "measure_allocation"]
 
-# Within this a measurement of some tenths of a second cannot tell two splits apart.
+# Differences below this cannot be distinguished by measurements of a few tenths of a second.
 _TIE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadAllocation:
-    """``runners`` threads that share one session, each run using ``threads``; ``runs_per_s`` 0 = not measured."""
+    """``runners`` threads share one session with ``threads`` intra-op threads each; ``runs_per_s`` 0 = not measured."""
 
     runners: int
     threads: int
@@ -31,7 +31,7 @@ class ThreadAllocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredAllocation:
-    """The split that won, the session it was measured on (open), and all that were measured, in order."""
+    """The fastest allocation, its open session, and all measured allocations in order."""
 
     allocation: ThreadAllocation
     session: Any
@@ -39,7 +39,7 @@ class MeasuredAllocation:
 
 
 def candidate_allocations(cores: int) -> tuple[ThreadAllocation, ...]:
-    """Splits worth measuring, the most runners first: 2 -> 2x1, 1x2; 8 -> 8x1, 4x2, 2x4, 1x8; 6 -> 6x1, 3x2, 1x6."""
+    """Allocations worth measuring, most runners first: 2 -> 2x1, 1x2; 8 -> 8x1, 4x2, 2x4, 1x8; 6 -> 6x1, 3x2, 1x6."""
     allocations = []
     threads = 1
     while cores // threads > 1:
@@ -49,9 +49,9 @@ def candidate_allocations(cores: int) -> tuple[ThreadAllocation, ...]:
 
 
 def fastest(allocations: Sequence[ThreadAllocation]) -> ThreadAllocation:
-    """The split that wins. Requires: measured, at least one, with more and more threads per run.
+    """The best allocation. Requires: at least one, measured, in ascending order of threads.
 
-    More threads must be over 5 % faster: they need a pool that spins, and let requests wait in line.
+    More threads must be over 5 % faster: they need a spinning thread pool, and with fewer runners requests queue.
     """
     best = allocations[0]
     for allocation in allocations[1:]:
@@ -69,21 +69,21 @@ def measure_allocation(
     budget_s: float,
     measure: MeasureThroughput | None = None,
 ) -> MeasuredAllocation:
-    """Run the candidates at full load, each in turn with the fastest so far, until it is clear which one that is.
+    """Compare each candidate at full load with the fastest so far, in alternating rounds, until the result is clear.
 
-    On the CPU several runners with one thread each mostly win: threads inside a run wait for each other.
+    On the CPU several runners with one thread each usually win, since threads within a run wait for each other.
 
     Args:
-        open_with_threads: Intra-op threads -> session. What it raises goes on to the caller, with no session left open.
+        open_with_threads: Intra-op threads -> session. Its exceptions are passed on, with no session left open.
         feeds: One typical batch; read by several threads at once.
         cores: To divide; 1 needs no measurement.
-        run_s: What one run of it takes with one thread, about.
-        budget_s: For all candidates together, loads not counted. Each runs at least once on each runner.
+        run_s: Approximate duration of one run of the batch with one thread.
+        budget_s: For all candidates together, without load times. Each runs at least once on each runner.
         measure: None = :func:`measure_throughput`.
 
     Returns:
-        The winner with its session open; all others are closed. At most two are open at a time. A rate is that of the
-        fastest before, times what the two were to each other: these are what was measured side by side.
+        The winner with its session open; all others are closed. At most two are open at a time. Each rate is that of
+        the previous fastest times the measured ratio, since only the ratio was measured side by side.
     """
     candidates = candidate_allocations(cores)
     best, session = candidates[0], open_with_threads(candidates[0].threads)

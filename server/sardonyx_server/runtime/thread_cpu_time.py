@@ -1,4 +1,4 @@
-"""What a thread has had of a core: the time that others had is not that of its runs. Measures no runs itself."""
+"""CPU time of a thread, which excludes the time that other threads and processes used the core."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ReadThreadCpuTime", "ThreadCpuTime", "thread_cpu_time"]
 
 
 class ThreadCpuTime(NamedTuple):
-    """What a thread has had since it began.
+    """CPU usage of a thread since it started.
 
     Attributes:
-        seconds: On a core.
-        voluntary_switches: How often it gave its core up by itself, for a lock, a device or another thread.
+        seconds: CPU time.
+        voluntary_switches: Voluntary context switches: it waited for a lock, a device or another thread.
     """
 
     seconds: float
@@ -25,19 +25,19 @@ class ThreadCpuTime(NamedTuple):
 
 
 ReadThreadCpuTime: TypeAlias = "Callable[[], ThreadCpuTime]"
-"""What the calling thread has had so far."""
+"""Returns the CPU usage of the calling thread."""
 
 if sys.platform == "linux":
     import resource
 
     def thread_cpu_time() -> ThreadCpuTime:
-        """Of the calling thread. Takes a microsecond or two."""
+        """CPU usage of the calling thread. Takes one or two microseconds."""
         voluntary_switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
-        # Not of getrusage(), which learns how long a running thread has run only every few milliseconds.
+        # Not from getrusage(), which is updated for a running thread only every few milliseconds.
         return ThreadCpuTime(time.thread_time(), voluntary_switches)
 
 else:
 
     def thread_cpu_time() -> ThreadCpuTime:
-        """As if the calling thread had had a core all the time: what others had is not told here."""
+        """Wall-clock time: the CPU time of a thread with these counters is not available on this system."""
         return ThreadCpuTime(time.perf_counter(), 0)

@@ -1,4 +1,4 @@
-"""Measures how often a session runs, and which of two ways to run a model is the faster. Opens no sessions itself."""
+"""Measures the throughput of a session, and which of two ways to run a model is faster."""
 
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ __all__ = [
 
 Feeds: TypeAlias = "Mapping[str, NDArray[Any]]"
 
-# One look at a way: long enough for some runs, short enough that what disturbs the machine for a while disturbs both.
+# One measurement: long enough for several runs, short enough that a longer disturbance affects both candidates.
 _ROUND_S: Final = 0.010
 _RUNS_PER_ROUND: Final = 8
 # Sign test: of two equally fast ways, one would win this clearly by chance in 1 of 32 tests. Five rounds with the same
 # winner are enough.
 _SIGNIFICANCE: Final = 1 / 32
 
-# Runs that take a quarter more than the quickest, on average, have others beside them; then it takes more of them.
+# If runs take on average a quarter longer than the fastest, other load disturbs them, and more are measured.
 _DISTURBED: Final = 1.25
 _EXTENSION: Final = 3
 
 
 class Runnable(Protocol):
-    """What of a session is needed to measure it."""
+    """The part of a session that is needed to measure it."""
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """In graph order."""
 
     def run(self, output_names: Sequence[str], feeds: Feeds) -> list[NDArray[np.generic]]:
-        """From any thread."""
+        """Run the session. Callable from any thread."""
 
     def close(self) -> None:
-        """No run is in progress."""
+        """Close the session. Requires: no run is in progress."""
 
 
 MeasureThroughput: TypeAlias = Callable[[Runnable, Feeds, int, float], float]
 """(session, feeds, runners, seconds) -> runs per second."""
 
 MeasureFastestRun: TypeAlias = Callable[[Runnable, Feeds, float, float], float]
-"""(session, feeds, enough_s, budget_s) -> seconds of the quickest run."""
+"""(session, feeds, enough_s, budget_s) -> seconds of the fastest run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A way to run a model: so many threads that share a session."""
+    """A way to run a model: a session shared by a number of runner threads."""
 
     session: Runnable
     runners: int
@@ -74,12 +74,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was measured of two ways.
+    """The result of comparing two candidates.
 
     Attributes:
-        runs_per_s: Of the first; the median of all rounds.
-        ratio: Runs of the second for each of the first; likewise, each look by itself.
-        rounds: At each of them.
+        runs_per_s: Of the first; median of all rounds.
+        ratio: Throughput of the second / of the first; median of the ratios of all rounds.
+        rounds: Number of rounds.
     """
 
     runs_per_s: float
@@ -97,31 +97,31 @@ def compare(
     budget_s: float,
     measure: MeasureThroughput,
 ) -> Comparison:
-    """Look at both in turn until it is clear whether the second is ``enough`` times as fast, or the time is over.
+    """Measure both alternately until it is significant whether the second is ``enough`` times as fast, or time is up.
 
-    In turn, because machines are shared: measured one after the other, the one that was disturbed lost. With magika,
-    the slower of two ways was taken so, although the other answers 1.15 times as much (2026-11-26).
+    They alternate because machines are shared: measured one after the other, the one that is disturbed loses. With
+    magika, the slower of two ways was selected that way, although the other had 1.15 times its throughput (2026-11-26).
 
     Args:
-        first: One way.
+        first: One candidate.
         second: The other.
         feeds: One typical batch; read by several threads at once.
-        enough: A ratio.
-        run_s: What one run of the first takes, about.
-        budget_s: For all rounds. There is one at each at least.
-        measure: Mostly :func:`measure_throughput`.
+        enough: The ratio to decide on.
+        run_s: Approximate duration of one run of the first.
+        budget_s: Time for all rounds. There is at least one round.
+        measure: Usually :func:`measure_throughput`.
 
     Raises:
         Exception: Whatever a run raised.
     """
     round_s = min(max(_ROUND_S, _RUNS_PER_ROUND * run_s), budget_s / 2)
-    # One run warms up, and the last ends late: together about one more.
+    # The warm-up run and the overrun of the last run add about one run to each measurement.
     most = max(1, int(budget_s / (2 * (round_s + run_s))))
     rates: list[float] = []
     ratios: list[float] = []
     above = 0
     while len(ratios) < most and not _is_significant(above, len(ratios)):
-        # Each comes first as often as the other: something that grows or ends meanwhile favours none.
+        # Each is first equally often, so that a trend of the machine favours neither.
         order = -1 if len(ratios) % 2 else 1
         one, other = [measure(each.session, feeds, each.runners, round_s) for each in (first, second)[::order]][::order]
         rates.append(one)
@@ -133,20 +133,20 @@ def compare(
 def measure_throughput(
     session: Runnable, feeds: Feeds, runners: int, seconds: float, clock: Callable[[], float] = time.monotonic
 ) -> float:
-    """Runs per second of ``runners`` threads on one session. Blocks for about ``seconds``, and at least one run each.
+    """Runs per second of ``runners`` threads on one session. Blocks for about ``seconds``, at least one run each.
 
     Raises:
-        Exception: Whatever a run raised first, once all threads have ended.
+        Exception: The first exception of a run, once all threads have ended.
     """
     names = [spec.name for spec in session.outputs]
-    # By each thread's own time: one that waits for the last run of another is not slower for that.
+    # Each thread's rate is over its own time, which does not include waiting for the last run of others.
     rates = [0.0] * runners
     failures: list[BaseException] = []
 
     def work(index: int) -> None:
         count = 0
         try:
-            # The first run of a shape allocates its memory, and the first run of a thread has its own to allocate.
+            # Warm-up: the first run of a shape, and the first of a thread, allocate memory.
             session.run(names, feeds)
             begin_s = clock()
             while not failures:
@@ -174,10 +174,10 @@ def measure_throughput(
 def fastest_run_s(
     session: Runnable, feeds: Feeds, enough_s: float, budget_s: float, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Seconds of the quickest run on the calling thread: that which others disturbed least, whatever threads it has.
+    """Seconds of the fastest run on the calling thread, which is the one that was disturbed least.
 
-    Blocks for about ``budget_s``, or three times as long where others disturb the runs; for at least one run, and one
-    before that to warm up. Ends with the first run that takes no more than ``enough_s``.
+    Blocks for about ``budget_s``, or three times as long if other load disturbs the runs; at least for one warm-up run
+    and one measured run. Ends with the first run that takes at most ``enough_s``.
 
     Raises:
         Exception: Whatever a run raised.
@@ -199,6 +199,6 @@ def fastest_run_s(
 
 
 def _is_significant(above: int, rounds: int) -> bool:
-    """Whether so many rounds of all that were above, or not, are more than chance."""
+    """Sign test: whether ``above`` of ``rounds`` is too far from half to be chance."""
     fewer = min(above, rounds - above)
     return sum(comb(rounds, count) for count in range(fewer + 1)) / (1 << rounds) <= _SIGNIFICANCE

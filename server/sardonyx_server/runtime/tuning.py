@@ -1,4 +1,4 @@
-"""How onnxruntime runs one model: threads, arena, graph level. Reads them from a ModelConfig, in Triton's names."""
+"""Session parameters of a model (threads, memory arena, graph optimisation), read from a ModelConfig as in Triton."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GraphLevel = Literal["all", "extended", "basic", "off"]
 # optimization.graph.level, as Triton's onnxruntime backend reads it.
 _GRAPH_LEVELS: Final[Mapping[int, GraphLevel]] = {0: "all", 1: "extended", -1: "basic", 2: "off"}
 _SHRINKAGE: Final = "memory.enable_memory_arena_shrinkage"
-# Session keys that change speed, memory or rounding and name no file.
+# Allowed session keys: they affect speed, memory or rounding, and name no file.
 _SESSION_KEYS: Final = frozenset(
     {
         "session.disable_prepacking",
@@ -31,7 +31,7 @@ _SESSION_KEYS: Final = frozenset(
     }
 )
 _MAX_THREADS: Final = 1024
-# Python reads no number of thousands of digits.
+# int() rejects numbers with thousands of digits.
 _MAX_DIGITS: Final = 9
 
 PARAMETERS: Final = frozenset(
@@ -50,13 +50,13 @@ PARAMETERS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionTuning:
-    """What an operator can tune in a session.
+    """Tunable parameters of a session.
 
     Attributes:
-        intra_op_threads: Threads within one operator; None = the server finds the number.
-        inter_op_threads: Threads across operators; of use only where ``parallel``.
-        parallel: Run independent branches of the graph at once.
-        mem_arena: Keep freed tensors for the next run.
+        intra_op_threads: Threads within one operator; None = determined by the server.
+        inter_op_threads: Threads across operators; used only if ``parallel``.
+        parallel: Run independent branches of the graph in parallel.
+        mem_arena: Keep freed memory for the next run.
         mem_pattern: Plan the memory of a shape once, at its second run.
         arena_shrinkage: onnxruntime's list such as ``cpu:0;gpu:0`` of arenas to shrink after each run; empty = none.
         graph_level: How far the graph is optimised at load.
@@ -74,14 +74,14 @@ class SessionTuning:
 
 
 def read_tuning(config: ModelConfig) -> SessionTuning:
-    """What a config says; parameters that belong to others are left alone.
+    """Read the parameters from a config; other parameters are ignored.
 
     Raises:
-        LoadFailed: A value that cannot be; names the parameter and what is expected.
+        LoadFailed: A value is invalid; names the parameter and what is expected.
     """
     values = {key: value.string_value for key, value in config.parameters.items() if key in PARAMETERS}
 
-    # Each group has a session, and each session threads of its own.
+    # Each instance group has a session with its own threads.
     most_threads = _MAX_THREADS // max(1, len(config.instance_group))
 
     def flag(key: str, default: str) -> bool:
@@ -108,7 +108,7 @@ def read_tuning(config: ModelConfig) -> SessionTuning:
         inter_op_threads=threads("inter_op_thread_count"),
         parallel=parallel,
         mem_arena=flag("enable_mem_arena", "1"),
-        # onnxruntime plans memory only for nodes that run one after another.
+        # onnxruntime plans memory only for sequential execution.
         mem_pattern=flag("enable_mem_pattern", "1") and not parallel,
         arena_shrinkage=shrinkage,
         graph_level=_GRAPH_LEVELS[level],

@@ -43,7 +43,7 @@ class Machine:
 
 
 @pytest.mark.parametrize(
-    ("cores", "splits"),
+    ("cores", "allocations"),
     [
         (1, [(1, 1)]),
         (2, [(2, 1), (1, 2)]),
