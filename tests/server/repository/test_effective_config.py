@@ -60,7 +60,7 @@ def test_configs_that_agree_pass(text: str, inputs: tuple[TensorSpec, ...]) -> N
     [
         ('input { name: "z" }', (X, S), f"{CONFIG}: input 'z' is not in the graph, whose inputs are 'x', 's'"),
         ('output { name: "x" }', (X,), f"{CONFIG}: output 'x' is not in the graph, whose outputs are 'y'"),
-        ('input { name: "x" } input { name: "x" }', (X,), f"{CONFIG}: input 'x' is there twice; remove one"),
+        ('input { name: "x" } input { name: "x" }', (X,), f"{CONFIG}: input 'x' is listed twice; remove one"),
         (
             'input { name: "x" data_type: TYPE_INT64 }',
             (X,),

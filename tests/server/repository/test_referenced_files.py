@@ -96,7 +96,7 @@ def test_a_file_that_config_pbtxt_does_not_name_is_refused(
         (folder / "config.pbtxt").write_text(on_disk, encoding="utf-8")
     message = (
         f"the given config of model 'm': {field} is '{name}', which config.pbtxt of model 'm' does not name; "
-        "which files are read the operator of the server says, there"
+        "only the server's operator may name further files, there"
     )
     assert set(reasons) == {message}
 

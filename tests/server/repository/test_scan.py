@@ -377,4 +377,7 @@ def test_the_config_of_a_lone_file_names_no_other_file(tmp_path: Path) -> None:
     for config in ('{"output": [{"label_filename": "x"}]}', '{"model_warmup": [{}]}'):
         found = scan_module.find_model([tmp_path], "lone", parse_config_override(config, "lone"))
         assert isinstance(found, BrokenModel)
-        assert found.reason == "'lone.onnx' is a lone file: its config cannot name label files or warm-up samples"
+        assert (
+            found.reason
+            == "'lone.onnx' is a single-file model: its config cannot reference label files or warm-up samples"
+        )

@@ -22,13 +22,13 @@ _REPORT = """
 import logging, os, sys
 logging.basicConfig(stream=sys.stdout, level=logging.DEBUG, format="%(levelname)s %(message)s")
 {before}
-from sardonyx_server.runtime import library
+from sardonyx_server.runtime import ort_import
 try:
-    runtime = library.import_onnxruntime()
+    runtime = ort_import.import_onnxruntime()
 except Exception as error:
     print(type(error).__name__, error)
     raise SystemExit
-assert library.import_onnxruntime() is runtime
+assert ort_import.import_onnxruntime() is runtime
 print("threads", sum(1 for _ in os.scandir("/proc/self/task")) if os.path.exists("/proc/self/task") else 1)
 os.write(2, b"after")
 """
