@@ -14,7 +14,7 @@ import numpy as np
 from sardonyx_server.engine.priority import has_low_priority
 from sardonyx_server.engine.profiling.probe import batch_axis_refusal
 from sardonyx_server.engine.profiling.synthetic_inputs import random_tensor
-from sardonyx_server.errors import LoadGeneratorError
+from sardonyx_server.errors import LoadFailed
 from sardonyx_server.repository.effective_config import check_against_graph, served_inputs, states_full_shapes, tensors
 from sardonyx_server.repository.shapes import is_one_row
 from sardonyx_server.text import quoted
@@ -86,7 +86,7 @@ class LoadContext:
         notes: As ``Graph.notes``.
 
     Raises:
-        LoadGeneratorError: Config and graph contradict each other, or something that the config names is not available.
+        LoadFailed: Config and graph contradict each other, or something that the config names is not available.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class LoadContext:
         """Adjust the probe's verdict to the inputs that are served, and check it against the config.
 
         Raises:
-            LoadGeneratorError: The config sets max_batch_size for a model that cannot be batched.
+            LoadFailed: The config sets max_batch_size for a model that cannot be batched.
         """
         # The probe leaves optional inputs out. A caller that sets one would set it for the whole batch.
         refusal = batch_axis_refusal([replace(each.graph, optional=False) for each in self.inputs], self.signature[1])
@@ -132,7 +132,7 @@ class LoadContext:
             verdict = replace(verdict, batchable=False, best_rows=1, reason=refusal)
         max_batch_size = self.spec.config.max_batch_size
         if max_batch_size > 0 and not verdict.batchable:
-            raise LoadGeneratorError(
+            raise LoadFailed(
                 f"{self.spec.config_source} of model {quoted(self.spec.name)}: max_batch_size is {max_batch_size}, but "
                 f"{verdict.reason}; set max_batch_size to 0, or export the model with a dynamic first axis"
             )
