@@ -151,9 +151,9 @@ def _print_table(verdicts: list[Verdict]) -> None:
     said = set[str]()
     for verdict in verdicts:
         _print_remarks(verdict, said)
-    paired_bar = [verdict for verdict in verdicts if verdict.bar is not None]
-    met = sum(verdict.standing is Standing.MET for verdict in paired_bar)
-    print(f"\n{met} of {len(paired_bar)} comparisons won with the whole interval above their bar")
+    judged = [verdict for verdict in verdicts if verdict.bar is not None]
+    met = sum(verdict.standing is Standing.MET for verdict in judged)
+    print(f"\n{met} of {len(judged)} comparisons won with the whole interval above their bar")
 
 
 def _print_remarks(verdict: Verdict, said: set[str]) -> None:

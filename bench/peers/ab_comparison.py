@@ -15,7 +15,7 @@ from bench.load.http1 import HTTP1_WORKER
 from bench.load.result import Generator, Streams
 from bench.serving import Server
 from bench.store import Load, Point
-from bench.suite.closed_loop import closed_by
+from bench.suite.closed_loop import closed_loop_point
 from bench.suite.measuring import GRPC, LoadTarget, Wire, load_target, measure
 from bench.turns import in_turns
 from sardonyx_server.load.loops import Target
@@ -63,7 +63,7 @@ class Competitor:
         Raises:
             LoadGeneratorError: A request failed, or had an answer of another length.
         """
-        return closed_by(generator, self.server, self.target, self.streams, seconds=seconds, model=self.model)
+        return closed_loop_point(generator, self.server, self.target, self.streams, seconds=seconds, model=self.model)
 
     @contextmanager
     def load_target(self) -> Iterator[LoadTarget]:

@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """A scale with what it measures."""
+    """A scale with its title."""
 
     title: str
     scale: Scale
@@ -36,14 +36,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A value of a line.
+    """A data point of a line.
 
     Attributes:
-        x: Along the horizontal axis.
-        y: Along the vertical one.
-        reach: Lowest and highest of several repeats, of which y is the median; None for one alone.
-        title: What is shown where the pointer rests on it.
-        valid: False = drawn as a cross of its own, which the line does not touch.
+        x: Value on the horizontal axis.
+        y: Value on the vertical axis.
+        reach: Range of several repeats, of which y is the median; None for a single one.
+        title: Tooltip.
+        valid: False = drawn as a cross that is not connected to the line.
     """
 
     x: float
@@ -55,14 +55,14 @@ class Dot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Values that belong together.
+    """A series.
 
     Attributes:
-        name: For the legend; lines of one look share an entry.
+        name: Name in the legend; lines of one style share an entry.
         style: Colour and mark.
-        dots: In order of x.
-        dashed: For the lesser of two lines of one look.
-        marks: Which dots get a mark; the last one alone tells curves apart in print.
+        dots: Data points in order of x.
+        dashed: For the secondary line of a style.
+        marks: Which points have a mark; a mark on the last one distinguishes curves in print.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guide:
-    """A horizontal line to compare with: a bar, a floor, a capacity."""
+    """A horizontal reference line: a bar, a floor, a capacity."""
 
     y: float
     label: str
@@ -82,7 +82,7 @@ class Guide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Lines over two axes."""
+    """A line plot."""
 
     x: Axis
     y: Axis
@@ -92,7 +92,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A piece of a bar, laid behind the piece before it."""
+    """A segment of a stacked bar."""
 
     name: str
     value: float
@@ -105,11 +105,11 @@ class Bar:
     """A horizontal bar.
 
     Attributes:
-        label: What stands above it.
-        parts: From left to right.
-        reading: What stands at its end.
+        label: Text above the bar.
+        parts: Segments from left to right.
+        reading: Text at its end.
         valid: False = hatched.
-        limit: Where a mark says how far it may reach; None for none.
+        limit: Position of a limit mark; None = no mark.
     """
 
     label: str
@@ -121,7 +121,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
-    """Horizontal bars over one axis, from the top."""
+    """A horizontal bar chart, from top to bottom."""
 
     x: Axis
     bars: Sequence[Bar]
@@ -135,8 +135,8 @@ class Row:
     """A line of a table.
 
     Attributes:
-        cells: As many as the table has columns.
-        state: "" for an ordinary one; "invalid", or a verdict.
+        cells: One for each column.
+        state: "" for a normal row; "invalid", or a verdict.
     """
 
     cells: Sequence[str]
@@ -145,12 +145,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Values for those who want digits, or cannot see the plot.
+    """The values of a plot as a table, also for readers who cannot see the plot.
 
     Attributes:
         head: Titles of the columns.
         rows: In order.
-        words: How many columns from the left hold words; the others hold numbers.
+        words: Number of text columns at the left; the others are numeric.
     """
 
     head: Sequence[str]
@@ -160,18 +160,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A plot with all that belongs to it.
+    """A plot with its title, table, legend and notes.
 
     Attributes:
         key: Unique on the page; a valid id.
         title: One line.
-        description: The plot in words, for those who do not see it.
-        commands: What made it.
-        plot: None where a table says it better.
+        description: The plot as text, for readers who cannot see it.
+        commands: Commands that produced it.
+        plot: None = only a table.
         table: Its values.
-        legend: Name and look of what is drawn, once for each look.
-        notes: What the reader must know; invalid points among it.
-        remarks: Settings and method, for those who look closer.
+        legend: (name, style) of each style.
+        notes: Important notes, such as invalid points.
+        remarks: Details of settings and method.
     """
 
     key: str
@@ -187,14 +187,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the page.
+    """A section of the page.
 
     Attributes:
         key: Unique on the page; a valid id.
         title: One line.
         about: How to read its figures.
-        figures: One for each model, as a rule.
-        missing: What was not run, and which command runs it; "" where it was.
+        figures: Usually one for each model.
+        missing: Command that runs what was not run; "" if it was.
     """
 
     key: str

@@ -32,7 +32,7 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class State(StrEnum):
-    """What became of a bar, the worst first."""
+    """State of a bar, the worst first."""
 
     MISSED = "missed"
     UNPROVEN = "not proven"
@@ -46,14 +46,14 @@ class Verdict:
     """One line of the summary.
 
     Attributes:
-        what: Is compared with what.
-        reached: A ratio; None where it could not be measured.
-        low: End of its interval; None = it has none.
+        what: Description of the ratio.
+        reached: Measured ratio; None if it could not be measured.
+        low: Lower end of the interval; None = no interval.
         high: Likewise.
-        bar: To be reached; None where nothing is judged, because what it would stand on does not count.
-        at_least: True = reached or more, False = reached or less.
-        valid: Whether all it stands on counts.
-        benchmark: That it is of: its server is what is compared with, or ours.
+        bar: Target; None if there is no verdict because points are invalid.
+        at_least: True = a lower bound, False = an upper bound.
+        valid: Whether all points that it is based on are valid.
+        benchmark: Its benchmark, whose server is the peer or Sardonyx.
     """
 
     what: str
@@ -67,7 +67,7 @@ class Verdict:
 
     @property
     def state(self) -> State:
-        """An interval must lie on the right side of the bar as a whole: the doubt is ours to bear."""
+        """The bar is met only if the whole interval meets it."""
         if not self.valid:
             return State.INVALID
         if self.reached is None:
@@ -79,7 +79,7 @@ class Verdict:
 
     @property
     def distance(self) -> float:
-        """How far the bar is exceeded, as a factor; below 1 where it is missed."""
+        """By what factor the bar is exceeded; below 1 if it is missed."""
         if self.reached is None or self.bar is None:
             return 0.0
         if self.reached <= 0:
@@ -90,14 +90,14 @@ class Verdict:
 
     @property
     def wording(self) -> str:
-        """The bar, for people."""
+        """The bar as text."""
         if self.bar is None:
             return "not judged"
         return f"{'at least' if self.at_least else 'at most'} {self.bar:g}"
 
     @property
     def reading(self) -> str:
-        """What was reached, for people: 1.23 (1.18 .. 1.29)."""
+        """The ratio as text: 1.23 (1.18 .. 1.29)."""
         if self.reached is None:
             return "not measured"
         if self.low is None or self.high is None:
@@ -110,7 +110,7 @@ class Verdict:
 
 
 def verdicts(run: Run) -> Sequence[Verdict]:
-    """Every bar of a run: missed ones first, and of those the farthest from its bar."""
+    """All verdicts of a run: missed ones first, and among them the farthest from its bar."""
     order = list(State)
     found = [verdict for one in run.benchmarks for verdict in _of(one)]
     return sorted(found, key=lambda verdict: (order.index(verdict.state), verdict.distance))
@@ -143,14 +143,14 @@ def _of(benchmark: Benchmark) -> Iterator[Verdict]:
 
 
 def _judged(benchmark: Benchmark) -> Sequence[Point]:
-    """The points that a ratio stands on: of a ladder, the one at the load that has the bar; of others, all."""
+    """The points that a ratio is based on: in a ladder the one at the judged load, otherwise all."""
     if benchmark.scenario == "ladder" and benchmark.server == OURS:
         return [point for point in benchmark.points if _is(point.load.share_of_capacity, _FLOOR_AT)]
     return benchmark.points
 
 
 def _is_peer(benchmark: Benchmark) -> bool:
-    """Whether something should have been compared with another server, and was not."""
+    """Whether a comparison with another server is missing."""
     return benchmark.scenario in {"closed", "ladder"} and benchmark.server not in _NO_PEERS
 
 
@@ -159,7 +159,7 @@ def _question(benchmark: Benchmark) -> str:
 
 
 def _less_is_better(benchmark: Benchmark) -> bool:
-    """Ratios are of rates or of latencies, and only their names tell which."""
+    """Whether a higher ratio is better, by the name of the benchmark: of rates it is, of latencies not."""
     return "p99" in benchmark.name or "latency" in benchmark.name
 
 

@@ -19,7 +19,7 @@ from sardonyx_server.load.latencies import Latencies
 from sardonyx_server.load.loops import Target
 from sardonyx_server.runtime.cores import available_cores
 
-__all__ = ["closed", "closed_by", "cpu_s_of", "generator"]
+__all__ = ["closed", "closed_loop_point", "cpu_s_of", "generator"]
 
 _MAX_CONNECTIONS: Final = 8
 
@@ -30,12 +30,19 @@ def generator() -> Generator:
 
 
 def closed(
-    by: Generator, server: Server, request: bytes, answer_bytes: int, *, callers: int, seconds: float, model: str = ""
+    generator: Generator,
+    server: Server,
+    request: bytes,
+    answer_bytes: int,
+    *,
+    callers: int,
+    seconds: float,
+    model: str = "",
 ) -> Point:
-    """Let callers ask over gRPC for about so long. Blocks.
+    """A closed loop over gRPC for about ``seconds``. Blocks.
 
     Args:
-        by: What sends.
+        generator: The load generator.
         server: Up.
         request: The message.
         answer_bytes: Length of every answer.
@@ -49,19 +56,19 @@ def closed(
     connections = min(callers, _MAX_CONNECTIONS)
     streams = Streams(connections=connections, streams=callers // connections)
     target = Target(address=server.address, method=METHOD, messages=(request,), answer_bytes=answer_bytes)
-    return closed_by(by, server, target, streams, seconds=seconds, model=model)
+    return closed_loop_point(generator, server, target, streams, seconds=seconds, model=model)
 
 
-def closed_by(
-    by: Generator, server: Server, target: Target, streams: Streams, *, seconds: float, model: str = ""
+def closed_loop_point(
+    generator: Generator, server: Server, target: Target, streams: Streams, *, seconds: float, model: str = ""
 ) -> Point:
     """The same in any protocol that the generator knows. See :func:`closed`."""
     requests = requests_for(
-        lambda few: by.run(target, streams, requests=few, record_each=False), streams.concurrency, seconds
+        lambda few: generator.run(target, streams, requests=few, record_each=False), streams.concurrency, seconds
     )
     server.forget_peak()
     before = server.figures(model)
-    found = by.run(target, streams, requests=requests, record_each=True)
+    found = generator.run(target, streams, requests=requests, record_each=True)
     meanwhile = grown(server, model, before, rows=requests)
     point = Point(
         load=Load(kind="closed", callers=streams.concurrency),

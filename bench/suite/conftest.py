@@ -85,13 +85,13 @@ def plan(pytestconfig: pytest.Config) -> Plan:
 
 
 @pytest.fixture(scope="session")
-def by() -> Generator:
+def generator() -> Generator:
     """What sends closed loops."""
     return closed_loop.generator()
 
 
 @pytest.fixture(scope="session")
-def serve(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Deployment]:
+def deployed(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[deployment.Deployment]:
     """A model under measurement; one at a time is up."""
     _say(f"serving {model}, and measuring its runs in-process")
     try:
@@ -102,28 +102,28 @@ def serve(model: str, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
-def capacity(serve: deployment.Deployment, plan: Plan) -> float:
+def capacity(deployed: deployment.Deployment, plan: Plan) -> float:
     """Requests a second that the server answers as they come; found once for each model."""
-    found = deployment.capacity_per_s(serve.target, plan)
+    found = deployment.capacity_per_s(deployed.target, plan)
     _say(f"capacity {found:,.0f}/s")
     return found
 
 
 @pytest.fixture
-def ask(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Recorder:
+def record(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Recorder:
     """Measures what a test asks, and stores it with its question, which is the test's docstring."""
     name = request.node.name
     model = request.node.callspec.params.get("model", "") if hasattr(request.node, "callspec") else ""
     question = (request.function.__doc__ or "").strip().splitlines()[0]
 
-    def ask(scenario: str, run: Callable[[], Findings]) -> None:
+    def measure_and_store(scenario: str, run: Callable[[], Findings]) -> None:
         began_s = time.monotonic()
         command = f"make bench ARGS='--only {json.dumps(name)}'"
         empty = Benchmark(name=name, scenario=scenario, question=question, model=model, command=command)
         store(benchmark, run, empty)
         _say(f"{question} ({time.monotonic() - began_s:.1f} s)")
 
-    return ask
+    return measure_and_store
 
 
 @pytest.fixture(scope="session")

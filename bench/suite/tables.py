@@ -17,22 +17,22 @@ _HALF: Final = 0.5
 
 def lines(run: Run) -> list[str]:
     """The table, and what was on the machine."""
-    paired_bar = verdicts(run)
+    judged = verdicts(run)
     # A benchmark may have two bars: the worse one comes first.
     bars: dict[str, Verdict] = {}
-    for verdict in paired_bar:
+    for verdict in judged:
         bars.setdefault(verdict.benchmark.name, verdict)
     ordered = [verdict.benchmark for verdict in bars.values()]
     ordered += [one for one in run.benchmarks if one.name not in bars]
     rows = [("benchmark", "bar", "answer"), *((one.name, _bar(bars.get(one.name)), answer(one)) for one in ordered)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    met = sum(verdict.state is State.MET for verdict in paired_bar)
+    met = sum(verdict.state is State.MET for verdict in judged)
     return [
         f"{run.cpu}, {run.cores} cores shared by servers and callers; commit {run.commit[:10]}",
         "",
         *(f"{name:<{widths[0]}}  {bar:<{widths[1]}}  {said}".rstrip() for name, bar, said in rows),
         "",
-        f"{met} of {len(paired_bar)} bars met; {_discarded(run)} of {_points(run)} points discarded",
+        f"{met} of {len(judged)} bars met; {_discarded(run)} of {_points(run)} points discarded",
     ]
 
 

@@ -20,22 +20,22 @@ _OF_ALLOWANCE: Final = 0.85
 
 
 def test_rate_of_1_to_64_callers(
-    serve: Deployment, by: Generator, plan: Plan, ask: Recorder, say: Callable[[str], None]
+    deployed: Deployment, generator: Generator, plan: Plan, record: Recorder, say: Callable[[str], None]
 ) -> None:
     """How many requests a second are answered to callers that each wait for their answer?"""
 
     def measured(callers: int, turns: int) -> list[Point]:
-        request, size, seconds = serve.case.request, serve.answer_bytes, plan.rate_s / min(2, turns)
+        request, size, seconds = deployed.case.request, deployed.answer_bytes, plan.rate_s / min(2, turns)
         arms = {
             "server": lambda _: closed(
-                by, serve.server, request, size, callers=callers, seconds=seconds, model=serve.case.name
+                generator, deployed.server, request, size, callers=callers, seconds=seconds, model=deployed.case.name
             ),
-            "echo": lambda _: closed(by, serve.echo, request, size, callers=callers, seconds=plan.rate_s / 2),
+            "echo": lambda _: closed(generator, deployed.echo, request, size, callers=callers, seconds=plan.rate_s / 2),
         }
         points = []
         for turn in in_turns(arms, turns):
             point = turn["server"]
-            row_s = serve.reference.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=seconds * ROW_SHARE / 2)
+            row_s = deployed.reference.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=seconds * ROW_SHARE / 2)
             most = allowance(available_cores(), row_s, cpu_s_of(turn["echo"]))
             points.append(replace(point, allowance_per_s=most))
             say(f"{callers} callers: {point.rate_reached_per_s:,.0f}/s, p99 {point.p99_ms:.2f} ms")
@@ -56,8 +56,8 @@ def test_rate_of_1_to_64_callers(
             ),
             remarks=[
                 f"the bar is of the allowance of {most} callers, in {len(turns)} turns",
-                f"closed loops by {by.name}",
+                f"closed loops by {generator.name}",
             ],
         )
 
-    ask("closed", run)
+    record("closed", run)

@@ -19,7 +19,7 @@ _CALLERS: Final = 64
 
 
 @pytest.mark.of_models("iris", "orientation")
-def test_rate_of_an_echo_in_cpp(serve: Deployment, by: Generator, plan: Plan, ask: Recorder) -> None:
+def test_rate_of_an_echo_in_cpp(deployed: Deployment, generator: Generator, plan: Plan, record: Recorder) -> None:
     """How fast is the bare transport in C++?"""
     try:
         build()
@@ -27,18 +27,18 @@ def test_rate_of_an_echo_in_cpp(serve: Deployment, by: Generator, plan: Plan, as
         pytest.skip(str(missing))
 
     def run() -> Findings:
-        request, size = serve.case.request, serve.answer_bytes
+        request, size = deployed.case.request, deployed.answer_bytes
         rates = {}
         for threads in sorted({1, available_cores()}):
             with cpp_echo(answer_bytes=size, threads=threads) as echo:
                 server = Server(address=echo.address, pid=echo.pid)
-                point = closed(by, server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
+                point = closed(generator, server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
                 rates[threads] = point.rate_reached_per_s
-        ours = closed(by, serve.server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
+        ours = closed(generator, deployed.server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
         best = max(rates.values())
         return Findings(
             figures={"cpp_echo_per_s": best, "of_cpp_echo": ours.rate_reached_per_s / best},
             remarks=[f"with {threads} polling threads: {rate:,.0f}/s" for threads, rate in rates.items()],
         )
 
-    ask("limits", run)
+    record("limits", run)

@@ -34,7 +34,9 @@ _STORM_AFTER_S: Final = 0.003
 _STEADY_RATE: Final = 50.0
 
 
-def test_p99_during_reload(plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]) -> None:
+def test_p99_during_reload(
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+) -> None:
     """What do callers notice when the very model that they ask is loaded anew?"""
 
     def run() -> Findings:
@@ -81,7 +83,7 @@ def test_p99_during_reload(plan: Plan, ask: Recorder, folder: Callable[[], Path]
             ],
         )
 
-    ask("reload", run)
+    record("reload", run)
 
 
 def _while(target: LoadTarget, load: Load, seconds: float, seed: int, change: Callable[[], None]) -> Point:
@@ -106,7 +108,7 @@ def _while(target: LoadTarget, load: Load, seconds: float, seed: int, change: Ca
 
 
 def test_p99_after_a_cancel_storm(
-    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
 ) -> None:
     """What do patient callers notice of others who ask a lot and go away before they are answered?"""
 
@@ -136,4 +138,4 @@ def test_p99_after_a_cancel_storm(
             remarks=[f"{case.name} at {_STEADY_RATE:g}/s; the storm {_STORM_RATE:g}/s, each for {_STORM_AFTER_S:g} s"],
         )
 
-    ask("cancel-storm", run)
+    record("cancel-storm", run)

@@ -41,7 +41,7 @@ Wire: TypeAlias = Callable[[Load], Point]
 
 @pytest.mark.generators
 def test_three_generators_on_one_server(
-    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
 ) -> None:
     """Does our generator find what h2load and perf_analyzer find?"""
     h2load = H2Load.installed()
@@ -63,7 +63,7 @@ def test_three_generators_on_one_server(
             say(_words(point))
         return Findings(points=points, remarks=[f"{_TURNS} turns in alternating order, medians; {_MODEL}"])
 
-    ask("generators", run)
+    record("generators", run)
 
 
 def _by_h2load(h2load: H2Load, server: Server, case: Case, size: int, plan: Plan) -> Wire:

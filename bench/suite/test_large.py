@@ -31,7 +31,9 @@ _OF_ALLOWANCE: Final = 0.85
 
 
 @pytest.mark.parametrize("way", ["in", "out"])
-def test_rate_of_large_tensors(way: str, by: Generator, plan: Plan, ask: Recorder, folder: Callable[[], Path]) -> None:
+def test_rate_of_large_tensors(
+    way: str, generator: Generator, plan: Plan, record: Recorder, folder: Callable[[], Path]
+) -> None:
     """How many images a second come in, or go out?"""
 
     def run() -> Findings:
@@ -41,7 +43,7 @@ def test_rate_of_large_tensors(way: str, by: Generator, plan: Plan, ask: Recorde
             answer = fetch_answer(server.address, case.request)
             reference.check(answer)
             with bare_echo(len(answer)) as echo:
-                asked = partial(closed, by, request=case.request, answer_bytes=len(answer), callers=_CALLERS)
+                asked = partial(closed, generator, request=case.request, answer_bytes=len(answer), callers=_CALLERS)
                 arms = {
                     "server": lambda _: asked(server, seconds=plan.load_s / plan.turns, model=case.name),
                     "echo": lambda _: asked(echo, seconds=plan.load_s / plan.turns / 2),
@@ -59,15 +61,18 @@ def test_rate_of_large_tensors(way: str, by: Generator, plan: Plan, ask: Recorde
             figures={"echo_per_s": median(turn["echo"].rate_reached_per_s for turn in turns)}
             | paired_bar(rates, [point.allowance_per_s or 0.0 for point in points], _OF_ALLOWANCE, at_least=True),
             remarks=[
-                f"{_CALLERS} callers in a closed loop by {by.name}; the bar is of the allowance, in {plan.turns} turns"
+                (
+                    f"{_CALLERS} callers in a closed loop by {generator.name}; "
+                    f"the bar is of the allowance, in {plan.turns} turns"
+                )
             ],
         )
 
-    ask("large", run)
+    record("large", run)
 
 
 def test_rate_of_large_tensors_in_shared_memory(
-    by: Generator, plan: Plan, ask: Recorder, folder: Callable[[], Path]
+    generator: Generator, plan: Plan, record: Recorder, folder: Callable[[], Path]
 ) -> None:
     """How many images a second are read where their caller has put them?"""
     if not FOLDER.is_dir():
@@ -84,7 +89,9 @@ def test_rate_of_large_tensors_in_shared_memory(
                 raise WrongAnswer("an image in shared memory is answered otherwise than the same image sent")
             points: list[Point] = [
                 replace(
-                    closed(by, server, one, len(answer), callers=_CALLERS, seconds=plan.load_s / 2, model=case.name),
+                    closed(
+                        generator, server, one, len(answer), callers=_CALLERS, seconds=plan.load_s / 2, model=case.name
+                    ),
                     label=label,
                 )
                 for label, one in (("in", case.request), ("shared-memory", message))
@@ -96,4 +103,4 @@ def test_rate_of_large_tensors_in_shared_memory(
             remarks=[f"{gain:.1f} times the rate of sending it; the image lies there all the time"],
         )
 
-    ask("large", run)
+    record("large", run)

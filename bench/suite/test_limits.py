@@ -22,21 +22,23 @@ _JUDGED: Final = "iris"
 _TURNS: Final = 2
 
 
-def test_rate_of_echo_and_of_onnxruntime(serve: Deployment, by: Generator, plan: Plan, ask: Recorder) -> None:
+def test_rate_of_echo_and_of_onnxruntime(
+    deployed: Deployment, generator: Generator, plan: Plan, record: Recorder
+) -> None:
     """How fast are the bare transport and the bare model?"""
 
     def run() -> Findings:
-        request, size = serve.case.request, serve.answer_bytes
+        request, size = deployed.case.request, deployed.answer_bytes
 
         def asked(server: Server, _turn: int) -> Point:
-            return closed(by, server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
+            return closed(generator, server, request, size, callers=_CALLERS, seconds=plan.rate_s / 2)
 
         # A model whose run costs something is held to its allowance instead, and two turns say what its echo is.
-        is_judged = serve.case.name == _JUDGED
-        arms = {"echo": partial(asked, serve.echo), "server": partial(asked, serve.server)}
+        is_judged = deployed.case.name == _JUDGED
+        arms = {"echo": partial(asked, deployed.echo), "server": partial(asked, deployed.server)}
         turns = list(in_turns(arms, plan.turns if is_judged else _TURNS))
         echoes, ours = ([turn[name].rate_reached_per_s for turn in turns] for name in arms)
-        best = serve.best_in_process
+        best = deployed.best_in_process
         return Findings(
             figures={
                 "echo_per_s": median(echoes),
@@ -49,13 +51,15 @@ def test_rate_of_echo_and_of_onnxruntime(serve: Deployment, by: Generator, plan:
                 "of_echo": sum(ours) / sum(echoes),
                 **(paired_bar(ours, echoes, _OF_ECHO, at_least=True) if is_judged else {}),
             },
-            remarks=[f"echo: {_CALLERS} callers in a closed loop by {by.name}; it answers as many bytes as the server"],
+            remarks=[
+                f"echo: {_CALLERS} callers in a closed loop by {generator.name}; it answers as many bytes as the server"
+            ],
         )
 
-    ask("limits", run)
+    record("limits", run)
 
 
-def test_bandwidth_of_memory_and_loopback(plan: Plan, ask: Recorder) -> None:
+def test_bandwidth_of_memory_and_loopback(plan: Plan, record: Recorder) -> None:
     """How fast does this machine move bytes?"""
 
     def run() -> Findings:
@@ -67,4 +71,4 @@ def test_bandwidth_of_memory_and_loopback(plan: Plan, ask: Recorder) -> None:
             remarks=["one thread; one connection"],
         )
 
-    ask("limits", run)
+    record("limits", run)

@@ -26,7 +26,7 @@ _SHAPES_SHARE: Final = 0.5
 
 
 def test_p99_of_a_cheap_model_beside_a_heavy_one(
-    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
 ) -> None:
     """What do callers of a cheap model notice of a heavy one under load on the same server?"""
 
@@ -57,10 +57,12 @@ def test_p99_of_a_cheap_model_beside_a_heavy_one(
             remarks=[f"iris at {_CHEAP_RATE:g}/s; magika at {_HEAVY_SHARE:.0%} of its capacity, both cores can run it"],
         )
 
-    ask("mixed-models", run)
+    record("mixed-models", run)
 
 
-def test_p99_of_mixed_shapes(plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]) -> None:
+def test_p99_of_mixed_shapes(
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+) -> None:
     """What does it cost that requests of different lengths cannot share a run?"""
 
     def run() -> Findings:
@@ -86,4 +88,4 @@ def test_p99_of_mixed_shapes(plan: Plan, ask: Recorder, folder: Callable[[], Pat
             ],
         )
 
-    ask("mixed-shapes", run)
+    record("mixed-shapes", run)

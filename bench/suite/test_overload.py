@@ -25,18 +25,18 @@ _LEAST_DEADLINE_S: Final = 0.05
 
 @pytest.mark.of_models("magika", "orientation")
 def test_goodput_at_five_times_capacity(
-    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
+    deployed: Deployment, capacity: float, plan: Plan, record: Recorder, say: Callable[[str], None]
 ) -> None:
     """How much is answered in time when five times as much is asked as can be answered?"""
-    deadline_s = max(_LEAST_DEADLINE_S, serve.best_in_process.run_s[1] * _DEADLINE_RUNS)
+    deadline_s = max(_LEAST_DEADLINE_S, deployed.best_in_process.run_s[1] * _DEADLINE_RUNS)
 
     def run() -> Findings:
         points = []
         with load_target(
-            serve.server,
-            [serve.case.request],
-            model=serve.case.name,
-            answer_bytes=serve.answer_bytes,
+            deployed.server,
+            [deployed.case.request],
+            model=deployed.case.name,
+            answer_bytes=deployed.answer_bytes,
             timeout_s=deadline_s,
         ) as target:
             for share in plan.overload:
@@ -65,7 +65,7 @@ def test_goodput_at_five_times_capacity(
             ],
         )
 
-    ask("overload", run)
+    record("overload", run)
 
 
 def _generator_cores(point: Point) -> float:

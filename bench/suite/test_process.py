@@ -23,7 +23,7 @@ _SETTLE_S: Final = 1.0
 _CALLERS: Final = 64
 
 
-def test_time_to_first_answer(plan: Plan, ask: Recorder, folder: Callable[[], Path]) -> None:
+def test_time_to_first_answer(plan: Plan, record: Recorder, folder: Callable[[], Path]) -> None:
     """How soon after its start does the server answer?"""
 
     def run() -> Findings:
@@ -40,10 +40,10 @@ def test_time_to_first_answer(plan: Plan, ask: Recorder, folder: Callable[[], Pa
             remarks=["sardonyx serve models, from before the process is made to the answer of iris"],
         )
 
-    ask("cold-start", run)
+    record("cold-start", run)
 
 
-def test_cost_of_idling(by: Generator, plan: Plan, ask: Recorder, folder: Callable[[], Path]) -> None:
+def test_cost_of_idling(generator: Generator, plan: Plan, record: Recorder, folder: Callable[[], Path]) -> None:
     """What does the server take while nobody asks?"""
 
     def run() -> Findings:
@@ -51,7 +51,7 @@ def test_cost_of_idling(by: Generator, plan: Plan, ask: Recorder, folder: Callab
         with started() as running:
             server = Server(address=running.address, pid=running.pid)
             size = len(fetch_answer(server.address, request))
-            closed(by, server, request, size, callers=_CALLERS, seconds=plan.rate_s)
+            closed(generator, server, request, size, callers=_CALLERS, seconds=plan.rate_s)
             time.sleep(_SETTLE_S)
             share = idle_percent(running.pid, plan.load_s) / 100
             return Findings(
@@ -59,4 +59,4 @@ def test_cost_of_idling(by: Generator, plan: Plan, ask: Recorder, folder: Callab
                 remarks=["sardonyx serve models after a load on iris; of one core"],
             )
 
-    ask("idle", run)
+    record("idle", run)

@@ -26,7 +26,7 @@ _BURST_REQUESTS: Final = 256
 
 
 def test_p99_at_half_load(
-    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
+    deployed: Deployment, capacity: float, plan: Plan, record: Recorder, say: Callable[[str], None]
 ) -> None:
     """How long do 99 of 100 requests take at most, at half of what the server can bear and at other rates?"""
 
@@ -34,33 +34,33 @@ def test_p99_at_half_load(
         points = []
         for share in plan.shares:
             load = Load(arrivals="poisson", rate_per_s=capacity * share, share_of_capacity=share)
-            points.append(_with_floor(serve, _middle(serve, load, plan), plan))
+            points.append(_with_floor(deployed, _median_run(deployed, load, plan), plan))
             if share == _JUDGED_SHARE:
-                points[-1] = _rehearsed(serve, points[-1], plan)
+                points[-1] = _with_real_queue(deployed, points[-1], plan)
             say(_words(points[-1]))
         points = consistent_floors(points)
-        (paired_bar,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
+        (judged,) = (point for point in points if point.load.share_of_capacity == _JUDGED_SHARE)
         return Findings(
             points=points,
-            figures={"capacity_per_s": capacity} | _judged(paired_bar),
+            figures={"capacity_per_s": capacity} | _judged(judged),
             remarks=[
                 "capacity: the highest rate answered as it comes, with the generator on the same cores",
                 f"bar: p99 at {_JUDGED_SHARE:.0%}, the middle of {_JUDGED_RUNS} runs (quick: 1), / the floor there",
             ],
         )
 
-    ask("ladder", run)
+    record("ladder", run)
 
 
 def test_p99_under_bursts(
-    serve: Deployment, capacity: float, plan: Plan, ask: Recorder, say: Callable[[str], None]
+    deployed: Deployment, capacity: float, plan: Plan, record: Recorder, say: Callable[[str], None]
 ) -> None:
     """How long do 99 of 100 requests take at most when all of a tenth of a second come at once?"""
 
     def run() -> Findings:
         rate = min(capacity * _BURST_SHARE, _BURST_REQUESTS / BURST_S)
         load = Load(arrivals="burst", rate_per_s=rate, share_of_capacity=rate / capacity)
-        point = _with_floor(serve, measure(serve.target, load, plan.load_s, plan.seed), plan)
+        point = _with_floor(deployed, measure(deployed.target, load, plan.load_s, plan.seed), plan)
         say(_words(point))
         return Findings(
             points=[point],
@@ -68,14 +68,14 @@ def test_p99_under_bursts(
             remarks=[f"bursts of {round(rate * BURST_S)}, sent within 10 ms"],
         )
 
-    ask("bursts", run)
+    record("bursts", run)
 
 
-def _middle(serve: Deployment, load: Load, plan: Plan) -> Point:
+def _median_run(deployed: Deployment, load: Load, plan: Plan) -> Point:
     """Measure a load: the median of several measurements by p99 if it is judged, otherwise once."""
     runs = _JUDGED_RUNS if load.share_of_capacity == _JUDGED_SHARE and not plan.quick else 1
     points = [
-        measure(serve.target, load, plan.load_s_at(load.rate_per_s or 1.0), plan.seed + run) for run in range(runs)
+        measure(deployed.target, load, plan.load_s_at(load.rate_per_s or 1.0), plan.seed + run) for run in range(runs)
     ]
     valid = [point for point in points if point.valid] or points
     return sorted(valid, key=lambda point: point.p99_ms)[len(valid) // 2]
@@ -88,10 +88,10 @@ def _judged(point: Point) -> dict[str, float]:
     return bar(point.p99_ms / point.floor_p99_ms, _OF_FLOOR, at_least=False, points=[point])
 
 
-def _with_floor(serve: Deployment, point: Point, plan: Plan) -> Point:
+def _with_floor(deployed: Deployment, point: Point, plan: Plan) -> Point:
     """A point of an open loop, with its floor and its allowance."""
-    floor = serve.floor(point.load, plan.rate_s, plan.seed)
-    row_s = serve.reference.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
+    floor = deployed.floor(point.load, plan.rate_s, plan.seed)
+    row_s = deployed.reference.cpu_s(max(1.0, point.batch_rows_mean or 1.0), budget_s=plan.limit_s / 10)
     return replace(
         point,
         floor_p99_ms=None if floor.p99_s is None else floor.p99_s * 1e3,
@@ -100,10 +100,10 @@ def _with_floor(serve: Deployment, point: Point, plan: Plan) -> Point:
     )
 
 
-def _rehearsed(serve: Deployment, point: Point, plan: Plan) -> Point:
+def _with_real_queue(deployed: Deployment, point: Point, plan: Plan) -> Point:
     """With what such a queue comes to when it shares the cores as the server does, and with the server's own runs."""
-    p99_s = serve.greedy_queue_p99_s(point.load, plan.rate_s, plan.seed)
-    own_s = replayed_p99_s(point, serve.server.facts.get(serve.case.name, {}))
+    p99_s = deployed.greedy_queue_p99_s(point.load, plan.rate_s, plan.seed)
+    own_s = replayed_p99_s(point, deployed.server.facts.get(deployed.case.name, {}))
     return replace(point, rehearsed_p99_ms=p99_s * 1e3, own_runs_p99_ms=None if own_s is None else own_s * 1e3)
 
 

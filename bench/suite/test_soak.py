@@ -30,7 +30,7 @@ _S_PER_H: Final = 3600
 
 @pytest.mark.soak
 def test_memory_over_half_an_hour(
-    plan: Plan, ask: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
+    plan: Plan, record: Recorder, folder: Callable[[], Path], say: Callable[[str], None]
 ) -> None:
     """Does memory grow while two models are asked for half an hour?"""
 
@@ -66,7 +66,7 @@ def test_memory_over_half_an_hour(
             remarks=["; ".join(f"{name} at {rate:g}/s" for name, rate in _RATES.items())],
         )
 
-    ask("soak", run)
+    record("soak", run)
 
 
 def _watch(server: Server, samples: list[tuple[float, int]], ended: threading.Event) -> None:
