@@ -236,10 +236,10 @@ def package(module: str, distribution: str) -> Path:
 
     Args:
         module: Name of its module.
-        distribution: What to install, for the message.
+        distribution: Distribution to install, for the error message.
 
     Raises:
-        CaseMissing: It is not installed.
+        CaseMissing: The package is not installed.
     """
     found = PathFinder.find_spec(module)
     if found is None or not found.submodule_search_locations:

@@ -98,7 +98,7 @@ def child(module: str, arguments: Sequence[str] = (), *, root: Path = ROOT) -> I
         root: Root of the copy of the project whose sources are run.
 
     Raises:
-        ChildFailed: It ended before it was up.
+        ChildFailed: It ended before it was ready.
     """
     environment = None if root == ROOT else {**os.environ, "PYTHONPATH": os.pathsep.join(_SOURCES)}
     with program([sys.executable, "-m", module, *arguments], module, folder=root, environment=environment) as process:
@@ -118,7 +118,7 @@ def program(
         environment: None = this process's.
 
     Raises:
-        ChildFailed: It ended before it was up.
+        ChildFailed: It ended before it was ready.
     """
     process = subprocess.Popen(  # noqa: S603  # the harness's own
         command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

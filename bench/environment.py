@@ -108,7 +108,7 @@ def checkout_of(commit: str, folder: Path) -> Iterator[Path]:
 
 
 def _git(*arguments: str) -> str:
-    """Output of git; "" where there is no git or no commit."""
+    """Output of git; "" if there is no git or no commit."""
     git = shutil.which("git")
     if git is None:
         return ""

@@ -81,8 +81,8 @@ def punctual(generator: Sequence[int], servers: Sequence[int]) -> Iterator[None]
     measured alike.
 
     Args:
-        generator: Its processes; what they start meanwhile is like them.
-        servers: Processes of the servers that give way where the generator cannot have the priority; may be none.
+        generator: Its processes; what they start meanwhile inherits the priority.
+        servers: Server processes to lower if the generator's priority cannot be raised; may be empty.
     """
     if sys.platform != "linux":
         yield
@@ -97,7 +97,7 @@ def punctual(generator: Sequence[int], servers: Sequence[int]) -> Iterator[None]
 
 
 def _schedule(pids: Sequence[int], policy: int) -> bool:
-    """Each thread by itself, as for pinning; those to come inherit it. Returns whether it was allowed."""
+    """Set the policy of each thread; new threads inherit it. Returns whether it was permitted."""
     if sys.platform == "linux":
         priority = os.sched_param(os.sched_get_priority_min(policy))
         for pid in pids:
@@ -112,7 +112,7 @@ def _schedule(pids: Sequence[int], policy: int) -> bool:
 
 
 def _pin(pids: Sequence[int], cores: set[int]) -> None:
-    """Each thread by itself: a process as a whole cannot be pinned once it has threads."""
+    """Pin each thread: a process with threads cannot be pinned as a whole."""
     if sys.platform == "linux":
         for pid in pids:
             for task in Path("/proc", str(pid), "task").iterdir():

@@ -52,7 +52,7 @@ def idle_percent(pid: int, seconds: float) -> float:
 
 
 def memory_bytes(pid: int, key: str = "VmRSS", *, file: str = "status") -> int:
-    """A line such as ``VmRSS:  123456 kB`` of a file in /proc, where kB are KiB; 0 where the process has ended."""
+    """A line such as ``VmRSS:  123456 kB`` of a file in /proc, where kB are KiB; 0 if the process has ended."""
     with suppress(OSError):
         for line in (_PROC / str(pid) / file).read_text().splitlines():
             if line.startswith(f"{key}:"):

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["new_file", "tell_where", "warn_if_busy"]
 
 _FOLDER: Final = ROOT / "build" / "bench"
-# Other work shifts even ratios: server and reference do not suffer from it alike.
+# Other work affects even ratios: server and reference do not suffer equally.
 _BUSY_CORES: Final = 0.3
 
 
 def new_file(command: str, given: Path | None) -> Path:
-    """The file for the results of a command, in a folder that is there.
+    """The results file of a command; creates its folder.
 
     Args:
         command: Module under ``bench``.
-        given: What its user named; None = ``build/bench/COMMAND-DATE.json``.
+        given: The user's choice; None = ``build/bench/COMMAND-DATE.json``.
     """
     file = given or _FOLDER / f"{command}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,11 +30,11 @@ def new_file(command: str, given: Path | None) -> Path:
 
 
 def tell_where(file: Path) -> None:
-    """Print where the results are."""
+    """Print the path of the results file."""
     print(f"results: {file.relative_to(ROOT) if file.is_relative_to(ROOT) else file}")
 
 
 def warn_if_busy(cores: float, what: str = "noise") -> None:
-    """Print what to expect where other work kept so many cores busy in the last minute."""
+    """Warn if other work kept cores busy in the last minute."""
     if cores > _BUSY_CORES:
         print(f"warning: other work kept {cores} cores busy in the last minute; expect {what}")

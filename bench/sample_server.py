@@ -25,8 +25,8 @@ class Running:
 
     Attributes:
         pid: Process id.
-        address: Where it listens.
-        ready_s: From before the process was made until it said that it serves.
+        address: Host and port.
+        ready_s: From before the process was created to its line "serving".
     """
 
     pid: int
@@ -36,10 +36,10 @@ class Running:
 
 @contextmanager
 def started() -> Iterator[Running]:
-    """``sardonyx serve models``, once it is ready.
+    """Start ``sardonyx serve models``, and wait until it is ready.
 
     Raises:
-        ChildFailed: It ended before that.
+        ChildFailed: It ended before it was ready.
     """
     began_s = time.monotonic()
     process = subprocess.Popen([*_COMMAND, *_FLAGS], cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ours

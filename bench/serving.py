@@ -85,7 +85,7 @@ class Server:
     metrics_url: str = ""
 
     def figures(self, model: str = "") -> Figures:
-        """What it has done so far, and of one model where that is named. A server that tells nothing only has CPU."""
+        """Its figures so far, and statistics of a model if one is given. Without statistics there is only CPU time."""
         used_s = sum(cpu_s(pid) for pid in self.tree())
         return _with_statistics(self.address, model, used_s) if model else Figures(cpu_s=used_s)
 
@@ -95,15 +95,15 @@ class Server:
             forget_peak(pid)
 
     def peak_memory_bytes(self) -> int:
-        """The most that was resident, of each process by itself; pages that processes share count for each."""
+        """Peak resident memory, summed over its processes; shared pages count for each."""
         return sum(memory_bytes(pid, "VmHWM") for pid in self.tree())
 
     def memory_bytes(self) -> int:
-        """What is resident now, likewise."""
+        """Resident memory now, likewise."""
         return sum(memory_bytes(pid) for pid in self.tree())
 
     def tree(self) -> list[int]:
-        """Its processes: the first one and all that came of it and live."""
+        """Ids of its processes: the root and its living descendants."""
         return tree(self.pid)
 
 
@@ -134,7 +134,7 @@ def serving(
 
 @contextmanager
 def bare_echo(answer_bytes: int | None) -> Iterator[Server]:
-    """A bare echo on gRPC's core that answers with so many bytes; None = with the message itself.
+    """Start a bare echo on gRPC's core that responds with so many bytes; None = with the message itself.
 
     Raises:
         ChildFailed: It did not start.

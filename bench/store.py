@@ -13,7 +13,7 @@ __all__ = ["Benchmark", "Load", "Point", "Run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What was asked of the server; see bench/README.md.
+    """A load; see bench/README.md.
 
     Attributes:
         kind: ``open`` (requests are sent when they are due) or ``closed`` (each caller waits for its answer).
@@ -32,31 +32,31 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One load and what came of it. Absent optional values are None.
+    """The result of one load. Absent optional values are None.
 
     Attributes:
-        load: What was asked for.
-        label: What this point is among those of its benchmark: ``before``, ``during``; "" where the load says it.
+        load: The load.
+        label: Role of the point in its benchmark, such as ``before`` or ``during``; "" if the load identifies it.
         rate_reached_per_s: Answers a second within the time of the load.
         answered: Requests.
         failed: Status -> requests that ended with it.
         slip_share: Share of requests sent more than 1 ms after they were due.
-        valid: Whether the generator kept its schedule; figures of a point that is not count for nothing.
+        valid: Whether the generator kept its schedule; the figures of an invalid point are ignored.
         p50_ms: Latency from when a request was due; likewise the others. 0 where nothing was answered.
         histogram: All latencies in ns, in HdrHistogram's encoded form.
         batch_rows_mean: Rows of a run of the model.
-        batch_sizes: Rows -> runs of so many.
-        batch_run_us: Rows -> mean time of a run of so many.
+        batch_sizes: Rows -> number of runs with so many rows.
+        batch_run_us: Rows -> mean time of a run with so many rows.
         cpu_s_per_1000: CPU seconds of the server's processes for 1,000 answers.
         generator_cpu_s_per_1000: CPU seconds of the generator for 1,000 answers.
         peak_memory_bytes: Resident memory of the server's processes during this load.
         stages_us: Where the mean latency went: ``transport``, ``decode``, ``queue``, ``gather``, ``run``, ``encode``.
         goodput_per_s: Answers a second that came within their deadline.
-        allowance_per_s: What the cores permit at most; see bench/README.md.
+        allowance_per_s: Upper bound of the rate; see bench/README.md.
         floor_p99_ms: p99 of a bare echo and, on the cores it leaves, a simulated greedy queue at the same rate.
         floor_queue_p99_ms: p99 of the simulated queue on all cores, without any transport.
-        own_runs_p99_ms: The same with as many runners as the server has, and with the times that its runs took.
-        rehearsed_p99_ms: p99 of a real greedy queue in-process, with those arrivals, beside a bare echo under the load.
+        own_runs_p99_ms: The same with the server's number of runners and its mean run times.
+        rehearsed_p99_ms: p99 of a real greedy queue in-process with the same arrivals, beside a bare echo.
         seed: Seed of arrivals.
     """
 
@@ -109,13 +109,13 @@ class Benchmark:
     Attributes:
         name: The question in short: ``test_p99_at_half_load[iris]``.
         scenario: Kind of load; the list stands in bench/README.md.
-        question: What it asks, as a sentence.
-        model: Name of the model; "" where it is about none.
-        server: ``sardonyx``, a limit or a peer.
+        question: The question as a sentence.
+        model: Name of the model; "" = it concerns none.
+        server: ``sardonyx``, a reference or a peer.
         command: Measures this benchmark alone.
-        points: What was measured under load.
-        figures: What was measured otherwise, and what holds for all points; units are in the names.
-        remarks: Sentences for people.
+        points: Results of loads.
+        figures: Other results, and figures of all points; names include units.
+        remarks: Notes as sentences.
         commit: That was measured; "" = the run's.
         cpu: Model name of the processor that it was measured on; "" = the run's.
     """
@@ -156,14 +156,14 @@ class Run:
     """A stored run.
 
     Attributes:
-        benchmarks: What was measured.
+        benchmarks: Its benchmarks.
         schema: Version of the file format.
-        command: What measures it again.
+        command: Command that reproduces it.
         seed: Seed of models and arrivals.
-        quick: Whether it was a short one, with fewer points.
+        quick: Whether it was a quick run.
         versions: Package -> version, ``python`` among them.
         cpu: Model name.
-        cores: That processes may use.
+        cores: Number of usable cores.
         governor: CPU frequency governor; None if the system has none.
         started: ISO 8601, UTC.
         commit: Commit of the project.

@@ -26,7 +26,7 @@ class Callers:
         self._process = process
 
     def run(self, target: Target, streams: Streams, *, requests: int, record_each: bool) -> LoadResult:  # noqa: ARG002  # see above; single latencies are not recorded
-        """Make so many calls. Raises ChildFailed where one failed."""
+        """Make ``requests`` calls. Raises ChildFailed if one failed."""
         found = self._process.ask(json.dumps({"calls": requests}))
         return LoadResult(
             requests=requests,

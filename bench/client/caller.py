@@ -23,7 +23,7 @@ __all__: list[str] = []
 
 
 def call_by_threads(client: str, spec: CallSpec, threads: int) -> None:
-    """Obey until the input ends."""
+    """Execute commands until the input ends."""
     with SYNC[client](spec) as call:
 
         def answer(line: str) -> Mapping[str, object]:
@@ -33,7 +33,7 @@ def call_by_threads(client: str, spec: CallSpec, threads: int) -> None:
 
 
 async def call_by_tasks(client: str, spec: CallSpec, tasks: int) -> None:
-    """Obey until the input ends. The loop stands still between two lines: nothing is under way then."""
+    """Execute commands until the input ends. The loop blocks between two lines, when no call is in flight."""
     async with ASYNC[client](spec) as call:
         send_line({"digest": _digest(await call())})
         for line in sys.stdin:
@@ -41,7 +41,7 @@ async def call_by_tasks(client: str, spec: CallSpec, tasks: int) -> None:
 
 
 def _digest(outputs: Arrays) -> str:
-    """Equal where names, dtypes, shapes and bytes are."""
+    """A digest of names, dtypes, shapes and bytes."""
     found = hashlib.sha256()
     for name, array in sorted(outputs.items()):
         found.update(f"{name} {array.dtype} {array.shape} ".encode())
@@ -50,7 +50,7 @@ def _digest(outputs: Arrays) -> str:
 
 
 def main() -> None:
-    """Call as told."""
+    """Parse the arguments, and execute commands."""
     kind, client, callers, address, model, inputs, outputs, stubs = sys.argv[1:]
     with np.load(inputs) as arrays:
         spec = CallSpec(

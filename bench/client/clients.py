@@ -25,13 +25,13 @@ _DATATYPES: Final = {np.dtype(dtype): name for name, dtype in _NUMPY.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSpec:
-    """What to call.
+    """The call to make.
 
     Attributes:
         address: Host and port.
         model: Its name.
         inputs: Input name -> array.
-        outputs: Names of those to be read.
+        outputs: Names of the outputs to read.
         stubs: Folder of the generated stub.
     """
 
@@ -44,7 +44,7 @@ class CallSpec:
 
 @contextmanager
 def sardonyx(spec: CallSpec, *, share: bool = True) -> Iterator[Callable[[], Arrays]]:
-    """This project's client. ``share``: large tensors go through shared memory where the server allows it."""
+    """This project's client. ``share``: use shared memory for large tensors if the server allows it."""
     from sardonyx_client import Client, Share
 
     with Client(spec.address, share=Share() if share else None) as client:

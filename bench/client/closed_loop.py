@@ -14,9 +14,9 @@ def by_threads(calls: int, call: Callable[[], object], threads: int) -> Mapping[
     """Make calls. Blocks.
 
     Args:
-        calls: In all.
-        call: What each thread calls again and again.
-        threads: So many at once; one is the calling thread itself.
+        calls: Total number of calls.
+        call: The call that each thread repeats.
+        threads: Number of threads, the calling thread included.
 
     Returns:
         ``seconds`` and ``cpu_s`` of this process; or the ``problem``.
@@ -43,7 +43,7 @@ def by_threads(calls: int, call: Callable[[], object], threads: int) -> Mapping[
 
 
 async def by_tasks(calls: int, call: Callable[[], Awaitable[object]], tasks: int) -> Mapping[str, object]:
-    """Make calls, so many tasks at once. See :func:`by_threads`."""
+    """Make calls with several tasks. See :func:`by_threads`."""
     left = iter(range(calls))
     problems: list[Exception] = []
 

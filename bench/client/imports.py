@@ -46,7 +46,7 @@ def imports(plan: Plan) -> list[Outcome]:
 
 
 def _import_s(what: str, bytecode: Path) -> float:
-    """Raises ChildFailed where it cannot be imported."""
+    """Seconds of an import. Raises ChildFailed if it fails."""
     program = f"import time; began = time.perf_counter(); import {what}; print(time.perf_counter() - began)"
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -27,7 +27,7 @@ _SCRAPE_TIMEOUT_S: Final = 10.0
 
 
 class _Scraped:
-    """An arm whose metrics are scraped while it is under load, as a Prometheus does.
+    """An arm whose metrics are scraped during the load, as Prometheus does.
 
     Args:
         arm: Its server has a ``metrics_url``.

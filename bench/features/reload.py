@@ -132,7 +132,7 @@ class _Repository:
         )
 
     def load(self) -> float:
-        """Unload it, so that it is read again, and load it. Returns the seconds of the load alone. Blocks."""
+        """Unload the model, so that its file is read again, and load it. Returns the seconds of loading. Blocks."""
         self._unload(RepositoryModelUnloadRequest(model_name=_OTHER).SerializeToString(), timeout=_TIMEOUT_S)
         began_s = time.monotonic()
         self._load(RepositoryModelLoadRequest(model_name=_OTHER).SerializeToString(), timeout=_TIMEOUT_S)

@@ -77,7 +77,7 @@ def _compared(plan: Plan, against: str, stack: ExitStack) -> list[Comparison]:
     Raises:
         CaseMissing: git knows no such commit.
         OSError: The file cannot be read.
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
     """
     if against.endswith(".json"):
         print(f"before: the figures stored in {against}; after: this checkout")

@@ -51,7 +51,7 @@ def grown_stages(
 
     Args:
         before: One point for each repeat.
-        after: Those of the same repeats.
+        after: The points of the second server, of the same repeats.
         seed: Seed of the resampling.
         starts: For each repeat, the number of the server start; see :func:`bench.bootstrap.difference`.
     """

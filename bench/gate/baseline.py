@@ -54,7 +54,7 @@ def compare_with_commit(plan: Plan, checkout: Path) -> list[Comparison]:
     """Compare with another commit: both servers in one run, interleaved.
 
     Args:
-        plan: How to measure.
+        plan: Options.
         checkout: Root of the other commit's sources, which run with this environment's packages.
     """
 

@@ -61,10 +61,10 @@ class Comparison:
         return median(pair.after.p99_ms for pair in self.pairs) if self.pairs else 0.0
 
     def as_benchmark(self, command: str) -> Benchmark:
-        """As it is stored.
+        """The benchmark to store.
 
         Args:
-            command: Measures it again.
+            command: Command that reproduces it.
         """
         ends = self.p99_ratio
         found = {} if ends is None else {"ratio": ends.centre, "ratio_low": ends.low, "ratio_high": ends.high}

@@ -41,7 +41,7 @@ class Arm:
 
     Attributes:
         name: ``before`` or ``after``.
-        case: What it serves, and the request that is sent.
+        case: Its model and the request.
         checkout: The copy of the project whose sources it runs.
     """
 
@@ -93,9 +93,9 @@ class Pairs:
     """All pairs of one load.
 
     Attributes:
-        load: What both were asked for.
+        load: The load.
         pairs: In the order measured.
-        point_s: How long each point was measured.
+        point_s: Duration of each point.
         facts: Arm -> how its servers have set up the model, of each start.
     """
 
@@ -113,13 +113,13 @@ class Pairs:
 def measure_pairs(
     before: Arm, after: Arm, *, share: float, depth: Depth, cores: Cores, seed: int, tell: Callable[[str], None]
 ) -> Pairs:
-    """Measure. Blocks for about ``2 * starts * seconds`` of the depth, or twice that where many pairs do not count.
+    """Measure pairs. Blocks for about ``2 * starts * seconds`` of the depth, or twice that if many pairs are invalid.
 
     Args:
         before: Its capacity decides the rate of both.
         after: The other one.
         share: Rate as a share of the capacity, or less if the generator cannot send as much.
-        depth: How thoroughly.
+        depth: Sample size.
         cores: Cores of servers and load generator.
         seed: Seed of arrivals; every pair has its own.
         tell: Told how far it is.
@@ -160,7 +160,7 @@ def connect(arm: Arm, cores: Cores, stack: ExitStack) -> LoadTarget:
 
 
 def _measured(targets: tuple[LoadTarget, LoadTarget], schedule: _Schedule, seed: int, start: int) -> list[Pair]:
-    """Pairs of one start: as many as the course says that count, or twice as many where the machine disturbs them."""
+    """Pairs of one start: until enough are valid, or twice as many were measured."""
     pairs: list[Pair] = []
     while len(pairs) < _MOST_TRIES * schedule.pairs and sum(pair.counts for pair in pairs) < schedule.pairs:
         points = {}

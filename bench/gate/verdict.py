@@ -39,7 +39,7 @@ def judge(p99_ratio: Interval, pairs: int) -> Verdict:
 
     Args:
         p99_ratio: After / before.
-        pairs: That it stands on.
+        pairs: Number of pairs it is based on.
     """
     if pairs < LEAST_PAIRS:
         return Verdict.UNMEASURED

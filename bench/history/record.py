@@ -62,7 +62,7 @@ def make_record(run: Run) -> Record:
     """What is kept of a run of the suite.
 
     Raises:
-        NotRecordable: It is a short one, names no release, or has no load of our own server that the history follows.
+        NotRecordable: It is a quick run, has no release, or has no load of Sardonyx that the history contains.
     """
     if run.quick:
         raise NotRecordable("a quick run is no record: its loads are too short; run make bench")
@@ -92,8 +92,8 @@ def add_record(file: Path, line: Record) -> bool:
     """Write a line into a file of lines, in place of that of the same release and machine.
 
     Args:
-        file: Made where there is none.
-        line: Goes to the end where it is new.
+        file: Created if it does not exist.
+        line: A new record is appended.
 
     Returns:
         Whether it took the place of another.

@@ -69,7 +69,7 @@ class AttachedQueue:
         self._server.request_registered_call(self._queue, self._queue, method, tag)
 
     def renew(self, method: str, tag: object) -> None:
-        """Like :meth:`post`, in place of a call that has come; does nothing where the server is stopping.
+        """Like :meth:`post`, in place of a call that has arrived; does nothing while the server is stopping.
 
         Requires: :meth:`post` has worked once.
         """
@@ -79,7 +79,7 @@ class AttachedQueue:
             pass  # The server may stop at any moment, on another thread: asking first would not help.
 
     def shutdown(self) -> None:
-        """Deliver what is still under way, then end. Once. Requires: the server is stopped."""
+        """Deliver pending events, then end. Call once. Requires: the server is stopped."""
         self._queue.shutdown()
 
     @staticmethod
@@ -89,7 +89,7 @@ class AttachedQueue:
 
 
 class _Relayed(cygrpc.CompletionQueue):  # type: ignore[misc]  # private API has no types
-    """What the stock server takes for its queue: core posts to it, and grpcio's thread gets only what is relayed."""
+    """The stock server's queue: core posts to it, and grpcio's thread gets only relayed events."""
 
     def __init__(self) -> None:
         self.events: SimpleQueue[Event] = SimpleQueue()
@@ -100,7 +100,7 @@ class _Relayed(cygrpc.CompletionQueue):  # type: ignore[misc]  # private API has
 
 
 def receive_operations() -> Operations:
-    """Receive the request message: ``event.batch_operations[0].message()``, None where the caller broke off."""
+    """Receive the request message: ``event.batch_operations[0].message()``, None if the caller cancelled."""
     return (cygrpc.ReceiveMessageOperation(_NO_FLAGS),)
 
 

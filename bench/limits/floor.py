@@ -57,5 +57,5 @@ def with_transport_s(sojourns_s: Times, echo: Latencies, *, seed: int) -> Times:
 
 
 def p99_s(times_s: Times) -> float:
-    """99th percentile; 0 where there are none."""
+    """99th percentile; 0 if there are no times."""
     return float(np.percentile(times_s, _P99)) if len(times_s) else 0.0

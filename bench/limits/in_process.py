@@ -65,7 +65,7 @@ def costs_of(file: Path, row: Tensors, *, cores: int, sizes: Sequence[int], budg
     Args:
         file: The model.
         row: Input name -> array [1, ...].
-        cores: That may be used.
+        cores: Number of cores to use.
         sizes: Rows to try, ascending; larger ones are left out once rows no longer get cheaper.
         budget_s: Time to spend on all.
     """
@@ -90,7 +90,7 @@ def _measured(file: Path, row: Tensors, runners: int, threads: int, sizes: Seque
 def _seconds_of(
     session: ort.InferenceSession, names: Sequence[str], feeds: Tensors, runners: int, budget_s: float
 ) -> float:
-    """Seconds of a run while ``runners`` threads run it again and again: the lower quartile.
+    """Lower quartile of the seconds of a run while ``runners`` threads run it repeatedly.
 
     A mean would include whatever else the machine did meanwhile, and a bound that is too easy is useless.
     """

@@ -17,7 +17,7 @@ class BuiltinGenerator:
     """Several processes, each with its share of the connections.
 
     Args:
-        processes: At most so many.
+        processes: Most processes.
     """
 
     def __init__(self, processes: int) -> None:

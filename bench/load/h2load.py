@@ -51,7 +51,7 @@ class H2Load:
 
     @classmethod
     def installed(cls) -> H2Load | None:
-        """None where it is not on the PATH."""
+        """None if it is not on the PATH."""
         program = shutil.which("h2load")
         return None if program is None else cls(program)
 
@@ -83,11 +83,11 @@ def parse(
     no message, so the bytes of data tell.
 
     Args:
-        report: What h2load printed.
+        report: Output of h2load.
         cpu_s: CPU seconds it took.
-        requests: How many it was told to send.
+        requests: Number of requests it was told to send.
         answer_bytes: Length of each answer.
-        frame_bytes: What the protocol puts before each.
+        frame_bytes: Bytes of the prefix before each.
 
     Raises:
         LoadGeneratorError: Not every request was answered with a message of this length, or the report cannot be read.

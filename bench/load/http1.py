@@ -57,8 +57,8 @@ class Exchanges:
     """Requests under way, and the connections they are on: ``Calls`` and ``Connections`` of a sender in one.
 
     Args:
-        target: What is sent where.
-        connections: How many.
+        target: Address and messages.
+        connections: Number of connections.
         first: Number of the message that is sent first.
         interrupt: See :func:`over_http1`.
 
@@ -121,7 +121,7 @@ class Exchanges:
         self.send_waiting(now_ns)
 
     def send_waiting(self, _now_ns: int) -> None:
-        """Send those for which a connection is free now."""
+        """Send waiting requests for which a connection is free."""
         while self._waiting and self._idle:
             connection = self._idle.popleft()
             connection.start(next(self._requests), *self._waiting.popleft())
@@ -129,12 +129,12 @@ class Exchanges:
             self._flush(connection)
 
     def refuse_waiting(self, now_ns: int) -> None:
-        """There is no connection, so those that wait for one fail."""
+        """Fail waiting requests because there is no connection."""
         while self._waiting:
             self._failed(self._waiting.popleft()[2], "UNAVAILABLE", now_ns)
 
     def expire(self, now_ns: int) -> int | None:
-        """Give up those whose time is over. Returns when the next one's is; None where there is none."""
+        """Fail requests whose deadline has passed. Returns the next deadline; None if there is none."""
         while self._waiting and self._waiting[0][1] <= now_ns:
             self._failed(self._waiting.popleft()[2], "DEADLINE_EXCEEDED", now_ns)
         while self._under_way:
@@ -148,7 +148,7 @@ class Exchanges:
         return self._waiting[0][1] if self._waiting else None
 
     def poll(self, wait_ns: int) -> None:
-        """Wait at most so long until something comes, and take that in.
+        """Wait for events for at most ``wait_ns``, and process them.
 
         Raises:
             Interrupted: See ``interrupt``.
@@ -272,7 +272,7 @@ def _request(target: Target, body: bytes) -> bytes:
 
 
 def _nothing() -> None:
-    """Nobody is told."""
+    """The default callback."""
 
 
 if __name__ == "__main__":

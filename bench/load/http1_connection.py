@@ -70,7 +70,7 @@ class Http1Connection:
 
 
 def read_head(received: bytearray) -> Head | None:
-    """None while it is not complete. Raises LoadGeneratorError where it is none that can be used."""
+    """The head of a response; None while it is incomplete. Raises LoadGeneratorError if it is unusable."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         if len(received) > _MOST_HEAD_BYTES:

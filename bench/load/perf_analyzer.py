@@ -16,7 +16,7 @@ from tests.conformance.tools import PERF_ANALYZER
 __all__ = ["NAME", "is_there", "measure", "parse"]
 
 NAME: Final = f"perf_analyzer {PERF_ANALYZER.version}"
-# It looks at three windows at least, and takes the last three that agree; here any three do.
+# It measures at least three windows, until the last three agree; here any three are accepted.
 _WINDOWS: Final = 3
 _CONTENT: Final = ("--stability-percentage", "999", "--max-trials", str(_WINDOWS))
 _MS: Final = 1e3
@@ -34,7 +34,7 @@ def measure(address: str, model: str, load: Load, seconds: float) -> Point:
     """Put a load on a model. Blocks.
 
     Raises:
-        LoadGeneratorError: It was not content.
+        LoadGeneratorError: perf_analyzer failed.
     """
     flags = ["-m", model, "--measurement-interval", str(round(seconds / _WINDOWS * _MS)), *_CONTENT]
     if load.kind == "closed":

@@ -10,18 +10,18 @@ from sardonyx_server.load.loops import Target
 
 __all__ = ["Generator", "LoadResult", "Streams", "requests_for", "whole_rounds"]
 
-# The first loads only find out how many requests fill the time that is wanted, and warm up the server.
+# The first loads determine how many requests fill the requested time, and warm up the server.
 _FIRST_ROUNDS: Final = 5
 _CALIBRATION_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streams:
-    """A closed loop: each stream sends its next request when it has its answer.
+    """The shape of a closed loop: each stream sends its next request when it has its response.
 
     Attributes:
         connections: To the server.
-        streams: Requests under way on each.
+        streams: Requests in flight on each.
         http1: The request is the body of a POST over HTTP/1.1, one at a time on a connection. h2load only.
     """
 
@@ -31,7 +31,7 @@ class Streams:
 
     @property
     def concurrency(self) -> int:
-        """Requests under way in all."""
+        """Total requests in flight."""
         return self.connections * self.streams
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class LoadResult:
         seconds: From the first request to the last answer.
         cpu_s: CPU seconds of the generator.
         mean_s: Mean latency.
-        median_s: Median latency; None where single latencies were not recorded.
+        median_s: Median latency; None if latencies were not recorded.
         p99_s: 99th percentile; likewise.
         histogram: All latencies in HdrHistogram's encoded form, in ns; "" likewise.
     """
@@ -77,9 +77,9 @@ class Generator(Protocol):
         """Send ``requests`` requests. Blocks.
 
         Args:
-            target: What to send where: one message, and the length of every answer.
-            streams: How.
-            requests: How many.
+            target: Address, one message, and the length of every response.
+            streams: Connections and streams.
+            requests: Number of requests.
             record_each: Record each latency, for percentiles; costs the generator a little.
 
         Raises:
@@ -88,10 +88,10 @@ class Generator(Protocol):
 
 
 def requests_for(run: Callable[[int], LoadResult], concurrency: int, seconds: float) -> int:
-    """How many requests take about so many seconds. Blocks while it tries fewer.
+    """How many requests take about ``seconds``. Blocks while it measures fewer.
 
     Args:
-        run: Sends so many.
+        run: Sends a number of requests.
         concurrency: Requests under way at once.
         seconds: Wanted.
     """
@@ -101,5 +101,5 @@ def requests_for(run: Callable[[int], LoadResult], concurrency: int, seconds: fl
 
 
 def whole_rounds(requests: float, concurrency: int) -> int:
-    """About so many, in whole rounds of all streams: all connections end together then."""
+    """About so many requests, in whole rounds of all streams, so that all connections end together."""
     return max(1, round(requests / concurrency)) * concurrency

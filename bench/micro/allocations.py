@@ -34,7 +34,7 @@ def held_blocks(call: Callable[[], Any]) -> float:
 
 
 def peak_bytes(call: Callable[[], Any]) -> int:
-    """Most bytes beyond those before the call, at any moment of it."""
+    """Peak of bytes allocated during the call."""
     call()
     gc.collect()
     tracemalloc.start()

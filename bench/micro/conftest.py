@@ -46,7 +46,7 @@ def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def iris(tmp_path_factory: pytest.TempPathFactory) -> Workload:
-    """Those of iris alone, where the model makes no difference."""
+    """Requests of iris, if the model makes no difference."""
     return workload("iris", tmp_path_factory.mktemp("repository"))
 
 

@@ -19,13 +19,13 @@ COMMAND: Final = "make bench-micro"
 
 
 def measure(benchmark: Any, name: str, question: str, call: Callable[[], T]) -> T:
-    """Measure a call, again and again.
+    """Measure a call repeatedly.
 
     Args:
         benchmark: The fixture of pytest-benchmark, which is not typed; the results go into its ``extra_info``.
         name: Name of the benchmark.
-        question: That it answers.
-        call: What is measured.
+        question: Its question.
+        call: The call to measure.
 
     Returns:
         What one of the calls returned.

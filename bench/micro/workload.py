@@ -100,7 +100,7 @@ class Workload:
         return self.signature.check(header, payloads)
 
     def jobs(self, count: int) -> list[Job]:
-        """So many such requests, each with a caller of its own, alike but not the same objects."""
+        """A number of equal requests, as distinct objects with distinct callers."""
         reader, jobs = RequestReader(), []
         for _ in range(count):
             message = bytes(bytearray(self.message))  # bytes of its own, as each request on the wire has
@@ -110,7 +110,7 @@ class Workload:
         return jobs
 
     def outputs(self, rows: int) -> list[NDArray[Any]]:
-        """Arrays as a run of the model gives them; every element tells where it stands."""
+        """Outputs of a run of the model; every element equals its index."""
         return [
             np.arange(rows * math.prod(spec.shape[1:]), dtype=_DTYPES[spec.datatype]).reshape(rows, *spec.shape[1:])
             for spec in self.signature.outputs

@@ -116,7 +116,7 @@ def _turns(text: str) -> int:
 
 
 def _beside(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) -> list[Verdict]:
-    """One peer on all models; whatever goes wrong is named and ends neither the run nor the peer's other models."""
+    """One peer on all models. An error is reported, and ends neither the run nor the peer's other models."""
     try:
         install(peer.name)
     except PeerMissing as error:
@@ -133,7 +133,7 @@ def _beside(peer: Peer, models: Sequence[str], generator: H2Load, plan: Plan) ->
 
 
 def _limit(model: str, generator: H2Load, plan: Plan) -> Verdict:
-    """The C++ echo on one model; likewise."""
+    """The C++ echo on one model; errors are handled likewise."""
     print(f"measuring {model} beside the C++ echo ...", file=sys.stderr, flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="sardonyx-peers-") as folder:

@@ -58,7 +58,7 @@ class Competitor:
         return _HTTP1 if self.http1 else _GRPC
 
     def in_closed_loop(self, generator: Generator, seconds: float) -> Point:
-        """Under :data:`CALLERS` callers for about so long. Blocks.
+        """Measure it in a closed loop of :data:`CALLERS` callers. Blocks.
 
         Raises:
             LoadGeneratorError: A request failed, or had an answer of another length.
@@ -67,7 +67,7 @@ class Competitor:
 
     @contextmanager
     def load_target(self) -> Iterator[LoadTarget]:
-        """Processes that ask it in open loops, over as many connections.
+        """Connect the senders of open loops, with as many connections.
 
         Raises:
             LoadGeneratorError: No connection.
@@ -128,7 +128,7 @@ def at_equal_rates(
         theirs: Warm.
         load: With its rate.
         turns: How often each is measured; each turn has arrivals of its own.
-        seconds: About how long each time; longer where so few requests would have no p99.
+        seconds: Approximate duration of each measurement; longer if there would be too few requests for a p99.
         seed: Seed of the first turn.
 
     Raises:

@@ -51,7 +51,7 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
         peer: Installed.
         model: Name of a case in ``bench/cases.py``.
         generator: Load generator of closed loops.
-        plan: How thoroughly.
+        plan: Sample size.
         folder: Empty.
 
     Raises:
@@ -94,12 +94,12 @@ def compare(peer: Peer, model: str, generator: H2Load, plan: Plan, folder: Path)
 
 
 def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
-    """What stands in the table for a peer that could not be installed, started or put under load.
+    """Verdicts of a peer that could not be installed, started or loaded.
 
     Args:
         peer: The peer.
-        model: That it should have served.
-        reason: For people.
+        model: The model.
+        reason: Why.
     """
     questions = [(_THROUGHPUT, _throughput_wording(peer), Measure.THROUGHPUT)]
     questions += [(_p99_question(share), _p99_wording(peer, share), Measure.P99) for share in P99_SHARES]
@@ -119,7 +119,7 @@ def not_measured(peer: Peer, model: str, reason: str) -> list[Verdict]:
 
 
 def _p99(tuned_peer: TunedPeer, ours: Competitor, asked: Load, best: Trial, trials: list[Trial], plan: Plan) -> Verdict:
-    """At a rate, or at a lower one where the generator cannot keep it beside both servers."""
+    """p99 at a rate, or at a lower one if the generator cannot keep its schedule."""
     peer, share = tuned_peer.peer, asked.share_of_capacity or 0.0
     capacity = (asked.rate_per_s or 0.0) / share
     with tuned_peer.up(best.setting) as theirs:

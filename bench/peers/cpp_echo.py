@@ -30,7 +30,7 @@ def beside_cpp_echo(model: str, generator: H2Load, plan: Plan, folder: Path) -> 
     Args:
         model: Name of a case in ``bench/cases.py``.
         generator: The load generator.
-        plan: How thoroughly.
+        plan: Sample size.
         folder: Empty.
 
     Raises:
@@ -75,7 +75,7 @@ def beside_cpp_echo(model: str, generator: H2Load, plan: Plan, folder: Path) -> 
 
 
 def cpp_echo_not_measured(model: str, reason: str) -> Verdict:
-    """What stands in the table where it could not be built or measured."""
+    """The verdict if it could not be built or measured."""
     return Verdict(
         peer=CPP_ECHO,
         model=model,

@@ -37,12 +37,12 @@ _REASON_CHARACTERS: Final = 400
 
 
 class PeerFailed(RuntimeError):
-    """A peer did not start, or did not answer. Says what it wrote last."""
+    """A peer did not start, or did not respond. Has the end of its log."""
 
 
 @contextmanager
 def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
-    """A peer that answers, alone on a free port.
+    """Start a peer on a free port, and wait until it responds.
 
     Args:
         peer: Installed.
@@ -50,7 +50,7 @@ def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
         case: Model and request.
 
     Raises:
-        PeerFailed: It ended, or answered nothing within a minute.
+        PeerFailed: It ended, or did not respond within a minute.
     """
     port = free_port()
     (row,) = case.row.values()
@@ -72,17 +72,17 @@ def running(peer: Peer, setting: Setting, case: Case) -> Iterator[Server]:
 def up(
     command: Sequence[str], *, name: str, address: str, log: Path, answers: Callable[[], object]
 ) -> Iterator[Server]:
-    """A server of any kind, once it answers; all of its processes are ended.
+    """Start any server, wait until it responds, and end all of its processes afterwards.
 
     Args:
-        command: That starts it.
+        command: Command that starts it.
         name: For messages.
-        address: That it is to listen on.
+        address: Address to listen on.
         log: File for what it writes.
-        answers: Asks it something; raises where it does not answer.
+        answers: Sends a request; raises if there is no response.
 
     Raises:
-        PeerFailed: It ended, or answered nothing within a minute. Says what it wrote last.
+        PeerFailed: It ended, or did not respond within a minute. Has the end of its log.
     """
     # What a server leaves lying as a temporary file goes with the folder.
     with (
@@ -161,7 +161,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], answers: Callable[[]
 
 
 def _end(server: Server, process: subprocess.Popen[bytes]) -> None:
-    """Ask it to stop, and end what is left of its processes. Linux only, as is what reads their CPU time."""
+    """Ask it to stop, and kill its remaining processes. Linux only, like the measurement of CPU time."""
     tree = server.tree()
     process.send_signal(SIGTERM)
     try:

@@ -26,7 +26,7 @@ _NUMPY: Final = {"tensor(float)": np.float32, "tensor(int32)": np.int32}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """What a server is told.
+    """Arguments of a server script.
 
     Attributes:
         file: The model.
@@ -61,7 +61,7 @@ class Arguments:
         )
 
     def as_json(self) -> str:
-        """For the variable by which worker processes are told."""
+        """As JSON, for the environment variable that worker processes read."""
         return json.dumps(asdict(self))
 
     @classmethod

@@ -67,12 +67,12 @@ class Verdict:
         peer: Its name.
         model: Under load.
         question: Name of the benchmark, without its brackets.
-        wording: What was measured, for people.
-        measure: What is compared.
-        pairs: One for each turn; empty where nothing could be measured. Those in which the generator was late beside
-            either server count for nothing; where they are the most, nothing was measured.
-        bar: The lower end of the interval must be above it; None = the other one is a limit.
-        remarks: Settings and loads; or why there is nothing.
+        wording: Description of the measurement.
+        measure: Quantity to compare.
+        pairs: One for each turn; empty if nothing could be measured. Pairs in which the generator was late for either
+            server are invalid; if most are, nothing was measured.
+        bar: The lower end of the interval must be above it; None = the other side is an upper bound.
+        remarks: Settings and loads, or why there is no result.
         seed: Seed of the bootstrap.
     """
 
@@ -88,7 +88,7 @@ class Verdict:
 
     @property
     def advantage(self) -> Interval | None:
-        """How many times better Sardonyx is; None where requests failed, or most turns count for nothing."""
+        """How many times better Sardonyx is; None if requests failed, or if most turns are invalid."""
         better = self._ours if self.measure is Measure.THROUGHPUT else self._theirs
         worse = self._theirs if self.measure is Measure.THROUGHPUT else self._ours
         return ratio(better, worse, seed=self.seed) if self.is_measured else None
@@ -162,7 +162,7 @@ class Verdict:
 
     @property
     def _discarded(self) -> list[str]:
-        """Why turns count for nothing."""
+        """Why turns are invalid."""
         failed = Counter[str]()
         for pair in self.pairs:
             failed.update(pair.ours.failed)
@@ -176,7 +176,7 @@ class Verdict:
 
     @property
     def is_measured(self) -> bool:
-        """Whether most turns count, two at least, and no request failed: who sheds load is not faster for it."""
+        """Whether most turns are valid, at least two, and no request failed: shedding load is no speed."""
         failed = any(point.failed for pair in self.pairs for point in (pair.ours, pair.theirs))
         counting = len(self._counting)
         return not failed and 2 * counting > len(self.pairs) and counting >= LEAST_REPEATS
@@ -199,7 +199,7 @@ class Verdict:
 
 
 def by_standing(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Losing cases first, those that could not be measured last; within one standing the smallest advantage first."""
+    """Losing cases first, unmeasured ones last; within a standing the smallest advantage first."""
     order = list(Standing)
 
     def place(verdict: Verdict) -> tuple[int, float]:

@@ -55,7 +55,7 @@ class Bars:
     """A results file of ``bench/command.py``.
 
     Attributes:
-        around: When, where and how it was measured.
+        around: Date, environment and options of the measurement.
         outcomes: In the order of the file.
     """
 
@@ -85,7 +85,7 @@ class Bars:
 
 
 def load_archived(data: Mapping[str, Any]) -> Bars | Run:
-    """What a file holds.
+    """Load a results file.
 
     Raises:
         NotAResult: Neither outcomes nor benchmarks.
@@ -101,7 +101,7 @@ def load_archived(data: Mapping[str, Any]) -> Bars | Run:
 
 
 def _without_files(run: Run) -> Run:
-    """Its commands do not say where the results went: that is a place on somebody's machine."""
+    """Remove the paths of results files from its commands: they belong to one machine."""
     benchmarks = [replace(one, command=_PLACE.sub("", one.command)) for one in run.benchmarks]
     return replace(run, command=_PLACE.sub("", run.command), benchmarks=benchmarks)
 
@@ -181,7 +181,7 @@ def _points(points: Sequence[Point], left_out: frozenset[str]) -> list[dict[str,
 
 
 def _changed(record: Benchmark | Point | Load, left_out: frozenset[str]) -> dict[str, Any]:
-    """Fields that differ from their defaults, without those left out."""
+    """Fields that differ from their defaults, without the excluded ones."""
     found: dict[str, Any] = {}
     for one in fields(record):
         value = getattr(record, one.name)
@@ -192,7 +192,7 @@ def _changed(record: Benchmark | Point | Load, left_out: frozenset[str]) -> dict
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six digits; what holds them likewise."""
+    """Round floats to six digits, also in containers."""
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, Mapping):

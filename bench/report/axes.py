@@ -17,7 +17,7 @@ class Size:
 
     Attributes:
         name: Class of the drawing; the page's style shows the one that fits.
-        width: In units, which are about pixels; likewise the others.
+        width: In user units, about pixels; likewise the others.
         height: Of lines; bars take what they need.
         left: Room for the labels of the vertical axis.
         tick_room: Least distance of two labels of the horizontal axis.
@@ -58,7 +58,7 @@ class Frame:
 
 
 def canvas(figure: Figure, size: Size, height: float, *, left: float, top: float) -> tuple[Element, Frame]:
-    """An empty drawing that says what it shows, and the room for values in it."""
+    """An empty drawing with title and description, and its plot area."""
     names = [f"{figure.key}-{size.name}-{what}" for what in ("title", "description")]
     drawing = root(size.width, height, class_=size.name, role="img", **{"aria-labelledby": " ".join(names)})
     add(drawing, "title", figure.title, id=names[0])
@@ -82,7 +82,7 @@ def x_axis(drawing: Element, frame: Frame, axis: Axis, size: Size) -> None:
 
 
 def y_axis(drawing: Element, frame: Frame, axis: Axis) -> None:
-    """Lines and labels at the left; the name of the axis stands level above them."""
+    """Grid lines and labels at the left; the title of the axis is above them."""
     group = add(drawing, "g", class_="axis y")
     for tick in axis.scale.ticks:
         y = frame.y(axis, tick.value)

@@ -27,15 +27,15 @@ class Step:
 
 
 def curve(*encoded: str) -> Sequence[Step]:
-    """Steps of histograms of nanoseconds, added up and thinned out where steps would lie on one another.
+    """Steps of merged histograms of nanoseconds, thinned out where steps would overlap.
 
     The slowest of n requests stands at the percentile (n - 1/2) / n, for an axis of nines never reaches 100.
 
     Args:
-        encoded: HdrHistogram's form (V2, compressed, base64); "" where none was stored.
+        encoded: HdrHistogram's encoding (V2, compressed, base64); "" = none was stored.
 
     Returns:
-        In order; empty where nothing was recorded.
+        In order; empty if nothing was recorded.
     """
     histograms = [HdrHistogram.decode(text) for text in encoded if text]
     if not histograms:
@@ -61,7 +61,7 @@ def curve(*encoded: str) -> Sequence[Step]:
 
 
 def _apart(percentiles: Sequence[float]) -> Iterator[int]:
-    """Places of the first and the last, and between them of those that are some distance apart on an axis of nines."""
+    """Indices of the first and last step, and of steps between that are far enough apart on an axis of nines."""
     scale, last = nines(percentiles[-1]), -1.0
     for place, percentile in enumerate(percentiles):
         at = scale.at(percentile)

@@ -20,14 +20,14 @@ _KEY_SIZE: Final = 14.0
 
 
 def drawings(figure: Figure) -> list[str]:
-    """A figure for a desk and for a phone; none where it has no plot."""
+    """The drawings of a figure for wide and narrow screens; empty if it has no plot."""
     if figure.plot is None:
         return []
     return [markup(_drawn(figure, figure.plot, size)) for size in (WIDE, NARROW)]
 
 
 def key(style: Style, *, mark: bool = True) -> str:
-    """The small sign in a legend."""
+    """The symbol of a style in a legend."""
     half = _KEY_SIZE / 2
     sign = Element("svg", {"viewBox": f"0 0 {_KEY_SIZE:g} {_KEY_SIZE:g}", "class": "key", "aria-hidden": "true"})
     if mark:

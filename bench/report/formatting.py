@@ -13,7 +13,7 @@ _BINARY: Final = ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 
 
 def significant(value: float) -> str:
-    """Three digits, and all of those before the point: 0.0123, 1.23, 12.3, 1,234."""
+    """Three significant digits, but all digits before the point: 0.0123, 1.23, 12.3, 1,234."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     return f"{value:,.{max(_DIGITS - 1 - math.floor(math.log10(abs(value))), 0)}f}"

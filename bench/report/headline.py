@@ -24,10 +24,10 @@ _DATE_LETTERS: Final = 10
 
 
 def headline(results: Sequence[Bars | Run]) -> str:
-    """Markdown that ends with a newline; "" where nothing is kept.
+    """Markdown that ends with a newline; "" if there are no results.
 
     Args:
-        results: All runs that are kept.
+        results: All stored runs.
     """
     parts = [part for result in results if isinstance(result, Run) for part in _of_run(result)]
     if results:
@@ -50,7 +50,7 @@ def _of_run(run: Run) -> Iterator[str]:
 
 
 def _missed(results: Sequence[Bars | Run]) -> str:
-    """Missed, not proven, and not measured: what is not met."""
+    """Numbers of bars that are not met: missed, not proven, or not measured."""
     told = []
     for result in results:
         if isinstance(result, Bars):

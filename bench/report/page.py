@@ -43,8 +43,8 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
     """The whole page, as text.
 
     Args:
-        run: That it shows.
-        past: Earlier ones, for p99 over history.
+        run: The run to show.
+        past: Earlier records, for p99 over releases.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -72,7 +72,7 @@ def page(run: Run, past: Sequence[Entry] = ()) -> str:
 
 
 def sections(run: Run, past: Sequence[Entry] = ()) -> Sequence[Section]:
-    """All parts with plots; those without say what was not run."""
+    """All sections; those without plots name the command that runs them."""
     found = [(section(run), benchmark) for section, benchmark in _SECTIONS]
     told = [
         section if section.figures else replace(section, missing=f'make bench ARGS="--only {benchmark}"')

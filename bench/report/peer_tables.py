@@ -17,7 +17,7 @@ _UNKNOWN: Final = "an unknown processor"
 
 
 def peer_summary(judged: Sequence[Verdict], run: Run) -> str:
-    """How far apart both are, over all models; "" where there are none.
+    """Summary of each peer over all models; "" if there are none.
 
     Args:
         judged: Verdicts of peers only.
@@ -36,7 +36,7 @@ def peer_summary(judged: Sequence[Verdict], run: Run) -> str:
 
 
 def peers_by_model(judged: Sequence[Verdict], run: Run) -> str:
-    """All comparisons, folded; "" where there are none.
+    """All comparisons in a folded section; "" if there are none.
 
     Args:
         judged: Verdicts of peers only.
@@ -62,13 +62,13 @@ def peers_by_model(judged: Sequence[Verdict], run: Run) -> str:
 
 
 def commits(run: Run) -> str:
-    """That a run measured, for people."""
+    """The commits of a run as text."""
     found = sorted({one.commit or run.commit for one in run.benchmarks} or {run.commit})
     return f"commit {_short(found[0])}" if len(found) == 1 else f"{len(found)} commits, the last {_short(run.commit)},"
 
 
 def processors(run: Run) -> str:
-    """That a run was measured on, for people."""
+    """The processors of a run as text."""
     found = _processors(run)
     return found[0] if len(found) == 1 else f"{len(found)} processors ({'; '.join(found)})"
 
@@ -83,7 +83,7 @@ def _processors(run: Run) -> Sequence[str]:
 
 
 def processor_of(benchmark: Benchmark, run: Run) -> str:
-    """That it was measured on, for people."""
+    """The processor of a benchmark as text."""
     return benchmark.cpu or run.cpu or _UNKNOWN
 
 
@@ -107,7 +107,7 @@ def _by_name(judged: Sequence[Verdict]) -> Sequence[Verdict]:
 
 
 def _range(values: Iterable[float | None]) -> str:
-    """From the lowest to the highest of those that are known."""
+    """The range of the known values as text."""
     known = sorted(value for value in values if value is not None)
     if not known:
         return "not measured"

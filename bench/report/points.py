@@ -101,7 +101,7 @@ class ServerPoints:
 
 
 def by_model(run: Run, scenario: str) -> Mapping[str, Sequence[ServerPoints]]:
-    """Model -> servers with points in a scenario; our own last, so that it is drawn above the others."""
+    """Model -> servers with points in a scenario; Sardonyx last, so that it is drawn on top."""
     found: dict[str, dict[str, list[Benchmark]]] = {}
     for one in run.benchmarks:
         if one.scenario == scenario and one.points:
@@ -126,8 +126,8 @@ def dots(
 
     Args:
         measured: Points of one server.
-        x: Where.
-        y: How high.
+        x: x value of a point.
+        y: y value of a point.
         words: Formats a y value, for the tooltip.
     """
     places: list[list[LabelledPoint]] = []
@@ -161,9 +161,9 @@ def commands(served: Iterable[ServerPoints], run: Run) -> Sequence[str]:
 
 
 def identifier(*words: str) -> str:
-    """An id for HTML, whatever the words are: letters and digits stay, the rest becomes its number.
+    """An HTML id from any text: letters and digits are kept, other characters become their code.
 
-    Different words give different ids.
+    Different texts give different ids.
     """
     return "-".join(
         "".join(letter if letter.isascii() and letter.isalnum() else f"_{ord(letter):x}" for letter in word)
@@ -172,7 +172,7 @@ def identifier(*words: str) -> str:
 
 
 def latency_table(served: Iterable[ServerPoints]) -> Table:
-    """All points; with their labels where any has one. Our own server first."""
+    """All points as a table, with labels if any has one; Sardonyx first."""
     measured = [one for server in reversed(list(served)) for one in server.all]
     labelled = any(one.point.label for one in measured)
     rows = [Row(cells=_cells(one, labelled=labelled), state="" if one.point.valid else "invalid") for one in measured]
@@ -201,7 +201,7 @@ def warnings(served: Iterable[ServerPoints]) -> Sequence[str]:
 
 
 def span(values: Iterable[float]) -> float:
-    """How many times the smallest the largest is; 1 where there is none above 0."""
+    """Ratio of the largest to the smallest value above 0; 1 if there is none."""
     known = [value for value in values if value > 0]
     return max(known) / min(known) if known else 1.0
 

@@ -56,7 +56,7 @@ def _of_bars(bars: Bars) -> Iterator[str]:
 
 
 def _distance(outcome: Outcome) -> float:
-    """Below 1 where the bar is missed; the farther, the smaller."""
+    """Below 1 if the bar is missed; smaller if by more."""
     if not outcome.values:
         return 0.0
     reached, target = median(outcome.values), outcome.bar.target
@@ -105,7 +105,7 @@ def _of_run(run: Run) -> Iterator[str]:
 
 
 def latencies(run: Run) -> str:
-    """Latency of our own server at some loads, with that of the simulated floor; "" where no load has a rate."""
+    """Latencies of Sardonyx at some loads, and the floor; "" if no load has a rate."""
     rows = [
         (cell(model), *_row(one))
         for model, found in by_model(run, "ladder").items()

@@ -31,12 +31,12 @@ _ORDER: Final = ("suite", "peers", "core", "features", "client")
 
 
 def figures(runs: Path = RUNS) -> str:
-    """What stands between the marks of the README."""
+    """The generated part of the README."""
     return headline(_in_order(runs))
 
 
 def section(runs: Path = RUNS) -> str:
-    """What stands between the marks of the page: each run that is kept, in turn."""
+    """The generated part of docs/performance.md: each stored run."""
     return "\n".join(prose(result) for result in _in_order(runs))
 
 
@@ -44,7 +44,7 @@ def put(document: str, text: str) -> str:
     """A document with another text between the marks.
 
     Raises:
-        NotAResult: It has no marks.
+        NotAResult: The document has no markers.
     """
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)

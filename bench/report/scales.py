@@ -24,8 +24,8 @@ class Tick:
     """A line across the plot.
 
     Attributes:
-        value: Where.
-        label: What stands beside it; "" for none.
+        value: Position.
+        label: Text; "" = no label.
     """
 
     value: float
@@ -40,7 +40,7 @@ class Scale:
         low: Value at its beginning.
         high: Value at its end.
         ticks: In order.
-        straight: What makes equal distances of values equal distances on paper.
+        straight: Transformation to a linear scale.
     """
 
     low: float
@@ -49,7 +49,7 @@ class Scale:
     straight: Callable[[float], float] = float
 
     def at(self, value: float) -> float:
-        """0 at the beginning, 1 at the end; values beyond the ends lie at the ends."""
+        """Position from 0 to 1; values outside the scale are clamped."""
         low, high = self.straight(self.low), self.straight(self.high)
         return min(max((self.straight(min(max(value, self.low), self.high)) - low) / (high - low), 0.0), 1.0)
 

@@ -11,7 +11,7 @@ Value: TypeAlias = str | float
 
 
 def root(width: float, height: float, **attributes: Value) -> Element:
-    """A drawing of so many units; how large it is on the page is for the page to say."""
+    """The root element, with a size in user units; the page determines the size on screen."""
     return Element("svg", _written({"viewBox": f"0 0 {width:g} {height:g}", **attributes}))
 
 
@@ -21,7 +21,7 @@ def add(parent: Element, tag: str, text: str = "", /, **attributes: Value) -> El
     Args:
         parent: Parent element.
         tag: Its name.
-        text: What it holds.
+        text: Text content.
         attributes: ``class_`` is written class, ``text_anchor`` text-anchor; numbers with two decimals at most.
     """
     child = SubElement(parent, tag, _written(attributes))
@@ -30,7 +30,7 @@ def add(parent: Element, tag: str, text: str = "", /, **attributes: Value) -> El
 
 
 def markup(element: Element) -> str:
-    """The text of it, to be put into a page as it is."""
+    """The element as markup."""
     return tostring(element, encoding="unicode")
 
 

@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _install(tool: Tool) -> None:
-    """Say why where that is not possible; the check then says what it needs."""
+    """Install a tool, or print why that is not possible."""
     try:
         tool.install()
     except ToolMissing as missing:

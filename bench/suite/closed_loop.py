@@ -43,10 +43,10 @@ def closed(
 
     Args:
         generator: The load generator.
-        server: Up.
+        server: A running server.
         request: The message.
         answer_bytes: Length of every answer.
-        callers: How many; on up to 8 connections.
+        callers: Number of callers, on up to 8 connections.
         seconds: About how long.
         model: Whose batches and stages are read; "" = none.
 

@@ -54,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what was not asked for; the soak and the check of the generator are only run by themselves."""
+    """Select benchmarks; the soak and the generator check run only on their own."""
     only = config.getoption("--only")
     kinds = {"soak": bool(config.getoption("--soak-s")), "generators": config.getoption("--generators")}
     kept = [item for item in items if all(bool(item.get_closest_marker(kind)) == on for kind, on in kinds.items())]
@@ -128,7 +128,7 @@ def record(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Recor
 
 @pytest.fixture(scope="session")
 def say() -> Callable[[str], None]:
-    """Tells who waits what is being measured."""
+    """Prints progress."""
     return _say
 
 

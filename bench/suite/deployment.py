@@ -64,13 +64,13 @@ class Deployment:
 
     Attributes:
         case: The model and its request.
-        server: A Sardonyx that serves it alone.
-        target: That server, connected.
-        echo: A bare echo that answers with as many bytes.
-        echo_target: That echo, connected.
+        server: A Sardonyx server of that model only.
+        target: The server with connected senders.
+        echo: A bare echo that responds with as many bytes.
+        echo_target: The echo with connected senders.
         answer_bytes: Length of an answer.
-        rows: What rows cost in-process, one thread.
-        in_process_costs: What runs cost in-process, on all cores; measured once, nothing else running.
+        reference: The model in-process, one thread.
+        in_process_costs: Run times in-process on all cores; measured once, with nothing else running.
     """
 
     case: Case
@@ -84,7 +84,7 @@ class Deployment:
 
     @property
     def best_in_process(self) -> Costs:
-        """The best way of onnxruntime."""
+        """The in-process configuration with the highest throughput."""
         return best(self.in_process_costs)
 
     def floor(self, load: Load, seconds: float, seed: int) -> Floor:

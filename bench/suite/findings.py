@@ -65,7 +65,7 @@ def store(benchmark: BenchmarkFixture, run: Callable[[], Findings], empty: Bench
     Args:
         benchmark: The fixture.
         run: Measures; blocks.
-        empty: All that is known before.
+        empty: The benchmark without its findings.
     """
     found: Findings = benchmark.pedantic(run, rounds=1, iterations=1)  # type: ignore[no-untyped-call]  # it is not typed
     whole = {**asdict(empty), **asdict(found)}

@@ -17,10 +17,10 @@ _MOST_STRETCH: Final = 1.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Points and times.
+    """Loads and durations.
 
     Attributes:
-        quick: Whether it is the quick one.
+        quick: Whether it is a quick run.
         load_s: Duration of a load whose percentiles are evaluated.
         rate_s: Duration of a load of which only the rate is evaluated, and of an echo beside a load.
         limit_s: Time for measuring run times in-process.
@@ -29,7 +29,7 @@ class Plan:
         callers: Numbers of callers in closed loops.
         turns: Number of interleaved turns of loads that are judged by a ratio.
         starts: Number of process starts, for cold starts.
-        soak_s: How long the soak takes.
+        soak_s: Duration of the soak.
         seed: Seed of arrivals.
     """
 
@@ -46,7 +46,7 @@ class Plan:
     seed: int = 0
 
     def load_s_at(self, rate_per_s: float) -> float:
-        """How long a load at a rate is to last: longer where requests are few."""
+        """Duration of a load at a rate: longer if there would be few requests."""
         if self.quick:
             return self.load_s
         return max(self.load_s, min(self.load_s * _MOST_STRETCH, _LEAST_REQUESTS / rate_per_s))

@@ -68,10 +68,10 @@ def cpp_echo(*, answer_bytes: int | None, threads: int) -> Iterator[Child]:
 
     Args:
         answer_bytes: It answers with so many fixed bytes; None = with the message itself.
-        threads: That poll, each a completion queue of its own.
+        threads: Polling threads, each with its own completion queue.
 
     Raises:
-        CppEchoMissing: It cannot be built here.
+        CppEchoMissing: The echo cannot be built here.
         ChildFailed: It did not start.
     """
     arguments = ["--threads", str(threads)]

@@ -74,7 +74,7 @@ def _figure(run: Run, model: str, found: Sequence[ServerPoints]) -> Figure:
 
 
 def _both(served: ServerPoints) -> Iterator[Line]:
-    """p50 and p99; apart, those of a ladder up to the capacity and those at the rates of another server beside it."""
+    """p50 and p99; separate lines for a ladder of rates and for the rates of a comparison."""
     ladder = [one for one in served.answered if one.share is not None]
     beside = [one for one in served.answered if one.share is None]
     for words, measured in (("", ladder), (" beside another", beside)):
@@ -93,7 +93,7 @@ def _dots(measured: Sequence[LabelledPoint], name: str, value_ms: Callable[[Labe
 
 
 def _floor(served: ServerPoints) -> Iterator[Line]:
-    """The floor of p99, where it was simulated."""
+    """The floor of the p99, if it was simulated."""
     known = [one for one in served.answered if one.point.valid and one.point.floor_p99_ms]
     if known and served.server == OURS:
         floor = dots(known, x=_offered, y=lambda one: one.point.floor_p99_ms or 0.0, words=milliseconds)

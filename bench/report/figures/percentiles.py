@@ -51,7 +51,7 @@ class _Curve:
 
 
 def curves(run: Run) -> Section:
-    """For each model one figure over loads, and one over servers where there are several."""
+    """For each model a figure by load, and one by server if there are several."""
     figures: list[Figure] = []
     for model, found in by_model(run, "ladder").items():
         loads = [one for served in found if served.server == OURS for one in _over_loads(served)]
@@ -73,7 +73,7 @@ def curves(run: Run) -> Section:
 
 
 def _over_loads(served: ServerPoints) -> Iterator[_Curve]:
-    """Our own server from a light load to a heavy one, where its capacity is known."""
+    """Sardonyx from light to heavy loads, if its capacity is known."""
     known = sorted((one for one in _recorded(served) if one.share is not None), key=lambda one: one.offered_per_s)
     if len(known) > _MOST:
         known = [known[round(number * (len(known) - 1) / (_MOST - 1))] for number in range(_MOST)]

@@ -54,7 +54,7 @@ class _Phases:
         scenario: Its name, and the id of the section.
         title: Title of the section.
         about: Introduction of the section.
-        measure: What is compared.
+        measure: Quantity to compare.
         most: Times the quiet value that may be reached while something happens; None = no such bar.
     """
 
@@ -159,7 +159,7 @@ def _limit(phases: _Phases, served: ServerPoints, name: str) -> float | None:
 
 
 def _losses(found: Sequence[ServerPoints]) -> Iterator[str]:
-    """How many requests got no answer, where that was counted."""
+    """Number of requests without a response, if it was counted."""
     for served in found:
         lost = served.figure("lost")
         if lost is not None:
