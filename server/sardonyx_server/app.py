@@ -33,6 +33,7 @@ from sardonyx_server.rpc.other_rpcs.statistics import Statistics
 from sardonyx_server.rpc.other_rpcs.trace_settings import Destination
 from sardonyx_server.rpc.other_rpcs.trace_settings import TraceSettings as TraceSettingRpc
 from sardonyx_server.rpc.self_check import self_check
+from sardonyx_server.rpc.tls import Certificates, TlsFiles
 from sardonyx_server.rpc.token_file import TokenFile
 from sardonyx_server.rpc.transports import make_transport
 from sardonyx_server.runtime import posix_memory
@@ -65,8 +66,8 @@ class App:
         access_control: Called first in every call of every service, on any thread; None = as the settings say.
 
     Raises:
-        SettingsError: The requested transport does not work here, traces cannot be written or sent, or the token file
-            is invalid.
+        SettingsError: The requested transport does not work here, certificates or the token file cannot be used, or
+            traces cannot be written or sent.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class App:
         backend = OrtBackend(
             requested=settings.providers, cores=settings.cores, cache_folder=settings.provider_cache_dir
         )
+        tls_files = TlsFiles.of(settings)
+        self._certificates = None if tls_files is None else Certificates(tls_files)
         self._transport = make_transport(
             self._server,
             settings,
@@ -219,7 +222,8 @@ class App:
         with self._starting:
             if self._stopping.is_set():
                 return
-            self.address = host_and_port(settings.host, self._transport.listen(settings.host, settings.grpc_port))
+            port = self._transport.listen(settings.host, settings.grpc_port, self._certificates)
+            self.address = host_and_port(settings.host, port)
             if self._token_file is not None and self._access_control is not None:
                 self._token_file.watch(self._access_control.renew)
             self._traces.start()

@@ -59,6 +59,25 @@ class Settings(BaseModel):
         default="127.0.0.1", description="Address to listen on. 0.0.0.0 or [::] listens on every interface."
     )
     grpc_port: Port = Field(default=8001, description="Port of the gRPC service; 0 takes any free one.")
+    grpc_use_ssl: Boolean = Field(
+        default=False,
+        description="gRPC over TLS, 1.2 or newer, with --grpc-server-cert and --grpc-server-key.",
+    )
+    grpc_use_ssl_mutual: Boolean = Field(
+        default=False,
+        description="The same, and callers must have a certificate of an authority in --grpc-root-cert.",
+    )
+    grpc_server_cert: OptionalPath = Field(
+        default=None,
+        description="PEM file with the server's certificate, then those between it and its root; a renewed one is "
+        "taken without a restart.",
+    )
+    grpc_server_key: OptionalPath = Field(
+        default=None, description="PEM file with the key of that certificate, not encrypted; may be renewed with it."
+    )
+    grpc_root_cert: OptionalPath = Field(
+        default=None, description="PEM file with the authorities of callers, for --grpc-use-ssl-mutual."
+    )
     http_port: OptionalPort = Field(
         default=None,
         description="Port of the HTTP probes GET /livez, /readyz, /v2/health/live and /v2/health/ready; "
@@ -218,6 +237,7 @@ class Settings(BaseModel):
                 f"load_model is {','.join(self.load_model)!r} but model_control_mode is {self.model_control_mode!r}: "
                 "naming models needs model_control_mode 'explicit'"
             )
+        self._require_certificates()
         if self.trace_rate and self.trace_dir is None and self.trace_otlp_endpoint is None:
             raise SettingsError(
                 f"trace_rate is {self.trace_rate} but traces have nowhere to go: set trace_dir, trace_otlp_endpoint or "
@@ -232,3 +252,27 @@ class Settings(BaseModel):
                     "a request of the smaller limit could never be admitted; raise the first or lower the second"
                 )
         return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether gRPC is spoken over TLS."""
+        return self.grpc_use_ssl or self.grpc_use_ssl_mutual
+
+    def _require_certificates(self) -> None:
+        """What TLS needs is there, and nothing is there that only looks like TLS."""
+        files = {
+            "grpc_server_cert": self.grpc_server_cert,
+            "grpc_server_key": self.grpc_server_key,
+            "grpc_root_cert": self.grpc_root_cert,
+        }
+        switch = "grpc_use_ssl_mutual" if self.grpc_use_ssl_mutual else "grpc_use_ssl"
+        needed = [*files][: 3 if self.grpc_use_ssl_mutual else 2 if self.grpc_use_ssl else 0]
+        for name, path in files.items():
+            if path is None and name in needed:
+                raise SettingsError(f"{switch} is true but {name} is not set: TLS needs {' and '.join(needed)}")
+            if path is not None and name not in needed:
+                wants = "grpc_use_ssl_mutual" if name == "grpc_root_cert" else "grpc_use_ssl"
+                raise SettingsError(
+                    f"{name} is set but {wants} is false, so it would have no effect: set {wants} to true, or leave "
+                    f"{name} out"
+                )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,60 +9,48 @@ import grpc
 import pytest
 
 from sardonyx_client import TLS, InvalidArgument, Unavailable
+from tests.certificates import SERVER_NAME, Identity, TestAuthority, needs_openssl
 from tests.client.servers import TinyServer, echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OPENSSL = shutil.which("openssl")
-pytestmark = pytest.mark.skipif(OPENSSL is None, reason="needs the command openssl to make certificates")
-
-
-class Certificates:
-    """An authority, and one certificate signed by it that is good for both sides."""
-
-    def __init__(self, folder: Path) -> None:
-        def openssl(*arguments: str) -> None:
-            subprocess.run([str(OPENSSL), *arguments], cwd=folder, check=True, capture_output=True)
-
-        new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
-        openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=models.example")
-        (folder / "names").write_text("subjectAltName=DNS:models.example")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-        openssl("x509", "-req", "-in", "own.csr", *signing, "-out", "own.pem")
-        self.ca = (folder / "ca.pem").read_bytes()
-        self.key = (folder / "own.key").read_bytes()
-        self.certificate = (folder / "own.pem").read_bytes()
+pytestmark = needs_openssl
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
     """Made once."""
-    return Certificates(tmp_path_factory.mktemp("certificates"))
+    return TestAuthority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def own(authority: TestAuthority) -> Identity:
+    """For either side."""
+    return authority.identity("own")
 
 
 @pytest.mark.parametrize("mutual", [False, True])
-def test_calls_go_over_tls(certificates: Certificates, make: Callable[..., Any], *, mutual: bool) -> None:
+def test_calls_go_over_tls(authority: TestAuthority, own: Identity, make: Callable[..., Any], *, mutual: bool) -> None:
     """The server proves itself; where it asks, so does the client."""
-    credentials = grpc.ssl_server_credentials(
-        [(certificates.key, certificates.certificate)], certificates.ca, require_client_auth=mutual
-    )
-    own = {"certificate": certificates.certificate, "key": certificates.key} if mutual else {}
-    tls = TLS(ca=certificates.ca, server_name="models.example", **own)
+    ca, (key, certificate) = authority.certificate.read_bytes(), own.pem
+    credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=mutual)
+    tls = TLS(ca=ca, server_name=SERVER_NAME, **({"certificate": certificate, "key": key} if mutual else {}))
     with TinyServer(ModelInfer=echo, credentials=credentials) as server:
         with make(server.address, tls=tls) as client:
             assert client.infer("m", x=[1])["x"].tolist() == [1]
         if mutual:
-            anonymous = TLS(ca=certificates.ca, server_name="models.example")
+            anonymous = TLS(ca=ca, server_name=SERVER_NAME)
             with make(server.address, tls=anonymous) as client, pytest.raises(Unavailable):
                 client.infer("m", x=[1], timeout_s=60)
 
 
-def test_a_server_that_cannot_prove_its_name_is_refused(certificates: Certificates, make: Callable[..., Any]) -> None:
+def test_a_server_that_cannot_prove_its_name_is_refused(
+    authority: TestAuthority, own: Identity, make: Callable[..., Any]
+) -> None:
     """Its certificate is for another name."""
-    credentials = grpc.ssl_server_credentials([(certificates.key, certificates.certificate)])
-    tls = TLS(ca=certificates.ca, server_name="elsewhere.example")
+    credentials = grpc.ssl_server_credentials([own.pem])
+    tls = TLS(ca=authority.certificate, server_name="elsewhere.example")
     with (
         TinyServer(ModelInfer=echo, credentials=credentials) as server,
         make(server.address, tls=tls) as client,

@@ -93,6 +93,7 @@ class Server:
         transport: ``lane`` or ``grpcio``.
         self_check: Whether the lane works here.
         access_control: Asked first in every call; None = what the settings say.
+        credentials: Of its channels, for TLS; None = plain.
         **settings: More of them.
     """
 
@@ -103,6 +104,7 @@ class Server:
         *,
         self_check: Callable[[], str] = self_check,
         access_control: Any = None,
+        credentials: grpc.ChannelCredentials | None = None,
         **settings: Any,
     ) -> None:
         settings = {
@@ -118,6 +120,7 @@ class Server:
             access_control=access_control,
         )
         self.transport = transport
+        self._credentials = credentials
         self.gate = Gate()
         self.app._loader._runtime = GatedRuntime(self.app._loader._runtime, self.gate)
         self._stopped = False
@@ -144,9 +147,10 @@ class Server:
 
     def new_channel(self, *options: tuple[str, Any]) -> Any:  # a grpc.Channel, whose stubs want serializers
         """One more connection."""
-        return grpc.insecure_channel(
-            self.app.address, options=[*_UNLIMITED, ("grpc.use_local_subchannel_pool", 1), *options]
-        )
+        options = (*_UNLIMITED, ("grpc.use_local_subchannel_pool", 1), *options)
+        if self._credentials is None:
+            return grpc.insecure_channel(self.app.address, options=options)
+        return grpc.secure_channel(self.app.address, self._credentials, options=options)
 
     def raw(self, path: str, message: Message | bytes, **more: Any) -> bytes:
         """Call any method with any bytes."""

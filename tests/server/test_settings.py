@@ -227,3 +227,46 @@ def test_what_is_wrong_with_a_restriction_is_told_without_its_value(raw: object,
         Settings.model_validate({"grpc_restricted_protocol": raw})
     assert caught.value.message == f"grpc_restricted_protocol: {text}"
     assert "secret" not in caught.value.message
+
+
+def test_tls_needs_its_files() -> None:
+    """As Triton has it: mutual is TLS by itself."""
+
+    def said(**given: object) -> str:
+        with pytest.raises(SettingsError) as caught:
+            Settings.model_validate(given)
+        return caught.value.message
+
+    own = {"grpc_server_cert": "/own.pem", "grpc_server_key": "/own.key"}
+    assert said(grpc_use_ssl=True, grpc_server_cert="/own.pem") == (
+        "grpc_use_ssl is true but grpc_server_key is not set: TLS needs grpc_server_cert and grpc_server_key"
+    )
+    assert said(grpc_use_ssl_mutual=True, **own) == (
+        "grpc_use_ssl_mutual is true but grpc_root_cert is not set: TLS needs grpc_server_cert and grpc_server_key and "
+        "grpc_root_cert"
+    )
+    assert Settings.model_validate({"grpc_use_ssl": True, **own}).uses_tls
+    assert Settings.model_validate({"grpc_use_ssl_mutual": True, **own, "grpc_root_cert": "/ca.pem"}).uses_tls
+    assert not Settings().uses_tls
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "more"),
+    [
+        ("grpc_server_cert", "grpc_use_ssl", {}),
+        ("grpc_server_key", "grpc_use_ssl", {}),
+        ("grpc_root_cert", "grpc_use_ssl_mutual", {}),
+        (
+            "grpc_root_cert",
+            "grpc_use_ssl_mutual",
+            {"grpc_use_ssl": True, "grpc_server_cert": "/own.pem", "grpc_server_key": "/own.key"},
+        ),
+    ],
+)
+def test_files_without_their_switch_are_no_protection(name: str, needs: str, more: dict[str, object]) -> None:
+    """Triton takes no notice of them, and then everybody can read what goes over, or call."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.model_validate({**more, name: "/some.pem"})
+    assert caught.value.message == (
+        f"{name} is set but {needs} is false, so it would have no effect: set {needs} to true, or leave {name} out"
+    )

@@ -24,6 +24,7 @@ Commands:
     progress.py           progress bar while models load
     example_command.py    an example request to try
     infer.py              infer
+    client_tls.py         TLS of the commands that call a server
     values.py             name=value arguments <-> arrays
     credentials.py        token and headers that commands send
     inspect_model.py      inspect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.output import print_notice, write_json
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sardonyx_server.load.worker_pool import WorkerPool
 
 __all__ = ["BenchOptions", "run_bench"]
+
+_NO_TLS: Final = "bench does not, so measure one without"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def _target(options: BenchOptions) -> Target:
         ) as client:
             inputs = client.metadata(options.model, options.version).inputs
     except ClientError as error:
-        raise CliError(ExitCode.REQUEST_FAILED, describe_error(error, options.address)) from None
+        raise CliError(ExitCode.REQUEST_FAILED, describe_error(error, options.address, with_tls=_NO_TLS)) from None
     if options.rows > 1 and not is_batched(inputs):
         shapes = ", ".join(f"{spec.name} {spec.describe()}" for spec in inputs)
         raise CliError(

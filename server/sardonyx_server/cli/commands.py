@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from sardonyx_server.cli.client_tls import ClientTls
 from sardonyx_server.cli.credentials import TOKEN_VARIABLE, metadata_of
 from sardonyx_server.cli.exit_codes import CliError, ExitCode, meanings
 from sardonyx_server.cli.flags import SETTINGS, flag
@@ -62,6 +63,15 @@ Token = Annotated[
 Header = Annotated[
     list[str] | None, typer.Option(metavar="NAME=VALUE", help="Metadata to send with each call; may be repeated.")
 ]
+Tls = Annotated[bool, typer.Option("--tls", help="Speak TLS; so does any of the options that follow.")]
+Ca = Annotated[str, typer.Option(metavar="FILE", help="PEM of the authorities to trust; those of gRPC by default.")]
+Certificate = Annotated[
+    str, typer.Option(metavar="FILE", help="PEM of a certificate of your own, if the server asks for one.")
+]
+Key = Annotated[str, typer.Option(metavar="FILE", help="PEM of its key.")]
+ServerName = Annotated[
+    str, typer.Option(metavar="NAME", help="Name expected in the server's certificate; the address by default.")
+]
 Flag = str | None
 Flags = list[str] | None
 
@@ -75,6 +85,11 @@ def serve(
     model_repository: Annotated[Flags, flag("model_repository")] = None,
     host: Annotated[Flag, flag("host")] = None,
     grpc_port: Annotated[Flag, flag("grpc_port")] = None,
+    grpc_use_ssl: Annotated[Flag, flag("grpc_use_ssl")] = None,
+    grpc_use_ssl_mutual: Annotated[Flag, flag("grpc_use_ssl_mutual")] = None,
+    grpc_server_cert: Annotated[Flag, flag("grpc_server_cert")] = None,
+    grpc_server_key: Annotated[Flag, flag("grpc_server_key")] = None,
+    grpc_root_cert: Annotated[Flag, flag("grpc_root_cert")] = None,
     http_port: Annotated[Flag, flag("http_port")] = None,
     metrics_port: Annotated[Flag, flag("metrics_port")] = None,
     metrics_address: Annotated[Flag, flag("metrics_address")] = None,
@@ -152,6 +167,11 @@ def infer(
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Timeout of the request.")] = 10.0,
     token: Token = "",
     header: Header = None,
+    tls: Tls = _OFF,
+    ca: Ca = "",
+    certificate: Certificate = "",
+    key: Key = "",
+    server_name: ServerName = "",
     json: Json = _OFF,
 ) -> int:
     """Send one inference request to a running server, for example: sardonyx infer iris 'X=[[5.1,3.5,1.4,0.2]]'."""
@@ -162,7 +182,8 @@ def infer(
         model=model, version=version, arguments=tuple(inputs or []), outputs=names, request_id=request_id
     )
     metadata = metadata_of(token, header or [])
-    return run_infer(options, url=url, timeout_s=timeout_s, metadata=metadata, as_json=json)
+    client_tls = ClientTls(tls=tls, ca=ca, certificate=certificate, key=key, server_name=server_name)
+    return run_infer(options, url=url, timeout_s=timeout_s, metadata=metadata, tls=client_tls, as_json=json)
 
 
 @app.command(name="inspect", short_help="Show everything about one model.", epilog=_POINTER)
@@ -293,6 +314,11 @@ def generate(
     timeout_s: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, help="Timeout of each request.")] = 10.0,
     token: Token = "",
     header: Header = None,
+    tls: Tls = _OFF,
+    ca: Ca = "",
+    certificate: Certificate = "",
+    key: Key = "",
+    server_name: ServerName = "",
 ) -> int:
     """Write a Python package with one class per model, whose arguments and fields are the typed inputs and outputs.
 
@@ -310,6 +336,7 @@ def generate(
         models=model or [],
         timeout_s=timeout_s,
         metadata=metadata_of(token, header or []),
+        tls=ClientTls(tls=tls, ca=ca, certificate=certificate, key=key, server_name=server_name),
     )
 
 

@@ -23,13 +23,16 @@ _SHOWN_ELEMENTS = 16
 _FRACTIONS = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
-def example_command(models: Sequence[ModelView], *, program: Sequence[str], address: str) -> str | None:
+def example_command(
+    models: Sequence[ModelView], *, program: Sequence[str], address: str, tls: Sequence[str] = ()
+) -> str | None:
     """A shell command that sends a request to one of the models; None if no model is ready.
 
     Args:
         models: The served models.
         program: The command that starts this program, as separate words.
         address: Where the server listens, as ``infer --url`` takes it.
+        tls: Options of ``infer`` for TLS.
     """
     ready = [view for view in models if view.is_ready]
     if not ready:
@@ -40,7 +43,7 @@ def example_command(models: Sequence[ModelView], *, program: Sequence[str], addr
     words += [example_argument(spec, shapes.get(spec.name)) for spec in view.inputs if not spec.optional]
     if address != DEFAULT_ADDRESS:
         words += ["--url", address]
-    return shlex.join(words)
+    return shlex.join([*words, *tls])
 
 
 def example_argument(spec: TensorSpec, shape: tuple[int, ...] | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sardonyx_server.cli.client_tls import NO_TLS, ClientTls
 from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.infer import describe_error, open_client
 from sardonyx_server.cli.loading import scan_paths
@@ -28,6 +29,7 @@ def run_generate(
     models: Collection[str],
     timeout_s: float,
     metadata: Iterable[tuple[str, str]] = (),
+    tls: ClientTls = NO_TLS,
 ) -> int:
     """Writes or updates a package; files that are already up to date are not touched.
 
@@ -38,6 +40,7 @@ def run_generate(
         models: Names of the models; empty = all.
         timeout_s: Timeout of each request to the server.
         metadata: Sent with each of them.
+        tls: TLS of the connection to it.
 
     Raises:
         CliError: The server cannot be reached, a model is unknown, or ``out`` holds files that were not generated.
@@ -46,7 +49,7 @@ def run_generate(
     from sardonyx_client import BadResponse
     from sardonyx_client.generate import generate
 
-    signatures = _of_repository(repository, models) if repository else _of_server(url, models, timeout_s, metadata)
+    signatures = _of_repository(repository, models) if repository else _of_server(url, models, timeout_s, metadata, tls)
     try:
         files = generate(signatures)
     except BadResponse as error:
@@ -82,12 +85,12 @@ def _of_repository(paths: Sequence[Path], models: Collection[str]) -> list[Model
 
 
 def _of_server(
-    url: str, models: Collection[str], timeout_s: float, metadata: Iterable[tuple[str, str]]
+    url: str, models: Collection[str], timeout_s: float, metadata: Iterable[tuple[str, str]], tls: ClientTls
 ) -> list[ModelSignature]:
     from sardonyx_client import ClientError
 
     try:
-        with open_client(url, timeout_s=timeout_s, metadata=metadata) as client:
+        with open_client(url, timeout_s=timeout_s, metadata=metadata, tls=tls) as client:
             names = sorted(set(models)) or _ready_models(client)
             if not names:
                 raise CliError(ExitCode.REQUEST_FAILED, f"server {url} has no model that is ready")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sardonyx_server.cli.client_tls import NO_TLS, ClientTls
 from sardonyx_server.cli.exit_codes import CliError, ExitCode
 from sardonyx_server.cli.output import write_json, write_line
 from sardonyx_server.cli.values import parse_inputs, to_json
@@ -41,6 +42,7 @@ def run_infer(
     timeout_s: float,
     as_json: bool,
     metadata: Iterable[tuple[str, str]] = (),
+    tls: ClientTls = NO_TLS,
 ) -> int:
     """Sends one request and prints the answer.
 
@@ -50,6 +52,7 @@ def run_infer(
         timeout_s: Timeout of each call: for the signature, and for the inference.
         as_json: JSON with every value instead of text.
         metadata: Sent with each call.
+        tls: TLS of the connection.
 
     Raises:
         InvalidRequest: A value does not fit the model's signature.
@@ -58,7 +61,7 @@ def run_infer(
     from sardonyx_client import ClientError
 
     try:
-        with open_client(url, timeout_s=timeout_s, metadata=metadata) as client:
+        with open_client(url, timeout_s=timeout_s, metadata=metadata, tls=tls) as client:
             info = client.metadata(options.model, options.version)
             arrays = parse_inputs(options.arguments, info.inputs, model=options.model)
             result = client.infer(
@@ -85,7 +88,12 @@ def run_infer(
 
 
 def open_client(
-    url: str, *, timeout_s: float, metadata: Iterable[tuple[str, str]] = (), option: str = "--url"
+    url: str,
+    *,
+    timeout_s: float,
+    metadata: Iterable[tuple[str, str]] = (),
+    tls: ClientTls = NO_TLS,
+    option: str = "--url",
 ) -> Client:
     """A client for an address from the command line.
 
@@ -93,15 +101,17 @@ def open_client(
         url: The address.
         timeout_s: Timeout of its calls.
         metadata: Sent with its calls.
+        tls: TLS of its connection.
         option: The option that named the address, for the message.
 
     Raises:
-        CliError: The address is invalid.
+        CliError: The address is invalid, or the files for TLS.
     """
     from sardonyx_client import Client, InvalidArgument
 
+    options = tls.options()
     try:
-        return Client(url, timeout_s=timeout_s, metadata=dict(metadata))
+        return Client(url, timeout_s=timeout_s, metadata=dict(metadata), tls=options)
     except InvalidArgument as error:
         raise CliError(ExitCode.USAGE, f"{option}: {error.message}") from None
 
@@ -133,12 +143,20 @@ def _sendable(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
     return array.view(ml_dtypes.bfloat16)
 
 
-def describe_error(error: ClientError, url: str) -> str:
-    """A failed call as one line: status, the server's message, and which server, or how to start one."""
+def describe_error(error: ClientError, url: str, *, with_tls: str = "add --tls, or --ca FILE") -> str:
+    """A failed call as one line: status, the server's message, and which server, or how to start one.
+
+    Args:
+        error: The failure.
+        url: The address of the server.
+        with_tls: What to do if the server speaks TLS and the client does not.
+    """
     from sardonyx_client import Unavailable
 
     status = error.code.name if error.code is not None else type(error).__name__
-    if isinstance(error, Unavailable) and not error.reason:  # no server has answered at all
+    if "does not speak HTTP/2 without TLS" in error.message:
+        where = f" (server {url}; if it speaks TLS: {with_tls})"
+    elif isinstance(error, Unavailable) and not error.reason:  # no server has answered at all
         where = f" (is a server listening on {url}? 'sardonyx serve PATH' starts one)"
     else:
         where = "" if url in error.message else f" (server {url})"

@@ -109,7 +109,7 @@ def _serve(loaded: LoadedSettings, *, began_s: float) -> ExitCode:
             ready_s = time.time() - began_s
             if for_person:
                 print_startup_message(
-                    app, views, describe_readiness(views, ready_s=ready_s, strict=settings.strict_readiness)
+                    app, settings, views, describe_readiness(views, ready_s=ready_s, strict=settings.strict_readiness)
                 )
             else:
                 log_serving(app, views, ready_s)

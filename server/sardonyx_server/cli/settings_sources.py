@@ -155,10 +155,10 @@ def _invalid_value(name: str, found: _RawValues) -> SettingsError:
 
 def _unencrypted(settings: Settings) -> list[str]:
     asks = settings.auth_tokens_file is not None or settings.grpc_restricted_protocol
-    if not asks or _is_loopback(settings.host):
+    if not asks or settings.uses_tls or _is_loopback(settings.host):
         return []
     text = f"callers prove who they are, and without TLS everybody on the way to {settings.host} can read how"
-    return [f"{text}: put the server behind something that has TLS"]
+    return [f"{text}: set grpc_use_ssl, or put the server behind something that has TLS"]
 
 
 def _is_loopback(host: str) -> bool:

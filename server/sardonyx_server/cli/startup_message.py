@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
     from sardonyx_server.app import App
     from sardonyx_server.cli.views import ModelView
+    from sardonyx_server.settings import Settings
 
 __all__ = ["describe_readiness", "log_serving", "print_startup_message", "program_command"]
 
 _LOG = logging.getLogger("sardonyx.serve")
 
 
-def print_startup_message(app: App, views: Sequence[ModelView], state: str) -> None:
+def print_startup_message(app: App, settings: Settings, views: Sequence[ModelView], state: str) -> None:
     """Print the models, the addresses and an example command to the terminal.
 
     Args:
         app: The started server.
+        settings: Its settings.
         views: All versions that were to be loaded.
         state: From :func:`describe_readiness`.
     """
@@ -42,7 +44,9 @@ def print_startup_message(app: App, views: Sequence[ModelView], state: str) -> N
         Text.assemble("\nserving gRPC on ", (app.address, "bold"), *metrics, f", {state}; press Ctrl-C to stop"),
         soft_wrap=True,
     )
-    command = example_command(views, program=program_command(sys.argv[0]), address=_reachable(app.address))
+    command = example_command(
+        views, program=program_command(sys.argv[0]), address=_reachable(app.address), tls=_tls_options(settings)
+    )
     if command is not None:
         out.print("\nTry it in a second terminal:\n")
         # Never wrapped, so that it can be copied.
@@ -99,3 +103,11 @@ def _reachable(address: str) -> str:
 
     host, _, port = address.rpartition(":")
     return address_for_clients(host, int(port))
+
+
+def _tls_options(settings: Settings) -> list[str]:
+    """Options for an example of ``infer``; which authority signed the server's certificate, only the operator knows."""
+    if not settings.uses_tls:
+        return []
+    own = ["--certificate", "CLIENT.pem", "--key", "CLIENT.key"] if settings.grpc_use_ssl_mutual else []
+    return ["--ca", "CA.pem", *own]

@@ -9,7 +9,6 @@ from typing import Final
 
 __all__ = ["advice"]
 
-_NO_TLS: Final = "there is no TLS in this server: put it behind something that has it"
 _FROM_THE_GRAPH: Final = "leave it out: what config.pbtxt does not say always comes from the graph"
 _LEVEL: Final = "use --log-level warning"
 _PROBES: Final = "leave it out: --http-port, off unless set, has the probes alone"
@@ -41,9 +40,6 @@ _ADVICE: Final = {
 _FAMILIES: Final = {
     "--grpc-keepalive-": "use --keepalive-min-ping-interval-s",
     "--grpc-http2-": "use --keepalive-min-ping-interval-s",
-    "--grpc-use-ssl": _NO_TLS,
-    "--grpc-server-": _NO_TLS,
-    "--grpc-root-": _NO_TLS,
     "--http-header-": _PROBES,
     "--http-thread-": _PROBES,
     "--allow-cpu-metrics": "leave it out: /metrics has all there are",

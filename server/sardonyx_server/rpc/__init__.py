@@ -8,6 +8,7 @@ What serves inference:
     public_api.py         ModelInfer on grpcio's public API
     public_stream.py      ModelStreamInfer on it
     public_call.py        one call of either
+    tls.py                certificates and keys for TLS, on either
     listening.py          the error where the port is taken, on either
     stream.py             the rules of one ModelStreamInfer, on either
     answer_limit.py       answers that are too large, on either

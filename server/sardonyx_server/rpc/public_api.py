@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.access_control import AccessControl
+    from sardonyx_server.rpc.tls import Certificates, Pem
 
 __all__ = ["PublicApi"]
 
@@ -80,14 +81,22 @@ class PublicApi:
             _, service, name = path.split("/")
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
 
-    def listen(self, host: str, port: int) -> int:
+    def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """Bind the address. Returns the port.
+
+        Args:
+            host: Name or address.
+            port: 0 = any that is free.
+            certificates: For TLS; None = none is spoken.
 
         Raises:
             CannotListen: It is taken or not ours.
         """
+        address = host_and_port(host, port)
         try:
-            return self._server.add_insecure_port(host_and_port(host, port))
+            if certificates is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, _credentials(certificates))
         except RuntimeError as error:
             raise cannot_listen(host, port) from error
 
@@ -163,3 +172,26 @@ class PublicApi:
         intake.accept(message, call)
         intake.run_waiting()
         return call.answer()
+
+
+def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
+    """What grpcio speaks TLS with. It asks at each handshake whether there is something new."""
+    given = certificates.pem()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        pem = certificates.pem()
+        if pem is given:
+            return None
+        given = pem
+        return _configuration(pem)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(given),
+        changed,  # type: ignore[arg-type]  # the stub does not know that it may say None, as grpcio's documentation has it
+        require_client_authentication=certificates.asks_callers,
+    )
+
+
+def _configuration(pem: Pem) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)], root_certificates=pem.root)

@@ -173,10 +173,10 @@ def test_the_standard_variable_is_no_error_where_the_extra_is_missing(monkeypatc
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.1", "models.internal"])  # noqa: S104  # not bound
 def test_a_server_that_asks_who_calls_and_can_be_overheard_warns(host: str, tmp_path: Path) -> None:
-    """One line; nothing where only this machine can call, or nobody is asked."""
+    """One line; nothing where only this machine can call, TLS is spoken, or nobody is asked."""
     text = (
-        f"callers prove who they are, and without TLS everybody on the way to {host} can read how: put the server "
-        "behind something that has TLS"
+        f"callers prove who they are, and without TLS everybody on the way to {host} can read how: set grpc_use_ssl, "
+        "or put the server behind something that has TLS"
     )
     asks: dict[str, object] = {"auth_tokens_file": str(tmp_path / "tokens")}
     restricts: dict[str, object] = {"grpc_restricted_protocol": ["trace:a=b"]}
@@ -184,6 +184,8 @@ def test_a_server_that_asks_who_calls_and_can_be_overheard_warns(host: str, tmp_
         assert load_settings(flags=flags | {"host": host}).warnings == (text,)
         for near in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"):
             assert load_settings(flags=flags | {"host": near}).warnings == ()
+    secured: dict[str, object] = {"grpc_use_ssl": "true", "grpc_server_cert": "/a.pem", "grpc_server_key": "/a.key"}
+    assert load_settings(flags=asks | secured | {"host": host}).warnings == ()
     assert load_settings(flags={"host": host}).warnings == ()
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sardonyx_server.engine.call import Call
+    from sardonyx_server.rpc.tls import Certificates
 
 __all__ = [
     "HASTE_S",
@@ -27,6 +28,7 @@ __all__ = [
     "TRANSPORTS",
     "Calls",
     "Transport",
+    "channel_to",
     "opened",
     "stopped_codes",
     "until",
@@ -163,6 +165,13 @@ class Transport:
         until(none_is_open)
 
 
+def channel_to(address: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
+    """A connection of its own; plain where there are no credentials."""
+    if credentials is None:
+        return grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    return grpc.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+
+
 @contextmanager
 def opened(
     name: str,
@@ -171,12 +180,15 @@ def opened(
     access_control: Any = None,
     options: tuple[tuple[str, Any], ...] = (),
     handlers: tuple[grpc.GenericRpcHandler, ...] = (),
+    certificates: Certificates | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
     min_ping_interval_s: float = 0.0,
     **more: Any,
 ) -> Iterator[Transport]:
     """Start a transport by its name; stops it at the end, when every call must have been answered.
 
-    ``handlers`` are of methods beside the two of the transport, ``more`` is for the transport itself.
+    ``handlers`` are of methods beside the two of the transport, ``certificates`` and ``credentials`` are for TLS of
+    either side, ``more`` is for the transport itself.
     """
     calls: Any = Calls(react)
     lost: list[Exception] = []
@@ -208,12 +220,12 @@ def opened(
             max_message_bytes=max_message_bytes,
             **more,
         )
-    port = serving.listen("127.0.0.1", 0)
+    port = serving.listen("127.0.0.1", 0, certificates)
     server.start()
     serving.start()
     try:
         address = f"127.0.0.1:{port}"
-        with grpc.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
+        with channel_to(address, credentials) as channel:
             yield Transport(name=name, address=address, serving=serving, channel=channel, calls=calls, lost=lost)
         until(lambda: not serving.open_calls)
     finally:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.limits import Limits
     from sardonyx_server.rpc.lane.loop.burst import Requests
     from sardonyx_server.rpc.lane.messages.compression import Level
+    from sardonyx_server.rpc.tls import Certificates
 
 __all__ = ["Lane"]
 
@@ -86,14 +87,19 @@ class Lane:
         """How late the thread got to its events so far."""
         return self._loop.lag.snapshot()
 
-    def listen(self, host: str, port: int) -> int:
+    def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
         """Bind the address. Returns the port.
+
+        Args:
+            host: Name or address.
+            port: 0 = any that is free.
+            certificates: For TLS; None = none is spoken.
 
         Raises:
             CannotListen: It is taken or not ours.
         """
         self._upstream.listen(self._server)
-        return self._loop.listeners.listen(host, port)
+        return self._loop.listen(host, port, certificates)
 
     def start(self) -> None:
         """Take calls. Requires: the server has been started. Once."""
@@ -142,6 +148,8 @@ class Lane:
             patience_s: How long callers have to take what was answered.
         """
         self._loop.transports.wait(patience_s)
+        if self._loop.handshakes is not None:
+            self._loop.handshakes.join()
         self._loop.call_soon(self._loop.end)
         self._thread.join()
         self._loop.free()

@@ -30,6 +30,7 @@ from tests.server.rpc.http2.wire import (
 from tests.server.rpc.transports import BOUND_S, METHOD
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 __all__ = ["CORE", "Answer", "Frame", "Peer"]
@@ -112,6 +113,7 @@ class Peer:
     Args:
         address: Of the server.
         greeting: What is sent first; the default gives the server all the room there is.
+        context: For TLS; None = none is spoken.
 
     Attributes:
         raw: The socket.
@@ -124,10 +126,11 @@ class Peer:
         window_bytes: What we may still send on the connection.
     """
 
-    def __init__(self, address: str, greeting: bytes = WIDE) -> None:
+    def __init__(self, address: str, greeting: bytes = WIDE, *, context: ssl.SSLContext | None = None) -> None:
         host, _, port = address.rpartition(":")
-        self.raw = socket.create_connection((host, int(port)), BOUND_S)
-        self.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw = socket.create_connection((host, int(port)), BOUND_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.raw = raw if context is None else context.wrap_socket(raw, server_hostname=host)
         self.answers: dict[int, Answer] = {}
         self.pings: list[bytes] = []
         self.settings: dict[int, int] = {}

@@ -18,7 +18,7 @@ from sardonyx_server.rpc.lane.calls.replies import Replies
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.control import Control
 from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
-from sardonyx_server.rpc.lane.connections.stranger import Stranger
+from sardonyx_server.rpc.lane.connections.stranger import HandshakeFailed, Stranger
 from sardonyx_server.rpc.lane.messages.request import MAX_HEADER_LIST_BYTES, RequestReader
 from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
 from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
@@ -146,7 +146,7 @@ class Connection:
         Each call gets the reason as its status: not all clients have an ear for that of the connection.
         """
         self._broken = True
-        if isinstance(error, Stranger):
+        if isinstance(error, Stranger | HandshakeFailed):
             self._host.strangers.came(self._peer, error)
             if error.answer and self._silent:
                 self._replies.put(error.answer)

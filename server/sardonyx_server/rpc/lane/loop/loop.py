@@ -19,7 +19,7 @@ from sardonyx_server.rpc.lag import Lag
 from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.connection import Connection
-from sardonyx_server.rpc.lane.connections.stranger import Strangers
+from sardonyx_server.rpc.lane.connections.stranger import HandshakeFailed, Stranger, Strangers
 from sardonyx_server.rpc.lane.loop.burst import STEP, Burst
 from sardonyx_server.rpc.lane.loop.deadlines import Deadlines
 from sardonyx_server.rpc.lane.loop.events import MOST_EVENTS, Events
@@ -29,10 +29,13 @@ from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
 from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
 from sardonyx_server.rpc.lane.sockets.listeners import Listeners, peer_name
 from sardonyx_server.rpc.lane.sockets.socket_transports import SocketTransports
+from sardonyx_server.rpc.lane.sockets.tls_handshakes import TlsHandshakes
+from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls
 from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Callable, Mapping
 
     from sardonyx_server.engine.running.model import Model
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.proxy.upstream import Upstream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
+    from sardonyx_server.rpc.lane.sockets.socket_transport import SocketTransport
+    from sardonyx_server.rpc.lane.sockets.tls_socket import TlsSocket
+    from sardonyx_server.rpc.tls import Certificates
 
 __all__ = ["Loop"]
 
@@ -73,6 +79,7 @@ class Loop:
         listeners: Listening sockets.
         calls: That are open.
         streams: Those of them that are streams.
+        handshakes: Of TLS; None = none is spoken, or nobody listens yet.
         lag: How late the thread gets to its events.
         transports: The sockets that are connected.
         stopping: See Host; set by any thread.
@@ -112,6 +119,7 @@ class Loop:
         self._stalled = Stalled()
         # When to look for messages that do not come.
         self._look_s = 0.0
+        self.handshakes: TlsHandshakes | None = None
         self.listeners = Listeners(self._events.epoll, self._on_accepted)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
@@ -140,8 +148,25 @@ class Loop:
             _LOG.exception("bug: the lane's loop failed")
             on_lost(error)
             # Nobody must be kept waiting.
-            self.listeners.close()
+            self._accept_no_more()
         self.transports.close()
+
+    def listen(self, host: str, port: int, certificates: Certificates | None) -> int:
+        """Bind the address. Returns the port. Requires: the thread has not begun.
+
+        Raises:
+            CannotListen: It is taken or not ours.
+        """
+        port = self.listeners.listen(host, port)
+        if certificates is not None:
+            self.handshakes = TlsHandshakes(
+                certificates.context,
+                patience_s=_HANDSHAKE_S,
+                on_done=lambda connected: self.call_soon(partial(self._on_secured, connected)),
+                on_failed=lambda *failed: self.call_soon(partial(self._on_refused, *failed)),
+            )
+            self.handshakes.start()
+        return port
 
     def free(self) -> None:
         """Requires: the thread is over."""
@@ -159,7 +184,7 @@ class Loop:
     def close_listeners(self) -> None:
         """Take no more connections and calls."""
         self.transports.closing = True
-        self.listeners.close()
+        self._accept_no_more()
         for connection in self._connections():
             connection.say_goodbye()
 
@@ -290,10 +315,48 @@ class Loop:
             call.refuse(error)
 
     def _on_accepted(self, connected: socket.socket) -> None:
-        """A caller came in."""
+        """A caller came in. Raises OSError."""
+        if self.handshakes is None:
+            self._connect(connected)
+        else:
+            self.handshakes.begin(connected)
+
+    def _connect(self, connected: socket.socket) -> SocketTransport:
+        """HTTP/2 begins. Raises OSError."""
         transport = self.transports.add(connected, Connection(self, peer_name(connected)))
         transport.deadline_s = time.monotonic() + _HANDSHAKE_S
         self._deadlines.add(transport)
+        return transport
+
+    def _on_secured(self, connected: TlsSocket) -> None:
+        """A caller came in, and there is TLS with it."""
+        try:
+            transport = None if self.transports.closing else self._connect(connected)
+        except OSError:
+            transport = None
+        if transport is None:
+            connected.close()
+        else:
+            # What has come along with the handshake epoll does not tell.
+            transport.on_events(0)
+
+    def _on_refused(self, secured: TlsSocket, error: NotTls | ssl.SSLError, alert: bytes) -> None:
+        """There is no TLS with a caller: tell it so, in words that it understands."""
+        connected = secured.plain()
+        try:
+            connection = Connection(self, peer_name(connected))
+            self.transports.add(connected, connection)
+        except OSError:
+            connected.close()
+        else:
+            connection.break_off(
+                Stranger(error.data, wants_tls=True) if isinstance(error, NotTls) else HandshakeFailed(error, alert)
+            )
+
+    def _accept_no_more(self) -> None:
+        self.listeners.close()
+        if self.handshakes is not None:
+            self.handshakes.close()
 
     def _connections(self) -> list[Connection]:
         return [handler for handler in self.transports.handlers if isinstance(handler, Connection)]

@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.sockets.socket_transport import SocketTransport
+from sardonyx_server.rpc.lane.sockets.tls_socket import TlsSocket
+from sardonyx_server.rpc.lane.sockets.tls_transport import TlsTransport
 
 if TYPE_CHECKING:
     import select
@@ -51,14 +53,13 @@ class SocketTransports:
         return list(self._by_handler)
 
     def add(self, connected: socket.socket, handler: ProtocolHandler) -> SocketTransport:
-        """Have a socket watched.
+        """Have a socket watched, with TLS where it has that.
 
         Raises:
             OSError: The kernel watches no more for this user.
         """
-        transport = SocketTransport(
-            connected, handler, self._epoll, on_closed=self._forget, on_write_closed=self._on_write_closed
-        )
+        kind = TlsTransport if isinstance(connected, TlsSocket) else SocketTransport
+        transport = kind(connected, handler, self._epoll, on_closed=self._forget, on_write_closed=self._on_write_closed)
         self._by_handler[handler] = self.by_fd[transport.fd] = transport
         return transport
 

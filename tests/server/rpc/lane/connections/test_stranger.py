@@ -41,8 +41,8 @@ def test_http_1_is_answered_in_its_own_words(lane: Transport, method: str) -> No
     connection.request(method, "/v2/health/ready", body=b"x" * 100_000 if method == "POST" else None)
     response = connection.getresponse()
     said = (
-        b"This port speaks gRPC, which is HTTP/2 without TLS. Metrics and probes are on the port that --metrics-port "
-        b"says, 8002 unless set.\n"
+        b"This port speaks gRPC, which is HTTP/2. Metrics and probes are on the port that --metrics-port says, 8002 "
+        b"unless set.\n"
     )
     assert response.read() == (b"" if method == "HEAD" else said)
     connection.close()

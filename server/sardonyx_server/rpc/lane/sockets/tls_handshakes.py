@@ -1,0 +1,175 @@
+"""Handshakes of TLS, on a thread of their own: a signature of RSA takes a core a millisecond, and no call waits for it.
+
+What comes of each is told on that thread: a socket with TLS, or why there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import ssl
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls, TlsSocket
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+__all__ = ["TlsHandshakes"]
+
+_LOG = logging.getLogger("sardonyx.lane")
+
+# Between looks at those whose time is up.
+_LOOK_S: Final = 5.0
+
+
+class _Handshake:
+    """Of one connection.
+
+    Args:
+        connected: As it was accepted.
+        deadline_s: When its time is up.
+
+    Attributes:
+        deadline_s: As given.
+        events: Those of epoll that it waits for.
+    """
+
+    __slots__ = ("_connected", "_tls", "deadline_s", "events")
+
+    def __init__(self, connected: socket.socket, deadline_s: float) -> None:
+        self._connected = connected
+        self._tls: TlsSocket | None = None
+        self.deadline_s = deadline_s
+        self.events = select.EPOLLIN
+
+    def secured(self, context: Callable[[], ssl.SSLContext]) -> TlsSocket:
+        """The same socket with TLS: from the first time on, in place of the one that was accepted."""
+        if self._tls is None:
+            self._tls = TlsSocket(self._connected, context())
+        return self._tls
+
+    def close(self) -> None:
+        (self._tls or self._connected).close()
+
+
+class TlsHandshakes:
+    """Of the connections of one lane.
+
+    Args:
+        context: Asked at the beginning of each.
+        patience_s: How long each may take.
+        on_done: Called with each socket whose handshake is done.
+        on_failed: Called with each that does not get so far, why, and what TLS says to the other side. Not called where
+            that has gone by itself, or said nothing.
+    """
+
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        *,
+        patience_s: float,
+        on_done: Callable[[TlsSocket], None],
+        on_failed: Callable[[TlsSocket, NotTls | ssl.SSLError, bytes], None],
+    ) -> None:
+        self._context = context
+        self._patience_s = patience_s
+        self._on_done = on_done
+        self._on_failed = on_failed
+        self._epoll = select.epoll()
+        self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._waker, select.EPOLLIN)
+        # In the order in which they began, which is that of their deadlines.
+        self._by_fd: dict[int, _Handshake] = {}
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="tls-handshakes", daemon=True)
+
+    def start(self) -> None:
+        """Once."""
+        self._thread.start()
+
+    def begin(self, connected: socket.socket) -> None:
+        """A caller was accepted. On one other thread.
+
+        Args:
+            connected: Does not block.
+
+        Raises:
+            OSError: The kernel watches no more for this user.
+        """
+        fd = connected.fileno()
+        self._by_fd[fd] = _Handshake(connected, time.monotonic() + self._patience_s)
+        try:
+            self._epoll.register(fd, select.EPOLLIN)
+        except OSError:
+            del self._by_fd[fd]
+            raise
+
+    def close(self) -> None:
+        """Close those that are not done. Does not block. On the thread of :meth:`begin`, which is not called again."""
+        if not self._closed:
+            self._closed = True
+            os.eventfd_write(self._waker, 1)
+
+    def join(self) -> None:
+        """Wait until nothing more is told. Requires: closed, or about to be. Once."""
+        self._thread.join()
+        self._epoll.close()
+        os.close(self._waker)
+
+    def _run(self) -> None:
+        look_s = min(_LOOK_S, self._patience_s)
+        while not self._closed:
+            for fd, _ in self._epoll.poll(look_s):
+                handshake = self._by_fd.get(fd)
+                if handshake is None:
+                    continue
+                try:
+                    self._step(fd, handshake)
+                except Exception:  # noqa: BLE001  # one connection must not end all others
+                    _LOG.exception("bug: a handshake failed")
+                    self._forget(fd)
+                    handshake.close()
+            self._see_clock(time.monotonic())
+        for handshake in self._by_fd.values():
+            handshake.close()
+        self._by_fd.clear()
+
+    def _see_clock(self, now_s: float) -> None:
+        """End those whose time is up."""
+        # A copy: others may begin meanwhile.
+        for fd, handshake in list(self._by_fd.items()):
+            if now_s < handshake.deadline_s:
+                break
+            self._forget(fd)
+            handshake.close()
+
+    def _step(self, fd: int, handshake: _Handshake) -> None:
+        """Go on with one of them."""
+        tls = handshake.secured(self._context)
+        try:
+            tls.do_handshake()
+        except BlockingIOError:
+            events = select.EPOLLOUT if tls.must_write else select.EPOLLIN
+            if events != handshake.events:
+                handshake.events = events
+                self._epoll.modify(fd, events)
+        except (NotTls, ssl.SSLError) as error:
+            self._forget(fd)
+            self._on_failed(tls, error, tls.take_encrypted())
+        except OSError:
+            self._forget(fd)
+            handshake.close()
+        else:
+            self._forget(fd)
+            self._on_done(tls)
+
+    def _forget(self, fd: int) -> None:
+        del self._by_fd[fd]
+        with suppress(OSError):
+            self._epoll.unregister(fd)

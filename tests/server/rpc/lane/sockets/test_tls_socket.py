@@ -1,0 +1,287 @@
+"""TLS over a socket that does not block: what is written arrives whole and in order, however little a socket takes."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import sys
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+if sys.platform != "linux":
+    pytest.skip("the lane needs Linux", allow_module_level=True)
+
+from sardonyx_server.rpc.lane.sockets.tls_handshakes import TlsHandshakes
+from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls, TlsSocket
+from tests.certificates import TestAuthority, needs_openssl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = needs_openssl
+
+BOUND_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's, and the one of a client that trusts it."""
+    authority = TestAuthority(tmp_path_factory.mktemp("certificates"))
+    own = authority.identity("own")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(own.certificate, own.key)
+    return server, ssl.create_default_context(cafile=authority.certificate)
+
+
+class Client:
+    """The other end: a TLS whose bytes a test sends and takes as it likes."""
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
+        self.raw = raw
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+
+    def send(self, data: bytes = b"") -> None:
+        """Encrypt, and send all."""
+        if data:
+            self.tls.write(data)
+        self.raw.sendall(self.outgoing.read())
+
+    def read(self, size: int) -> bytes:
+        """Take so much from the socket, and decrypt what is whole."""
+        with suppress(BlockingIOError):
+            self.incoming.write(self.raw.recv(size, socket.MSG_DONTWAIT))
+        got = []
+        with suppress(ssl.SSLWantReadError):
+            while part := self.tls.read(65_536):
+                got.append(part)
+        return b"".join(got)
+
+
+def pair(stack: ExitStack, contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, small: bool = False) -> tuple[Any, Any]:
+    """(server's, client's), their handshake done. ``small``: the sockets take little at a time."""
+    near, far = socket.socketpair()
+    if small:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.setblocking(False)
+    server = stack.enter_context(TlsSocket(near, contexts[0]))
+    client = Client(stack.enter_context(far), contexts[1])
+    shaken = [False, False]
+    until_s = time.monotonic() + BOUND_S
+    while not all(shaken):
+        assert time.monotonic() < until_s
+        if not shaken[1]:
+            try:
+                client.tls.do_handshake()
+                shaken[1] = True
+            except ssl.SSLWantReadError:
+                pass
+            client.send()
+        if not shaken[0]:
+            try:
+                server.do_handshake()
+                shaken[0] = True
+            except BlockingIOError:
+                pass
+        if not shaken[1]:
+            with suppress(BlockingIOError):
+                client.incoming.write(far.recv(65_536, socket.MSG_DONTWAIT))
+    return server, client
+
+
+def received(server: TlsSocket, read: Callable[[], bytes]) -> bytes:
+    """All that there is, as a transport reads it: whenever epoll tells, and as long as there is more."""
+    got = []
+    while select.select([server], [], [], 0)[0] or server.has_more:
+        try:
+            got.append(read())
+        except BlockingIOError:
+            continue
+        if not got[-1]:
+            break
+    return b"".join(got)
+
+
+@given(
+    parts=st.lists(st.integers(1, 300_000), min_size=1, max_size=5),
+    read_bytes=st.integers(500, 60_000),
+    joined=st.booleans(),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_arrives_whole_and_in_order(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], parts: list[int], read_bytes: int, *, joined: bool
+) -> None:
+    """Who is told to wait writes the same again, with more behind it or not; the reader takes what it likes."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts, small=True)
+        unsent = [memoryview(bytes([number]) * size) for number, size in enumerate(parts)]
+        expected, got, until_s = b"".join(unsent), b"", time.monotonic() + BOUND_S
+        while unsent or len(got) < len(expected):
+            assert time.monotonic() < until_s
+            try:
+                while unsent:
+                    sent = server.sendmsg(unsent) if joined else server.sendmsg(unsent[:1])
+                    while sent:
+                        taken = min(sent, len(unsent[0]))
+                        sent -= taken
+                        unsent[0] = unsent[0][taken:]
+                        if not unsent[0]:
+                            del unsent[0]
+            except BlockingIOError:
+                pass
+            got += client.read(read_bytes)
+        assert got == expected
+        assert not server.must_write
+
+
+@given(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=6), cut=st.integers(1, 50_000))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_read_is_all_that_has_come_whole(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], sizes: list[int], cut: int
+) -> None:
+    """Records that come together, and one that comes in two pieces: nothing is left of which nobody is told."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        expected = b""
+        for number, size in enumerate(sizes):
+            expected += bytes([number]) * size
+            client.tls.write(bytes([number]) * size)
+        encrypted = client.outgoing.read()
+        client.raw.setblocking(False)
+        got = b""
+        for piece in (encrypted[:cut], encrypted[cut:]):
+            rest = memoryview(piece)
+            while rest:
+                with suppress(BlockingIOError):
+                    rest = rest[client.raw.send(rest) :]
+                got += received(server, lambda: server.recv(65_536))
+        assert got == expected
+
+
+def test_what_is_read_to_a_place_leaves_no_rest_unseen(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """A record is larger than the place: what is left of it is told by the socket, since epoll knows nothing of it."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.send(bytes(range(200)) * 100)
+        place = bytearray(999)
+
+        def read() -> bytes:
+            return bytes(place[: server.recv_into(memoryview(place))])
+
+        assert received(server, read) == bytes(range(200)) * 100
+        assert not server.has_more
+        with pytest.raises(BlockingIOError):
+            read()
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_end_that_is_said_is_heard_after_what_was_said(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, in_place: bool
+) -> None:
+    """Data and close_notify come together."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.tls.write(b"the last")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.tls.unwrap()
+        client.send()
+        place = bytearray(100)
+
+        def read() -> bytes:
+            return bytes(place[: server.recv_into(place)]) if in_place else server.recv(100)
+
+        assert read() == b"the last"
+        assert server.has_more
+        assert read() == b""
+
+
+def test_bytes_that_are_no_records_are_an_error(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """Something on the way has changed them: the other side is told in an alert."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.tls.write(b"abc")
+        encrypted = bytearray(client.outgoing.read())
+        encrypted[-1] ^= 1
+        client.raw.sendall(encrypted)
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+            server.recv(100)
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+            client.read(65_536)
+
+
+def test_to_stop_writing_is_said_and_what_comes_is_dropped(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The reader knows that it was not cut off. What it still sends is read, for the sake of what was sent last."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        server.send(b"the last")
+        server.shutdown(socket.SHUT_WR)
+        client.incoming.write(client.raw.recv(65_536))
+        assert client.tls.read(100) == b"the last"
+        assert client.tls.read(100) == b""
+        client.send(b"too late")
+        assert server.recv(100)
+        client.raw.close()
+        assert server.recv(100) == b""
+
+
+def test_the_first_bytes_tell_that_it_is_not_tls(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """They are given on, and the connection can go on without TLS."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with far, TlsSocket(near, contexts[0]) as server:
+        with pytest.raises(BlockingIOError):
+            server.do_handshake()
+        far.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(NotTls) as raised:
+            server.do_handshake()
+        assert raised.value.data == b"GET / HTTP/1.1\r\n\r\n"
+        with server.plain() as plain:
+            plain.sendall(b"no")
+        assert far.recv(100) == b"no"
+
+
+def test_handshakes_have_a_time_limit(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """Who says nothing keeps a descriptor for so long, and no longer. Nobody is told."""
+    told: list[object] = []
+    handshakes = TlsHandshakes(
+        lambda: contexts[0], patience_s=0.01, on_done=told.append, on_failed=lambda *failed: told.append(failed)
+    )
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with far:
+        far.settimeout(BOUND_S)
+        handshakes.start()
+        handshakes.begin(near)
+        assert far.recv(1) == b""
+        handshakes.close()
+        handshakes.join()
+    assert told == []
+    assert near.fileno() < 0
+
+
+def test_handshakes_under_way_are_closed_at_the_end(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """However far they are."""
+    handshakes = TlsHandshakes(
+        lambda: contexts[0], patience_s=BOUND_S, on_done=lambda _: None, on_failed=lambda *_: None
+    )
+    handshakes.start()
+    with ExitStack() as stack:
+        ends = []
+        for beginning in (b"", b"\x16\x03"):
+            near, far = socket.socketpair()
+            near.setblocking(False)
+            ends.append(stack.enter_context(far))
+            handshakes.begin(near)
+            far.sendall(beginning)
+        handshakes.close()
+        handshakes.close()
+        handshakes.join()
+        for far in ends:
+            with suppress(ConnectionResetError):
+                assert far.recv(1) == b""
