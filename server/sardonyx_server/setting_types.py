@@ -52,10 +52,10 @@ PROTOCOLS: Final = (
     "health", "metadata", "inference", "shared-memory", "model-config", "model-repository", "statistics", "trace",
     "logging",
 )  # fmt: skip
-"""Triton's names of groups of RPCs; which RPC is in which says ``rpc/access_control.py``."""
+"""Triton's names for groups of RPCs; ``rpc/access_control.py`` maps RPCs to groups."""
 
 _HEADER_PREFIX: Final = "triton-grpc-protocol-"
-# What a header may be called and hold in HTTP/2; names of capitals no caller can send.
+# Valid header names and values in HTTP/2, whose names are lower case.
 _HEADER_KEY: Final = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -75,12 +75,12 @@ class ValueHelp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restriction:
-    """Some protocols, and the header without which nobody may call their RPCs. Shows itself without the value.
+    """A restriction of protocols to callers that send a secret header. Its text form omits the value.
 
     Attributes:
-        protocols: Of :data:`PROTOCOLS`.
-        header: Its name.
-        value: What it must hold: a secret.
+        protocols: Some of :data:`PROTOCOLS`.
+        header: Name of the required header.
+        value: Its required value, a secret.
     """
 
     protocols: tuple[str, ...]
@@ -132,10 +132,10 @@ def expand_home(path: Path) -> Path:
 
 
 def _restrictions(raw: object) -> object:
-    """Groups as Triton writes them; in a variable they stand one behind another, with blanks between.
+    """Parse restrictions in Triton's syntax; in an environment variable they are separated by blanks.
 
     Raises:
-        SettingsError: Says what is wrong without what stands there, for it is a secret, or one in the wrong place.
+        SettingsError: Says what is wrong without showing the text, which may contain a secret.
     """
     texts = raw.split() if isinstance(raw, str) else raw
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):

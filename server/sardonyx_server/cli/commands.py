@@ -196,7 +196,7 @@ def inspect_(
     providers: Providers = None,
     json: Json = _OFF,
 ) -> int:
-    """Load one model in this process and show its signature, its configuration with reasons, and how batching pays."""
+    """Load one model here and show its signature, its configuration with reasons, and whether batching pays."""
     from sardonyx_server.cli.inspect_model import run_inspect
 
     return run_inspect(model, path or [], version=version, providers=providers, as_json=json)

@@ -1,4 +1,4 @@
-"""What a verb sends with each call so that a server that asks who calls lets it in: a token, or headers as typed."""
+"""The credentials that commands send with each call: a bearer token, or headers from the command line."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["TOKEN_VARIABLE", "metadata_of"]
 TOKEN_VARIABLE: Final = "SARDONYX_TOKEN"  # noqa: S105  # the name of a variable
 
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
-# What a header can hold; blanks at its ends would be lost on the way.
+# Valid header values; blanks at the ends would be lost in transit.
 _VALUE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def metadata_of(token: str, headers: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Metadata of every call, as the client takes them.
+    """The metadata of every call, for the client.
 
     Args:
         token: Sent as ``authorization: Bearer TOKEN``; "" = none.
         headers: ``NAME=VALUE`` each.
 
     Raises:
-        CliError: One of them is none. What it holds is not shown.
+        CliError: One of them is invalid. The value is not shown.
     """
     found: dict[str, str] = {}
     if token:

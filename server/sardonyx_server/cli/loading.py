@@ -64,9 +64,9 @@ def require_models(paths: Sequence[Path]) -> None:
     from sardonyx_server.repository.spec import BrokenModel
 
     found = scan(paths)
-    none = [model for model in found.values() if isinstance(model, BrokenModel)]
+    broken = [model for model in found.values() if isinstance(model, BrokenModel)]
     folders = {path for path in paths if path.is_dir()}
-    if len(none) < len(found) or not all(model.folder in folders or is_stray(model) for model in none):
+    if len(broken) < len(found) or not all(model.folder in folders or is_stray(model) for model in broken):
         return
     one = next((path for path in paths if is_model_folder(path)), None)
     if one is not None:
@@ -76,13 +76,13 @@ def require_models(paths: Sequence[Path]) -> None:
             f"model repository {str(one)!r} is the folder of one model; give the folder above it: "
             f"'sardonyx serve {above}'",
         )
-    if not none:
+    if not broken:
         raise CliError(
             ExitCode.USAGE,
             f"no model in {_shown(paths)}: {_LAYOUT}; to add models later, use --model-control-mode poll or explicit",
         )
-    more = f" (of {len(none)} folders in it, none is a model)" if len(none) > 1 else ""
-    raise CliError(ExitCode.USAGE, f"no model in {_shown(paths)}: {none[0].reason}{more}")
+    more = f" (of {len(broken)} folders in it, none is a model)" if len(broken) > 1 else ""
+    raise CliError(ExitCode.USAGE, f"no model in {_shown(paths)}: {broken[0].reason}{more}")
 
 
 def _shown(paths: Sequence[Path]) -> str:

@@ -64,15 +64,15 @@ def run_worker(make: Callable[..., Sender]) -> None:
     os.dup2(2, 1)  # so that output of native code does not mix with the answers
     _reduce_timer_slack()
 
-    def say(answer: dict[str, Any]) -> None:
+    def send(answer: dict[str, Any]) -> None:
         output.write(json.dumps(answer) + "\n")
         output.flush()
 
     with suppress(Interrupted, BrokenPipeError):
-        _serve_pool(make, say)
+        _serve_pool(make, send)
 
 
-def _serve_pool(make: Callable[..., Sender], say: Callable[[dict[str, Any]], None]) -> None:
+def _serve_pool(make: Callable[..., Sender], send: Callable[[dict[str, Any]], None]) -> None:
     """Process commands until the input ends.
 
     Raises:
@@ -90,19 +90,19 @@ def _serve_pool(make: Callable[..., Sender], say: Callable[[dict[str, Any]], Non
         )
         sender.connect()
     except LoadGeneratorError as problem:
-        say({"problem": str(problem)})
+        send({"problem": str(problem)})
         return
-    say({"connected": job["connections"]})
+    send({"connected": job["connections"]})
     gc.collect()
     gc.freeze()  # spares collections during a run from scanning these objects
     for line in iter(sys.stdin.readline, ""):
-        _run(sender, json.loads(line), say)
+        _run(sender, json.loads(line), send)
 
 
-def _run(sender: Sender, run: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
+def _run(sender: Sender, run: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
     start_ns, duration_s = run["start_ns"], run["duration_s"]
     counters = RunCounters(start_ns + round(duration_s * _NS_PER_S))
-    tick = _progress_reporter(counters, say) if run["ticks"] else None
+    tick = _progress_reporter(counters, send) if run["ticks"] else None
     cpu_s = time.process_time()
     if "open" in run:
         load = OpenLoop(**run["open"] | {"arrivals": Arrivals(run["open"]["arrivals"])})
@@ -111,10 +111,10 @@ def _run(sender: Sender, run: dict[str, Any], say: Callable[[dict[str, Any]], No
         closed = ClosedLoop(**run["closed"])
         sender.closed_loop(closed, counters, start_ns=start_ns, duration_s=duration_s, tick=tick)
     cpu_s = time.process_time() - cpu_s
-    say({"done": counters.totals() | {"cpu_s": cpu_s}})
+    send({"done": counters.totals() | {"cpu_s": cpu_s}})
 
 
-def _progress_reporter(counters: RunCounters, say: Callable[[dict[str, Any]], None]) -> Callable[[int], None]:
+def _progress_reporter(counters: RunCounters, send: Callable[[dict[str, Any]], None]) -> Callable[[int], None]:
     """Returns a callback that reports progress four times a second."""
     next_ns = time.monotonic_ns() + TICK_NS
 
@@ -122,7 +122,7 @@ def _progress_reporter(counters: RunCounters, say: Callable[[dict[str, Any]], No
         nonlocal next_ns
         if now_ns >= next_ns:
             next_ns = now_ns + TICK_NS
-            say({"progress": counters.progress()})
+            send({"progress": counters.progress()})
 
     return tick
 

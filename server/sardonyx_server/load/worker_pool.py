@@ -75,7 +75,7 @@ class WorkerPool:
         self._processes: list[subprocess.Popen[str]] = []
         # (index of the worker, its message; None = it has exited)
         self._said: SimpleQueue[tuple[int, dict[str, Any] | None]] = SimpleQueue()
-        self._folder = ExitStack()
+        self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
         """Start the processes and connect.
@@ -83,12 +83,12 @@ class WorkerPool:
         Raises:
             LoadGeneratorError: Not connected within 10 s, or the address is invalid.
         """
-        messages = Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="sardonyx-load-")), "messages")
+        messages = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="sardonyx-load-")), "messages")
         write_messages(messages, self._target.messages)
         try:
             for worker_index in range(self._worker_count):
                 self._start(worker_index)
-                self._tell(
+                self._send(
                     worker_index,
                     {
                         "address": self._target.address,
@@ -97,7 +97,7 @@ class WorkerPool:
                         "answer_bytes": self._target.answer_bytes,
                         "timeout_s": self._target.timeout_s,
                         "metadata": self._target.metadata,
-                        "connections": _part(self._connections, self._worker_count, worker_index),
+                        "connections": _share(self._connections, self._worker_count, worker_index),
                         "worker_index": worker_index,
                         "worker_count": self._worker_count,
                     },
@@ -134,14 +134,14 @@ class WorkerPool:
         """
         start_ns = time.monotonic_ns() + _START_DELAY_NS
         kind = "open" if isinstance(load, OpenLoop) else "closed"
-        words = {
+        command = {
             "start_ns": start_ns,
             "duration_s": duration_s,
             "ticks": on_progress is not None,
             kind: asdict(load),
         }
         for worker_index in range(self._worker_count):
-            self._tell(worker_index, words)
+            self._send(worker_index, command)
 
         def tick(parts: Sequence[dict[str, Any]]) -> None:
             if on_progress is not None:
@@ -162,7 +162,7 @@ class WorkerPool:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._folder.close()
+        self._cleanup.close()
 
     def _start(self, worker_index: int) -> None:
         process = subprocess.Popen(  # noqa: S603  # a module of ours, no user input
@@ -180,11 +180,11 @@ class WorkerPool:
                     self._said.put((worker_index, json.loads(line)))
         self._said.put((worker_index, None))
 
-    def _tell(self, worker_index: int, words: dict[str, Any]) -> None:
+    def _send(self, worker_index: int, command: dict[str, Any]) -> None:
         pipe = self._processes[worker_index].stdin
         if pipe is not None:
             with suppress(BrokenPipeError):  # _gather reports that it has exited
-                pipe.write(json.dumps(words) + "\n")
+                pipe.write(json.dumps(command) + "\n")
                 pipe.flush()
 
     def _gather(self, word: str, tick: Callable[[Sequence[dict[str, Any]]], None] | None = None) -> list[Any]:
@@ -217,5 +217,5 @@ def _progress(parts: Sequence[dict[str, Any]], *, start_ns: int, duration_s: flo
     )
 
 
-def _part(whole: int, worker_count: int, worker_index: int) -> int:
+def _share(whole: int, worker_count: int, worker_index: int) -> int:
     return whole // worker_count + (worker_index < whole % worker_count)

@@ -91,7 +91,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._woken = asyncio.Event()
+        self._wake = asyncio.Event()
         self._loop: AbstractEventLoop | None = None
         self._idle = IdleConnections()
 
@@ -105,11 +105,11 @@ class HttpServer(uvicorn.Server):
                 connection.shutdown()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
-                    await self._woken.wait()
+                    await self._wake.wait()
 
     def end(self) -> None:
         """Stop the server soon. Callable from any thread, also before it runs."""
         self.should_exit = True
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: the server has stopped
-                self._loop.call_soon_threadsafe(self._woken.set)
+                self._loop.call_soon_threadsafe(self._wake.set)

@@ -79,7 +79,7 @@ class MetricsCollector:
         yield from _of_versions(triton_metrics.VERSION_METRICS, versions)
         yield from _of_versions(triton_metrics.CACHE_METRICS, cached)
         yield from _of_versions(sardonyx_metrics.VERSION_METRICS, versions)
-        numbers = ServerSnapshot(
+        snapshot = ServerSnapshot(
             transport=sources.transport,
             build=sources.build,
             open_calls=sources.open_calls(),
@@ -91,7 +91,7 @@ class MetricsCollector:
             threads=count_threads(),
         )
         for family in (*triton_metrics.SERVER_METRICS, *sardonyx_metrics.SERVER_METRICS):
-            yield _filled(family, ((numbers, {}),))
+            yield _sampled(family, ((snapshot, {}),))
 
     def _new_registry(self) -> CollectorRegistry:
         from prometheus_client import CollectorRegistry, ProcessCollector
@@ -108,10 +108,10 @@ def _of_versions(
 ) -> Iterator[Metric]:
     labelled = [(one, {"model": one.model, "version": str(one.version)}) for one in versions]
     for family in families:
-        yield _filled(family, labelled)
+        yield _sampled(family, labelled)
 
 
-def _filled(family: MetricFamily[_Subject], subjects: Iterable[tuple[_Subject, Mapping[str, str]]]) -> Metric:
+def _sampled(family: MetricFamily[_Subject], subjects: Iterable[tuple[_Subject, Mapping[str, str]]]) -> Metric:
     """The samples of one family."""
     from prometheus_client import Metric
 

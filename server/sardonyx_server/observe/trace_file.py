@@ -31,7 +31,7 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """Size limit of one file, about 100,000 traces. There are at most two files."""
 
 # Limit of lines held back by trace settings, of all models together.
-_MAX_HELD_LINES: Final = 10_000
+_MAX_BUFFERED_LINES: Final = 10_000
 
 
 class FileExporter:
@@ -48,11 +48,11 @@ class FileExporter:
     def __init__(self, folder: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
         self._path = folder / FILE_NAME
         self._max_bytes = max_bytes
-        self._held: dict[str, list[bytes]] = {}
-        self._held_lines = 0
-        self._lost = 0
+        self._buffered: dict[str, list[bytes]] = {}
+        self._buffered_lines = 0
+        self._dropped = 0
         try:
-            self._file = _opened(self._path)
+            self._file = _open_log(self._path)
         except OSError as error:
             raise SettingsError(
                 f"trace_dir: cannot write {FILE_NAME!r} in {str(folder)!r}: {error.strerror}; name a folder that "
@@ -63,40 +63,40 @@ class FileExporter:
         """Write traces, or buffer them until their model has as many as its trace settings require."""
         is_due = False
         for trace in traces:
-            held = self._held.setdefault(trace.model, [])
-            held.append(to_json_line(trace))
-            self._held_lines += 1
-            is_due = is_due or len(held) >= trace.group or self._held_lines >= _MAX_HELD_LINES
+            buffered = self._buffered.setdefault(trace.model, [])
+            buffered.append(to_json_line(trace))
+            self._buffered_lines += 1
+            is_due = is_due or len(buffered) >= trace.group or self._buffered_lines >= _MAX_BUFFERED_LINES
         if is_due:
-            self._write_held()
+            self._write_buffered()
 
     def close(self) -> None:
         """Write buffered traces and close the file."""
-        self._write_held()
+        self._write_buffered()
         os.close(self._file)
 
-    def _write_held(self) -> None:
-        lines = [line for held in self._held.values() for line in held]
-        self._held.clear()
-        self._held_lines = 0
+    def _write_buffered(self) -> None:
+        lines = [line for buffered in self._buffered.values() for line in buffered]
+        self._buffered.clear()
+        self._buffered_lines = 0
         if not lines:
             return
         try:
             self._write(b"".join(lines))
         except OSError as error:
-            if not self._lost:
+            if not self._dropped:
                 _LOG.warning("traces cannot be written and are lost until they can", extra={"reason": error.strerror})
-            self._lost += len(lines)
+            self._dropped += len(lines)
         else:
-            if self._lost:
-                _LOG.warning("traces are written again", extra={"lost": self._lost})
-            self._lost = 0
+            if self._dropped:
+                _LOG.warning("traces are written again", extra={"lost": self._dropped})
+            self._dropped = 0
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._file).st_size
         if size and size + len(data) > self._max_bytes:
             self._path.replace(self._path.with_name(f"{FILE_NAME}.1"))
-            fresh = _opened(self._path)
+            fresh = _open_log(self._path)
             os.close(self._file)
             self._file, size = fresh, 0
         try:
@@ -131,6 +131,6 @@ def to_json_line(trace: Trace) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def _opened(path: Path) -> int:
+def _open_log(path: Path) -> int:
     # O_NOFOLLOW: otherwise anyone who can write to the folder could make the server append to any file.
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -64,9 +64,9 @@ class TraceWriter:
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._lock = threading.Lock()
         # Set to end the collecting early: many traces are queued, or the writer is to stop.
-        self._many = max(1, max_waiting // 4)
-        self._due = threading.Event()
-        self._told = 0
+        self._flush_threshold = max(1, max_waiting // 4)
+        self._wake = threading.Event()
+        self._reported_dropped = 0
         self.dropped = 0
         """Number of traces dropped because the queue was full."""
 
@@ -75,8 +75,8 @@ class TraceWriter:
         waiting = self._queue.qsize()
         if waiting < self._max_waiting:
             self._queue.put(trace)
-            if waiting >= self._many and not self._due.is_set():
-                self._due.set()
+            if waiting >= self._flush_threshold and not self._wake.is_set():
+                self._wake.set()
             return
         with self._lock:
             self.dropped += 1
@@ -94,7 +94,7 @@ class TraceWriter:
         if self._thread.ident is None:
             return True
         self._queue.put(None)
-        self._due.set()
+        self._wake.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -103,8 +103,8 @@ class TraceWriter:
         gather_s = self._gather_s
         while more:
             waiting = [self._queue.get()]
-            self._due.wait(gather_s)
-            self._due.clear()
+            self._wake.wait(gather_s)
+            self._wake.clear()
             while not self._queue.empty():
                 waiting.append(self._queue.get())
             more = None not in waiting
@@ -116,18 +116,20 @@ class TraceWriter:
                     _LOG.exception("bug: traces were not exported")
             gather_s = self._gather_s if len(traces) <= 1 else self._gather_more_s
             if self._queue.empty():
-                self._tell_dropped()
-        self._tell_dropped()
+                self._report_dropped()
+        self._report_dropped()
         for exporter in self._exporters:
             try:
                 exporter.close()
             except Exception:  # noqa: BLE001  # the others still have to flush
                 _LOG.exception("bug: a trace exporter failed to close")
 
-    def _tell_dropped(self) -> None:
-        if self.dropped > self._told:
-            _LOG.warning("traces were dropped: sample fewer requests", extra={"dropped": self.dropped - self._told})
-            self._told = self.dropped
+    def _report_dropped(self) -> None:
+        if self.dropped > self._reported_dropped:
+            _LOG.warning(
+                "traces were dropped: sample fewer requests", extra={"dropped": self.dropped - self._reported_dropped}
+            )
+            self._reported_dropped = self.dropped
 
 
 def make_trace_writer(

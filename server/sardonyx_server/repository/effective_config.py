@@ -59,14 +59,14 @@ def tensors(
     """
     stated_inputs = {each.name: each for each in config.input}
     stated_outputs = {each.name: each for each in config.output}
-    taken = []
+    config_inputs = []
     for spec in inputs:
         stated = stated_inputs.get(spec.name)
         tensor = configure_tensor(stated, spec, config.max_batch_size)
         optional = spec.optional and (stated is None or stated.optional)
-        taken.append(replace(tensor, caller=replace(tensor.caller, optional=optional)))
-    given = (configure_tensor(stated_outputs.get(spec.name), spec, config.max_batch_size) for spec in outputs)
-    return tuple(taken), tuple(given)
+        config_inputs.append(replace(tensor, caller=replace(tensor.caller, optional=optional)))
+    config_outputs = (configure_tensor(stated_outputs.get(spec.name), spec, config.max_batch_size) for spec in outputs)
+    return tuple(config_inputs), tuple(config_outputs)
 
 
 def check_against_graph(
@@ -130,11 +130,11 @@ def complete_config(
     full.name, full.platform, full.backend = name, _PLATFORM, _BACKEND
     if batch_axis and full.max_batch_size == 0:
         full.max_batch_size = default_max_batch
-    shown = served_inputs(config, inputs)
+    served = served_inputs(config, inputs)
     stated_inputs = {each.name: each for each in config.input}
     stated_outputs = {each.name: each for each in config.output}
     del full.input[:]
-    for spec in shown:
+    for spec in served:
         _fill(full.input.add(), stated_inputs, spec, full.max_batch_size)
     del full.output[:]
     for spec in outputs:

@@ -153,22 +153,22 @@ class GraphCache:
     Parsing a graph of some hundred nodes takes 4 ms of Python (2026-11-26), during which other threads wait.
     """
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_cache",)
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, Graph] = OrderedDict()
+        self._cache: OrderedDict[bytes, Graph] = OrderedDict()
 
     def read(self, content: HashedContent, subject: str) -> Graph:
         """See :func:`read_graph`."""
         digest = content.digest
-        graph = self._kept.get(digest)
+        graph = self._cache.get(digest)
         if graph is None:
             with content.view() as data:
                 graph = read_graph(data, subject)
-        self._kept[digest] = graph
-        self._kept.move_to_end(digest)
-        if len(self._kept) > _CACHE_SIZE:
-            self._kept.popitem(last=False)
+        self._cache[digest] = graph
+        self._cache.move_to_end(digest)
+        if len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
         return replace(graph, subject=subject)
 
 
@@ -186,18 +186,18 @@ def read_graph(data: bytes | memoryview, subject: str) -> Graph:
         raise LoadFailed(f"{subject} is a pointer of Git LFS, not the model; run 'git lfs pull'")
     try:
         model = parse_model(data)
-        unzipped = remove_zipmaps(model, data)
+        removal = remove_zipmaps(model, data)
     except MalformedModelError as error:
         raise LoadFailed(f"{subject} is no ONNX model, or cut off ({len(data):,} bytes)") from error
     if not model.HasField("graph") or not model.graph.output:
         raise LoadFailed(f"{subject} is no ONNX model: it has no graph with outputs ({len(data):,} bytes)")
     try:
-        return _graph(model, unzipped, subject)
+        return _graph(model, removal, subject)
     except UnicodeDecodeError as error:
         raise LoadFailed(f"{subject} has a name that is not UTF-8") from error
 
 
-def _graph(model: Any, unzipped: ZipMapRemoval, subject: str) -> Graph:
+def _graph(model: Any, removal: ZipMapRemoval, subject: str) -> Graph:
     graph = model.graph
     defaults = {tensor.name for tensor in graph.initializer}
     defaults |= {tensor.values.name for tensor in graph.sparse_initializer}
@@ -205,14 +205,14 @@ def _graph(model: Any, unzipped: ZipMapRemoval, subject: str) -> Graph:
     return Graph(
         subject=subject,
         inputs=tuple(value for value in inputs if not value.optional or model.ir_version >= _FIRST_IR_WITH_DEFAULTS),
-        outputs=tuple(_value(each, labels=unzipped.labels.get(each.name, ())) for each in graph.output),
+        outputs=tuple(_value(each, labels=removal.labels.get(each.name, ())) for each in graph.output),
         external_data_locations=tuple(dict.fromkeys(external_data_locations(model))),
         loops=any(node.op_type in _LOOPS for node in all_nodes(model)),
-        edits=unzipped.edits,
+        edits=removal.edits,
         notes=tuple(
             f"output {quoted(name.decode())} is a sequence of maps in the file (ZipMap); "
             "it is served as the tensor that they are made of"
-            for name in unzipped.labels
+            for name in removal.labels
         ),
     )
 

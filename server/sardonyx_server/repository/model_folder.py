@@ -42,13 +42,15 @@ def is_version(name: str) -> bool:
     return _VERSION.fullmatch(name) is not None and int(name) <= _MAX_VERSION
 
 
-def read_model_folder(folder: Path, given: ConfigOverride | None = None, *, files_are_given: bool = False) -> ModelSpec:
+def read_model_folder(
+    folder: Path, override: ConfigOverride | None = None, *, files_are_uploaded: bool = False
+) -> ModelSpec:
     """Read ``<folder>/config.pbtxt`` and ``<folder>/<version>/``.
 
     Args:
         folder: Its name is the model's name.
-        given: Replaces config.pbtxt, which is then read only for the files that it references.
-        files_are_given: The whole folder was uploaded with ``given``, which may then reference any of its files.
+        override: Replaces config.pbtxt, which is then read only for the files that it references.
+        files_are_uploaded: The whole folder was uploaded with ``override``, which may then reference any of its files.
 
     Raises:
         LoadFailed: No version can be loaded; the message is safe for callers.
@@ -57,12 +59,12 @@ def read_model_folder(folder: Path, given: ConfigOverride | None = None, *, file
     name = folder.name
     # There may be thousands of versions that are not served; only their numbers are relevant.
     shared = filesystem.walk_folder(folder, leaves_out=is_version)
-    if given is not None:
-        source = given.source
-        config, declines = given.message, given.declines_batching
-        if not files_are_given:
+    if override is not None:
+        source = override.source
+        config, declines = override.message, override.declines_batching
+        if not files_are_uploaded:
             check_referenced_files(config, f"{source} of model {quoted(name)}", lambda: _config_on_disk(folder)[0])
-        shared.append(filesystem.Entry(parts=(_CONFIG,), state=given.fingerprint))
+        shared.append(filesystem.Entry(parts=(_CONFIG,), state=override.fingerprint))
     else:
         source = _CONFIG
         config, declines = _config_on_disk(folder)

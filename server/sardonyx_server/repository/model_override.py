@@ -79,27 +79,27 @@ def parse_config_override(text: str, name: str) -> ConfigOverride:
 
 @contextlib.contextmanager
 def uploaded_model(
-    name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
+    name: str, override: ConfigOverride, files: Mapping[tuple[int, str], bytes], *, private_parent: Path | None = None
 ) -> Iterator[ModelSpec]:
     """A model made of uploaded files, which are deleted when the context ends, or at the latest with the process.
 
     Args:
         name: Name of the model, valid according to ``name_problem``.
-        given: Its config.
+        override: Its config.
         files: (version, file name) -> contents; names valid according to ``is_plain_file_name``.
         private_parent: Parent of the private folder; None = the system's temporary folder.
 
     Raises:
         LoadFailed: The files are not a model, or cannot be written.
     """
-    _check_files(name, given, files)
+    _check_files(name, override, files)
     with contextlib.ExitStack() as undo:
         try:
             # mkdtemp: mode 0700. Its finalizer removes the folder even if the loading thread never returns.
             private = tempfile.TemporaryDirectory(prefix="sardonyx-", dir=private_parent, ignore_cleanup_errors=True)
             folder = Path(undo.enter_context(private)) / name
             _write(folder, files)
-            spec = read_model_folder(folder, given, files_are_given=True)
+            spec = read_model_folder(folder, override, files_are_uploaded=True)
         except OSError as error:
             problem = "no space left for them" if error.errno == errno.ENOSPC else f"a file {os_problem(error)}"
             raise LoadFailed(f"the given files of model {quoted(name)}: {problem}") from error
@@ -118,9 +118,9 @@ def _json_object(text: str, subject: str) -> dict[str, Any]:
     return found
 
 
-def _check_files(name: str, given: ConfigOverride, files: Mapping[tuple[int, str], bytes]) -> None:
+def _check_files(name: str, override: ConfigOverride, files: Mapping[tuple[int, str], bytes]) -> None:
     """Reject versions without a model, and files that no model references."""
-    model_name = given.message.default_model_filename or DEFAULT_MODEL_FILENAME
+    model_name = override.message.default_model_filename or DEFAULT_MODEL_FILENAME
     for version in sorted({version for version, _ in files}):
         subject = f"version {version} of model {quoted(name)}"
         data = files.get((version, model_name))

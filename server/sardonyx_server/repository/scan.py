@@ -43,21 +43,23 @@ def scan(paths: Sequence[Path]) -> dict[str, ModelSpec | BrokenModel]:
     Returns:
         Name -> model, or why it is broken. A name found at several places is broken.
     """
-    return _look(paths, _ALL)
+    return _scan(paths, _ALL)
 
 
-def find_model(paths: Sequence[Path], name: str, given: ConfigOverride | None = None) -> ModelSpec | BrokenModel | None:
+def find_model(
+    paths: Sequence[Path], name: str, override: ConfigOverride | None = None
+) -> ModelSpec | BrokenModel | None:
     """Find one model under the paths without reading the others.
 
     Args:
         paths: As for ``scan``.
         name: Any text: it is only compared with names on disk, never used as a path.
-        given: Replaces its config.pbtxt.
+        override: Replaces its config.pbtxt.
 
     Returns:
         As from ``scan``; None if there is no such model.
     """
-    return _look(paths, _Selection(name=name, given=given)).get(name)
+    return _scan(paths, _Selection(name=name, override=override)).get(name)
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -80,19 +82,19 @@ class _Selection:
     """Which model to read (None = all), and the config that replaces its own."""
 
     name: str | None = None
-    given: ConfigOverride | None = None
+    override: ConfigOverride | None = None
 
-    def takes(self, name: str) -> bool:
+    def includes(self, name: str) -> bool:
         return self.name in {None, name}
 
 
 _ALL: Final = _Selection()
 
 
-def _look(paths: Sequence[Path], wanted: _Selection) -> dict[str, ModelSpec | BrokenModel]:
+def _scan(paths: Sequence[Path], selection: _Selection) -> dict[str, ModelSpec | BrokenModel]:
     found: dict[str, list[tuple[Path, ModelSpec | BrokenModel]]] = {}
     for path in _distinct(paths):
-        for place, model in _models_at(path, wanted):
+        for place, model in _models_at(path, selection):
             found.setdefault(model.name, []).append((place, model))
     return {
         name: places[0][1] if len(places) == 1 else _ambiguous(name, places) for name, places in sorted(found.items())
@@ -110,13 +112,13 @@ def _distinct(paths: Sequence[Path]) -> list[Path]:
     return list(distinct.values())
 
 
-def _models_at(path: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+def _models_at(path: Path, selection: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            yield from _models_in(path, wanted)
+            yield from _models_in(path, selection)
         elif is_onnx_name(path.name):
-            yield path, _single_file(path, wanted.given)
+            yield path, _single_file(path, selection.override)
         else:
             yield (
                 path,
@@ -129,7 +131,7 @@ def _models_at(path: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec
         yield path, _broken(path, f"{_shown(path)} cannot be a path")
 
 
-def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
+def _models_in(folder: Path, selection: _Selection) -> Iterator[tuple[Path, ModelSpec | BrokenModel]]:
     names = filesystem.list_names(folder)
     if _has_versions(folder, names):
         problem = "is the folder of one model; give the folder above it as the repository"
@@ -138,7 +140,7 @@ def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSp
     has_files = any(is_onnx_name(name) and not filesystem.is_folder(folder / name) for name in names)
     for name in names:
         path = folder / name
-        if not wanted.takes(name) and not wanted.takes(path.stem):
+        if not selection.includes(name) and not selection.includes(path.stem):
             continue
         try:
             mode = path.stat().st_mode
@@ -149,9 +151,9 @@ def _models_in(folder: Path, wanted: _Selection) -> Iterator[tuple[Path, ModelSp
         if stat.S_ISDIR(mode):
             # Next to .onnx files a folder need not be a model.
             if not has_files or is_model_folder(path):
-                yield path, _model_folder(path, wanted.given)
+                yield path, _model_folder(path, selection.override)
         elif is_onnx_name(name):
-            yield path, _single_file(path, wanted.given)
+            yield path, _single_file(path, selection.override)
 
 
 def _has_versions(folder: Path, names: Sequence[str]) -> bool:
@@ -169,12 +171,12 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _model_folder(folder: Path, given: ConfigOverride | None) -> ModelSpec | BrokenModel:
-    return _read(folder, folder.name, filesystem.folder_problem, lambda: read_model_folder(folder, given))
+def _model_folder(folder: Path, override: ConfigOverride | None) -> ModelSpec | BrokenModel:
+    return _read(folder, folder.name, filesystem.folder_problem, lambda: read_model_folder(folder, override))
 
 
-def _single_file(file: Path, given: ConfigOverride | None) -> ModelSpec | BrokenModel:
-    return _read(file, file.stem, filesystem.stat_problem, lambda: read_single_file(file, given))
+def _single_file(file: Path, override: ConfigOverride | None) -> ModelSpec | BrokenModel:
+    return _read(file, file.stem, filesystem.stat_problem, lambda: read_single_file(file, override))
 
 
 def _read(

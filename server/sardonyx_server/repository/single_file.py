@@ -18,35 +18,35 @@ if TYPE_CHECKING:
 __all__ = ["entries_of", "read_single_file"]
 
 
-def read_single_file(file: Path, given: ConfigOverride | None) -> ModelSpec:
+def read_single_file(file: Path, override: ConfigOverride | None) -> ModelSpec:
     """The spec of a single-file model. Does not open the file.
 
     Args:
         file: Its stem is the name of the model.
-        given: Its config; None = none.
+        override: Its config; None = none.
 
     Raises:
         LoadFailed: The config references other files; the message is safe for callers.
     """
     entries = entries_of(file)
-    if given is not None:
-        if any(output.label_filename for output in given.message.output) or given.message.model_warmup:
+    if override is not None:
+        if any(output.label_filename for output in override.message.output) or override.message.model_warmup:
             problem = "is a single-file model: its config cannot reference label files or warm-up samples"
             raise LoadFailed(f"{quoted(file.name)} {problem}")
-        entries.append(filesystem.Entry(parts=(), state=given.fingerprint))
+        entries.append(filesystem.Entry(parts=(), state=override.fingerprint))
     fingerprint = filesystem.fingerprint(entries)
     return ModelSpec(
         name=file.stem,
         folder=file.parent,
         versions=(1,),
         files={1: file},
-        config=ModelConfig(name=file.stem) if given is None else given.message,
-        declines_batching=given is not None and given.declines_batching,
+        config=ModelConfig(name=file.stem) if override is None else override.message,
+        declines_batching=override is not None and override.declines_batching,
         labels={},
         fingerprint=fingerprint,
         version_fingerprints={1: fingerprint},
         warnings=(),
-        config_source="config.pbtxt" if given is None else given.source,
+        config_source="config.pbtxt" if override is None else override.source,
     )
 
 

@@ -55,12 +55,12 @@ class ChangeDebouncer:
         settled = False
         pending: dict[str, tuple[object, float]] = {}
         for name in self._known.keys() | found.keys():
-            mark = _identity(found.get(name))
-            if mark == _identity(self._known.get(name)):
+            identity = _identity(found.get(name))
+            if identity == _identity(self._known.get(name)):
                 continue
             seen, since_s = self._pending.get(name, (None, now_s))
-            if name not in self._pending or seen != mark:
-                pending[name] = (mark, now_s)
+            if name not in self._pending or seen != identity:
+                pending[name] = (identity, now_s)
             elif now_s - since_s < self._stable_s:
                 pending[name] = (seen, since_s)
             else:

@@ -21,8 +21,8 @@ from sardonyx_server.repository.hashed_content import CHUNK_BYTES
 from sardonyx_server.repository.stable_file import STILL_BEING_WRITTEN
 from sardonyx_server.runtime.session import open_session
 from sardonyx_wire.tensors import TensorSpec
-from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import external, linear, put_model, weights
+from tests.server.repository.scans import spec_of
 from tests.server.repository.zipmap_models import maps, zipmap, zipped
 
 SUBJECT = "version 1 of model 'm'"

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from sardonyx_server.repository.scan import scan
-from tests.server.repository.looks import spec_of
 from tests.server.repository.onnx_models import linear, put_model
+from tests.server.repository.scans import spec_of
 
 
 def test_fingerprints_are_equal_while_nothing_changes(tmp_path: Path) -> None:

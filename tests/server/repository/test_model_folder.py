@@ -12,8 +12,8 @@ from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import ModelSpec
 from sardonyx_wire.messages import ModelConfig
-from tests.server.repository.looks import reason_of, spec_of
 from tests.server.repository.onnx_models import linear, put_model
+from tests.server.repository.scans import reason_of, spec_of
 
 
 @pytest.mark.parametrize(

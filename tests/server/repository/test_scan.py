@@ -16,8 +16,8 @@ from sardonyx_server.repository.files import take_private_copy
 from sardonyx_server.repository.model_override import parse_config_override
 from sardonyx_server.repository.scan import scan
 from sardonyx_server.repository.spec import BrokenModel, ModelSpec, name_problem
-from tests.server.repository.looks import reason_of, spec_of
 from tests.server.repository.onnx_models import linear, put_model
+from tests.server.repository.scans import reason_of, spec_of
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
 

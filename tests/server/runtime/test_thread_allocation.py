@@ -15,7 +15,7 @@ from sardonyx_server.runtime.thread_allocation import (
     measure_allocation,
 )
 from tests.server.runtime import models
-from tests.server.runtime.rated import FEEDS, StubSession
+from tests.server.runtime.stub_sessions import FEEDS, StubSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

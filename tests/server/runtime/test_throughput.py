@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sardonyx_server.runtime.throughput import Candidate, Comparison, compare, fastest_run_s, measure_throughput
-from tests.server.runtime.rated import FEEDS, StubSession, ThreadClock
+from tests.server.runtime.stub_sessions import FEEDS, StubSession, ThreadClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -40,7 +40,7 @@ _SEED: Final = 7
 
 
 class Runtime(Protocol):
-    """Opens models: ``runtime.machine.OrtBackend``, or a test double."""
+    """Opens models: ``runtime.backend.OrtBackend``, or a test double."""
 
     cores: int
 
