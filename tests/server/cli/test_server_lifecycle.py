@@ -77,7 +77,7 @@ def test_a_signal_while_models_load_stops_too() -> None:
     assert log == ["stopping", "stopped True"]
 
 
-def test_the_greeting_can_ask_to_stop_with_a_code() -> None:
+def test_the_start_can_ask_to_stop_with_a_code() -> None:
     """For --exit-on-error."""
     app, events, log = FakeApp(), EventQueue(), list[str]()
     app.let_start.set()

@@ -89,7 +89,7 @@ def test_many_models_have_a_line_each() -> None:
     assert lines[-1].endswith("FAILED: model.onnx is no ONNX file [bold]")
 
 
-def test_the_greeting_says_what_the_probes_say() -> None:
+def test_the_startup_message_says_what_the_probes_say() -> None:
     """A server with a broken model is not ready, unless it is told not to be strict."""
     assert describe_readiness([IRIS, MAGIKA], ready_s=1.25, strict=True) == "ready in 1.2 s"
     assert describe_readiness([IRIS, BROKEN], ready_s=1.25, strict=True) == "not ready: 1 of 2 failed to load"

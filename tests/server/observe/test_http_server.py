@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def test_a_lack_of_descriptors_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """One of asyncio's reports comes for each place of its backlog, and again a second later."""
     now_s = [0.0]
-    complaints = AcceptErrorHandler(clock=lambda: now_s[0])
+    handler = AcceptErrorHandler(clock=lambda: now_s[0])
     loop = asyncio.new_event_loop()
     try:
         for moment_s in (0.0, 0.0, 1.0, 59.9, 60.0):
             now_s[0] = moment_s
-            complaints(loop, {"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")})
+            handler(loop, {"message": "accept", "exception": OSError(errno.EMFILE, "Too many open files")})
     finally:
         loop.close()
     said = [(record.name, record.levelname, record.exc_info) for record in caplog.records]

@@ -30,7 +30,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Kept:
-    """An outlet that keeps traces, once it is let."""
+    """An exporter that keeps traces, once it is let."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.taken: list[list[Trace]] = []

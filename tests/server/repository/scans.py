@@ -1,4 +1,4 @@
-"""What a look at a repository says of one model."""
+"""The scan result of one model."""
 
 from __future__ import annotations
 

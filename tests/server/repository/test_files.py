@@ -272,7 +272,7 @@ def test_data_that_are_no_file_are_refused(repository: Path, kind: str) -> None:
 
 
 class _Restless(PosixPath):
-    """A path to a file that is touched at each look."""
+    """A path to a file that is touched at each stat."""
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """As of a path, after a touch."""
@@ -307,7 +307,7 @@ def test_random_and_cut_files_are_refused(repository: Path, data: bytes, problem
 
 
 def test_a_version_that_vanished_is_refused(repository: Path) -> None:
-    """The spec is from the last look; the disk may have moved on."""
+    """The spec is from the last scan; the disk may have moved on."""
     file = put_model(repository, "m")
     spec = spec_of(repository, "m")
     file.unlink()

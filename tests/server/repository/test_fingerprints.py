@@ -11,7 +11,7 @@ from tests.server.repository.scans import spec_of
 
 
 def test_fingerprints_are_equal_while_nothing_changes(tmp_path: Path) -> None:
-    """Two looks at the same disk give equal specs."""
+    """Two scans of the same disk give equal specs."""
     put_model(tmp_path, "a", config="max_batch_size: 4")
     (tmp_path / "b.onnx").write_bytes(linear())
     assert scan([tmp_path]) == scan([tmp_path])
@@ -22,24 +22,24 @@ def test_each_change_changes_the_fingerprint(tmp_path: Path) -> None:
     file = put_model(tmp_path, "a")
     seen = [spec_of(tmp_path, "a").fingerprint]
 
-    def look() -> None:
+    def scan_again() -> None:
         seen.append(spec_of(tmp_path, "a").fingerprint)
 
     file.write_bytes(linear(columns=7))
-    look()
+    scan_again()
     os.utime(file, ns=(1, 1))
-    look()
+    scan_again()
     (tmp_path / "a/config.pbtxt").write_text("max_batch_size: 4")
-    look()
+    scan_again()
     replacement = tmp_path / "a/1/replacement"
     replacement.write_bytes(file.read_bytes())
     os.utime(replacement, ns=(1, 1))
     replacement.rename(file)
-    look()
+    scan_again()
     put_model(tmp_path, "a", "2")
-    look()
+    scan_again()
     (tmp_path / "a/2/weights.bin").write_bytes(b"x")
-    look()
+    scan_again()
     assert len(set(seen)) == len(seen)
 
 

@@ -371,7 +371,7 @@ def test_a_given_config_takes_the_place_of_the_one_on_disk(tmp_path: Path) -> No
         assert found.version_fingerprints[1] != other.version_fingerprints[1]
 
 
-def test_the_config_of_a_lone_file_names_no_other_file(tmp_path: Path) -> None:
+def test_the_config_of_a_single_file_references_no_other_file(tmp_path: Path) -> None:
     """Beside it lie other models."""
     (tmp_path / "lone.onnx").write_bytes(linear())
     for config in ('{"output": [{"label_filename": "x"}]}', '{"model_warmup": [{}]}'):

@@ -59,7 +59,7 @@ def test_a_model_that_breaks_has_changed() -> None:
 
 
 def test_a_change_is_reported_when_it_was_seen_twice() -> None:
-    """And once only; the look it is taken from is the last one."""
+    """And once only; the scan it is taken from is the last one."""
     debouncer = ChangeDebouncer(_models(a="1"), stable_s=2.0)
     assert debouncer.due_in_s(0.0) is None
     assert not debouncer.update(_models(a="2"), 0.0)
@@ -101,7 +101,7 @@ def test_a_model_that_is_replaced_is_not_removed() -> None:
 
 
 def test_a_removal_settles_as_well() -> None:
-    """A model that is away at two looks is gone."""
+    """A model that is away at two scans is gone."""
     debouncer = ChangeDebouncer(_models(a="1", b="1"), stable_s=2.0)
     debouncer.update(_models(b="1"), 0.0)
     assert debouncer.update(_models(b="1"), 2.0)
@@ -109,7 +109,7 @@ def test_a_removal_settles_as_well() -> None:
 
 
 @given(
-    looks=st.lists(
+    scans=st.lists(
         st.tuples(
             st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"), max_size=3),
             st.sampled_from([0.0, 0.5, 1.0, 3.0]),
@@ -117,11 +117,11 @@ def test_a_removal_settles_as_well() -> None:
         max_size=20,
     )
 )
-def test_what_is_known_changes_only_where_that_is_told(looks: list[tuple[dict[str, str], float]]) -> None:
+def test_what_is_known_changes_only_where_that_is_told(scans: list[tuple[dict[str, str], float]]) -> None:
     """And what holds still in the end is known in the end."""
     debouncer = ChangeDebouncer({}, stable_s=1.0)
     now_s = 0.0
-    for found, step_s in [*looks, ({"a": "9"}, 1.0), ({"a": "9"}, 1.0)]:
+    for found, step_s in [*scans, ({"a": "9"}, 1.0), ({"a": "9"}, 1.0)]:
         now_s += step_s
         before = debouncer.known
         assert debouncer.update(_models(**found), now_s) == (debouncer.known != before)
@@ -131,25 +131,25 @@ def test_what_is_known_changes_only_where_that_is_told(looks: list[tuple[dict[st
 
 @dataclass
 class Disk:
-    """A disk whose looks are scripted; the last one stays. Time is the number of the look."""
+    """A disk whose scans are scripted; the last one stays. Time is the number of the scan."""
 
-    looks: Sequence[Models]
+    scans: Sequence[Models]
     taken: int = 0
     seen: list[Models] = field(default_factory=list)
     watch: RepositoryWatcher | None = None
 
     def look(self, paths: Sequence[Path]) -> Models:
-        """The next look; a few after the last one end the watch."""
+        """The next scan; a few after the last one end the watch."""
         self.taken += 1
-        if self.taken > len(self.looks) + 3:
+        if self.taken > len(self.scans) + 3:
             assert self.watch is not None
             self.watch.stop()
         elif self.watch is not None:
             self.watch.poll_now()
-        return self.looks[min(self.taken, len(self.looks)) - 1]
+        return self.scans[min(self.taken, len(self.scans)) - 1]
 
     def clock(self) -> float:
-        """Seconds: one for each look."""
+        """Seconds: one for each scan."""
         return float(self.taken)
 
     def on_change(self, known: Mapping[str, ModelSpec | BrokenModel]) -> None:
@@ -179,7 +179,7 @@ def test_a_watch_that_was_stopped_looks_at_nothing(tmp_path: Path) -> None:
 
 
 def test_stop_ends_a_wait(tmp_path: Path) -> None:
-    """A watch that would look in an hour ends at once, with its thread of events."""
+    """A watch that would scan in an hour ends at once, with its thread of events."""
     before = set(threading.enumerate())
     watch = RepositoryWatcher([tmp_path], poll_interval_s=3600.0)
     thread = threading.Thread(target=watch.run, args=({}, lambda *_: None))
@@ -231,7 +231,7 @@ def test_real_changes_are_seen_by_polling(tmp_path: Path) -> None:
 
 
 def test_real_changes_are_seen_by_events(tmp_path: Path) -> None:
-    """Long before the next look is due. A folder that events are not yet followed in is no reason to miss one."""
+    """Long before the next scan is due. A folder that events are not yet followed in is no reason to miss one."""
     put_model(tmp_path, "a")
     watch = RepositoryWatcher([tmp_path], poll_interval_s=3600.0, stable_s=0.02)
     thread, reports = _follow(watch, scan([tmp_path]))

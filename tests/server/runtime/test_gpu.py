@@ -26,8 +26,8 @@ pytestmark = [
 
 def on_gpu(model_bytes: bytes) -> OrtSession:
     """The model on the first GPU."""
-    wish = PlacementRequest(name="m", groups=(InstanceGroup(kind="gpu", gpus=(0,)),))
-    placement = select_providers(["cuda"], _HERE.available, _HERE.gpu_count, wish)
+    request = PlacementRequest(name="m", groups=(InstanceGroup(kind="gpu", gpus=(0,)),))
+    placement = select_providers(["cuda"], _HERE.available, _HERE.gpu_count, request)
     return open_session(name="m", model_bytes=model_bytes, providers=placement.instances[0].providers)
 
 

@@ -20,7 +20,7 @@ PLAIN_WHEEL = (AZURE, CPU)
 GPU_WHEEL = (TENSORRT, CUDA, CPU)
 
 
-def wish(**fields: object) -> PlacementRequest:
+def request(**fields: object) -> PlacementRequest:
     """What model 'm' asks for."""
     return PlacementRequest(name="m", **fields)  # type: ignore[arg-type]
 
@@ -42,13 +42,19 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
     ("requested", "available", "gpus", "model", "want", "reason"),
     [
         pytest.param(
-            "auto", PLAIN_WHEEL, 0, wish(), [("cpu", 0, 0, ["cpu"])], "cpu is the best that is installed", id="laptop"
+            "auto",
+            PLAIN_WHEEL,
+            0,
+            request(),
+            [("cpu", 0, 0, ["cpu"])],
+            "cpu is the best that is installed",
+            id="laptop",
         ),
         pytest.param(
             "auto",
             PLAIN_WHEEL,
             1,
-            wish(),
+            request(),
             [("cpu", 0, 0, ["cpu"])],
             "cpu: the installed onnxruntime has no provider for this machine's GPU; "
             "install it with: pip install 'sardonyx[gpu]'",
@@ -58,7 +64,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             (OPENVINO, CPU),
             0,
-            wish(),
+            request(),
             [("cpu", 0, 0, ["openvino", "cpu"])],
             "openvino is the best that is installed",
         ),
@@ -66,7 +72,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             GPU_WHEEL,
             2,
-            wish(),
+            request(),
             [("gpu", 0, 1, ["cuda", "cpu"]), ("gpu", 1, 1, ["cuda", "cpu"])],
             "cuda is the best that is installed; tensorrt is installed too, but its engine builds take minutes: "
             "name it with --providers tensorrt",
@@ -76,7 +82,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             GPU_WHEEL,
             0,
-            wish(),
+            request(),
             [("cpu", 0, 0, ["cpu"])],
             "cpu is the best that is installed",
             id="no GPU plugged in",
@@ -85,7 +91,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             GPU_WHEEL,
             1,
-            wish(groups=(on("cpu", 3), on("gpu", 2))),
+            request(groups=(on("cpu", 3), on("gpu", 2))),
             [("cpu", 0, 3, ["cpu"]), ("gpu", 0, 2, ["cuda", "cpu"])],
             "instance_group asks for KIND_CPU; instance_group asks for KIND_GPU; tensorrt is installed too, but its "
             "engine "
@@ -96,7 +102,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             GPU_WHEEL,
             4,
-            wish(groups=(on("auto", 1, (3, 1, 3)),), gpu_accelerators=(Accelerator(name="tensorrt"),)),
+            request(groups=(on("auto", 1, (3, 1, 3)),), gpu_accelerators=(Accelerator(name="tensorrt"),)),
             [("gpu", 3, 1, ["tensorrt", "cuda", "cpu"]), ("gpu", 1, 1, ["tensorrt", "cuda", "cpu"])],
             "gpu_execution_accelerator names tensorrt",
             id="an accelerator comes first, named GPUs once each",
@@ -105,23 +111,36 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             (OPENVINO, *GPU_WHEEL),
             1,
-            wish(groups=(on("cpu"),), cpu_accelerators=(Accelerator(name="openvino"),)),
+            request(groups=(on("cpu"),), cpu_accelerators=(Accelerator(name="openvino"),)),
             [("cpu", 0, 0, ["openvino", "cpu"])],
             "cpu_execution_accelerator names openvino",
         ),
         pytest.param(
-            "tensorrt", GPU_WHEEL, 1, wish(), [("gpu", 0, 1, ["tensorrt", "cuda", "cpu"])], "--providers names tensorrt"
+            "tensorrt",
+            GPU_WHEEL,
+            1,
+            request(),
+            [("gpu", 0, 1, ["tensorrt", "cuda", "cpu"])],
+            "--providers names tensorrt",
         ),
-        pytest.param("cpu", GPU_WHEEL, 1, wish(), [("cpu", 0, 0, ["cpu"])], "--providers names cpu"),
-        pytest.param("cuda,cpu", GPU_WHEEL, 1, wish(), [("gpu", 0, 1, ["cuda", "cpu"])], "--providers names cuda,cpu"),
+        pytest.param("cpu", GPU_WHEEL, 1, request(), [("cpu", 0, 0, ["cpu"])], "--providers names cpu"),
         pytest.param(
-            "cpu,cuda", GPU_WHEEL, 1, wish(), [("cpu", 0, 0, ["cpu"])], "--providers names cpu,cuda", id="order counts"
+            "cuda,cpu", GPU_WHEEL, 1, request(), [("gpu", 0, 1, ["cuda", "cpu"])], "--providers names cuda,cpu"
+        ),
+        pytest.param(
+            "cpu,cuda",
+            GPU_WHEEL,
+            1,
+            request(),
+            [("cpu", 0, 0, ["cpu"])],
+            "--providers names cpu,cuda",
+            id="order counts",
         ),
         pytest.param(
             "cuda",
             GPU_WHEEL,
             1,
-            wish(groups=(on("cpu"),)),
+            request(groups=(on("cpu"),)),
             [("cpu", 0, 0, ["cpu"])],
             "instance_group asks for KIND_CPU",
         ),
@@ -129,7 +148,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             "auto",
             GPU_WHEEL,
             1,
-            wish(groups=(on("model"),)),
+            request(groups=(on("model"),)),
             [("gpu", 0, 1, ["cuda", "cpu"])],
             None,
             id="KIND_MODEL as AUTO",
@@ -157,7 +176,7 @@ def test_what_is_chosen_and_why(
             "cuda",
             PLAIN_WHEEL,
             0,
-            wish(),
+            request(),
             "model 'm': provider 'cuda', named by --providers, is not in the installed onnxruntime (has: "
             "AzureExecutionProvider, "
             "CPUExecutionProvider); install it with: pip install 'sardonyx[gpu]'",
@@ -166,7 +185,7 @@ def test_what_is_chosen_and_why(
             "cuda",
             GPU_WHEEL,
             0,
-            wish(),
+            request(),
             "model 'm': --providers names 'cuda', but this machine has no GPU that the server can see; check the "
             "driver with "
             "nvidia-smi, or ask for KIND_CPU and --providers cpu",
@@ -175,7 +194,7 @@ def test_what_is_chosen_and_why(
             "auto",
             PLAIN_WHEEL,
             1,
-            wish(gpu_accelerators=(Accelerator(name="tensorrt"),)),
+            request(gpu_accelerators=(Accelerator(name="tensorrt"),)),
             "model 'm': provider 'tensorrt', named by gpu_execution_accelerator, is not in the installed onnxruntime "
             "(has: "
             "AzureExecutionProvider, CPUExecutionProvider); install it with: pip install 'sardonyx[gpu]', and "
@@ -186,7 +205,7 @@ def test_what_is_chosen_and_why(
             "auto",
             GPU_WHEEL,
             0,
-            wish(groups=(on("gpu"),)),
+            request(groups=(on("gpu"),)),
             "model 'm': instance_group asks for KIND_GPU, but this machine has no GPU that the server can see; check "
             "the driver "
             "with nvidia-smi, or ask for KIND_CPU and --providers cpu",
@@ -195,7 +214,7 @@ def test_what_is_chosen_and_why(
             "auto",
             PLAIN_WHEEL,
             1,
-            wish(groups=(on("auto", 1, (0,)),)),
+            request(groups=(on("auto", 1, (0,)),)),
             "model 'm': instance_group names GPUs, but the installed onnxruntime has no GPU provider (has: "
             "AzureExecutionProvider, CPUExecutionProvider); install it with: pip install 'sardonyx[gpu]'",
         ),
@@ -203,14 +222,14 @@ def test_what_is_chosen_and_why(
             "auto",
             GPU_WHEEL,
             2,
-            wish(groups=(on("gpu", 1, (2,)),)),
+            request(groups=(on("gpu", 1, (2,)),)),
             "model 'm': instance_group names GPU 2, but this machine has 2, counted from 0",
         ),
         pytest.param(
             "cpu",
             GPU_WHEEL,
             1,
-            wish(groups=(on("gpu"),)),
+            request(groups=(on("gpu"),)),
             "model 'm': instance_group asks for KIND_GPU, but the server was started with --providers cpu; add a GPU "
             "provider "
             "there, or ask for KIND_CPU",
@@ -219,7 +238,7 @@ def test_what_is_chosen_and_why(
             "cuda,cpu",
             GPU_WHEEL,
             1,
-            wish(gpu_accelerators=(Accelerator(name="tensorrt"),)),
+            request(gpu_accelerators=(Accelerator(name="tensorrt"),)),
             "model 'm': gpu_execution_accelerator names 'tensorrt', but the server was started with --providers "
             "cuda,cpu; add it "
             "there, or remove it from the model's config",
@@ -228,14 +247,14 @@ def test_what_is_chosen_and_why(
             "auto",
             (OPENVINO, *GPU_WHEEL),
             1,
-            wish(gpu_accelerators=(Accelerator(name="openvino"),)),
+            request(gpu_accelerators=(Accelerator(name="openvino"),)),
             "model 'm': provider 'openvino' is under gpu_execution_accelerator; move it to cpu_execution_accelerator",
         ),
         pytest.param(
             "auto",
             PLAIN_WHEEL,
             0,
-            wish(cpu_accelerators=(Accelerator(name="quantum"),)),
+            request(cpu_accelerators=(Accelerator(name="quantum"),)),
             "model 'm': cpu_execution_accelerator: unknown provider 'quantum'; expected auto, or a list of tensorrt, "
             "cuda, rocm, "
             "migraphx, directml, openvino, coreml, qnn, dnnl, xnnpack, cann, vitisai, cpu",
@@ -244,21 +263,21 @@ def test_what_is_chosen_and_why(
             "auto",
             PLAIN_WHEEL,
             0,
-            wish(groups=(on("cpu", -1),)),
+            request(groups=(on("cpu", -1),)),
             "model 'm': instance_group count is -1; it must be 1 or more, or left out",
         ),
         pytest.param(
             "azure",
             PLAIN_WHEEL,
             0,
-            wish(),
+            request(),
             "model 'm': --providers: provider 'azure' is never used: it sends data to the network",
         ),
         pytest.param(
             "auto",
             (AZURE,),
             0,
-            wish(),
+            request(),
             "model 'm': CPUExecutionProvider is not in the installed onnxruntime; install it with: pip install "
             "'sardonyx[server]'",
         ),
@@ -280,7 +299,7 @@ def test_what_cannot_be_had_is_an_error(
             "auto",
             GPU_WHEEL,
             1,
-            wish(),
+            request(),
             {"tensorrt": "its engine builds take minutes, so it is taken only when it is named"},
             id="not by itself",
         ),
@@ -288,22 +307,26 @@ def test_what_cannot_be_had_is_an_error(
             "auto",
             GPU_WHEEL,
             0,
-            wish(),
+            request(),
             {
                 "tensorrt": "its engine builds take minutes, so it is taken only when it is named",
                 "cuda": "this machine has no GPU that the server can see",
             },
             id="no GPU",
         ),
-        pytest.param("cpu,cuda", GPU_WHEEL, 1, wish(), {"cuda": "no instance of the model runs on a GPU"}),
+        pytest.param("cpu,cuda", GPU_WHEEL, 1, request(), {"cuda": "no instance of the model runs on a GPU"}),
         pytest.param(
-            "cpu,openvino", (OPENVINO, CPU), 0, wish(), {"openvino": "it is listed after 'cpu', which takes every node"}
+            "cpu,openvino",
+            (OPENVINO, CPU),
+            0,
+            request(),
+            {"openvino": "it is listed after 'cpu', which takes every node"},
         ),
         pytest.param(
             "auto",
             GPU_WHEEL,
             1,
-            wish(groups=(on("cpu"),), gpu_accelerators=(Accelerator(name="tensorrt"),)),
+            request(groups=(on("cpu"),), gpu_accelerators=(Accelerator(name="tensorrt"),)),
             {"tensorrt": "no instance of the model runs on a GPU", "cuda": "no instance of the model runs on a GPU"},
         ),
     ],

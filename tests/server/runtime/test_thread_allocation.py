@@ -1,4 +1,4 @@
-"""The split of cores into runners and threads, with a stub session and a clock that tests move."""
+"""The allocation of cores to runners and threads, with a stub session and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_one_core_is_not_measured() -> None:
 
 
 def test_a_failure_leaves_no_session_open() -> None:
-    """The model raises in the second split."""
+    """The model raises in the second allocation."""
     machine = Machine({(2, 1): 1})
     with pytest.raises(KeyError):
         measure_allocation(machine.open, FEEDS, cores=2, run_s=0.001, budget_s=1, measure=machine.measure)

@@ -19,7 +19,7 @@ MS = 1e-3
 def compared(
     second: Sequence[float] | float, *, first: float = 100.0, run_s: float = 1 * MS, budget_s: float = 1.0
 ) -> tuple[Comparison, list[float]]:
-    """Compare two ways, of which the second has these rates, one for each look; and how long each look was."""
+    """Compare two ways, of which the second has these rates, one for each round; and how long each round was."""
     one, other = StubSession(), StubSession()
     rates = iter(second if not isinstance(second, float) else [second] * 1000)
     looks_s: list[float] = []
@@ -82,7 +82,7 @@ def test_what_stays_unclear_ends_with_the_time() -> None:
     ("run_ms", "look_ms", "rounds"), [(0.1, 10, 5), (1, 10, 5), (5, 40, 5), (20, 160, 2), (50, 400, 1), (300, 500, 1)]
 )
 def test_long_runs_get_longer_looks_and_fewer(run_ms: float, look_ms: float, rounds: int) -> None:
-    """Eight runs in each, as long as there is time; one look at each there always is."""
+    """Eight runs in each, as long as there is time; one round there always is."""
     found, looks_s = compared(50.0, run_s=run_ms * MS)
     assert looks_s == pytest.approx([look_ms * MS] * 2 * rounds)
     assert found.rounds == rounds
