@@ -145,7 +145,7 @@ def _restrictions(raw: object) -> object:
     for protocol in named:
         if named.count(protocol) > 1:
             raise SettingsError(
-                f"grpc_restricted_protocol: protocol {protocol!r} is named more than once; put it into one group"
+                f"grpc_restricted_protocol: protocol {protocol!r} is named more than once; name it in one group only"
             )
     return found
 
@@ -162,9 +162,7 @@ def _restriction(text: str) -> Restriction:
                 f"grpc_restricted_protocol: unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}"
             )
     if not _HEADER_KEY.fullmatch(key):
-        raise SettingsError(
-            f"grpc_restricted_protocol: key {key!r} cannot end the name of a header; take of a-z 0-9 _ . -"
-        )
+        raise SettingsError(f"grpc_restricted_protocol: key {key!r} is no part of a header name; use a-z 0-9 _ . -")
     if not _HEADER_VALUE.fullmatch(value):
         raise SettingsError(
             f"grpc_restricted_protocol: the value for key {key!r} is empty, or not what a header can hold; take "

@@ -185,11 +185,14 @@ def test_one_connection_may_carry_calls_of_several_callers(secured: Server) -> N
 def test_what_is_refused_reaches_no_engine(secured: Server) -> None:
     """No run, no row in a queue; the failures are counted."""
     runs = secured.runs("affine")
+    refusals = secured.app.registry.refusals
+    before = refusals.counts().rejections.get("not_allowed", 0)
     for headers in ([], bearer(WRONG)):
         for path in (INFER, STREAM):
             assert outcome(secured, path, headers, REQUEST) == (grpc.StatusCode.UNAUTHENTICATED, UNKNOWN)
     secured.settle()
     assert secured.runs("affine") == runs
+    assert refusals.counts().rejections["not_allowed"] == before + 4
 
 
 def test_streams_are_asked_when_they_begin(secured: Server) -> None:
@@ -343,7 +346,7 @@ def test_no_log_shows_a_secret(models: Path, tmp_path: Path, transport: str) -> 
                     call: Any = channel.unary_unary(path)
                     with pytest.raises(grpc.RpcError):
                         call(b"\xff", metadata=headers, timeout=CALL_TIMEOUT_S)
-        refusal = process.wait_for("a call was refused; of others nothing is said for a minute")
+        refusal = process.wait_for("access denied (logged at most once a minute)")
         tokens.write_text(f"{ALL}\n{SOME} {WRONG}\n")
         problem = process.wait_for(
             f"tokens stay as they were: auth_tokens_file: line 2 of '{tokens}': after the token, expected one list of "
@@ -367,7 +370,7 @@ def test_no_log_shows_a_secret(models: Path, tmp_path: Path, transport: str) -> 
     [
         (
             ["--grpc-restricted-protocol=model-repository,health:k1=v1", "--grpc-restricted-protocol=health:k2=v2"],
-            "grpc_restricted_protocol: protocol 'health' is named more than once; put it into one group",
+            "grpc_restricted_protocol: protocol 'health' is named more than once; name it in one group only",
         ),
         (
             ["--grpc-restricted-protocol=model-reposit:k1=v1"],

@@ -200,11 +200,11 @@ def test_in_one_text_blanks_separate_restrictions() -> None:
         ),
         (
             ["model-repository,health:k1=secret", "metadata,health:k2=secret"],
-            "protocol 'health' is named more than once; put it into one group",
+            "protocol 'health' is named more than once; name it in one group only",
         ),
-        (["health,health:k=secret"], "protocol 'health' is named more than once; put it into one group"),
-        (["health:=secret"], "key '' cannot end the name of a header; take of a-z 0-9 _ . -"),
-        (["health:Admin=secret"], "key 'Admin' cannot end the name of a header; take of a-z 0-9 _ . -"),
+        (["health,health:k=secret"], "protocol 'health' is named more than once; name it in one group only"),
+        (["health:=secret"], "key '' is no part of a header name; use a-z 0-9 _ . -"),
+        (["health:Admin=secret"], "key 'Admin' is no part of a header name; use a-z 0-9 _ . -"),
         (
             ["health:k="],
             (

@@ -32,7 +32,7 @@ def metadata_of(token: str, headers: Sequence[str]) -> tuple[tuple[str, str], ..
     found: dict[str, str] = {}
     if token:
         if not _VALUE.fullmatch(token) or " " in token:
-            raise CliError(ExitCode.USAGE, f"--token, {TOKEN_VARIABLE}: expected printable ASCII without blanks")
+            raise CliError(ExitCode.USAGE, f"--token, {TOKEN_VARIABLE}: expected printable ASCII without spaces")
         found["authorization"] = f"Bearer {token}"
     for header in headers:
         name, _, value = header.partition("=")
@@ -40,7 +40,7 @@ def metadata_of(token: str, headers: Sequence[str]) -> tuple[tuple[str, str], ..
             raise CliError(
                 ExitCode.USAGE,
                 "--header: expected NAME=VALUE, a name of a-z 0-9 _ . - that does not begin with grpc-, and a value of "
-                "printable ASCII without blanks at its ends",
+                "printable ASCII without spaces at its ends",
             )
         if name in found:
             raise CliError(ExitCode.USAGE, f"--header: {name!r} is sent twice; a token is sent as authorization")

@@ -1,9 +1,9 @@
-"""Who may call what: one table for tokens and for Triton's restricted protocols, and the one check by it.
+"""Access control: which callers may call which method. One table and one check, for tokens and for Triton's flag.
 
-    method --> the headers that it requires --> their digests are known? --> its protocol is among what they allow?
+    method --> the headers it requires --> is the digest of each known? --> does it allow the method's protocol?
 
-Asked first in every call of every service, whichever transport takes it. Reads no file: see token_file.py. Of a secret
-it keeps a digest alone, with a key of this process: neither how long a look-up takes nor the memory tells a token.
+Called first in every call of every service, on both transports. Reads no file: see token_file.py. Secrets are kept only
+as digests, keyed by a secret of this process, so neither the time of a lookup nor the memory reveals one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _IN_PROTOCOL: Final[Mapping[str, Sequence[str]]] = {
 PROTOCOL_OF: Final[Mapping[str, str]] = {
     **{METHODS[name].path: protocol for protocol, names in _IN_PROTOCOL.items() for name in names},
     **{f"{_HEALTH}{name}": "health" for name in ("Check", "List", "Watch")},
-    # Triton has no reflection. It tells what can be called, as metadata do.
+    # Triton has no reflection. It describes what can be called, as metadata does.
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": "metadata",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "metadata",
 }
@@ -61,25 +61,25 @@ PROTOCOL_OF: Final[Mapping[str, str]] = {
 PUBLIC_METHODS: Final = frozenset(
     {METHODS["ServerLive"].path, METHODS["ServerReady"].path, f"{_HEALTH}Check", f"{_HEALTH}Watch"}
 )
-"""Methods that no token is asked for: what load balancers and Kubernetes probe has none. ``List`` names all models."""
+"""Methods that need no token: load balancers and Kubernetes probe without one. Not ``List``, which names all models."""
 
 _BEARER: Final = "authorization"
 _KEY: Final = secrets.token_bytes(32)
 
 
 def digest(secret: bytes) -> bytes:
-    """What is kept of a secret, and looked up by."""
+    """Keyed digest of a secret, under which it is kept and looked up."""
     return hashlib.blake2b(secret, key=_KEY, digest_size=32).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RequiredHeader:
-    """A header that calls of some methods must carry, once.
+    """A header that calls of some methods must carry exactly once.
 
     Attributes:
         header: Its name.
-        known: Digest of each value that it may have -> protocols that this allows.
-        refusal: What a caller hears who sends none, several, or another value: the same words for all of it.
+        known: Digest of each accepted value -> protocols that it allows.
+        refusal: Error message for a missing, repeated or wrong header; the same for all of these.
     """
 
     header: str
@@ -87,7 +87,7 @@ class _RequiredHeader:
     refusal: str
 
     def check(self, protocol: str, metadata: Metadata) -> None:
-        """Raise where it is not met."""
+        """Raise Unauthenticated or Forbidden unless the metadata satisfy it."""
         values = [value for name, value in metadata if name == self.header]
         allowed = self.known.get(digest(self._secret(values[0]))) if len(values) == 1 else None
         if allowed is None:
@@ -97,7 +97,7 @@ class _RequiredHeader:
             raise Forbidden(f"the token that came may not call {protocol}, only {may}; ask the operator for another")
 
     def _secret(self, value: str | bytes) -> bytes:
-        """What counts of a value: of ``Bearer TOKEN`` the token, whatever the case of the first word."""
+        """The part of a value that is compared: of ``Bearer TOKEN`` the token; the scheme's case does not matter."""
         secret = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
         if self.header != _BEARER:
             return secret
@@ -106,11 +106,11 @@ class _RequiredHeader:
 
 
 class AccessPolicy:
-    """Who may call what, at one moment. Immutable; any thread.
+    """Who may call which method. Immutable; any thread.
 
     Args:
-        restrictions: Protocols that need a header of their own.
-        tokens: That are known, where all other calls need one; None = no token is asked for.
+        restrictions: Protocols that require a header of their own.
+        tokens: The tokens that are accepted; None = no token is required.
     """
 
     __slots__ = ("_required",)
@@ -143,29 +143,29 @@ class AccessPolicy:
         }
 
     def check(self, method: str, metadata: Metadata) -> None:
-        """Whether a call is allowed. Takes no longer for one wrong token than for another.
+        """Check one call.
 
         Args:
-            method: Full name, one of :data:`PROTOCOL_OF`. Any other is a bug, and refused as one.
+            method: Full name, one of :data:`PROTOCOL_OF`. Any other is a bug, and refused as one (KeyError).
             metadata: Of the call.
 
         Raises:
-            Unauthenticated: What it must carry is not there, or not known.
-            Forbidden: The token is known, and good for other protocols.
+            Unauthenticated: A required header is missing, repeated or wrong.
+            Forbidden: The token is known, but limited to other protocols.
         """
         for header in self._required[method]:
             header.check(PROTOCOL_OF[method], metadata)
 
 
 class AccessControl:
-    """The policy in force, which may change while calls come.
+    """The current access policy, which can be replaced while the server runs.
 
     Args:
         restrictions: See :class:`AccessPolicy`.
         tokens: Likewise.
 
     Attributes:
-        policy: The one in force. What a policy has allowed once it always would.
+        policy: The current one. A call that a policy has allowed once it always allows, so the result can be cached.
     """
 
     __slots__ = ("_log_rate", "_restrictions", "policy")
@@ -176,11 +176,11 @@ class AccessControl:
         self.policy = AccessPolicy(restrictions, tokens)
 
     def renew(self, tokens: TokenScopes) -> None:
-        """Other tokens are known from now on. Calls that have begun go on."""
+        """Accept these tokens from now on instead. Calls that have begun go on."""
         self.policy = AccessPolicy(self._restrictions, tokens)
 
     def check(self, method: str, metadata: Metadata, peer: str) -> AccessPolicy:
-        """Whether a call is allowed. Any thread; never blocks.
+        """Check one call. Any thread; never blocks, except for a log line at most once a minute.
 
         Args:
             method: See :meth:`AccessPolicy.check`.
@@ -188,7 +188,7 @@ class AccessControl:
             peer: Address of the caller, for the log.
 
         Returns:
-            The policy that allows it.
+            The policy that allowed it.
 
         Raises:
             Unauthenticated: See :meth:`AccessPolicy.check`.
@@ -200,6 +200,6 @@ class AccessControl:
         except (Unauthenticated, Forbidden) as error:
             if self._log_rate.allow():
                 words = {"method": method, "peer": peer, "reason": error.reason}
-                _LOG.warning("a call was refused; of others nothing is said for a minute", extra=words)
+                _LOG.warning("access denied (logged at most once a minute)", extra=words)
             raise
         return policy

@@ -1,10 +1,10 @@
-"""The file of tokens -> what access_control.py keeps of them; looked at again while the server runs.
+"""Reads the file of bearer tokens (``--auth-tokens-file``), and polls it for changes.
 
-    # the shop                   from a # on, a line is for people
+    # the shop                   a comment
     TOKEN                        may call everything
     TOKEN inference,metadata     may call these protocols, and what needs no token
 
-No message holds anything of the file but numbers of lines: what stands in the wrong place may be a token, too.
+Messages contain line numbers, but no text of the file, since a misplaced word may be a token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["LEAST_CHARACTERS", "TokenFile"]
 _LOG = logging.getLogger("sardonyx.rpc")
 
 LEAST_CHARACTERS: Final = 16
-"""Of a token. What is shorter can be guessed, and is rather a name in the wrong place."""
+"""Minimum length of a token. A shorter one could be guessed, or is a misplaced name."""
 
 # RFC 6750, section 2.1.
 _TOKEN: Final = re.compile(r"[0-9A-Za-z._~+/-]+=*")
@@ -39,26 +39,29 @@ _POLL_S: Final = 1.0
 
 
 class TokenFile:
-    """One file.
+    """One token file.
 
     Args:
-        path: Of it.
-        poll_s: From one look at it to the next.
+        path: Its path.
+        poll_s: Polling interval in seconds.
     """
 
     def __init__(self, path: Path, *, poll_s: float = _POLL_S) -> None:
         self._path = path
         self._poll_s = poll_s
-        # As it was when it was read, and at the last look.
+        # File status when it was last read, and at the last poll.
         self._read_as = self._seen_as = self._stamp()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
     def read(self) -> TokenScopes:
-        """The tokens in it. Blocks. Once, before :meth:`watch`.
+        """Read it at start. Blocks.
+
+        Returns:
+            Digest of each token -> protocols that it may call.
 
         Raises:
-            SettingsError: It cannot be read, has no token, or a line is none.
+            SettingsError: It cannot be read, a line is invalid, or it has no tokens.
         """
         tokens = self._tokens()
         if not tokens:
@@ -69,21 +72,21 @@ class TokenFile:
         return tokens
 
     def watch(self, on_change: Callable[[TokenScopes], None]) -> None:
-        """Tell of the tokens whenever the file has changed, on a thread of its own."""
+        """Start a thread that calls ``on_change`` with the tokens each time the file has changed."""
         self._thread = threading.Thread(target=self._watch, args=(on_change,), name="token-file", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Look at it no more. Blocks for a moment at most."""
+        """Stop polling. Blocks until the thread has ended, which is immediate unless it is reading the file."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
 
     def poll(self, on_change: Callable[[TokenScopes], None]) -> None:
-        """Tell of the tokens if the file has changed, and is as it was at the last look: it may be half written.
+        """Call ``on_change`` if the file has changed since it was read, but not since the last poll.
 
-        What is none any more leaves things as they are, and a line in the log says so; a file without a token leaves
-        none.
+        A file that is still changing may be half written. If it is invalid, the error is logged and nothing changes. A
+        file without tokens is valid here: it revokes all.
         """
         stamp = self._stamp()
         if stamp == self._read_as:
@@ -105,7 +108,7 @@ class TokenFile:
             self.poll(on_change)
 
     def _stamp(self) -> tuple[int, ...]:
-        """Another one after each change; empty where there is no such file."""
+        """Status of the file, which differs after each change; empty if it does not exist."""
         try:
             found = os.stat(self._path)  # noqa: PTH116  # by its target: platforms put another file behind a link
         except OSError:
@@ -137,7 +140,7 @@ class TokenFile:
 
 
 def _problem(words: list[str]) -> str:
-    """Why the words of a line are none; "" where they are."""
+    """Why the words of a line are invalid; "" if they are valid."""
     token, *rest = words
     if not _TOKEN.fullmatch(token) or len(token) < LEAST_CHARACTERS:
         return (

@@ -84,8 +84,8 @@ def test_bench_sends_them(guarded: str, credentials: list[str], capsys: pytest.C
 @pytest.mark.parametrize(
     ("token", "headers", "text"),
     [
-        ("sécret-token", [], "--token, SARDONYX_TOKEN: expected printable ASCII without blanks"),
-        ("secret token", [], "--token, SARDONYX_TOKEN: expected printable ASCII without blanks"),
+        ("sécret-token", [], "--token, SARDONYX_TOKEN: expected printable ASCII without spaces"),
+        ("secret token", [], "--token, SARDONYX_TOKEN: expected printable ASCII without spaces"),
         ("", ["secret"], "--header: expected NAME=VALUE, a name of"),
         ("", ["Name=secret"], "--header: expected NAME=VALUE, a name of"),
         ("", ["grpc-x=secret"], "--header: expected NAME=VALUE, a name of"),

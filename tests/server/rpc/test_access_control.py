@@ -212,7 +212,7 @@ def test_a_refusal_is_logged_once_a_minute_and_shows_no_secret(caplog: pytest.Lo
             with pytest.raises(Unauthenticated):
                 control.check(INFER, [bearer("not-this-one-0123456789")], "ipv4:127.0.0.1:1")
     (record,) = caplog.records
-    assert record.getMessage() == "a call was refused; of others nothing is said for a minute"
+    assert record.getMessage() == "access denied (logged at most once a minute)"
     fields = vars(record)
     assert (fields["method"], fields["peer"], fields["reason"]) == (INFER, "ipv4:127.0.0.1:1", "UNAUTHENTICATED")
     assert "not-this-one" not in str(fields)
