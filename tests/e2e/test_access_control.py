@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from sardonyx_client import AsyncClient, Client, PermissionDenied, Unauthenticated
+from sardonyx_client import TLS, AsyncClient, Client, PermissionDenied, Unauthenticated
 from sardonyx_server.cli.entry import run
 from sardonyx_server.cli.exit_codes import ExitCode
 from sardonyx_server.rpc.access_control import PROTOCOL_OF, PUBLIC_METHODS
 from sardonyx_wire.messages import METHODS
+from tests.certificates import TestAuthority, needs_openssl
 from tests.e2e.bad_streams import STREAM
 from tests.e2e.messages import encoded, failure_of, infer_request
 from tests.e2e.servers import ALLOW_ALL, CALL_TIMEOUT_S, INFER, TRANSPORTS, Server, assert_safe, eventually
@@ -265,6 +266,34 @@ def test_our_asyncio_client_sends_its_token(secured: Server) -> None:
                 await client.infer("affine", x=ONES)
 
     asyncio.run(talk())
+
+
+@needs_openssl
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_with_tls_tokens_are_asked_for_as_without(models: Path, tmp_path: Path, transport: str) -> None:
+    """Encryption lets nobody in by itself."""
+    authority = TestAuthority(tmp_path)
+    identity = authority.identity("server")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{SOME} inference,metadata\n")
+    tls = TLS(ca=authority.certificate)
+    served: dict[str, Any] = {
+        "grpc_use_ssl": True,
+        "grpc_server_cert": identity.certificate,
+        "grpc_server_key": identity.key,
+        "auth_tokens_file": tokens,
+    }
+    channel = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+    with Server(models, transport, credentials=channel, **served) as server:
+        with Client(server.app.address, tls=tls, token=SOME) as client:
+            assert client.infer("affine", x=ONES).model_name == "affine"
+            with pytest.raises(PermissionDenied):
+                client.statistics()
+        with Client(server.app.address, tls=tls) as client:
+            assert client.live()
+            for call in (lambda: client.infer("affine", x=ONES), lambda: client.metadata("affine")):
+                with pytest.raises(Unauthenticated, match=r"^expected the metadata"):
+                    call()
 
 
 def test_tritonclient_sends_headers_for_a_token(secured: Server) -> None:
