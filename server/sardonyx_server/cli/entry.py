@@ -101,7 +101,7 @@ def _usage(error: Exception, message: str, arguments: Sequence[str]) -> str:
             return f"no such option: {option}, which is Triton's; {instead}"
     elif message.startswith("no such command") and Path(first).exists():
         return f"no such command {first!r}; to serve it, write: sardonyx serve {shlex.quote(first)}"
-    return f"{message} ('{path} --help' lists what there is)"
+    return f"{message} (see '{path} --help')"
 
 
 def _unexpected(error: Exception) -> int:

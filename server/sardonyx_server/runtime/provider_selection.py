@@ -121,7 +121,7 @@ class _Choice:
             return "gpu", why
         if self.automatic:
             best = self._best_gpu()
-            return ("gpu", f"{best.short} is the best that is installed") if best else ("cpu", self._why_cpu())
+            return ("gpu", f"{best.short} is the best installed provider") if best else ("cpu", self._why_cpu())
         if listed[0].kind == "gpu":
             self._need_gpu(f"--providers names '{listed[0].short}'", listed, gpu_listed)
         return listed[0].kind, f"--providers names {','.join(self.requested)}"
@@ -155,7 +155,7 @@ class _Choice:
         if self.gpu_count > 0:
             advice = PROVIDERS["cuda"].install
             return f"{best.short}: the installed onnxruntime has no provider for this machine's GPU; {advice}"
-        return f"{best.short} is the best that is installed"
+        return f"{best.short} is the best installed provider"
 
     def _order(self, kind: DeviceKind, listed: list[Provider], accelerators: list[Provider]) -> list[Provider]:
         """Providers of one session in order of preference; the CPU's is always last."""

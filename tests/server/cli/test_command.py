@@ -71,7 +71,7 @@ def test_the_program_ends_with_the_code_and_the_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("bogus",), "sardonyx: no such command 'bogus' ('sardonyx --help' lists what there is)"),
+        (("bogus",), "sardonyx: no such command 'bogus' (see 'sardonyx --help')"),
         (
             (str(ROOT / "models"),),
             f"sardonyx: no such command '{ROOT}/models'; to serve it, write: sardonyx serve {ROOT}/models",

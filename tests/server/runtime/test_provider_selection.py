@@ -47,7 +47,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             0,
             request(),
             [("cpu", 0, 0, ["cpu"])],
-            "cpu is the best that is installed",
+            "cpu is the best installed provider",
             id="laptop",
         ),
         pytest.param(
@@ -66,7 +66,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             0,
             request(),
             [("cpu", 0, 0, ["openvino", "cpu"])],
-            "openvino is the best that is installed",
+            "openvino is the best installed provider",
         ),
         pytest.param(
             "auto",
@@ -74,7 +74,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             2,
             request(),
             [("gpu", 0, 1, ["cuda", "cpu"]), ("gpu", 1, 1, ["cuda", "cpu"])],
-            "cuda is the best that is installed; tensorrt is installed too, but its engine builds take minutes: "
+            "cuda is the best installed provider; tensorrt is installed too, but its engine builds take minutes: "
             "name it with --providers tensorrt",
             id="auto takes every GPU, and never TensorRT",
         ),
@@ -84,7 +84,7 @@ def shape(placement: Placement) -> list[tuple[str, int, int, list[str]]]:
             0,
             request(),
             [("cpu", 0, 0, ["cpu"])],
-            "cpu is the best that is installed",
+            "cpu is the best installed provider",
             id="no GPU plugged in",
         ),
         pytest.param(
