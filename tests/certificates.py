@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SERVER_NAME", "Identity", "TestAuthority", "needs_openssl"]
+__all__ = ["SERVER_NAME", "Identity", "TestAuthority", "needs_openssl", "said_by_openssl"]
 
 _OPENSSL: Final = shutil.which("openssl")
 needs_openssl: Final = pytest.mark.skipif(_OPENSSL is None, reason="needs the command openssl to make certificates")
@@ -21,6 +21,13 @@ SERVER_NAME: Final = "models.example"
 """A name that no resolver knows, which certificates are for besides 127.0.0.1 and localhost."""
 
 _NEW_KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+def said_by_openssl(address: str, *options: str, typed: bytes = b"") -> str:
+    """Connect with openssl's own client, and return what it says of errors."""
+    command = [str(_OPENSSL), "s_client", "-connect", address, *options]
+    done = subprocess.run(command, input=typed, capture_output=True, timeout=60, check=False)
+    return done.stderr.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

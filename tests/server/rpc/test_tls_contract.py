@@ -15,7 +15,7 @@ import pytest
 
 from sardonyx_server.rpc.tls import Certificates, TlsFiles
 from sardonyx_wire.http2.frames import PREFACE
-from tests.certificates import Identity, TestAuthority, needs_openssl
+from tests.certificates import Identity, TestAuthority, needs_openssl, said_by_openssl
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, TRANSPORTS, channel_to, opened
 
@@ -311,6 +311,19 @@ def test_a_stop_answers_what_is_under_way_and_says_goodbye(world: World) -> None
             assert peer.closed
             # Nobody waits for a handshake that has not begun.
             assert stalled.recv(1) == b""
+
+
+def test_tls_1_1_is_not_spoken(echo: Transport) -> None:
+    """The ciphers of that time are offered, so that it is the version that is refused."""
+    said = said_by_openssl(echo.address, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+    # gRPC's core hangs up without a word.
+    assert ("alert protocol version" if echo.name == "lane" else ":error:") in said
+
+
+def test_renegotiation_is_refused(echo: Transport) -> None:
+    """A handshake within a connection costs the server more than the caller. R asks for it."""
+    said = said_by_openssl(echo.address, "-tls1_2", typed=b"R\n")
+    assert ("no renegotiation" if echo.name == "lane" else ":error:") in said
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
