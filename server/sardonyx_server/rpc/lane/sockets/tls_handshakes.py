@@ -1,4 +1,4 @@
-"""Handshakes of TLS, on a thread of their own: a signature of RSA takes a core a millisecond, and no call waits for it.
+"""Handshakes of TLS, on a thread of their own: a signature takes as long as twenty calls, and none waits for it.
 
 What comes of each is told on that thread: a socket with TLS, or why there is none.
 """
