@@ -69,7 +69,7 @@ def _ladder(one: Benchmark) -> str:
     for point in one.points:
         if point.rehearsed_p99_ms is not None:
             said += (
-                f"; at {point.load.share_of_capacity:.0%} {point.p99_ms:.2f}, real queue {point.rehearsed_p99_ms:.2f}"
+                f"; at {point.load.share_of_capacity:.0%} {point.p99_ms:.2f}, rehearsed {point.rehearsed_p99_ms:.2f}"
             )
     return said + (f"; discarded: {', '.join(late)}" if late else "")
 

@@ -110,7 +110,7 @@ def _with_real_queue(deployed: Deployment, point: Point, plan: Plan) -> Point:
 def _words(point: Point) -> str:
     shown = "unknown" if point.floor_p99_ms is None else f"{point.floor_p99_ms:.2f} ms"
     if point.rehearsed_p99_ms is not None:
-        shown += f", real queue {point.rehearsed_p99_ms:.2f} ms"
+        shown += f", rehearsed {point.rehearsed_p99_ms:.2f} ms"
     if point.own_runs_p99_ms is not None and point.floor_queue_p99_ms is not None:
         shown += (
             f"; a queue alone {point.floor_queue_p99_ms:.2f}, with the server's runs {point.own_runs_p99_ms:.2f} ms"

@@ -142,9 +142,9 @@ class App:
             self._loader.load,
             drain_timeout_s=settings.exit_timeout_secs,
             on_model=self._model_done,
-            give_back=trim_heap,
+            release_memory=trim_heap,
         )
-        self._wanted = DesiredModels(settings, self.registry, self._lifecycle)
+        self._desired_models = DesiredModels(settings, self.registry, self._lifecycle)
         shares = settings.allow_client_shm
         self._published = add_services(
             self._server,
@@ -218,7 +218,7 @@ class App:
         if self._stopping.is_set():
             return
         # Queued before the port is open, so that a call for a model that is not loaded yet gets a retryable error.
-        loaded = self._wanted.load()
+        loaded = self._desired_models.load()
         with self._starting:
             if self._stopping.is_set():
                 return
@@ -235,7 +235,7 @@ class App:
         loaded.wait()
         self._loaded_first = True
         self._published.health.refresh()
-        self._wanted.follow()
+        self._desired_models.follow()
 
     def drain_and_stop(self, timeout_s: float) -> bool:
         """Turn readiness off, keep serving until nothing is in flight or the time is up, then stop. Blocks. Call once.
@@ -258,7 +258,7 @@ class App:
                 return True
         self._published.health.drain()
         self._lifecycle.refuse()
-        self._wanted.stop()
+        self._desired_models.stop()
         self._transport.drain()
         if not self._hurry.is_set():
             self._transport.wait_idle(timeout_s)
@@ -302,7 +302,7 @@ class App:
     def _is_ready(self) -> bool:
         if self._stopping.is_set() or self._has_failed or not self._loaded_first:
             return False
-        return not self._settings.strict_readiness or self._wanted.all_ready
+        return not self._settings.strict_readiness or self._desired_models.all_ready
 
     def _fail(self, error: Exception) -> None:
         self._has_failed = True

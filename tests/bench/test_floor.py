@@ -112,7 +112,7 @@ def test_the_best_way_gives_the_most_rows() -> None:
 
 
 @pytest.mark.parametrize(("runners", "max_rows"), [(1, 4), (2, 1)])
-def test_the_real_queue_runs_each_request_once(runners: int, max_rows: int) -> None:
+def test_a_rehearsal_runs_each_request_once(runners: int, max_rows: int) -> None:
     """For real: each ends after it was due, however many come together."""
     row = {"X": np.zeros((1, 4), np.float32)}
     arrivals_s = [0.0, 0.0, 0.0, 0.0, 0.0, 0.001, 0.002, 0.002]

@@ -66,12 +66,12 @@ def test_a_discarded_point_is_named() -> None:
     assert said == "p99 2.00 ms at 500/s (floor 1.00); capacity 1,000/s; discarded: 90%"
 
 
-def test_the_real_queue_stands_beside_what_the_server_reached() -> None:
+def test_a_rehearsal_stands_beside_what_the_server_reached() -> None:
     """At the load that is judged."""
     found = ladder("good", reached=1.0)
     points = [*found.points[:1], replace(found.points[1], rehearsed_p99_ms=5.0)]
     said = answer(replace(found, points=points))
-    assert said == "p99 2.00 ms at 500/s (floor 1.00); capacity 1,000/s; at 90% 3.60, real queue 5.00"
+    assert said == "p99 2.00 ms at 500/s (floor 1.00); capacity 1,000/s; at 90% 3.60, rehearsed 5.00"
 
 
 def test_goodput_is_shown_for_every_load() -> None:

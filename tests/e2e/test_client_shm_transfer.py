@@ -52,7 +52,7 @@ def nothing_is_left(server: Server) -> Iterator[None]:
     gc.collect()
 
     def forgotten() -> bool:
-        server.app._regions.forget_abandoned()
+        server.app._regions.remove_abandoned()
         return regions(server) == {}
 
     eventually(forgotten, "no region is left")
@@ -256,11 +256,11 @@ def test_nothing_is_left_of_a_client_that_is_killed(server: Server) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "called\n"
         eventually(lambda: files() == [], "no name is left")
-        server.app._regions.forget_abandoned()
+        server.app._regions.remove_abandoned()
         assert regions(server)
         process.send_signal(signal.SIGKILL)
         process.wait(60)
-    server.app._regions.forget_abandoned()
+    server.app._regions.remove_abandoned()
     assert regions(server) == {}
 
 

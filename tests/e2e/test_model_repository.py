@@ -433,7 +433,7 @@ def test_loads_and_unloads_from_8_threads_end_in_the_right_state(server: Explici
     assert not server.index(ready=True)
     states = {status.state for status in server.app.registry.entries()["a"].versions.values()}
     assert states == {State.CLOSED}
-    assert not server.app._lifecycle._drains.of("a")
+    assert not server.app._lifecycle._drainer.of("a")
     server.settle()
 
 

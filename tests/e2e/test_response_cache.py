@@ -128,7 +128,7 @@ def test_statistics_and_config_show_the_cache(cached: Server) -> None:
     assert found.inference_stats.cache_miss.count >= 1
     assert found.inference_stats.cache_hit.ns > 0
     assert cached.call("ModelConfig", ModelConfigRequest(name="quick")).config.response_cache.enable
-    assert cached.app._wanted.look()["quick"].warnings == ()  # type: ignore[union-attr]
+    assert cached.app._desired_models.scan()["quick"].warnings == ()  # type: ignore[union-attr]
 
 
 def test_a_model_that_does_not_ask_for_it_has_no_cache(cached: Server) -> None:

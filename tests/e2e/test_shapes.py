@@ -112,7 +112,7 @@ def test_the_config_shows_dims_and_reshape_as_written(configured: Server) -> Non
     """And no warning says that they have no effect."""
     config = configured.call("ModelConfig", ModelConfigRequest(name="open_axes")).config
     assert (list(config.input[0].dims), list(config.input[0].reshape.shape)) == ([2, 4, -1, 3], [8, -1, 3])
-    spec = configured.app._wanted.look()["open_axes"]
+    spec = configured.app._desired_models.scan()["open_axes"]
     assert isinstance(spec, ModelSpec)
     assert spec.warnings == ()
 

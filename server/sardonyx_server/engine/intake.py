@@ -89,7 +89,7 @@ class Intake:
             trace, tracer = None, self._tracer
             # Nearly all requests are not sampled. That is decided here: a call of the tracer for each request took
             # 0.12 us instead of 0.05 (2026-11-26).
-            if tracer.on and next(tracer.passed_over.get(header.route[0], _NO_SKIPS), True):
+            if tracer.on and next(tracer.unsampled.get(header.route[0], _NO_SKIPS), True):
                 trace = tracer.begin(header.route[0], call, id_field, received_s, self._transport)
                 if trace is not None:
                     call = InterceptedCall(call, trace)

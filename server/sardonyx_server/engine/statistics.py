@@ -1,7 +1,7 @@
-"""What the versions that are loaded have done, as plain records: read by ModelStatistics and by metrics.
+"""Snapshots of the counters of loaded versions, as plain records, for ModelStatistics and metrics.
 
-Sums of what counting/counters.py counts. Taken while threads count on, so figures of one snapshot may be a request
-apart; each of them never goes back.
+They are totals over the counters of all threads (telemetry/counters.py). Threads count on meanwhile, so the figures of
+one snapshot may differ by a request; each figure is monotonic.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.engine.batching.batch import CLOSED_BY
-from sardonyx_server.engine.telemetry.counters import ROWS_BOUNDS, SECONDS_BOUNDS, Size
+from sardonyx_server.engine.telemetry.counters import ROWS_BOUNDS, SECONDS_BOUNDS, SizeCounters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,11 +37,11 @@ _MS_PER_S: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duration:
-    """Time of several events.
+    """Number and total time of events.
 
     Attributes:
-        count: Events.
-        ns: Their time in all.
+        count: Number of events.
+        ns: Total time.
     """
 
     count: int = 0
@@ -50,14 +50,14 @@ class Duration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatistics:
-    """Runs of one size.
+    """Runs of one batch size.
 
     Attributes:
-        size_rows: Rows of each run.
-        count: Runs.
-        input_ns: Time for gathering their inputs, in all.
-        infer_ns: Time in the model.
-        output_ns: Time from the model's answer to the last answer of a request.
+        size_rows: Batch size.
+        count: Number of runs.
+        input_ns: Total time for gathering inputs.
+        infer_ns: Total time in the model.
+        output_ns: Total time from the end of the run to the last answer.
     """
 
     size_rows: int
@@ -69,12 +69,12 @@ class BatchStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How often which size came.
+    """A histogram.
 
     Attributes:
-        bounds: Upper bounds of the buckets, ascending; each belongs to its bucket. In seconds, or in rows.
-        counts: Of each bucket, and last of all beyond the last bound; not cumulative.
-        total: Sum of all sizes.
+        bounds: Upper bounds of the buckets, inclusive and ascending, in seconds or rows.
+        counts: Count of each bucket, and of values beyond the last bound; not cumulative.
+        total: Sum of all values.
     """
 
     bounds: tuple[float, ...]
@@ -84,15 +84,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseStatistics:
-    """Responses that went out on streams, of one index within their request.
+    """Responses on streams, of one index within their request.
 
     Attributes:
         compute_infer: Time for gathering inputs and in the model.
-        compute_output: Time from the model's answer to the response.
+        compute_output: Time from the end of the run to the response.
         success: Responses with outputs.
         fail: Responses with an error.
-        empty_response: Final responses that hold nothing.
-        cancel: Responses that nobody waited for any more.
+        empty_response: Empty final responses.
+        cancel: Responses whose caller had cancelled.
     """
 
     compute_infer: Duration = Duration()
@@ -105,36 +105,36 @@ class ResponseStatistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStatistics:
-    """One version since it was loaded.
+    """Statistics of one version since it was loaded.
 
-    A request that was cut into parts counts once. A batch's times count for each request in it.
+    A split request counts once. The times of a batch count once for each request in it.
 
     Attributes:
         model: Name of the model.
-        version: Number of the version.
-        last_inference_ms: When the model last ran, in Unix time; 0 for never.
-        inference_count: Rows that were answered by a run.
-        execution_count: Runs.
-        success: Requests answered with outputs, from arrival to answer; also those that the cache answered.
-        fail: Requests answered with an error. Those that never came into the queue took no time.
-        queue: Wait of the requests answered with outputs.
-        compute_input: Their share in the gathering of inputs.
-        compute_infer: Their time in the model.
-        compute_output: Their time from the model's answer to their own.
-        cache_hit: Requests that the cache answered: the time to find the answer.
-        cache_miss: Requests that it did not: the time to look, and to put the answer in.
-        batches: Runs by size, ascending.
-        pending_requests: Requests that wait now, or of which a part still does.
-        closed_by: Reason why nothing more joined a batch -> batches.
-        failures: Triton's reason (REJECTED, CANCELED, BACKEND, OTHER) -> requests; all four, always.
-        rejections: Why a request was refused or dropped -> requests; a fixed set of reasons, always all of it.
-        request_s: Time from arrival to answer, of requests answered with outputs.
-        queue_s: Wait, of the same.
-        compute_s: Time for gathering and running, by run.
-        batch_rows: Rows, by run.
-        responses: Index of a response within its request -> responses on streams; empty where none was sent.
+        version: Version number.
+        last_inference_ms: When the model last ran, in Unix time; 0 = never.
+        inference_count: Rows answered from a run.
+        execution_count: Number of runs.
+        success: Requests answered with outputs, including cache hits: time from arrival to answer.
+        fail: Requests answered with an error. Those that were never queued count with no time.
+        queue: Time in the queue of requests answered with outputs.
+        compute_input: Time for gathering the inputs of their batches.
+        compute_infer: Time in the model.
+        compute_output: Time from the end of the run to their answer.
+        cache_hit: Requests answered from the cache: time of the look-up.
+        cache_miss: Requests not in the cache: time of the look-up and of storing the answer.
+        batches: Runs by batch size, ascending.
+        pending_requests: Pending requests at present, including those of which only a part still waits.
+        closed_by: ``Batch.closed_by`` -> number of batches.
+        failures: Triton's reason (REJECTED, CANCELED, BACKEND, OTHER) -> number of requests; always all four.
+        rejections: Reason of refusal or drop -> number of requests; always the same fixed set.
+        request_s: Time from arrival to answer of requests answered with outputs.
+        queue_s: Time in the queue of these requests.
+        compute_s: Time for gathering and running of each run.
+        batch_rows: Rows of each run.
+        responses: Index of a response within its request -> responses on streams; empty if none was sent.
         provider: Execution provider that owns the most nodes.
-        load_s: Time from reading the file to ready.
+        load_s: Time from reading the files until the model was ready.
     """
 
     model: str
@@ -165,7 +165,7 @@ class VersionStatistics:
 
 
 def snapshot(model: Model) -> VersionStatistics:
-    """What one version has done up to now. Any thread; takes no lock of those that serve its requests well."""
+    """Take a snapshot of one version. Any thread. Takes no lock that successful requests need."""
     counters = model.counters
     failed = model.failures.counts()
     requests = sum(one.requests for one in counters)
@@ -181,7 +181,7 @@ def snapshot(model: Model) -> VersionStatistics:
         execution_count=sum(size.count for size in sizes.values()),
         success=_duration(requests + hits, request_s),
         fail=_duration(failed.count, failed.total_s),
-        # With the hits, as Triton has it: load generators want it to grow with every request.
+        # Includes cache hits, as in Triton: load generators expect it to grow with every request.
         queue=_duration(requests + hits, queue_s),
         compute_input=_duration(requests, sum(one.input_s for one in counters)),
         compute_infer=_duration(requests, sum(one.infer_s for one in counters)),
@@ -221,7 +221,7 @@ def snapshot(model: Model) -> VersionStatistics:
 
 
 def snapshots(registry: Registry) -> list[VersionStatistics]:
-    """Of every version that is ready, by name and number. Any thread."""
+    """Take snapshots of all ready versions, ordered by name and number. Any thread."""
     return [
         snapshot(status.model)
         for _, entry in sorted(registry.entries().items())
@@ -231,7 +231,7 @@ def snapshots(registry: Registry) -> list[VersionStatistics]:
 
 
 def _responses(counters: Sequence[Counters], failed: FailureCounts) -> dict[str, ResponseStatistics]:
-    """By index; a model here has one response to each request, the one of index 0."""
+    """Return response statistics by index. A model has one response to each request, of index 0."""
     answered = sum(one.responses for one in counters)
     if not answered + failed.responses + failed.cancelled_responses:
         return {}
@@ -245,16 +245,16 @@ def _responses(counters: Sequence[Counters], failed: FailureCounts) -> dict[str,
     return {"0": first}
 
 
-def _sizes(counters: Iterable[Counters]) -> dict[int, Size]:
-    sizes: dict[int, Size] = {}
+def _sizes(counters: Iterable[Counters]) -> dict[int, SizeCounters]:
+    sizes: dict[int, SizeCounters] = {}
     for one in counters:
-        # A copy, since the counting thread may add to it meanwhile.
+        # A copy, because the counting thread may add to it meanwhile.
         for rows, size in one.sizes.copy().items():
-            whole = sizes.setdefault(rows, Size())
-            whole.count += size.count
-            whole.input_s += size.input_s
-            whole.infer_s += size.infer_s
-            whole.output_s += size.output_s
+            total = sizes.setdefault(rows, SizeCounters())
+            total.count += size.count
+            total.input_s += size.input_s
+            total.infer_s += size.infer_s
+            total.output_s += size.output_s
     return sizes
 
 

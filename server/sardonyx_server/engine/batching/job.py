@@ -58,7 +58,7 @@ class Job:
         "trace",
     )
 
-    answers_alone = True
+    answers_call = True
     """Whether this job alone answers its call; False for parts, which do so together."""
 
     def __init__(
@@ -215,7 +215,7 @@ class _Part(Job):
 
     __slots__ = ("_request", "index")
 
-    answers_alone = False
+    answers_call = False
 
     def __init__(self, request: _SplitRequest, index: int, plan: Plan, rows: int, tensors: Sequence[Tensor]) -> None:
         super().__init__(request, plan, rows, tensors, b"", 0)

@@ -72,7 +72,7 @@ def open_latency_session(
         return None, ""
     latency_session: Session = context.open_session(context.placement.instances[0].providers, threads=cores)
     if known:
-        return latency_session, f"; a caller that is alone has {cores} threads"
+        return latency_session, f"; sequential requests run on {cores} threads"
     try:
         feeds = context.random_inputs(verdict, 1)
         names = [spec.name for spec in shared.outputs]
@@ -84,7 +84,7 @@ def open_latency_session(
             took_s = measure(latency_session, feeds, enough_s, budget_s)
             if took_s <= enough_s:
                 took, before = duration_text(took_s), duration_text(before_s)
-                return latency_session, f"; a caller that is alone has {cores} threads: {took} in place of {before}"
+                return latency_session, f"; sequential requests run on {cores} threads: {took} instead of {before}"
     except ServerError:
         pass  # The same run works in the shared session, which then serves alone.
     except BaseException:

@@ -80,7 +80,7 @@ class LoadContext:
         inputs: The inputs that are served, in graph order.
         outputs: In graph order.
         signature: (inputs, outputs) of the graph, with shapes narrowed by the config.
-        loops: Values that a caller sends may decide how long a run takes.
+        has_loops: Whether the graph has loops, so that input values may decide how long a run takes.
         placement: Where the model runs, and why.
         warnings: For the operator.
         notes: As ``Graph.notes``.

@@ -1,6 +1,6 @@
-"""Which models shall be served: what lies on disk, of that what the operator named, and what becomes of it.
+"""The desired state: which of the models on disk the operator wants served, at start and, in poll mode, from then on.
 
-Only looks and says so; ``lifecycle`` brings what is served in line with it.
+Only determines it; lifecycle.py reconciles the served models with it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _LOG = logging.getLogger("sardonyx.models")
 
 
 class DesiredModels:
-    """The models of one server's repositories that its operator wants served.
+    """The models that the operator of this server wants served.
 
     Args:
-        settings: Where the repositories are, and which of their models to load.
-        registry: What is served.
+        settings: The model repositories, and which of their models to load.
+        registry: The served models.
         lifecycle: Loads and unloads.
     """
 
@@ -40,7 +40,7 @@ class DesiredModels:
         self._settings = settings
         self._registry = registry
         self._lifecycle = lifecycle
-        self._wanted: Mapping[str, ModelSpec | BrokenModel] = {}
+        self._desired: Mapping[str, ModelSpec | BrokenModel] = {}
         self._watch = (
             RepositoryWatcher(settings.model_repository, poll_interval_s=settings.repository_poll_secs)
             if settings.model_control_mode == "poll"
@@ -49,23 +49,23 @@ class DesiredModels:
 
     @property
     def all_ready(self) -> bool:
-        """Whether each has a version that is ready, or was unloaded by a caller. Any thread."""
+        """Whether every desired model has a ready version, or was unloaded by a caller. Any thread."""
         entries = self._registry.entries()
         return all(
             name in entries and (entries[name].newest_ready is not None or entries[name].is_unloaded)
-            for name in self._wanted
+            for name in self._desired
         )
 
     def load(self) -> threading.Event:
-        """Look at the disk, and have what lies there served. Blocks for the look alone.
+        """Scan the repositories, and start to load what they have. Blocks only for the scan.
 
         Returns:
-            Set when what could be loaded is served. Until then each model is known, though not ready.
+            Set when all models that could be loaded are served. Until then each model is known, but not ready.
         """
-        return self._begin_to_serve(self.look())
+        return self._reconcile(self.scan())
 
     def follow(self) -> None:
-        """In poll mode serve from now on what becomes of them, on a thread of its own. Once, after :meth:`load`."""
+        """In poll mode, follow changes on disk from now on, on a separate thread. Once, after :meth:`load`."""
         if self._watch is None:
             return
         if self._watch.polling_reason:
@@ -73,37 +73,37 @@ class DesiredModels:
                 "changes on disk are found by polling alone",
                 extra={"poll_secs": self._settings.repository_poll_secs, "reason": self._watch.polling_reason},
             )
-        threading.Thread(target=self._watch.run, args=(self._wanted, self._serve), name="watch", daemon=True).start()
+        threading.Thread(target=self._watch.run, args=(self._desired, self._apply), name="watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Follow no more. Does not block; also before :meth:`follow`."""
+        """Stop following changes. Does not block. May be called before :meth:`follow`."""
         if self._watch is not None:
             self._watch.stop()
 
-    def look(self) -> Mapping[str, ModelSpec | BrokenModel]:
-        """What lies on disk and shall be served."""
+    def scan(self) -> Mapping[str, ModelSpec | BrokenModel]:
+        """Scan the repositories. Returns the desired models, by name."""
         settings = self._settings
         found = scan(settings.model_repository)
         if settings.model_control_mode != "explicit" or "*" in settings.load_model:
             return found
-        wanted = {name: found.get(name) or _absent(name, found) for name in settings.load_model}
+        desired = {name: found.get(name) or _absent(name, found) for name in settings.load_model}
         for name, model in found.items():
-            if name not in wanted:
-                # Known, so that callers hear that it is not loaded, not that there is no such model.
+            if name not in desired:
+                # Registered, so that callers hear that it is not loaded instead of that it is unknown.
                 self._registry.set_problem(name, model.reason if isinstance(model, BrokenModel) else "")
-        return wanted
+        return desired
 
-    def _serve(self, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
-        """Of changes on the watch's thread."""
-        self._begin_to_serve(found).wait()
+    def _apply(self, found: Mapping[str, ModelSpec | BrokenModel]) -> None:
+        """Reconcile after a change, on the watch thread. Blocks until it is done."""
+        self._reconcile(found).wait()
 
-    def _begin_to_serve(self, found: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
-        self._wanted = found
+    def _reconcile(self, found: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
+        self._desired = found
         return self._lifecycle.reconcile(found)
 
 
 def _absent(name: str, found: Mapping[str, ModelSpec | BrokenModel]) -> BrokenModel:
-    """What --load-model names and no repository has: shown as a model that failed, so that readiness tells."""
+    """A model that --load-model names and no repository has: it counts as failed, so that the server is not ready."""
     known = ", ".join(sorted(found)) or "no models"
     reason = f"--load-model names it, but no repository has it; there are {known}"
     return BrokenModel(name=name, folder=Path(), reason=reason, fingerprint="")

@@ -1,7 +1,6 @@
-"""Versions that were taken out and finish what they had admitted, each on a thread of its own. Knows no registry.
+"""Drains versions that were replaced or unloaded, each on its own thread. Knows no registry.
 
-A run that takes long holds up its own drain alone: neither the loading of other models nor the drain of another
-version of the same one.
+A long run delays only the drain of its own version, not the loading of other models nor the drain of other versions.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ __all__ = ["Drainer"]
 
 _LOG = logging.getLogger("sardonyx.models")
 
-# Each keeps a session in memory. A storm of reloads of a model that does not finish waits here, instead of filling it.
-_AT_ONCE: Final = 32
-# What a smaller model leaves behind in the C library is not worth a look at all of it.
+# Each drain keeps a session in memory. Continuous reloads of a model that does not finish wait here instead of filling
+# it.
+_MAX_CONCURRENT: Final = 32
+# Size of a model from which freed memory is released: trimming the heap for a smaller one is not worth its cost.
 _LARGE_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -32,70 +32,71 @@ class Drainer:
     """Drainer versions in the background.
 
     Args:
-        timeout_s: How long a version may take to finish what it had admitted; then its runs are ended.
-        give_back: Gives freed memory back to the system. Blocks; called on a thread of normal priority.
+        timeout_s: How long a version may take to finish its admitted requests; then its runs are terminated.
+        release_memory: Returns freed memory to the operating system. Blocks; called on a thread of normal priority.
 
     Attributes:
-        leaves_much: Whether a large version was drained since memory was last given back. For the thread that calls
-            :meth:`begin`, and no other.
+        has_memory_to_release: Whether a large version was drained since memory was last released. Only for the thread
+            that calls :meth:`begin`.
     """
 
-    def __init__(self, timeout_s: float, give_back: Callable[[], None] = lambda: None) -> None:
-        self.leaves_much = False
-        self._give_back = give_back
+    def __init__(self, timeout_s: float, release_memory: Callable[[], None] = lambda: None) -> None:
+        self.has_memory_to_release = False
+        self._release_memory = release_memory
         self._timeout_s = timeout_s
-        self._room = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_MAX_CONCURRENT)
         self._lock = threading.Lock()
-        self._in_flight: dict[Future[bool], str] = {}
-        # What still runs for callers must not inherit the low priority of the thread that loads.
+        self._in_progress: dict[Future[bool], str] = {}
+        # Runs for callers must not inherit the low priority of the loader's thread.
         self._normal_priority_executor = normal_priority_executor()
 
     def begin(self, model: Model) -> Future[bool]:
-        """Drain a version that no request finds any more. Does not block, unless 32 drains are under way.
+        """Start to drain a version that the registry no longer has. Blocks only while 32 drains are in progress.
 
         Returns:
-            Done when the version is closed: True where it finished all it had admitted.
+            Completed when the version is closed: True if it answered all admitted requests.
         """
-        self._room.acquire()
-        self.leaves_much = self.leaves_much or model.info.file_bytes >= _LARGE_BYTES
+        self._slots.acquire()
+        self.has_memory_to_release = self.has_memory_to_release or model.info.file_bytes >= _LARGE_BYTES
         closed: Future[bool] = Future()
         with self._lock:
-            self._in_flight[closed] = model.name
+            self._in_progress[closed] = model.name
         thread = threading.Thread(
             target=self._drain, args=(model, closed), name=f"drain-{model.name}-{model.version}", daemon=True
         )
         self._normal_priority_executor.submit(thread.start).result()
         return closed
 
-    def give_back_memory(self) -> None:
-        """Give back what large versions left, unless one is still draining. Blocks for some milliseconds.
+    def release_memory_if_idle(self) -> None:
+        """Release the memory of large versions, unless one is still draining. Blocks for some milliseconds.
 
-        Whoever has a low priority does not do it: it would keep the others from memory while it waits for a core.
+        It runs on a thread of normal priority: one of low priority would hold the allocator's lock while it waits for
+        a core.
         """
         with self._lock:
-            if self._in_flight:
+            if self._in_progress:
                 return
-        self.leaves_much = False
-        self._normal_priority_executor.submit(self._give_back).result()
+        self.has_memory_to_release = False
+        self._normal_priority_executor.submit(self._release_memory).result()
 
     def of(self, name: str) -> list[Future[bool]]:
-        """The drains of a model's versions that are under way."""
+        """Return the drains in progress of a model's versions."""
         with self._lock:
-            return [closed for closed, model in self._in_flight.items() if model == name]
+            return [closed for closed, model in self._in_progress.items() if model == name]
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for all that are under way.
+        """Wait for all drains in progress.
 
         Returns:
-            Whether they ended in time, and every version finished all it had admitted.
+            Whether they ended in time, and every version answered all admitted requests.
         """
         with self._lock:
-            under_way = list(self._in_flight)
-        done, late = wait(under_way, timeout_s)
+            in_progress = list(self._in_progress)
+        done, late = wait(in_progress, timeout_s)
         return not late and all(closed.result() for closed in done)
 
     def _drain(self, model: Model, closed: Future[bool]) -> None:
-        """Body of a drain's thread."""
+        """Body of a drain thread."""
         finished = False
         try:
             finished = model.drain(self._timeout_s)
@@ -104,10 +105,10 @@ class Drainer:
                     "an old version did not finish in time",
                     extra={"model": model.name, "version": model.version, "timeout_s": self._timeout_s},
                 )
-        except Exception:  # noqa: BLE001  # whoever waits for the drain must hear of its end
+        except Exception:  # noqa: BLE001  # whoever waits for the drain must be told of its end
             _LOG.exception("bug: a version could not be drained", extra={"model": model.name})
         finally:
             closed.set_result(finished)
             with self._lock:
-                del self._in_flight[closed]
-            self._room.release()
+                del self._in_progress[closed]
+            self._slots.release()

@@ -1,7 +1,7 @@
-"""Brings what is served in line with what lies on disk and with what is asked for, in order, on one thread.
+"""Reconciles the served models with the desired ones, and loads and unloads on request, in order, on one thread.
 
-One loader: two models that are measured at once would measure each other. It waits for no drain, and for no caller.
-What happens to a model is in ``versions``; this module says when.
+There is one loader thread, because two models that are measured at the same time would disturb each other. It waits for
+no drain and for no caller. versions.py does what is to be done to a model; this module decides when.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["Lifecycle"]
 
 _LOG = logging.getLogger("sardonyx.models")
 
-# How long after a look at unfinished files to look again.
-_SETTLE_S: Final = 1.0
-# How long nothing may have been loaded or unloaded before memory is given back: the next load would only ask for it
-# again, and takes up to twice as long beside it (2026-11-26).
+# Interval at which incomplete files are checked again.
+_RETRY_S: Final = 1.0
+# How long the loader must have been idle before freed memory is released: the next load would only allocate it again,
+# and takes up to twice as long at the same time (2026-11-26).
 _QUIET_S: Final = 5.0
-# Callers may load models under any name; so many that are not served stay known.
-_REMEMBERED: Final = 1_000
+# Callers may load models under any name. This many of them stay known while they are not served.
+_MAX_UNSERVED: Final = 1_000
 
 
 class Lifecycle:
@@ -49,12 +49,12 @@ class Lifecycle:
 
     Args:
         registry: Where states are published.
-        load: Opens one version, telling its states; raises LoadFailed. Blocks as long as that takes.
-        drain_timeout_s: How long a version that was replaced may take to finish what it had admitted.
-        on_model: Told (name, done so far, of how many) after each model of a reconciliation, on the loader's thread.
-        give_back: Gives freed memory back to the system; called when large versions are closed and nothing is loaded.
-            May block for some milliseconds.
-        quiet_s: How long nothing must have been loaded or unloaded for that.
+        load: Loads one version and reports its states; raises LoadFailed. Blocks.
+        drain_timeout_s: How long a replaced version may take to finish its admitted requests.
+        on_model: Called with (name, done so far, total) after each model of a reconciliation, on the loader's thread.
+        release_memory: Returns freed memory to the operating system; called when large versions are closed and the
+            loader is idle. May block for some milliseconds.
+        quiet_s: How long the loader must have been idle for that.
     """
 
     def __init__(
@@ -64,67 +64,70 @@ class Lifecycle:
         *,
         drain_timeout_s: float,
         on_model: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-        give_back: Callable[[], None] = lambda: None,
+        release_memory: Callable[[], None] = lambda: None,
         quiet_s: float = _QUIET_S,
     ) -> None:
         self._registry = registry
         self._on_model = on_model
         self._quiet_s = quiet_s
-        self._drains = Drainer(drain_timeout_s, give_back)
-        self._versions = Versions(registry, load, self._drains, lambda: self._stopping)
+        self._drainer = Drainer(drain_timeout_s, release_memory)
+        self._versions = Versions(registry, load, self._drainer, lambda: self._stopping)
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # Names that the last reconciliation wanted: the next one takes out what it no longer wants of them.
+        # Desired models of the last reconciliation: the next one unloads those that it no longer has.
         self._reconciled: tuple[str, ...] = ()
-        self._asked_for: dict[str, None] = {}
-        # Reentrant: an answer that is refused forgets itself.
+        self._requested: dict[str, None] = {}
+        # Reentrant: failing an answer removes it from the set.
         self._lock = threading.RLock()
         self._answers: set[Future[None]] = set()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._stopping = False
 
     def start(self) -> None:
-        """Start the thread. Once."""
+        """Start the loader's thread. Once."""
         self._thread.start()
 
-    def reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
-        """Serve exactly these models from now on, and those that were loaded by name.
+    def reconcile(self, desired: Mapping[str, ModelSpec | BrokenModel]) -> threading.Event:
+        """Serve exactly these models from now on, besides those that were loaded by name. Does not block.
 
-        Does not block; the event is set when it is done, well or badly. Until its turn comes a model is NEW.
+        Until its turn comes, a model is NEW.
+
+        Returns:
+            Set when the reconciliation has ended, whether or not all models could be loaded.
         """
-        self._registry.announce({name: spec.versions for name, spec in wanted.items() if isinstance(spec, ModelSpec)})
+        self._registry.announce({name: spec.versions for name, spec in desired.items() if isinstance(spec, ModelSpec)})
         done = threading.Event()
-        self._tasks.put(partial(self._reconcile, wanted, done))
+        self._tasks.put(partial(self._reconcile, desired, done))
         return done
 
     def load(self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]) -> Future[None]:
-        """Serve one model as it lies on disk when its turn comes. Does not block. Any thread.
+        """Load one model as it is on disk when its turn comes. Does not block. Any thread.
 
-        What has not changed since it was loaded is left alone, what failed is tried again.
+        Versions that have not changed are left alone; those that failed are tried again.
 
         Args:
-            name: The model's.
-            find: Looks at the disk, on the loader's thread; the context is left when the load is over. May raise.
+            name: Name of the model.
+            find: Reads the disk, on the loader's thread; the context is left when the load is over. May raise.
 
         Returns:
-            Done when every version is ready or has failed: then it raises LoadFailed, what ``find`` raised, or
-            ShuttingDown. Cancelling it works until its turn has come.
+            Completed when every version is ready or has failed; then it raises LoadFailed, what ``find`` raised, or
+            ShuttingDown. It can be cancelled until its turn has come.
         """
-        return self._ask(partial(self._load, name, find))
+        return self._submit(partial(self._load, name, find))
 
     def unload(self, name: str, check: Callable[[], None]) -> Future[None]:
-        """Serve a model no more: it finishes what it has admitted and stays known. Does not block. Any thread.
+        """Unload a model: it finishes its admitted requests and stays known. Does not block. Any thread.
 
         Args:
-            name: The model's.
-            check: Called on the loader's thread, first of all; what it raises is the outcome.
+            name: Name of the model.
+            check: Called first, on the loader's thread; what it raises is the result.
 
         Returns:
-            Done when all its versions are closed, also such as were replaced before; or it raises ShuttingDown.
+            Completed when all its versions are closed, including those replaced earlier; or it raises ShuttingDown.
         """
-        return self._ask(partial(self._unload, name, check))
+        return self._submit(partial(self._unload, name, check))
 
     def refuse(self) -> None:
-        """Begin nothing more; loads and unloads that have not ended raise ShuttingDown. Does not block."""
+        """Start no further task; unfinished loads and unloads raise ShuttingDown. Does not block."""
         with self._lock:
             self._stopping = True
             for answer in list(self._answers):
@@ -134,7 +137,7 @@ class Lifecycle:
         """Drain and close every version. Blocks.
 
         Returns:
-            Whether all that was admitted got its answer in time.
+            Whether all admitted requests were answered in time.
         """
         self.refuse()
         self._tasks.put(None)
@@ -146,11 +149,11 @@ class Lifecycle:
             for status in entry.versions.values()
             if status.model is not None
         ]
-        # All at once: each refuses new work first, so that the slowest does not hold up the others' start.
+        # Close all queues first, so that a model that drains slowly does not let the others admit requests meanwhile.
         for model in models:
             model.queue.close()
         finished = [model.drain(max(0.0, until_s - time.monotonic()), while_serving=False) for model in models]
-        return self._drains.join(max(0.0, until_s - time.monotonic())) and all(finished)
+        return self._drainer.join(max(0.0, until_s - time.monotonic())) and all(finished)
 
     def _run(self) -> None:
         while True:
@@ -163,34 +166,34 @@ class Lifecycle:
                 return
             try:
                 task()
-            except Exception:  # noqa: BLE001  # the thread goes on: the next change on disk may find it able to
+            except Exception:  # noqa: BLE001  # the thread goes on: the next change on disk may succeed
                 _LOG.exception("bug: the loader failed; models stay as they are")
-            del task  # While the thread waits it would keep in memory what came with a load.
-            # From the first task on: until then nobody else wants the processor.
+            del task  # Otherwise the files that came with a load would stay in memory while the thread waits.
+            # After the first task: until then nothing is served that needs the CPU.
             lower_priority()
 
     def _when_idle(self) -> tuple[float | None, Callable[[], None]]:
-        """After how many seconds without a task to do what; None = never."""
-        if self._versions.has_unsettled:
-            return _SETTLE_S, self._versions.retry_unsettled
-        return self._quiet_s if self._drains.leaves_much else None, self._drains.give_back_memory
+        """Return what to do after how many seconds without a task; None = never."""
+        if self._versions.has_incomplete:
+            return _RETRY_S, self._versions.retry_incomplete
+        return self._quiet_s if self._drainer.has_memory_to_release else None, self._drainer.release_memory_if_idle
 
-    def _reconcile(self, wanted: Mapping[str, ModelSpec | BrokenModel], done: threading.Event) -> None:
+    def _reconcile(self, desired: Mapping[str, ModelSpec | BrokenModel], done: threading.Event) -> None:
         try:
-            before, self._reconciled = self._reconciled, tuple(wanted)
-            for index, (name, spec) in enumerate(wanted.items(), 1):
+            before, self._reconciled = self._reconciled, tuple(desired)
+            for index, (name, spec) in enumerate(desired.items(), 1):
                 if self._stopping:
                     break
-                self._versions.bring_in(name, spec)
-                self._on_model(name, index, len(wanted))
+                self._versions.load(name, spec)
+                self._on_model(name, index, len(desired))
             for name in before:
-                if name not in wanted and not self._stopping:
-                    self._versions.forget(name)
+                if name not in desired and not self._stopping:
+                    self._versions.remove(name)
         finally:
             done.set()
 
-    def _ask(self, work: Callable[[], Sequence[Future[bool]]]) -> Future[None]:
-        """Have work done when its turn comes; it returns what is to be waited for besides."""
+    def _submit(self, work: Callable[[], Sequence[Future[bool]]]) -> Future[None]:
+        """Enqueue work for the loader's thread. It returns drains that must end before the answer is complete."""
         answer: Future[None] = Future()
         with self._lock:
             self._answers.add(answer)
@@ -206,21 +209,21 @@ class Lifecycle:
                 return
         try:
             _succeed_after(work(), answer)
-        except Exception as error:  # noqa: BLE001  # whoever asked gets it
+        except Exception as error:  # noqa: BLE001  # the caller gets it
             if not isinstance(error, ServerError):
                 _LOG.exception("bug: the loader failed; models stay as they are")
             _fail(answer, error)
         finally:
-            # The error keeps this frame. If that kept the error, what came with a load would stay in memory: garbage is
-            # hardly ever collected here.
+            # Break the reference cycle between the error and this frame: the garbage collector hardly ever runs here,
+            # and the files that came with a load would stay in memory.
             del answer, work
 
     def _load(
         self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]
     ) -> Sequence[Future[bool]]:
         with find() as spec:
-            problems = self._versions.bring_in_again(name, spec)
-        self._remember(name)
+            problems = self._versions.reload(name, spec)
+        self._note_requested(name)
         if problems:
             entry = self._registry.entries().get(name)
             kept = "; what was loaded before is still served" if entry and entry.newest_ready else ""
@@ -230,29 +233,29 @@ class Lifecycle:
     def _unload(self, name: str, check: Callable[[], None]) -> Sequence[Future[bool]]:
         check()
         drains = self._versions.unload(name)
-        self._remember(name)
+        self._note_requested(name)
         return drains
 
-    def _remember(self, name: str) -> None:
-        """Note that somebody asked for a model; forget the longest ago of those that are not served."""
+    def _note_requested(self, name: str) -> None:
+        """Note a model that was loaded by name; forget the least recently requested one that is not served."""
         if name in self._reconciled:
             return
-        self._asked_for.pop(name, None)
-        self._asked_for[name] = None
-        if len(self._asked_for) > _REMEMBERED:
-            oldest = next(iter(self._asked_for))
-            del self._asked_for[oldest]
+        self._requested.pop(name, None)
+        self._requested[name] = None
+        if len(self._requested) > _MAX_UNSERVED:
+            oldest = next(iter(self._requested))
+            del self._requested[oldest]
             entry = self._registry.entries().get(oldest)
             if entry is not None and entry.newest_ready is None:
-                self._versions.forget(oldest)
+                self._versions.remove(oldest)
 
 
 def _succeed_after(drains: Sequence[Future[bool]], answer: Future[None]) -> None:
-    """Say that it is done when all drains are over."""
+    """Complete the answer when all drains have ended."""
     left = set(drains)
 
     def count_down(closed: Future[bool]) -> None:
-        # One step, so no lock: drains end on threads of their own.
+        # Drains end on different threads, but discard() is atomic under the GIL.
         left.discard(closed)
         if not left:
             _succeed(answer)
@@ -264,7 +267,7 @@ def _succeed_after(drains: Sequence[Future[bool]], answer: Future[None]) -> None
 
 
 def _succeed(answer: Future[None]) -> None:
-    # Nothing is left to say where the server began to stop meanwhile.
+    # The answer has failed already if the server began to stop meanwhile.
     with suppress(InvalidStateError):
         answer.set_result(None)
 

@@ -1,4 +1,4 @@
-"""What a caller hears where no model answers to the name and the version it sent."""
+"""The error for a request whose model or version is unknown or not ready."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _NAMES_SHOWN: Final = 8
 
 
 def lookup_error(entries: Mapping[str, Entry], name: str, version: str) -> NotFound | InvalidRequest | ModelUnavailable:
-    """Why no model answers to a name and a version.
+    """Return the error for a name and a version that no ready model has.
 
     Args:
-        entries: Every known model, none of which is ready under that name and version.
+        entries: Every known model; none is ready under that name and version.
         name: As sent.
         version: As sent; "" for the newest.
     """

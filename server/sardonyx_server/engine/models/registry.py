@@ -1,6 +1,6 @@
-"""Which models there are, and which answers a request.
+"""The registry of models: every known model, and the route from a request to the model that answers it.
 
-Read without a lock: readers see one immutable mapping or the next.
+Read without a lock: each change replaces an immutable mapping, and readers see the old or the new one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NOT_YET: Final = "others are loaded before it"
 
 
 class Registry:
-    """The models of the server. Written by the thread that loads and by those that drain, read by any.
+    """The models of the server. Written by the loader's thread and by drain threads, read by any thread.
 
     Attributes:
-        refusals: Inference requests that no model that is ready was found for, or that nobody may make.
+        refusals: Failures of inference requests for which no ready model was found, or that are not allowed.
     """
 
     def __init__(self) -> None:
@@ -39,16 +39,16 @@ class Registry:
         self.refusals = Failures()
 
     def entries(self) -> Mapping[str, Entry]:
-        """Every known model, as of now."""
+        """Every known model, at present."""
         return self._entries
 
     def find(self, route: tuple[str, str]) -> Model:
-        """The model that answers requests to (name, version as sent); version "" is the newest ready one.
+        """Return the model that answers requests to (name, version as sent); version "" is the newest ready one.
 
         Raises:
             NotFound: No such model or version.
             InvalidRequest: The version is no positive integer.
-            ModelUnavailable: It is loading, draining or failed.
+            ModelUnavailable: It is loading, is draining, or has failed.
         """
         model = self._routes.get(route)
         if model is None:
@@ -74,15 +74,15 @@ class Registry:
         raise reason
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
-        """Have ``listener(name of the model)`` called after each change, on the thread that made it."""
+        """Call ``listener(name of the model)`` after each change, on the thread that made it."""
         with self._lock:
             self._listeners.append(listener)
 
     def announce(self, versions: Mapping[str, Iterable[int]]) -> None:
-        """Make models known that shall be loaded, as NEW: to callers they are not ready, rather than not there.
+        """Register models that are to be loaded, as NEW, so that callers hear "not ready" instead of "unknown model".
 
         Args:
-            versions: Of each model. Models that are known stay as they are.
+            versions: Version numbers by model. Known models stay as they are.
         """
         with self._lock:
             new = {
@@ -90,14 +90,14 @@ class Registry:
                 for name, numbers in versions.items()
                 if name not in self._entries
             }
-            # Routes stay: nothing of it is ready.
+            # Routes do not change: none of the new models is ready.
             self._entries = MappingProxyType({**self._entries, **new})
             for name in new:
                 for listener in self._listeners:
                     listener(name)
 
     def set_version(self, name: str, status: VersionStatus) -> None:
-        """Put a version into a state. Requests see it from the next look-up on."""
+        """Set the status of a version. Requests see it from the next look-up on."""
         with self._lock:
             entry = self._entries.get(name)
             versions = dict(entry.versions) if entry else {}
@@ -105,12 +105,12 @@ class Registry:
             self._publish(Entry(name=name, versions=MappingProxyType(dict(sorted(versions.items())))))
 
     def replace_version(self, name: str, old: VersionStatus, new: VersionStatus | None) -> None:
-        """Put a version that still is as ``old`` says into another state; else do nothing.
+        """Compare and swap: replace the status of a version if it is still ``old``; otherwise do nothing.
 
         Args:
-            name: The model's.
-            old: What the version was put into: this very object.
-            new: The state of the same version; None forgets the version, and the model with its last one.
+            name: Name of the model.
+            old: The expected status, compared by identity.
+            new: The new status of the same version; None removes the version, and the model with its last one.
         """
         with self._lock:
             entry = self._entries.get(name)
@@ -125,14 +125,14 @@ class Registry:
                 self._publish_removal(name)
 
     def set_problem(self, name: str, problem: str) -> None:
-        """Say why a model cannot be served as a whole. Versions that work stay."""
+        """Record why a model as a whole cannot be served. Versions that work stay."""
         with self._lock:
             entry = self._entries.get(name)
             versions = entry.versions if entry else MappingProxyType({})
             self._publish(Entry(name=name, versions=versions, problem=problem))
 
     def drop(self, name: str) -> None:
-        """Forget a model."""
+        """Remove a model."""
         with self._lock:
             if name in self._entries:
                 self._publish_removal(name)
@@ -144,7 +144,7 @@ class Registry:
         self._replace(name, {key: entry for key, entry in self._entries.items() if key != name})
 
     def _replace(self, name: str, entries: dict[str, Entry]) -> None:
-        """Show these models from now on, of which one has changed."""
+        """Publish these entries, of which the named one has changed."""
         routes: dict[tuple[str, str], Model] = {}
         for entry in entries.values():
             for status in entry.versions.values():

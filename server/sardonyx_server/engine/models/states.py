@@ -1,6 +1,6 @@
-"""What is known of each model: its versions, and in which state each is.
+"""Lifecycle states of model versions, and the registry's entry of a model.
 
-States of a version:
+State machine of a version:
 
     NEW -> LOADING -> WARMING -> READY -> DRAINING -> CLOSED -> LOADING
               any of the first three -> FAILED(reason)
@@ -38,8 +38,8 @@ class VersionStatus:
 
     Attributes:
         number: The version.
-        state: Where it stands.
-        reason: Why, where the state is not READY; safe for callers.
+        state: Its lifecycle state.
+        reason: Why the state is not READY; may be shown to callers.
         model: Set while READY.
     """
 
@@ -55,8 +55,8 @@ class Entry:
 
     Attributes:
         name: Its name.
-        versions: By number, ascending; empty for a model that is broken as a whole, or was never loaded.
-        problem: Why the model as a whole cannot be served; "" where it can.
+        versions: By number, ascending; empty for a model that is broken as a whole or was never loaded.
+        problem: Why the model as a whole cannot be served; "" if it can.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Entry:
 
     @property
     def newest_ready(self) -> Model | None:
-        """The version that answers requests which name none."""
+        """The version that answers requests without a version; None if none is ready."""
         ready = [status.model for status in self.versions.values() if status.model is not None]
         return ready[-1] if ready else None
 
     @property
     def is_unloaded(self) -> bool:
-        """Whether it is not served because somebody took it out."""
+        """Whether it is not served because it was unloaded."""
         states = {status.state for status in self.versions.values()}
         return bool(states) and states <= {State.DRAINING, State.CLOSED}

@@ -1,8 +1,8 @@
-"""Brings the versions of one model at a time into the registry, swaps them and takes them out. Starts no thread.
+"""Loads, swaps and unloads the versions of one model at a time, and publishes their states. Starts no thread.
 
-A new version is loaded, warmed and checked before requests reach it; the old one drains after the swap, elsewhere. A
-version that fails is reported and never displaces one that works. What failed is tried again when it changes, or when
-somebody asks for it.
+A new version is loaded and warmed up before requests reach it; the old one is drained after the swap, on another
+thread. A version that fails is reported and never replaces one that works. It is tried again when its files change, or
+when a caller asks for it.
 """
 
 from __future__ import annotations
@@ -29,49 +29,49 @@ __all__ = ["NOT_LOADED", "NOT_SERVED", "UNLOADED", "Versions"]
 _LOG = logging.getLogger("sardonyx.models")
 
 NOT_SERVED: Final = "model cannot be served"
-"""Event: what lies on disk is no model."""
+"""Log event: a folder or file on disk is not a valid model."""
 NOT_LOADED: Final = "model failed to load"
-"""Event: a version could not be opened."""
+"""Log event: a version could not be loaded."""
 UNLOADED: Final = "unloaded"
-"""Reason of a version that was taken out on purpose: Triton's word, which its users' scripts wait for."""
+"""Reason of a version that was unloaded on request. It is Triton's word, which scripts of its users wait for."""
 
 
 class Versions:
-    """What is loaded, and from which files. For the loader's thread alone.
+    """The loaded versions, and the files they were loaded from. Only for the loader's thread.
 
     Args:
         registry: Where states are published.
-        load: Opens one version, telling its states; raises LoadFailed. Blocks as long as that takes.
-        drains: Takes the versions that are replaced.
-        is_stopping: Whether nothing more should be brought in; asked between two versions.
+        load_version: Loads one version and reports its states; raises LoadFailed. Blocks.
+        drainer: Drains the versions that are replaced or unloaded.
+        is_stopping: Returns whether to load no further versions; checked between two versions.
     """
 
     def __init__(
         self,
         registry: Registry,
-        load: Callable[[ModelSpec, int, Callable[[State], None]], Model],
-        drains: Drainer,
+        load_version: Callable[[ModelSpec, int, Callable[[State], None]], Model],
+        drainer: Drainer,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._registry = registry
-        self._load = load
-        self._drains = drains
+        self._load_model = load_version
+        self._drainer = drainer
         self._is_stopping = is_stopping
         self._loaded: dict[tuple[str, int], str] = {}
         self._fingerprints: dict[str, str] = {}
-        # Files that somebody was still writing when they were looked at.
-        self._unsettled: dict[tuple[str, int], ModelSpec] = {}
+        # Versions whose files were still being written when they were read.
+        self._incomplete: dict[tuple[str, int], ModelSpec] = {}
 
     @property
-    def has_unsettled(self) -> bool:
-        """Whether :meth:`retry_unsettled` has something to do."""
-        return bool(self._unsettled)
+    def has_incomplete(self) -> bool:
+        """Whether :meth:`retry_incomplete` has something to do."""
+        return bool(self._incomplete)
 
-    def bring_in(self, name: str, spec: ModelSpec | BrokenModel) -> tuple[str, ...]:
-        """Serve a model as it lies on disk. Blocks while it loads; versions that have not changed are left alone.
+    def load(self, name: str, spec: ModelSpec | BrokenModel) -> tuple[str, ...]:
+        """Load a model as it is on disk. Blocks while it loads; versions that have not changed are left alone.
 
         Returns:
-            Why versions that were tried now could not be loaded, one text each.
+            Why versions could not be loaded this time, one text each.
         """
         if isinstance(spec, BrokenModel):
             entry = self._registry.entries().get(name)
@@ -87,97 +87,97 @@ class Versions:
             problem
             for version in spec.versions
             if not self._is_stopping() and self._loaded.get((name, version)) != spec.version_fingerprints[version]
-            if (problem := self._bring_in_version(spec, version))
+            if (problem := self._load_version(spec, version))
         )
-        self._take_out_replaced(spec)
+        self._unload_replaced(spec)
         return problems
 
-    def bring_in_again(self, name: str, spec: ModelSpec | BrokenModel) -> tuple[str, ...]:
-        """Like :meth:`bring_in`, but what failed before is tried again although it has not changed.
+    def reload(self, name: str, spec: ModelSpec | BrokenModel) -> tuple[str, ...]:
+        """Like :meth:`load`, but tries versions that failed before again, although they have not changed.
 
-        What is still being written counts as a failure: the caller is told so, and tries again.
+        Incomplete files count as a failure: the caller is told so and has to retry.
         """
         entry = self._registry.entries().get(name)
         for number, status in entry.versions.items() if entry else ():
             if status.state is not State.READY or status.reason:
                 self._loaded.pop((name, number), None)
-        problems = self.bring_in(name, spec)
-        for key in [key for key in self._unsettled if key[0] == name]:
-            del self._unsettled[key]
+        problems = self.load(name, spec)
+        for key in [key for key in self._incomplete if key[0] == name]:
+            del self._incomplete[key]
         return problems
 
-    def retry_unsettled(self) -> None:
-        """Try again what was still being written. Blocks while it loads."""
-        unsettled, self._unsettled = self._unsettled, {}
-        for (_, version), spec in unsettled.items():
+    def retry_incomplete(self) -> None:
+        """Try versions whose files were incomplete again. Blocks while they load."""
+        incomplete, self._incomplete = self._incomplete, {}
+        for (_, version), spec in incomplete.items():
             if self._is_stopping():
                 return
-            self._bring_in_version(spec, version)
-            self._take_out_replaced(spec)
+            self._load_version(spec, version)
+            self._unload_replaced(spec)
 
-    def forget(self, name: str) -> None:
-        """Take a model out that is wanted no more: it vanishes when its versions have drained."""
+    def remove(self, name: str) -> None:
+        """Remove a model that is no longer desired: it becomes unknown when its versions have drained."""
         entry = self._registry.entries().get(name)
         for version in list(entry.versions) if entry else ():
-            self._take_out_version(name, version)
+            self._unload_version(name, version)
         self._fingerprints.pop(name, None)
         entry = self._registry.entries().get(name)
         if entry is not None and not entry.versions:
             self._registry.drop(name)
 
     def unload(self, name: str) -> list[Future[bool]]:
-        """Take a model out that stays known: its versions drain, and then are CLOSED, ``unloaded``.
+        """Unload a model that stays known: its versions drain, and are then CLOSED with the reason ``unloaded``.
 
         Returns:
-            All drains of the model that are under way.
+            All drains of the model that are in progress.
         """
         entry = self._registry.entries().get(name)
         for version in list(entry.versions) if entry else ():
-            self._take_out_version(name, version, keep=True)
+            self._unload_version(name, version, keep=True)
         self._fingerprints.pop(name, None)
-        return self._drains.of(name)
+        return self._drainer.of(name)
 
-    def _take_out_replaced(self, spec: ModelSpec) -> None:
-        """Take out versions that are wanted no more. Only what works displaces what works."""
+    def _unload_replaced(self, spec: ModelSpec) -> None:
+        """Unload versions that are no longer desired. A working version is only replaced by a working one."""
         name = spec.name
         entry = self._registry.entries().get(name)
         if entry is None or self._is_stopping():
             return
         if entry.problem:
             self._registry.set_problem(name, "")
-        # A reason beside a model: an earlier state of the version is served, since the wanted one failed.
+        # A model with a reason means that an earlier load of the version is served, because the latest one failed.
         replaced = any(
             number in spec.versions and status.model is not None and not status.reason
             for number, status in entry.versions.items()
         )
         for version, status in entry.versions.items():
             if version not in spec.versions and (replaced or status.model is None):
-                self._take_out_version(name, version)
+                self._unload_version(name, version)
 
-    def _bring_in_version(self, spec: ModelSpec, version: int) -> str:
-        """Load one version and swap it in; why it could not be loaded, or ""."""
+    def _load_version(self, spec: ModelSpec, version: int) -> str:
+        """Load one version and swap it in. Returns why it could not be loaded, or ""."""
         name = spec.name
         old = self._serving(name, version)
 
-        def tell(state: State) -> None:
+        def report_state(state: State) -> None:
             if old is None:
                 self._registry.set_version(name, VersionStatus(number=version, state=state))
 
-        # Remembered also where it fails: the same files fail again, other files have another fingerprint.
+        # Recorded even if it fails: the same files would fail again, and changed files have another fingerprint.
         self._loaded[name, version] = spec.version_fingerprints[version]
-        self._unsettled.pop((name, version), None)
-        tell(State.LOADING)
+        self._incomplete.pop((name, version), None)
+        report_state(State.LOADING)
         try:
-            model = self._load(spec, version, tell)
+            model = self._load_model(spec, version, report_state)
         except LoadFailed as error:
             if error.reason == STILL_BEING_WRITTEN:
-                self._unsettled[name, version] = spec
-            return self._keep(old, name, version, error.message)
-        except Exception:  # noqa: BLE001  # one bad model never delays another, whatever is wrong with it
+                self._incomplete[name, version] = spec
+            return self._report_failure(old, name, version, error.message)
+        except Exception:  # noqa: BLE001  # a bad model must not affect others, whatever is wrong with it
             _LOG.exception("bug: unforeseen error of a load", extra={"model": name, "version": version})
-            return self._keep(old, name, version, "unforeseen error, see the server's log")
+            return self._report_failure(old, name, version, "unforeseen error, see the server's log")
         if self._is_stopping():
-            return self._too_late(old, model)
+            return self._discard(old, model)
         for warning in model.info.warnings:
             _LOG.warning("model config", extra={"model": name, "version": version, "warning": warning})
         for note in model.info.notes:
@@ -195,20 +195,20 @@ class Versions:
             },
         )
         if old is not None:
-            self._drains.begin(old)
+            self._drainer.begin(old)
         return ""
 
-    def _too_late(self, old: Model | None, model: Model) -> str:
-        """A version became ready while the server stops."""
-        self._drains.begin(model)
+    def _discard(self, old: Model | None, model: Model) -> str:
+        """Discard a version that became ready while the server stops."""
+        self._drainer.begin(model)
         reason = "the server is stopping"
         if old is None:
             status = VersionStatus(number=model.version, state=State.CLOSED, reason=reason)
             self._registry.set_version(model.name, status)
         return reason
 
-    def _keep(self, old: Model | None, name: str, version: int, reason: str) -> str:
-        """A load failed: say so, and go on with what was served before, if anything was."""
+    def _report_failure(self, old: Model | None, name: str, version: int, reason: str) -> str:
+        """Report a failed load, and continue to serve the previous version, if there was one."""
         fields = {"model": name, "version": version, "reason": reason}
         if old is not None:
             fields["meanwhile"] = "the version that served before still serves"
@@ -225,12 +225,12 @@ class Versions:
         self._registry.set_version(name, status)
         return reason
 
-    def _take_out_version(self, name: str, version: int, *, keep: bool = False) -> None:
-        """Have a version drain, if it serves; it stays known where ``keep`` says so."""
+    def _unload_version(self, name: str, version: int, *, keep: bool = False) -> None:
+        """Drain a version if it serves; ``keep`` says whether it stays known afterwards."""
         entry = self._registry.entries().get(name)
         status = entry.versions.get(version) if entry else None
         self._loaded.pop((name, version), None)
-        self._unsettled.pop((name, version), None)
+        self._incomplete.pop((name, version), None)
         if status is None or status.state is State.DRAINING:
             return
         left = VersionStatus(number=version, state=State.CLOSED, reason=UNLOADED) if keep else None
@@ -239,10 +239,10 @@ class Versions:
             return
         leaving = VersionStatus(number=version, state=State.DRAINING, reason=UNLOADED)
         self._registry.set_version(name, leaving)
-        self._drains.begin(status.model).add_done_callback(partial(self._drained, name, leaving, left))
+        self._drainer.begin(status.model).add_done_callback(partial(self._drained, name, leaving, left))
 
     def _drained(self, name: str, leaving: VersionStatus, left: VersionStatus | None, _closed: Future[bool]) -> None:
-        """On the drain's thread. Does nothing where the version has been loaded anew meanwhile."""
+        """Runs on the drain's thread. Does nothing if the version has been loaded again meanwhile."""
         self._registry.replace_version(name, leaving, left)
         _LOG.info("model unloaded", extra={"model": name, "version": leaving.number})
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sardonyx_server.engine.profiling.equivalence import EquivalenceCheck
-from sardonyx_server.engine.requests.outputs import OWN_SHARE
+from sardonyx_server.engine.requests.outputs import VIEW_SHARE
 from sardonyx_server.errors import ServerError
 from sardonyx_server.text import one_line, quoted
 from sardonyx_wire.protobuf_fields import LARGE_PAYLOAD_BYTES
@@ -78,7 +78,7 @@ class Trial:
         """Estimate the bytes that the server copies because so many rows share a run. Requires: one row was run."""
         if rows == 1:
             return 0
-        outputs = self._output_bytes if rows > OWN_SHARE and self._output_bytes >= LARGE_PAYLOAD_BYTES else 0
+        outputs = self._output_bytes if rows > VIEW_SHARE and self._output_bytes >= LARGE_PAYLOAD_BYTES else 0
         return rows * (self.recipe.row_bytes + outputs)
 
     def run_alone(self, row: int) -> list[NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Outputs as classes: the best values of a tensor with their places and labels, as Triton writes them."""
+"""The classification extension: the top values of an output with their indices and labels, formatted as Triton does."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _UNRANKED: Final = ("BOOL", "BYTES")
 
 
 class TopClasses:
-    """What becomes of one output.
+    """Converts one output to its top classes.
 
     Args:
-        spec: The output; its labels are put behind the classes.
-        count: Classes wanted of each row; at least 1, and more than there are means all.
+        spec: The output; its labels are appended to the classes.
+        count: Classes to return for each row, at least 1; capped at the number of values.
         model_name: For messages.
         field: Path of the parameter in the request.
 
     Raises:
-        InvalidRequest: Values of the datatype have no order that means anything.
+        InvalidRequest: Values of the datatype cannot be ranked.
     """
 
     __slots__ = ("_count", "_datatype", "_labels")
@@ -48,25 +48,25 @@ class TopClasses:
         self._labels = spec.labels
 
     def render(self, data: bytes | memoryview, rows: int) -> tuple[int, bytes]:
-        """The classes of some rows.
+        """Return the top classes of some rows.
 
-        All that lies behind the batch axis is one list of values; the greatest come first, equal ones in their order,
-        NaN last. Each is ``value:index`` or ``value:index:label``, the value as C++'s ``std::to_string`` writes it.
+        The axes behind the batch axis are flattened. The greatest values come first, equal ones by index, NaN last.
+        Each class is ``value:index`` or ``value:index:label``, with the value as formatted by C++'s ``std::to_string``.
 
         Args:
             data: Raw contents of the output.
-            rows: How many rows these are.
+            rows: Number of rows in ``data``.
 
         Returns:
-            Classes of a row, and raw contents of BYTES [rows, classes].
+            (number of classes of a row, raw contents of BYTES [rows, classes]).
         """
         values: NDArray[Any] = np.frombuffer(data, self._datatype.dtype).reshape(rows, -1)
         if self._datatype.name == "BF16":
             values = from_bfloat16(values)
         is_float = values.dtype.kind == "f"
-        # ~x falls as x rises and, unlike -x, overflows for no integer.
-        falling: NDArray[Any] = -values if is_float else np.invert(values)
-        order = np.argsort(falling, axis=1, kind="stable")[:, : self._count]
+        # ~x falls as x rises and, unlike -x, never overflows for integers.
+        descending: NDArray[Any] = -values if is_float else np.invert(values)
+        order = np.argsort(descending, axis=1, kind="stable")[:, : self._count]
         best = np.take_along_axis(values, order, axis=1)
         form = "{:f}:{}".format if is_float else "{}:{}".format
         labels = self._labels

@@ -1,6 +1,6 @@
-"""The check of what a request's header says against what a model takes and gives: names, datatypes, shapes, rows.
+"""Validates the header of a request against the inputs and outputs of a model: names, datatypes, shapes, rows.
 
-No dimension reaches numpy before this. The data behind the header are checked by their size, in ``signature``.
+No dimension reaches numpy unvalidated. The size of the data is checked in signature.py.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 __all__ = ["HeaderValidator"]
 
-# Elements of one tensor; keeps every product far from 2**63, where numpy's overflow unnoticed.
+# Most elements of one tensor. Keeps all products far below 2**63, where numpy's integers overflow silently.
 _MAX_ELEMENTS: Final = 2**31 - 1
 _MAX_RANK: Final = 32
 _MAX_MESSAGE_DIMS: Final = 40
-# Batches that one request may be cut into, which takes time on the lane. Rows without elements need no bytes, so the
-# size of a message bounds nothing: [2147483647,0] is a valid shape.
+# Most parts that a request may be split into, because splitting takes time on the lane. The size of the message does
+# not bound it, because rows without elements take no bytes: [2147483647,0] is a valid shape.
 _MAX_PARTS: Final = 16_384
 
 
 class HeaderValidator:
-    """Checks headers for one model version.
+    """Validates headers for one model version.
 
     Args:
         model_name: For messages.
         inputs: By name, in graph order.
-        outputs: Likewise.
+        outputs: By name, in graph order.
         has_batch_axis: Whether the first axis of every tensor counts rows.
-        max_rows: Most rows of one batch, of which a request may bring many; 0 = it may bring any number of rows.
+        max_rows: Most rows of one batch; larger requests are split. 0 = a request may have any number of rows.
     """
 
     __slots__ = ("_has_batch_axis", "_inputs", "_max_rows", "_model_name", "_outputs")
@@ -58,16 +58,16 @@ class HeaderValidator:
         self._has_batch_axis = has_batch_axis
 
     def check_inputs(self, header: Header) -> int:
-        """Check all inputs. Returns how many rows they bring; 1 where there is no batch axis.
+        """Validate all inputs. Returns their number of rows; 1 if there is no batch axis.
 
         Raises:
-            InvalidRequest: Says which input, what was expected and what came.
+            InvalidRequest: The message says which input, what was expected and what was received.
         """
         self._check_inputs(header)
         return self._common_rows(header) if self._has_batch_axis else 1
 
     def output_names(self, header: Header) -> tuple[str, ...]:
-        """The outputs asked for, in the order of the answer; all where none is named.
+        """Return the requested outputs, in the order of the answer; all if none is named.
 
         Raises:
             InvalidRequest: One is unknown, or named twice.
@@ -110,7 +110,7 @@ class HeaderValidator:
                     field=f"{field}.name",
                 )
             seen.add(tensor.name)
-            self._check_form(tensor, field)
+            self._check_tensor(tensor, field)
         missing = [spec for spec in self._inputs.values() if spec.name not in seen and not spec.optional]
         if missing:
             raise InvalidRequest(
@@ -119,13 +119,13 @@ class HeaderValidator:
                 expected=f"'{missing[0].name}' {missing[0].describe()}",
             )
 
-    def _check_form(self, tensor: TensorHeader, field: str) -> None:
-        """Datatype, rank and dimensions."""
+    def _check_tensor(self, tensor: TensorHeader, field: str) -> None:
+        """Validate datatype, rank and dimensions."""
         spec = self._inputs[tensor.name]
         if tensor.datatype != spec.datatype:
             raise self._unexpected(tensor, spec, f"{field}.datatype")
         shape = tensor.shape
-        # A 0 counts as 1: numpy refuses [0, 2**62] too.
+        # A 0 counts as 1, because numpy rejects [0, 2**62] as well.
         if (
             len(shape) > _MAX_RANK
             or any(dim < 0 for dim in shape)

@@ -1,4 +1,4 @@
-"""The data of one request -> tensors: raw and typed contents, and regions of shared memory. Checks no shapes."""
+"""Decodes the inputs of a request to tensors: raw contents, typed contents, shared memory. Checks no shapes."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["deferred_refs", "read_region_refs", "read_tensors", "tensor_bytes"]
 
-# Before each string.
+# The length prefix of each BYTES element.
 _LENGTH_BYTES: Final = 4
 
 
 def tensor_bytes(tensor: TensorHeader) -> int:
-    """Bytes of a tensor of numbers; 0 for BYTES."""
+    """Size of a tensor in bytes; 0 for BYTES."""
     return math.prod(tensor.shape) * DATATYPES[tensor.datatype].itemsize
 
 
 def read_region_refs(inputs: Sequence[TensorHeader], model_name: str) -> tuple[RegionRef | None, ...]:
-    """Where each input lies in shared memory, None for one that is sent; () where all are.
+    """Read where each input lies in shared memory: None for one that is sent; () if all are sent.
 
     Raises:
-        InvalidRequest: A wrong type or value, a parameter that is one of outputs, or data in two region_refs.
+        InvalidRequest: A parameter has a wrong type or value or belongs to outputs, or an input has data twice.
     """
     region_refs: list[RegionRef | None] = []
     for index, tensor in enumerate(inputs):
@@ -59,29 +59,33 @@ def read_region_refs(inputs: Sequence[TensorHeader], model_name: str) -> tuple[R
 def deferred_refs(
     inputs: Sequence[TensorHeader], region_refs: Sequence[RegionRef | None], order: Sequence[int]
 ) -> tuple[RegionRef, ...]:
-    """The region_refs in this order, where :func:`read_tensors` would do no more than give them out; () where it would.
+    """Return the references in the given order, if all inputs can be deferred reads without further checks; else ().
 
-    It looks at each tensor of each request again, which takes three times as long (2026-11-26).
+    It is computed once for each header. :func:`read_tensors` checks each tensor of each request again, which takes
+    three times as long (2026-11-26).
     """
-    plain = [
+    found = [
         ref
         for tensor, ref in zip(inputs, region_refs or (None,) * len(inputs), strict=True)
         if ref is not None and tensor.datatype not in ("BYTES", "BOOL") and ref.byte_size == tensor_bytes(tensor)
     ]
-    return tuple(plain[index] for index in order) if len(plain) == len(inputs) else ()
+    return tuple(found[index] for index in order) if len(found) == len(inputs) else ()
 
 
 def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_region: FindRegion) -> list[Tensor]:
-    """Tensors of a request that is not plain raw numbers of the right size, in the order of the plan's feeds.
+    """Decode the inputs of a request other than plain raw numbers of the right size.
 
     Args:
-        header: Checked.
+        header: A validated header.
         payloads: Raw contents, in the order of the inputs that have no typed contents and are not in shared memory.
-        plan: Of this header.
-        find_region: Finds the regions of shared memory.
+        plan: The plan of this header.
+        find_region: Finds shared memory regions.
+
+    Returns:
+        Tensors in the order of the plan's feeds.
 
     Raises:
-        InvalidRequest: Data that do not fit the header.
+        InvalidRequest: The data do not match the header.
         Forbidden: Shared memory is off.
         NotFound: No such region.
     """
@@ -117,12 +121,12 @@ def read_tensors(header: Header, payloads: list[memoryview], plan: Plan, find_re
 
 
 def _read_region(tensor: TensorHeader, ref: RegionRef, find_region: FindRegion, index: int, model_name: str) -> Tensor:
-    """What lies there. Numbers are read when the model runs; what must be looked at first is copied now."""
+    """Read an input in shared memory: numbers as a deferred read; BYTES and BOOL, which need checks, at once."""
     field = f"inputs[{index}].parameters"
     region = find_region(ref.region)
     itemsize = DATATYPES[tensor.datatype].itemsize
     if itemsize and ref.byte_size != tensor_bytes(tensor):
-        # Before the region is read: the size is the caller's, and may be gigabytes.
+        # Checked before reading: the size comes from the caller and may be gigabytes.
         raise _bad_data(
             tensor,
             f"expected 'shared_memory_byte_size' {tensor_bytes(tensor)} for {tensor.datatype} "
@@ -145,16 +149,16 @@ def _read_raw(tensor: TensorHeader, payload: memoryview, field: str, model_name:
         wanted = tensor_bytes(tensor)
         sizes = (wanted, len(payload)) if wanted != len(payload) else None
         raise _bad_data(tensor, str(error), field, model_name, sizes) from error
-    # A BOOL that was neither 0 nor 1 was made one of them; everything else is still the bytes that came.
+    # BOOL values other than 0 and 1 have been normalised; all other data are the received bytes.
     return array.tobytes() if tensor.datatype == "BOOL" else payload
 
 
 def _read_strings(tensor: TensorHeader, payload: memoryview, field: str, model_name: str) -> Tensor:
-    """Few are decoded now, many by who runs the model: other callers wait for this thread."""
+    """Decode few strings now, and many when the model runs, because all other callers wait for this thread."""
     count = math.prod(tensor.shape)
     many = count > LANE_STRINGS or len(payload) > LANE_STRING_BYTES
-    # Where there are not even the lengths of so many, decoding is over at once. Else nobody makes room for more strings
-    # than a message has bytes.
+    # A payload too short for the length prefixes of all elements fails to decode at once. This also bounds the number
+    # of strings, and so the memory allocated for them, by the size of the message.
     if not many or len(payload) < _LENGTH_BYTES * count:
         return _decode_strings(payload, tensor, field, model_name)
     return LazyStringSlice(LazyStrings(partial(_decode_strings, payload, tensor, field, model_name), payload), 0, count)
@@ -178,7 +182,7 @@ def _read_typed(tensor: TensorHeader, index: int, model_name: str, *, has_raw: b
     if tensor.datatype == "BYTES":
         decode = partial(_decode_typed_strings, tensor, tensor.contents, field, model_name)
         strings = tensor.contents.bytes_contents
-        # Another number than the shape says is found out at once.
+        # If the number of strings does not match the shape, decode at once to report the error.
         many = len(strings) == math.prod(tensor.shape) and _are_many(strings)
         return LazyStringSlice(LazyStrings(decode), 0, len(strings)) if many else decode()
     try:
@@ -188,7 +192,7 @@ def _read_typed(tensor: TensorHeader, index: int, model_name: str, *, has_raw: b
 
 
 def _are_many(strings: Sequence[bytes]) -> bool:
-    """Whether they are left to who runs the model. Each that is looked at is copied, so no more than need be."""
+    """Whether decoding is deferred. Accessing an element copies it, so this looks at no more of them than necessary."""
     if len(strings) > LANE_STRINGS:
         return True
     size = 0
@@ -212,7 +216,7 @@ def _decode_typed_strings(
 def _bad_data(
     tensor: TensorHeader, problem: str, field: str, model_name: str, sizes: tuple[int, int] | None = None
 ) -> InvalidRequest:
-    """``sizes``: bytes that were expected, and that came, where that is what is wrong."""
+    """``sizes``: expected and received bytes, if that is the mismatch."""
     return InvalidRequest(
         f"data of input '{tensor.name}' of model '{model_name}': {problem}",
         field=field,

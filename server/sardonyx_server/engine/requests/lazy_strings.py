@@ -1,4 +1,4 @@
-"""Many strings of one request, decoded when the model runs rather than when they come. Knows no model and no queue."""
+"""Large string tensors, decoded when the model runs instead of when the request arrives."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 __all__ = ["LANE_STRINGS", "LANE_STRING_BYTES", "LazyStringSlice", "LazyStrings"]
 
 LANE_STRINGS: Final = 4096
-"""Most strings that are decoded where requests are taken in, which takes a millisecond; sixty million in one message
-took 2.7 s, in which no caller of any model was heard (2026-11-26)."""
+"""Most strings that are decoded on the thread that receives requests, which takes a millisecond. Sixty million in one
+message took 2.7 s, in which no request to any model was served (2026-11-26)."""
 
 LANE_STRING_BYTES: Final = 4 * 1024 * 1024
-"""Likewise their bytes: UTF-8 is looked at byte by byte."""
+"""Most bytes of such strings: UTF-8 is validated byte by byte."""
 
 
 class LazyStrings:
-    """All strings of one input of a request. Any thread.
+    """All strings of one input of a request, decoded at the first access. Any thread.
 
     Args:
-        decode: Makes them; called once where it raises nothing, and then let go with what it holds.
-        raw: As they came; None where they came as typed contents.
+        decode: Decodes the strings; called once if it does not raise, and then released with all that it references.
+        raw: The raw contents; None if they were sent as typed contents.
 
     Attributes:
-        decoded: Whether they have been.
-        raw: As given, until they are decoded.
+        decoded: Whether the strings have been decoded.
+        raw: As given, until the strings are decoded.
     """
 
     __slots__ = ("_decode", "_lock", "_texts", "raw")
@@ -44,7 +44,7 @@ class LazyStrings:
         return self._decode is None
 
     def texts(self) -> list[str]:
-        """Decode them, or wait for the thread that does. Raises what ``decode`` does."""
+        """Return the strings. Decodes them, or waits for the thread that does. Raises what ``decode`` raises."""
         with self._lock:
             if self._decode is not None:
                 self._texts = self._decode()
@@ -53,18 +53,18 @@ class LazyStrings:
 
 
 class LazyStringSlice:
-    """Some of them: those that one run takes, for a request may be cut into several.
+    """A range of lazy strings: those of one part of a request, which may be split into several.
 
     Args:
-        whole: Of the request.
-        start: The first.
-        stop: The one behind the last.
+        strings: All strings of the input.
+        start: Index of the first.
+        stop: Index after the last.
     """
 
-    __slots__ = ("_start", "_stop", "_whole")
+    __slots__ = ("_start", "_stop", "_strings")
 
-    def __init__(self, whole: LazyStrings, start: int, stop: int) -> None:
-        self._whole = whole
+    def __init__(self, strings: LazyStrings, start: int, stop: int) -> None:
+        self._strings = strings
         self._start = start
         self._stop = stop
 
@@ -72,21 +72,21 @@ class LazyStringSlice:
         return self._stop - self._start
 
     def __getitem__(self, part: slice) -> LazyStringSlice:
-        """Some of these. Requires: no step."""
+        """A range of this range. Requires: the slice has no step."""
         start, stop, _ = part.indices(len(self))
-        return LazyStringSlice(self._whole, self._start + start, self._start + stop)
+        return LazyStringSlice(self._strings, self._start + start, self._start + stop)
 
     @property
     def raw(self) -> memoryview | None:
-        """All of the request as they came; None where they came as typed contents. Requires: not decoded."""
-        if self._whole.decoded:
+        """Raw contents of the whole input; None if they were sent as typed contents. Requires: not decoded yet."""
+        if self._strings.decoded:
             raise AssertionError("bug: strings that were decoded are asked for as they came")
-        return self._whole.raw
+        return self._strings.raw
 
     def texts(self) -> list[str]:
-        """Decode them. Blocks, also where another thread decodes others of the same request.
+        """Return the strings, decoded. Blocks while another thread decodes strings of the same input.
 
         Raises:
-            InvalidRequest: They are not what the request says.
+            InvalidRequest: The strings do not match the header.
         """
-        return self._whole.texts()[self._start : self._stop]
+        return self._strings.texts()[self._start : self._stop]

@@ -1,4 +1,4 @@
-"""Outputs as bytes: of one run, to be cut into rows, or of one request, which are."""
+"""Output slicing: the outputs of a run as bytes, from which each request gets its rows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["OWN_SHARE", "BatchOutputs", "Outputs", "RequestOutputs"]
+__all__ = ["VIEW_SHARE", "BatchOutputs", "Outputs", "RequestOutputs"]
 
-OWN_SHARE: Final = 8
-"""An answer of large rows is sent from the arrays of its run. One that is less than this part of them is copied first:
-a caller that reads slowly would keep the rows of all others in memory. With 8 in place of 4 a model that answers 602 kB
-answered 1.11 times as often, because its runs are larger (2 cores, 2026-11-26)."""
+VIEW_SHARE: Final = 8
+"""Large answers are sent as views of the arrays of their run. An answer that is less than 1/8 of them is copied:
+otherwise a caller that reads slowly would keep the rows of all others in memory. With 8 instead of 4, a model with
+answers of 602 kB answered 1.11 times as often, because its runs are larger (2 cores, 2026-11-26)."""
 
 _COPIED_BYTES: Final = 64 * 1024
-# Outputs of a classifier.
+# The number of outputs of many classifiers: labels and scores.
 _PAIR: Final = 2
 
 
@@ -30,13 +30,13 @@ class BatchOutputs:
     """The arrays of one run.
 
     Args:
-        arrays: Outputs in the order asked for; numbers, or objects (`str`) for BYTES.
-        has_batch_axis: Whether the first axis counts rows. Otherwise the one job of the run gets all of every array.
-        began_s: When the batch began to be gathered, on ``time.monotonic``.
-        ran_s: When the run had ended, likewise.
+        arrays: Outputs in the requested order; numbers, or objects (`str`) for BYTES.
+        has_batch_axis: Whether the first axis counts rows. Otherwise the single job of the run gets the whole arrays.
+        began_s: When gathering of the inputs began, on ``time.monotonic``.
+        ran_s: When the run ended, on ``time.monotonic``.
 
     Attributes:
-        row_shapes: Dimensions of each output behind the batch axis, or all of them where there is none.
+        row_shapes: Shape of a row of each output, without the batch axis; the whole shape if there is no batch axis.
     """
 
     __slots__ = ("_columns", "_has_strings", "_is_small", "began_s", "ran_s", "row_shapes")
@@ -47,7 +47,7 @@ class BatchOutputs:
         self.began_s = began_s
         self.ran_s = ran_s
         self._has_strings = False
-        # Of what is less than LARGE_PAYLOAD_BYTES as a whole, any rows are a plain slice.
+        # Whether every output is smaller than LARGE_PAYLOAD_BYTES, so that rows are plain slices.
         is_small = True
         columns: list[tuple[bytes | memoryview | NDArray[np.generic], int]] = []
         row_shapes = []
@@ -64,7 +64,7 @@ class BatchOutputs:
                 is_small = False
                 columns.append((array.reshape(-1), array.size // rows if rows else 0))
             else:
-                # Copying a few bytes is quicker than making a view of them.
+                # For a few bytes a copy is faster than a view.
                 data = array.tobytes() if array.nbytes <= _COPIED_BYTES else bytes_of(array)
                 size = len(data)
                 if size >= LARGE_PAYLOAD_BYTES:
@@ -75,10 +75,10 @@ class BatchOutputs:
         self.row_shapes = tuple(row_shapes)
 
     def rows(self, start: int, stop: int) -> Sequence[bytes | memoryview]:
-        """Raw contents of each output for these rows: views of large numbers, which keep the arrays in memory."""
+        """Return the raw contents of each output for these rows. Large ones are views and keep the arrays in memory."""
         if self._is_small:
             columns = self._columns
-            # Nearly all models have one output or two, and a comprehension takes longer than their slices.
+            # Nearly all models have one or two outputs, for which a comprehension would take longer than the slicing.
             if len(columns) == 1:
                 data, width = columns[0]
                 return (data[start * width : stop * width],)  # type: ignore[return-value]  # no strings
@@ -90,26 +90,26 @@ class BatchOutputs:
             return [
                 encode_bytes_elements(data[start * width : stop * width].tolist())
                 if isinstance(data, np.ndarray)
-                else _cut(data, start * width, stop * width)
+                else _slice(data, start * width, stop * width)
                 for data, width in self._columns
             ]
-        return [_cut(data, start * width, stop * width) for data, width in self._columns]  # type: ignore[arg-type]  # no strings
+        return [_slice(data, start * width, stop * width) for data, width in self._columns]  # type: ignore[arg-type]  # no strings
 
 
-def _cut(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
-    """Some of an output: a view of what will be copied anyway, or is a good share of it; else a copy."""
+def _slice(data: bytes | memoryview, start: int, stop: int) -> bytes | memoryview:
+    """Slice an output: a view if it is small enough to be copied anyway or a good share of the output; else a copy."""
     size = stop - start
-    return data[start:stop] if size < LARGE_PAYLOAD_BYTES or size * OWN_SHARE >= len(data) else bytes(data[start:stop])
+    return data[start:stop] if size < LARGE_PAYLOAD_BYTES or size * VIEW_SHARE >= len(data) else bytes(data[start:stop])
 
 
 class RequestOutputs:
-    """The outputs of one request, cut out or joined.
+    """The outputs of one request, sliced from a batch or joined from parts.
 
     Args:
-        row_shapes: Dimensions of each output behind the batch axis, or all of them where there is none.
+        row_shapes: Shape of a row of each output, without the batch axis; the whole shape if there is no batch axis.
         data: Raw contents of each output, for all rows of the request.
-        began_s: When its first batch began to be gathered, on ``time.monotonic``.
-        ran_s: When its last run had ended, likewise.
+        began_s: When gathering for its first batch began, on ``time.monotonic``.
+        ran_s: When its last run ended, on ``time.monotonic``.
     """
 
     __slots__ = ("_data", "began_s", "ran_s", "row_shapes")
@@ -132,12 +132,12 @@ class RequestOutputs:
         """Size of the contents."""
         return sum(map(len, self._data))
 
-    def rows(self, start: int, stop: int) -> Sequence[bytes | memoryview]:  # noqa: ARG002  # they are all rows there are
-        """Raw contents of each output. Requires: the rows are those of the request."""
+    def rows(self, start: int, stop: int) -> Sequence[bytes | memoryview]:  # noqa: ARG002  # as BatchOutputs has them
+        """Return the raw contents of each output. Requires: the rows are all rows of the request."""
         return self._data
 
     def copy(self) -> RequestOutputs:
-        """The same on bytes of its own, that keep no batch in memory."""
+        """Return a copy that keeps no batch in memory."""
         data: list[bytes | memoryview] = [bytes(part) for part in self._data]
         return RequestOutputs(self.row_shapes, data, began_s=self.began_s, ran_s=self.ran_s)
 

@@ -1,4 +1,4 @@
-"""Parameters of requests and tensors: those that mean something here, and the refusal of those that would mislead."""
+"""Reads the parameters of requests and tensors, and rejects reserved ones that this server does not support."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MAX_PARAMETERS: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestParameters:
-    """What the parameters of a request say.
+    """The parameters of a request.
 
     Attributes:
-        priority: 1 is the highest; 0 means the model's default.
-        timeout_s: Longest wait in the queue that the caller accepts; infinity where it says nothing.
-        output_region: Region of shared memory for large outputs, whichever they are; "" where all are sent.
+        priority: 1 is the highest; 0 = the model's default.
+        timeout_s: Queue timeout that the caller asks for; infinity if none.
+        output_region: Shared memory region for all large outputs; "" = all are sent.
     """
 
     priority: int = 0
@@ -45,12 +45,12 @@ class RequestParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionRef:
-    """Where a tensor lies in shared memory.
+    """A reference to bytes of a shared memory region, which hold a tensor.
 
     Attributes:
         region: Name under which a client registered the region.
-        offset: Of the first byte, from the start of the region.
-        byte_size: Of the data (an input), or room there is for it (an output).
+        offset: Offset of the first byte in the region.
+        byte_size: Size of the data (an input), or of the space for it (an output).
     """
 
     region: str
@@ -59,10 +59,10 @@ class RegionRef:
 
 
 def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> RequestParameters:
-    """Read the parameters of a request; keys of the caller's own, of any type, pass.
+    """Read the parameters of a request. Unknown keys of any type are ignored, unless they are reserved.
 
     Raises:
-        InvalidRequest: A wrong type or value, an unknown reserved key, or far too many.
+        InvalidRequest: A wrong type or value, an unknown reserved key, or too many parameters.
     """
     if not parameters:
         return RequestParameters()
@@ -77,25 +77,25 @@ def read_request_parameters(parameters: Mapping[str, ParameterValue]) -> Request
                 "unknown",
                 field=f"parameters[{quoted(name)}]",
             )
-    _refuse_sequences(parameters)
-    timeout_us = _whole_number(parameters, "timeout")
+    _reject_sequences(parameters)
+    timeout_us = _integer(parameters, "timeout")
     return RequestParameters(
-        priority=_whole_number(parameters, "priority"),
+        priority=_integer(parameters, "priority"),
         timeout_s=timeout_us / _US_PER_S if timeout_us else math.inf,
         output_region=_output_region(parameters),
     )
 
 
 def read_region_ref(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> RegionRef | None:
-    """Where a tensor lies in shared memory; None where it travels in the message.
+    """Read where a tensor lies in shared memory; None if it is in the message.
 
     Args:
-        parameters: Of the input or output.
+        parameters: Parameters of the input or output.
         what: The tensor, for messages.
         field: Path of the parameters in the request.
 
     Raises:
-        InvalidRequest: A wrong type or value, or one parameter without another that it needs.
+        InvalidRequest: A wrong type or value, or a parameter without another one that it needs.
     """
     if not parameters:
         return None
@@ -114,20 +114,20 @@ def read_region_ref(parameters: Mapping[str, ParameterValue], *, what: str, fiel
         )
     return RegionRef(
         region=name,
-        offset=_whole_number(parameters, _OFFSET, what=what, field=field),
-        byte_size=_whole_number(parameters, _BYTE_SIZE, what=what, field=field),
+        offset=_integer(parameters, _OFFSET, what=what, field=field),
+        byte_size=_integer(parameters, _BYTE_SIZE, what=what, field=field),
     )
 
 
 def read_class_count(parameters: Mapping[str, ParameterValue], *, what: str, field: str) -> int:
-    """How many of the best classes an output is to be answered as; 0 where the output itself is wanted.
+    """Read how many top classes of an output are requested; 0 = the output itself.
 
     Raises:
-        InvalidRequest: No integer, or less than 1.
+        InvalidRequest: Not an integer, or less than 1.
     """
     if _CLASSIFICATION not in parameters:
         return 0
-    return _whole_number(parameters, _CLASSIFICATION, least=1, what=what, field=field)
+    return _integer(parameters, _CLASSIFICATION, minimum=1, what=what, field=field)
 
 
 def _output_region(parameters: Mapping[str, ParameterValue]) -> str:
@@ -143,8 +143,8 @@ def _region_name(value: ParameterValue, subject: str, field: str) -> str:
     raise InvalidRequest(f"{subject}: expected {expected}, got {got}", field=field, expected=expected, got=got)
 
 
-def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
-    """Sequences need a model with state. Clients send id 0 or "" and false flags to say that there is none."""
+def _reject_sequences(parameters: Mapping[str, ParameterValue]) -> None:
+    """Reject sequence parameters, which need a stateful model. An id of 0 or "" and false flags mean no sequence."""
     for name in _SEQUENCE:
         value = parameters.get(name, 0)
         wanted = (int, str) if name == "sequence_id" else (bool, int)
@@ -163,22 +163,22 @@ def _refuse_sequences(parameters: Mapping[str, ParameterValue]) -> None:
             )
 
 
-def _whole_number(
+def _integer(
     parameters: Mapping[str, ParameterValue],
     name: str,
     *,
-    least: int = 0,
+    minimum: int = 0,
     what: str = "",
     field: str = "parameters",
 ) -> int:
     value = parameters.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         shown = value if isinstance(value, bool | int | float) else type(value).__name__
         of = f" of {what}" if what else ""
         raise InvalidRequest(
-            f"parameter '{name}'{of}: expected an integer of at least {least}, got {shown}",
+            f"parameter '{name}'{of}: expected an integer of at least {minimum}, got {shown}",
             field=f"{field}[{name}]",
-            expected=f"an integer of at least {least}",
+            expected=f"an integer of at least {minimum}",
             got=str(shown),
         )
     return value

@@ -1,6 +1,6 @@
-"""What follows from the header of a request, concluded once and shared by every request with the same header.
+"""The request plan: all that follows from the header of a request, computed once for all requests with that header.
 
-Records only; signature.py makes them.
+Records only; signature.py creates them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Bucket", "Feed", "Plan", "Planner", "Tensor"]
 
-# A tensor as it waits in a queue: little-endian numbers as bytes, or where those are; strings as a list
-# of `str`, or where there are many as they came.
+# A tensor of a queued request: little-endian numbers as bytes or as a deferred read; strings as a list of `str`, or as
+# lazy strings if there are many.
 Tensor: TypeAlias = "bytes | memoryview | DeferredRead | list[str] | LazyStringSlice"
 
 _MAX_TEMPLATES: Final = 8
 
 
 class Feed:
-    """One input of a bucket: what turns bytes of several requests into one array.
+    """One input of a bucket: how the bytes of several requests become one array.
 
     Attributes:
         name: Name of the input.
         dtype: numpy's type; object for BYTES.
-        row_shape: Dimensions behind the batch axis, or all of them where there is none.
-        row_bytes: Bytes of one row (of the whole tensor where there is no batch axis); 0 for BYTES.
-        row_elements: The same in elements.
+        row_shape: Shape of a row, without the batch axis; the whole shape if there is no batch axis.
+        row_bytes: Bytes of one row, or of the whole tensor if there is no batch axis; 0 for BYTES.
+        row_elements: Elements of one row, or of the whole tensor.
     """
 
     __slots__ = ("dtype", "name", "row_bytes", "row_elements", "row_shape")
@@ -81,34 +81,34 @@ class Bucket:
 
 
 class Planner(Protocol):
-    """Who makes plans: the signature of one model version."""
+    """Creates plans: the signature of one model version."""
 
     model_name: str
 
     def output_heads(self, plan: Plan, row_shapes: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
-        """What the response to requests of this plan says of the outputs as the model gives them."""
+        """Return the metadata of the outputs in responses to requests of this plan."""
 
     def response_template(self, heads: Sequence[OutputMetadata]) -> ResponseTemplate:
-        """A response of this version with these outputs, without id and data."""
+        """Create the template of a response of this version with these outputs."""
 
 
 class Plan:
-    """All that follows from a header for one model.
+    """All that follows from a request header for one model version.
 
     Attributes:
-        signature: Whose plan this is: a plan on a shared header may stem from another version.
-        bucket: With whom the request may run.
-        rows: Rows it brings; 1 where the model has no batch axis.
-        priority: The ``priority`` parameter; 0 where there is none.
-        timeout_s: The ``timeout`` parameter in seconds; infinity where there is none.
-        region_refs: Where each input of the header lies in shared memory, None for one that was sent; () where all
-            were.
-        deferred_refs: Where the inputs lie, in the order of the bucket's feeds, where all lie in shared memory and need
-            no look before the model runs; () elsewhere.
-        single_payload_bytes: Size of the payload, where a request has one input, of numbers that are sent; -1
-            elsewhere.
-        region_bytes: What the inputs in shared memory take in all.
-        rendering: What becomes of outputs that are not simply sent; None where all are.
+        signature: The signature that created it. A plan cached on a header may be from another version.
+        bucket: The requests with which it may share a run.
+        rows: Rows of the request; 1 if the model has no batch axis.
+        priority: The ``priority`` parameter; 0 if there is none.
+        timeout_s: The ``timeout`` parameter in seconds; infinity if there is none.
+        order: Index of each feed's input in the header.
+        reorders: Whether payloads must be reordered to the order of the feeds.
+        payload_bytes: Expected size of each payload; None if the inputs are not all plain raw numbers.
+        region_refs: Where each input of the header lies in shared memory: None for one that is sent; () if all are.
+        deferred_refs: Where the inputs lie, in the order of the feeds, if all can be deferred reads; else ().
+        single_payload_bytes: Expected size of the payload if there is a single input, of raw numbers; else -1.
+        region_bytes: Total size of the inputs in shared memory.
+        rendering: How outputs are answered if they are not all simply sent; else None.
     """
 
     __slots__ = (
@@ -129,7 +129,7 @@ class Plan:
         "timeout_s",
     )
 
-    def __init__(  # noqa: PLR0913  # each says one thing of the header
+    def __init__(  # noqa: PLR0913  # each is one fact of the header
         self,
         *,
         signature: Planner,
@@ -156,32 +156,32 @@ class Plan:
         self.region_bytes = sum(ref.byte_size for ref in region_refs if ref is not None)
         self.rendering = rendering
         self._templates: dict[Hashable, ResponseTemplate] = {}
-        # The last answers of a run have the same dimensions, in the same object.
+        # Answers of one run share the row_shapes object, so comparing its identity is enough to reuse the template.
         self._last: tuple[tuple[tuple[int, ...], ...] | None, ResponseTemplate | None] = (None, None)
 
     def for_request(self, find_region: FindRegion) -> Plan:
-        """This plan for one request: with the regions that its outputs go to, kept until it is answered.
+        """Return this plan for one request, bound to the regions of its outputs until it is answered.
 
         Raises:
             Forbidden: Shared memory is off.
             NotFound: No such region.
-            InvalidRequest: An output's place is not within its region.
+            InvalidRequest: The space for an output is not within its region.
         """
         rendering = self.rendering
         if rendering is None or not rendering.uses_regions:
             return self
         plan = copy.copy(self)
-        plan.rendering = rendering.bound(find_region)
+        plan.rendering = rendering.bind(find_region)
         return plan
 
     def response(
         self, id_field: bytes, row_shapes: tuple[tuple[int, ...], ...], data: Sequence[bytes | memoryview]
     ) -> EncodedMessage:
-        """The serialised ``ModelInferResponse``.
+        """Serialise the ``ModelInferResponse``.
 
         Args:
             id_field: Wire bytes of the request's id.
-            row_shapes: Dimensions of each output behind the batch axis.
+            row_shapes: Shape of a row of each output.
             data: Raw contents of each output, for all rows of the request.
 
         Raises:
@@ -189,19 +189,19 @@ class Plan:
         """
         if self.rendering is not None:
             return self.rendering.response(self, id_field, row_shapes, data)
-        last_tails, template = self._last
-        if row_shapes is not last_tails or template is None:
+        last_shapes, template = self._last
+        if row_shapes is not last_shapes or template is None:
             template = self.template(row_shapes, lambda: self.signature.output_heads(self, row_shapes))
             self._last = row_shapes, template
         return template.fill(id_field, data)
 
-    def template(self, form: Hashable, heads: Callable[[], Sequence[OutputMetadata]]) -> ResponseTemplate:
-        """A response without id and data, made once for each ``form``: equal forms must have equal heads."""
-        template = self._templates.get(form)
+    def template(self, key: Hashable, heads: Callable[[], Sequence[OutputMetadata]]) -> ResponseTemplate:
+        """Return the response template for a cache key, created once. Requires: equal keys have equal heads."""
+        template = self._templates.get(key)
         if template is None:
             template = self.signature.response_template(heads())
-            # Output shapes may depend on values (a text's length): keep the last forms only.
+            # Output shapes may depend on input values, such as the length of a text: the cache must be bounded.
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
-            self._templates[form] = template
+            self._templates[key] = template
         return template

@@ -1,7 +1,8 @@
-"""What becomes of outputs that are not simply sent: classes of them, or a place in shared memory.
+"""Renders outputs that are not simply sent: as classes, or into shared memory.
 
-A place is the output's own, of a size that the caller knows; or a request names one region for all its outputs,
-whichever they are: large ones are put there as far as they fit, the rest is sent, and the answer says where each is.
+An output may have its own space in shared memory, of a size that the caller knows. Or a request names one region for
+all its outputs: large ones are written there as far as they fit, the others are sent, and the answer says where each
+is.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rendering", "read_rendering"]
 
-# Smaller outputs are quicker in the message than by a system call of their own and a header that says where they are.
+# Smaller outputs are sent: that is faster than a system call to write them and parameters that say where they are.
 _LARGE_BYTES: Final = 32 * 1024
-# What any datatype, and the widest vector instructions, want of an address.
+# Alignment that suffices for every datatype and for the widest vector instructions.
 _ALIGNMENT: Final = 64
 
 
@@ -35,46 +36,46 @@ class Rendering:
     """How the outputs of a request are answered.
 
     Args:
-        ways: For each output asked for, in order: its classes, its place in shared memory, or None to send it; () where
-            nothing is said of any.
-        regions: Region of each output with a place; () until :meth:`bound`.
-        output_region: Name of the region for all outputs of which nothing else is said; "" = none.
-        room: That region; None until :meth:`bound`.
+        targets: For each requested output, in order: its classes, its reference to shared memory, or None to send it;
+            () if all are None.
+        regions: Region of each output with a reference; () until :meth:`bind`.
+        output_region: Name of the region for all outputs without a target; "" = none.
+        bound_region: That region; None until :meth:`bind`.
     """
 
-    __slots__ = ("_output_region", "_regions", "_room", "_ways", "uses_regions")
+    __slots__ = ("_bound_region", "_output_region", "_regions", "_targets", "uses_regions")
 
     def __init__(
         self,
-        ways: Sequence[TopClasses | RegionRef | None],
+        targets: Sequence[TopClasses | RegionRef | None],
         regions: Sequence[Region | None] = (),
         *,
         output_region: str,
-        room: Region | None = None,
+        bound_region: Region | None = None,
     ) -> None:
-        self._ways = tuple(ways)
+        self._targets = tuple(targets)
         self._regions = tuple(regions)
         self._output_region = output_region
-        self._room = room
-        self.uses_regions = bool(output_region) or any(isinstance(way, RegionRef) for way in ways)
+        self._bound_region = bound_region
+        self.uses_regions = bool(output_region) or any(isinstance(target, RegionRef) for target in targets)
 
-    def bound(self, find_region: FindRegion) -> Rendering:
-        """The same for one request, which keeps its regions although they may be unregistered meanwhile.
+    def bind(self, find_region: FindRegion) -> Rendering:
+        """Return this rendering with its regions looked up. They stay usable even if they are unregistered meanwhile.
 
         Raises:
             Forbidden: Shared memory is off.
             NotFound: No such region.
-            InvalidRequest: A place is not within its region.
+            InvalidRequest: A reference is not within its region.
         """
         regions: list[Region | None] = []
-        for way in self._ways:
+        for target in self._targets:
             region = None
-            if isinstance(way, RegionRef):
-                region = find_region(way.region)
-                region.check(way.offset, way.byte_size)
+            if isinstance(target, RegionRef):
+                region = find_region(target.region)
+                region.check(target.offset, target.byte_size)
             regions.append(region)
         name = self._output_region
-        return Rendering(self._ways, regions, output_region=name, room=find_region(name) if name else None)
+        return Rendering(self._targets, regions, output_region=name, bound_region=find_region(name) if name else None)
 
     def response(
         self,
@@ -83,65 +84,65 @@ class Rendering:
         row_shapes: tuple[tuple[int, ...], ...],
         data: Sequence[bytes | memoryview],
     ) -> EncodedMessage:
-        """See :meth:`Plan.response`. Writes to shared memory when every output is known to fit.
+        """See :meth:`Plan.response`. Writes to shared memory only when all outputs are known to fit.
 
         Raises:
-            InvalidRequest: An output takes more bytes than its place has, or its region has become smaller.
+            InvalidRequest: An output is larger than its space, or its region has become smaller.
         """
         sent = list(data)
         writes: list[tuple[Region, int, bytes | memoryview]] = []
-        # What the header says of each output beside its shape: a number of classes, a place, or nothing.
-        said: list[int | RegionRef | None] = []
-        room, free = self._room, 0
-        for index, way in enumerate(self._ways or (None,) * len(sent)):
+        # Of each output: its number of classes, its reference to shared memory, or None if it is sent.
+        results: list[int | RegionRef | None] = []
+        shared, free = self._bound_region, 0
+        for index, target in enumerate(self._targets or (None,) * len(sent)):
             contents = data[index]
             size = len(contents)
-            place: RegionRef | None = None
-            if isinstance(way, TopClasses):
-                classes, sent[index] = way.render(contents, plan.rows)
-                said.append(classes)
+            ref: RegionRef | None = None
+            if isinstance(target, TopClasses):
+                classes, sent[index] = target.render(contents, plan.rows)
+                results.append(classes)
                 continue
-            if way is not None:
+            if target is not None:
                 region = self._regions[index]
                 if region is None:
                     raise AssertionError("bug: the plan of a request holds no region for an output with a place")
-                if size > way.byte_size:
+                if size > target.byte_size:
                     raise InvalidRequest(
                         f"output '{plan.bucket.output_names[index]}' of model '{plan.signature.model_name}' takes "
-                        f"{size} bytes, but its place in shared memory region {quoted(way.region)} has "
-                        f"{way.byte_size}: ask for a larger 'shared_memory_byte_size'",
+                        f"{size} bytes, but its place in shared memory region {quoted(target.region)} has "
+                        f"{target.byte_size}: ask for a larger 'shared_memory_byte_size'",
                         field=f"outputs[{index}].parameters[shared_memory_byte_size]",
                     )
-                place = RegionRef(region=way.region, offset=way.offset, byte_size=size)
-                writes.append((region, way.offset, contents))
-            elif room is not None and _LARGE_BYTES <= size <= room.byte_size - free:
-                place = RegionRef(region=room.name, offset=free, byte_size=size)
-                writes.append((room, free, contents))
+                ref = RegionRef(region=target.region, offset=target.offset, byte_size=size)
+                writes.append((region, target.offset, contents))
+            elif shared is not None and _LARGE_BYTES <= size <= shared.byte_size - free:
+                ref = RegionRef(region=shared.name, offset=free, byte_size=size)
+                writes.append((shared, free, contents))
                 free += -(-size // _ALIGNMENT) * _ALIGNMENT
-            if place is not None:
+            if ref is not None:
                 sent[index] = b""
-            said.append(place)
+            results.append(ref)
         for writes_to, offset, contents in writes:
             writes_to.write(offset, contents)
-        template = plan.template((row_shapes, *said), lambda: _heads(plan, row_shapes, said))
+        template = plan.template((row_shapes, *results), lambda: _heads(plan, row_shapes, results))
         return template.fill(id_field, sent)
 
 
 def _heads(
-    plan: Plan, row_shapes: tuple[tuple[int, ...], ...], said: Sequence[int | RegionRef | None]
+    plan: Plan, row_shapes: tuple[tuple[int, ...], ...], results: Sequence[int | RegionRef | None]
 ) -> Sequence[OutputMetadata]:
-    """What the response says of the outputs: of classes as BYTES, of places where they are."""
+    """Return the metadata of the outputs: classes as BYTES, and references to shared memory as parameters."""
     heads = plan.signature.output_heads(plan, row_shapes)
     batch_dim = (plan.rows,) if plan.bucket.has_batch_axis else ()
-    for index, (head, what) in enumerate(zip(heads, said, strict=True)):
-        if isinstance(what, int):
-            heads[index] = head._replace(datatype="BYTES", shape=(*batch_dim, what))
-        elif what is not None:
+    for index, (head, result) in enumerate(zip(heads, results, strict=True)):
+        if isinstance(result, int):
+            heads[index] = head._replace(datatype="BYTES", shape=(*batch_dim, result))
+        elif result is not None:
             heads[index] = head._replace(
                 parameters={
-                    "shared_memory_region": what.region,
-                    "shared_memory_byte_size": what.byte_size,
-                    "shared_memory_offset": what.offset,
+                    "shared_memory_region": result.region,
+                    "shared_memory_byte_size": result.byte_size,
+                    "shared_memory_offset": result.offset,
                 }
             )
     return heads
@@ -150,34 +151,34 @@ def _heads(
 def read_rendering(
     outputs: Sequence[OutputHeader], specs: Mapping[str, TensorSpec], model_name: str, *, output_region: str
 ) -> Rendering | None:
-    """What the parameters of the requested outputs ask for; None where all are simply sent.
+    """Read the parameters of the requested outputs; None if all are simply sent.
 
     Args:
-        outputs: As requested; each is one of ``specs``.
-        specs: Outputs of the model by name.
+        outputs: The requested outputs; each is one of ``specs``.
+        specs: Outputs of the model, by name.
         model_name: For messages.
-        output_region: Name of the region for all outputs of which nothing else is said; "" = none.
+        output_region: Name of the region for all outputs without a target; "" = none.
 
     Raises:
-        InvalidRequest: A wrong type or value, parameters that contradict each other, or classes of what has none.
+        InvalidRequest: A wrong type or value, contradictory parameters, or classes of an output that has none.
     """
-    ways: list[TopClasses | RegionRef | None] = []
+    targets: list[TopClasses | RegionRef | None] = []
     for index, output in enumerate(outputs):
         what, field = f"output '{output.name}' of model '{model_name}'", f"outputs[{index}].parameters"
-        place = read_region_ref(output.parameters, what=what, field=field)
+        ref = read_region_ref(output.parameters, what=what, field=field)
         classes = read_class_count(output.parameters, what=what, field=field)
-        if place is not None and classes:
+        if ref is not None and classes:
             raise InvalidRequest(
                 f"{what} cannot have both 'classification' and 'shared_memory_region': take the classes in the "
                 "message, or the values in shared memory",
                 field=f"{field}[classification]",
             )
         if classes:
-            ways.append(
+            targets.append(
                 TopClasses(specs[output.name], classes, model_name=model_name, field=f"{field}[classification]")
             )
         else:
-            ways.append(place)
-    if output_region or any(way is not None for way in ways):
-        return Rendering(ways, output_region=output_region)
+            targets.append(ref)
+    if output_region or any(target is not None for target in targets):
+        return Rendering(targets, output_region=output_region)
     return None

@@ -1,8 +1,7 @@
-"""What a model takes and gives, and the only check of requests against it.
+"""The signature of a model version, its inputs and outputs, and the only validation of requests against it.
 
-What a header alone decides (``header_check`` and what follows from it) is concluded once, as a :class:`Plan`, and kept
-on the header, which the wire reader shares between requests of the same form. What remains for each request is the size
-of its payloads.
+All that depends on the header alone is validated once and cached as a :class:`Plan` on the header, which the wire
+reader shares between requests with equal headers. What remains for each request is the check of its payload sizes.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ class Signature:
         inputs: In graph order.
         outputs: In graph order.
         has_batch_axis: Whether the first axis of every tensor counts rows.
-        input_reshapes: Input -> what the graph gets in place of the dims that callers send; the others pass as they
-            are.
-        output_reshapes: Output -> what callers get in place of the dims that the graph gives.
+        input_reshapes: Input name -> reshape from the dims that callers send to those of the graph; others are
+            unchanged.
+        output_reshapes: Output name -> reshape from the dims of the graph to those that callers get.
         separate_deferred_reads: Whether requests whose inputs are deferred reads form buckets of their own.
-        max_rows: Most rows of one batch, of which a request may bring many; 0 = it may bring any number of rows.
+        max_rows: Most rows of one batch; larger requests are split. 0 = a request may have any number of rows.
     """
 
     __slots__ = (
@@ -65,7 +64,7 @@ class Signature:
         "version",
     )
 
-    def __init__(  # noqa: PLR0913 -- what a version takes and gives
+    def __init__(  # noqa: PLR0913 -- the whole interface of a version
         self,
         *,
         model_name: str,
@@ -94,33 +93,34 @@ class Signature:
             has_batch_axis=has_batch_axis,
             max_rows=max_rows,
         )
-        # The caller's shapes make the keys: weak, so that a bucket lives as long as a plan or a job of it.
+        # Callers choose the shapes in the keys. Weak values bound the cache: a bucket lives as long as a plan or job
+        # has it.
         self._buckets: WeakValueDictionary[tuple[object, ...], Bucket] = WeakValueDictionary()
 
     def check(
         self, header: Header, payloads: list[memoryview], find_region: FindRegion = shared_memory_is_off
     ) -> tuple[Plan, Sequence[Tensor]]:
-        """Check a request.
+        """Validate a request, and return its plan and tensors.
 
         Args:
-            header: As the wire reader gave it.
+            header: As decoded by the wire reader. Its ``plan`` is set.
             payloads: Raw contents, in the order of the inputs that have no typed contents and are not in shared memory.
-            find_region: Finds the regions of shared memory that the request names.
+            find_region: Finds the shared memory regions that the request names.
 
         Returns:
-            The plan, and the tensors in the order of the plan's feeds: views of the payloads where they hold numbers.
+            (plan, tensors in the order of the plan's feeds). Tensors of numbers are views of the payloads.
 
         Raises:
-            InvalidRequest: Says which input, what was expected and what came.
+            InvalidRequest: The message says which input, what was expected and what was received.
             Forbidden: The request names a region of shared memory, which is off.
             NotFound: No such region.
         """
         plan = header.plan
         if not isinstance(plan, Plan) or plan.signature is not self:
-            plan = self._plan(header)
+            plan = self._make_plan(header)
             header.plan = plan
         if len(payloads) == 1 and len(payloads[0]) == plan.single_payload_bytes:
-            # One input of numbers, as most models have that are quick.
+            # Fast path: a single input of raw numbers, as most fast models have.
             return plan, payloads
         if plan.payload_bytes is None or list(map(len, payloads)) != plan.payload_bytes:
             request_plan = plan.for_request(find_region)
@@ -131,14 +131,14 @@ class Signature:
         return plan, [payloads[i] for i in plan.order] if plan.reorders else payloads
 
     def output_heads(self, plan: Plan, row_shapes: tuple[tuple[int, ...], ...]) -> list[OutputMetadata]:
-        """What the response to requests of this plan says of the outputs as the model gives them.
+        """Return the metadata of the outputs in responses to requests of this plan.
 
         Args:
-            plan: Of the request.
-            row_shapes: Dimensions of each output behind the batch axis, as the graph gave them.
+            plan: Plan of the request.
+            row_shapes: Shape of a row of each output, as returned by the graph.
 
         Raises:
-            ExecutionFailed: An output has other dimensions than its reshape starts from.
+            ExecutionFailed: An output does not have the dims that its reshape expects.
         """
         batch_dim = (plan.rows,) if self.has_batch_axis else ()
         return [
@@ -147,10 +147,10 @@ class Signature:
         ]
 
     def response_template(self, heads: Sequence[OutputMetadata]) -> ResponseTemplate:
-        """A response of this version with these outputs, without id and data."""
+        """Create the template of a response of this version with these outputs."""
         return ResponseTemplate(model_name=self.model_name, model_version=str(self.version), outputs=heads)
 
-    def _plan(self, header: Header) -> Plan:
+    def _make_plan(self, header: Header) -> Plan:
         rows = self._header_validator.check_inputs(header)
         parameters = read_request_parameters(header.parameters)
         output_names = self._header_validator.output_names(header)
@@ -186,7 +186,7 @@ class Signature:
                 deferred_reads=deferred_reads,
             )
             self._buckets[key] = bucket
-        # Strings must be decoded and a BOOL byte may be neither 0 nor 1; all else is right if its size is.
+        # Strings must be decoded, and BOOL bytes may be neither 0 nor 1. All other data are valid if their size is.
         raw_only = all(tensor.contents is None and tensor.datatype not in ("BYTES", "BOOL") for tensor in header.inputs)
         uses_regions = bool(region_refs) or (rendering is not None and rendering.uses_regions)
         return Plan(
@@ -202,7 +202,7 @@ class Signature:
         )
 
     def _graph_row_shape(self, name: str, row_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What the graph gets for an input of these dimensions, which have passed the check."""
+        """Reshape the row shape of an input, which has been validated, to the dims of the graph."""
         reshape = self._input_reshapes.get(name)
         reshaped = reshape.for_graph(row_shape) if reshape is not None else row_shape
         if reshaped is None:
@@ -210,7 +210,7 @@ class Signature:
         return reshaped
 
     def _caller_row_shape(self, name: str, row_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """What callers get for an output of these dimensions."""
+        """Reshape the row shape of an output to the dims that callers get."""
         reshape = self._output_reshapes.get(name)
         if reshape is None:
             return row_shape

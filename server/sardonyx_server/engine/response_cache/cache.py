@@ -1,7 +1,7 @@
-"""Answers that were given before, of all models whose config asks for a response cache, within one bound of bytes.
+"""The response cache: an LRU cache of answers, within one limit on bytes for all models that enable it.
 
-Holds outputs by the key of a request and forgets the least recently used first. Knows no requests and computes nothing:
-``single_flight.py`` makes the keys and decides what is kept.
+Stores outputs by the key of a request. Knows no requests: single_flight.py computes the keys and decides what is
+stored.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseCache"]
 
-# One answer must not push out all others.
-_ENTRIES_AT_LEAST: Final = 8
-# What Python's objects around an entry and around each of its outputs take, rounded up (tracemalloc, 2026-11-24: 430
-# and 50 bytes, and the dimensions). Without them, a million answers of one number each would count for next to nothing.
+# The cache has room for at least this many entries, so that one answer cannot evict all others.
+_MIN_ENTRIES: Final = 8
+# Memory of the Python objects of an entry and of each of its outputs, rounded up (tracemalloc, 2026-11-24: 430 and 50
+# bytes, and the dimensions). Without them, a million answers of one number each would count for next to nothing.
 _ENTRY_BYTES: Final = 512
 _OUTPUT_BYTES: Final = 256
 
 
 class ResponseCache:
-    """What is kept. Thread-safe; no method blocks.
+    """An LRU cache of outputs. Thread-safe; no method blocks.
 
     Args:
         limit_bytes: Most bytes of entries at any time.
 
     Attributes:
         largest_bytes: Most bytes of one entry.
-        used_bytes: Bytes of the entries there are.
+        used_bytes: Bytes of all entries.
     """
 
     __slots__ = ("_entries", "_lock", "largest_bytes", "limit_bytes", "used_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self.largest_bytes = limit_bytes // _ENTRIES_AT_LEAST
+        self.largest_bytes = limit_bytes // _MIN_ENTRIES
         self.used_bytes = 0
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[object, bytes], RequestOutputs] = OrderedDict()
@@ -47,11 +47,11 @@ class ResponseCache:
         return len(self._entries)
 
     def get(self, owner: object, key: bytes) -> RequestOutputs | None:
-        """The outputs that are kept under this key, or None.
+        """Return the outputs stored under this key, or None.
 
         Args:
-            owner: Whose answers they are; told apart by identity.
-            key: Of the request.
+            owner: Owner of the answers, compared by identity.
+            key: Key of the request.
         """
         with self._lock:
             outputs = self._entries.get((owner, key))
@@ -60,11 +60,11 @@ class ResponseCache:
             return outputs
 
     def fits(self, outputs: RequestOutputs) -> bool:
-        """Whether outputs are small enough to be kept."""
+        """Whether outputs are small enough to be stored."""
         return size_bytes(outputs) <= self.largest_bytes
 
     def put(self, owner: object, key: bytes, outputs: RequestOutputs) -> None:
-        """Keep outputs, in place of what was kept under the key. Requires: they fit, and are bytes of their own."""
+        """Store outputs under a key, replacing earlier ones. Requires: they fit, and are no views of a batch."""
         size = size_bytes(outputs)
         with self._lock:
             old = self._entries.pop((owner, key), None)
@@ -77,12 +77,12 @@ class ResponseCache:
                 self.used_bytes -= size_bytes(oldest)
 
     def drop(self, owner: object) -> None:
-        """Forget all answers of an owner. Takes time in proportion to all entries."""
+        """Remove all answers of an owner. Takes time proportional to the number of all entries."""
         with self._lock:
-            for place in [place for place in self._entries if place[0] is owner]:
-                self.used_bytes -= size_bytes(self._entries.pop(place))
+            for entry in [entry for entry in self._entries if entry[0] is owner]:
+                self.used_bytes -= size_bytes(self._entries.pop(entry))
 
 
 def size_bytes(outputs: RequestOutputs) -> int:
-    """What outputs count for while they are kept."""
+    """Bytes that stored outputs count for."""
     return _ENTRY_BYTES + _OUTPUT_BYTES * len(outputs.row_shapes) + outputs.data_bytes

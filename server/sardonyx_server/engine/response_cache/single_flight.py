@@ -1,9 +1,9 @@
-"""Equal requests to one version answered by one run: from what is kept of an earlier one, or along with one under way.
+"""Single-flight execution: equal requests to one version are answered by one run, from the cache or by a run in flight.
 
-Only for models whose config has ``response_cache { enable: true }``. Requests are equal where their inputs are, bit for
-bit, and the outputs asked for; how they were sent (raw or typed, in which order), id, priority and deadline do not
-matter. Each caller has its own answer, rendered for it, and its own fate: if the one that went ahead gives up, another
-takes its place.
+Only for models whose config has ``response_cache { enable: true }``. Requests are equal if their inputs are
+bit-identical and they request the same outputs; how they were sent (raw or typed, in which order), id, priority and
+deadline do not matter. The first of them is the leader, the others are its followers. Each caller gets its own answer,
+rendered for it. If the leader is cancelled or expires, a follower becomes the leader.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ _LOG = logging.getLogger("sardonyx.engine")
 
 _MIB: Final = 1024 * 1024
 _KEY_BYTES: Final = 32
-# blake2b takes in half a gigabyte a second (2026-11-24), and while the lane hashes all other callers wait.
+# blake2b hashes half a gigabyte a second (2026-11-24), and all other callers wait while the lane hashes.
 _MAX_INPUT_BYTES: Final = 4 * _MIB
-# Requests that wait along with another are not in the queue, whose bounds do not hold them.
+# Followers are not in the queue, so its bounds do not apply to them.
 _MAX_FOLLOWERS: Final = 4096
-# Errors that one request meets in the queue and that say nothing about an equal one.
-_PERSONAL: Final = (Cancelled, DeadlineExceeded, QueueTimeout)
+# Errors that concern one request in the queue and not an equal one.
+_INDIVIDUAL_ERRORS: Final = (Cancelled, DeadlineExceeded, QueueTimeout)
 
 
 class SharedJob(Job):
     """A request of a model with a response cache.
 
     Attributes:
-        cache: Of its version.
-        key: What equal requests have in common; None for one that is too large to be looked at.
-        look_up_s: How long the cache looked for its answer.
-        followers: Equal requests that wait for this one. Only touched under the lock of ``cache``.
+        cache: The cache of its version.
+        key: Equal for equal requests; None for a request that is too large to be hashed.
+        look_up_s: Time of the cache look-up.
+        followers: Equal requests that wait for this one. Guarded by the lock of ``cache``.
     """
 
     __slots__ = ("cache", "followers", "key", "look_up_s")
@@ -65,8 +65,8 @@ class SharedJob(Job):
     followers: list[SharedJob]
 
     def prepare(self, outputs: Outputs, start: int, counters: Counters) -> EncodedMessage | None:
-        """Answer from the outputs of a run, and then all that follow this request with it."""
-        whole, followers = self.cache.land(self, outputs, start)
+        """Answer this request and then its followers, from the outputs of a run."""
+        whole, followers = self.cache.complete(self, outputs, start)
         try:
             message = super().prepare(whole, 0, counters)
             if message is not None:
@@ -77,9 +77,9 @@ class SharedJob(Job):
         return None
 
     def fail(self, error: Exception, failures: Failures) -> None:
-        """Answer with an error. Those that follow share it, unless it is this request's own."""
-        # Before the answer: who has it may ask again at once, and must not be told of the same failure.
-        followers = self.cache.give_up(self, error)
+        """Answer with an error. Followers get it as well, unless it concerns this request only."""
+        # Before the answer, because its caller may retry at once and must not get the same failure.
+        followers = self.cache.abort(self, error)
         super().fail(error, failures)
         for follower in followers:
             follower.fail(error, failures)
@@ -93,8 +93,8 @@ class SharedJob(Job):
                 _LOG.error("answering from a shared run failed", exc_info=error)
             self.fail(error, failures)
 
-    def takes(self, other: SharedJob) -> bool:
-        """Whether an equal request may wait for this one: what the queue does to one must be right for both."""
+    def accepts_follower(self, other: SharedJob) -> bool:
+        """Whether an equal request may follow this one: the queue must treat both alike."""
         plan, theirs = self.plan, other.plan
         return (
             len(self.followers) < _MAX_FOLLOWERS
@@ -104,62 +104,62 @@ class SharedJob(Job):
 
 
 class VersionCache:
-    """The response cache as one version of a model sees it. Thread-safe.
+    """The response cache of one model version, with its requests in flight. Thread-safe.
 
     Args:
-        kept: The server's cache.
-        queue: Of the version.
-        cut: Job -> the parts of it that go into the queue; raises where there would be too many.
-        failures: Where the version's failed requests are counted.
+        store: The server's response cache.
+        queue: The queue of the version.
+        split: Splits a job into the parts to enqueue; may raise.
+        failures: Counts the failed requests of the version.
 
     Attributes:
-        counters: Of what the cache answered; written under the lock only.
+        counters: Counters of cache hits and misses; written under the lock only.
     """
 
     def __init__(
-        self, kept: ResponseCache, queue: BatchQueue, cut: Callable[[Job], Sequence[Job]], failures: Failures
+        self, store: ResponseCache, queue: BatchQueue, split: Callable[[Job], Sequence[Job]], failures: Failures
     ) -> None:
         self.counters = Counters(failures)
-        self._kept = kept
+        self._store = store
         self._queue = queue
-        self._cut = cut
+        self._split = split
         self._lock = threading.Lock()
         self._leaders: dict[bytes, SharedJob] = {}
         self._closed = False
 
     def submit(self, job: SharedJob, received_s: float | None = None) -> None:
-        """Answer a request, let it wait for an equal one, or put it into the queue. Never blocks.
+        """Answer a request from the cache, let it follow an equal one, or enqueue it. Never blocks.
 
         Args:
             job: The request.
-            received_s: When it came, on ``time.monotonic``; None = now.
+            received_s: When the request arrived, on ``time.monotonic``; None = now.
 
         Raises:
-            Overloaded: A bound of the queue is reached; the call is not answered.
-            QueueClosed: The version drains; likewise.
-            ServerError: What is kept cannot be rendered as the request asks; likewise.
+            Overloaded: A bound of the queue is reached. The call is not answered.
+            QueueClosed: The version is draining. The call is not answered.
+            ServerError: The cached outputs cannot be rendered as requested. The call is not answered.
         """
         began_s = time.monotonic()
         job.arrived_s = began_s if received_s is None else received_s
         job.cache, job.followers, job.look_up_s = self, [], 0.0
         job.key = key = _key(job)
         if key is None:
-            self._queue.put(self._cut(job), job.arrived_s)
+            self._queue.put(self._split(job), job.arrived_s)
             return
-        # The queue's lock is taken within: an equal request must not follow one that the queue then refuses.
+        # The queue's lock is taken within this one: a request must not follow one that the queue then refuses.
         with self._lock:
-            whole = self._kept.get(self, key)
+            whole = self._store.get(self, key)
             job.look_up_s = time.monotonic() - began_s
             if whole is None:
                 leader = self._leaders.get(key)
-                if leader is not None and leader.takes(job):
+                if leader is not None and leader.accepts_follower(job):
                     leader.followers.append(job)
-                    # The leader's are the same: this request's message need not stay in memory.
+                    # The leader has the same tensors: this request's message need not stay in memory.
                     job.tensors, job.message_bytes = (), 0
                     if job.trace is not None:
                         job.trace.mark(Stage.QUEUED)
                     return
-                self._queue.put(self._cut(job), job.arrived_s)
+                self._queue.put(self._split(job), job.arrived_s)
                 self._leaders.setdefault(key, job)
                 return
         self.answer(job, whole)
@@ -168,60 +168,60 @@ class VersionCache:
         """Answer from the outputs of an equal request.
 
         Raises:
-            ServerError: They cannot be rendered as the request asks; the call is not answered.
+            ServerError: They cannot be rendered as requested. The call is not answered.
         """
         message = job.render(whole, 0)
         with self._lock:
             self.counters.hit(time.monotonic() - job.arrived_s, job.look_up_s, streamed=job.call.streamed)
         job.call.reply(message)
 
-    def land(self, job: SharedJob, outputs: Outputs, start: int) -> tuple[RequestOutputs, list[SharedJob]]:
-        """Take the outputs of a run in.
+    def complete(self, job: SharedJob, outputs: Outputs, start: int) -> tuple[RequestOutputs, list[SharedJob]]:
+        """Take the outputs of a run, and store them if they fit.
 
         Returns:
-            (this request's share of them, those that followed it and are to be answered from that).
+            (outputs of this request, its followers, which are to be answered from them).
         """
         whole = RequestOutputs(
             outputs.row_shapes, outputs.rows(start, start + job.rows), began_s=outputs.began_s, ran_s=outputs.ran_s
         )
         began_s = time.monotonic()
-        keeps = job.key is not None and self._kept.fits(whole)
-        if keeps:
+        stores = job.key is not None and self._store.fits(whole)
+        if stores:
             # Views would keep the whole batch in memory.
             whole = whole.copy()
         with self._lock:
-            if keeps and job.key is not None and not self._closed:
-                self._kept.put(self, job.key, whole)
+            if stores and job.key is not None and not self._closed:
+                self._store.put(self, job.key, whole)
             self.counters.missed(job.look_up_s + time.monotonic() - began_s)
             return whole, self._release(job)
 
-    def give_up(self, job: SharedJob, error: Exception) -> list[SharedJob]:
-        """A request has failed; where the error is its own, the next of those that followed it goes ahead.
+    def abort(self, job: SharedJob, error: Exception) -> list[SharedJob]:
+        """Handle a failed leader. If the error concerns it alone, its first follower is enqueued as the new leader.
 
         Returns:
-            Those that share the error.
+            The followers that share the error.
         """
         with self._lock:
             followers = self._release(job)
-            if not followers or not isinstance(error, _PERSONAL):
+            if not followers or not isinstance(error, _INDIVIDUAL_ERRORS):
                 return followers
-            # It may have given up, too: then the queue finds that out, and the one behind it goes ahead.
-            heir, *heir.followers = followers
-            heir.tensors, heir.message_bytes = job.tensors, job.message_bytes
+            # If the follower has been cancelled as well, the queue drops it, and the next one becomes the leader.
+            leader, *leader.followers = followers
+            leader.tensors, leader.message_bytes = job.tensors, job.message_bytes
             if TYPE_CHECKING:
-                assert heir.key is not None
-            self._leaders[heir.key] = heir
-            self._queue.requeue(self._cut(heir))
+                assert leader.key is not None
+            self._leaders[leader.key] = leader
+            self._queue.requeue(self._split(leader))
             return []
 
     def close(self) -> None:
-        """Forget all answers of this version, and keep none any more."""
+        """Remove all answers of this version, and store no more."""
         with self._lock:
             self._closed = True
-            self._kept.drop(self)
+            self._store.drop(self)
 
     def _release(self, job: SharedJob) -> list[SharedJob]:
-        """End the lead of a job, if it has it; returns who followed. Has the lock."""
+        """Remove a job as leader, if it is one, and return its followers. Requires: the lock is held."""
         if job.key is not None and self._leaders.get(job.key) is job:
             del self._leaders[job.key]
         followers, job.followers = job.followers, []
@@ -229,32 +229,32 @@ class VersionCache:
 
 
 def _key(job: Job) -> bytes | None:
-    """What equal requests of one version have in common and others have not; None where it would take too long.
+    """Return the cache key of a request: equal exactly for equal requests. None if computing it would take too long.
 
-    A cryptographic hash: with any other, a caller could make up a request that is answered with another's outputs.
+    It is a cryptographic hash. With any other, a caller could construct a request that gets the outputs of another.
     """
     bucket = job.plan.bucket
     size = max(job.message_bytes, job.rows * sum(feed.row_bytes for feed in bucket.feeds))
     if size > _MAX_INPUT_BYTES:
         return None
-    digest = (bucket.digest or _begin(bucket)).copy()
+    digest = (bucket.digest or _bucket_digest(bucket)).copy()
     digest.update(job.rows.to_bytes(8))
-    # What the key says is what runs: it is read now, whatever the client does to its memory afterwards.
+    # Read shared memory now, so that the key matches what runs even if the client changes its memory afterwards.
     job.tensors = tensors = [tensor.copy() if isinstance(tensor, DeferredRead) else tensor for tensor in job.tensors]
     for tensor in tensors:
         data = encode_bytes_elements(tensor) if isinstance(tensor, list) else tensor
         if isinstance(data, LazyStringSlice):
             if data.raw is None:
-                return None  # To encode so many takes this thread as long as to decode them.
-            data = data.raw  # What it would be encoded to again.
-        # Each with its length, so that no two lists of inputs are the same bytes.
+                return None  # Encoding so many strings takes this thread as long as decoding them.
+            data = data.raw  # Identical to the encoded strings.
+        # Each prefixed with its length, so that different lists of inputs never give the same bytes.
         digest.update(len(data).to_bytes(8))
         digest.update(data)
     return digest.digest()
 
 
-def _begin(bucket: Bucket) -> hashlib.blake2b:
-    """The digest of a form: inputs in the graph's order with their dimensions, and outputs."""
+def _bucket_digest(bucket: Bucket) -> hashlib.blake2b:
+    """Start the digest with the bucket: names and row shapes of the inputs in graph order, and the outputs."""
     form = ([(feed.name, feed.row_shape) for feed in bucket.feeds], bucket.output_names)
     bucket.digest = digest = hashlib.blake2b(repr(form).encode(), digest_size=_KEY_BYTES)
     return digest

@@ -177,7 +177,7 @@ def _run(
         outputs = BatchOutputs(arrays, has_batch_axis=bucket.has_batch_axis, began_s=began_s, ran_s=ran_s)
     except Exception as error:  # noqa: BLE001  # a runner survives whatever a batch raises
         return error
-    if handoff is not None and jobs[0].answers_alone:
+    if handoff is not None and jobs[0].answers_call:
         handoff.call_soon(partial(_scatter, jobs, outputs, rows, handoff.counters))
     else:
         _scatter(jobs, outputs, rows, counters)

@@ -1,7 +1,7 @@
-"""One region of memory that a client shares, as a request uses it: bounds, and who refuses where there is none.
+"""One region of client shared memory as requests use it: bounds checks, reads and writes.
 
-A request keeps the regions it found until it is answered, and a region's memory is let go when nobody keeps it any
-more. So a region can be unregistered at any time, and requests in flight still read and write what they were sent for.
+A request references its regions until it is answered, and a region's memory is unmapped with its last reference. So a
+region can be unregistered at any time, and requests in flight still read and write it.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ __all__ = [
 
 
 class Memory(Protocol):
-    """What a client shares. Lets go of it when the last reference goes. Any thread."""
+    """Memory that a client shares. It is unmapped with the last reference. All methods: any thread."""
 
     @property
     def has_owner(self) -> bool:
-        """Whether the end of the process that shares it can be seen."""
+        """Whether the end of the process that shares it can be detected."""
 
     def is_abandoned(self) -> bool:
         """Whether that process has ended. Does not block."""
 
     def read(self, offset: int, target: memoryview) -> None:
-        """Fill ``target``; the caller has checked that so many bytes are within the region.
+        """Fill ``target``. Requires: the bytes are within the region.
 
         Raises:
-            InvalidRequest: They are there no more.
+            InvalidRequest: The memory has become smaller.
         """
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put the bytes there; the caller has checked that there is room in the region.
+        """Write bytes. Requires: they are within the region.
 
         Raises:
-            InvalidRequest: There is no room any more.
+            InvalidRequest: The memory has become smaller.
         """
 
 
 class DeferredRead:
-    """Bytes of a region that are read when the model runs, straight into the memory it runs on.
+    """Bytes of a region that are read when the model runs, directly into the array it runs on.
 
-    A copy at once, and its copy into a batch of 5 MB, took 85 us for a picture of 602 kB; this takes 38 (2026-11-26).
+    Copying an image of 602 kB at once, and then into a batch of 5 MB, took 85 us; this takes 38 us (2026-11-26).
 
     Args:
-        memory: Kept until they are read.
-        offset: Where they begin.
-        size: How many they are.
+        memory: The memory; referenced until the bytes are read.
+        offset: Offset of the first byte.
+        size: Number of bytes.
     """
 
     __slots__ = ("_memory", "_offset", "_size")
@@ -77,12 +77,12 @@ class DeferredRead:
         return self._size
 
     def __getitem__(self, part: slice) -> DeferredRead:
-        """Some of the bytes; a slice without a step."""
+        """A part of the bytes. Requires: the slice has no step."""
         start, stop, _ = part.indices(self._size)
         return DeferredRead(self._memory, self._offset + start, stop - start)
 
     def read(self, target: memoryview) -> None:
-        """Fill ``target``, which has their size.
+        """Read the bytes into ``target``, which has their size.
 
         Raises:
             InvalidRequest: The client has made its memory smaller.
@@ -90,7 +90,7 @@ class DeferredRead:
         self._memory.read(self._offset, target)
 
     def copy(self) -> memoryview:
-        """Read them now. Raises as :meth:`read`."""
+        """Read the bytes now, into a new buffer. Raises as :meth:`read`."""
         data = np.empty(self._size, np.uint8)
         self.read(data.data)
         return data.data.toreadonly()
@@ -98,12 +98,12 @@ class DeferredRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Region:
-    """Memory under a name.
+    """A registered region.
 
     Attributes:
-        name: That requests use.
-        byte_size: Of the region, as it was registered.
-        memory: Where the bytes are.
+        name: Name that requests use.
+        byte_size: Size of the region, as registered.
+        memory: The memory.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Region:
         """Raise unless ``count`` bytes from ``offset`` on are within the region.
 
         Raises:
-            InvalidRequest: They are not.
+            InvalidRequest: They are not within the region.
         """
         if offset + count > self.byte_size:
             raise InvalidRequest(
@@ -123,7 +123,7 @@ class Region:
             )
 
     def read(self, offset: int, count: int) -> memoryview:
-        """A private copy of bytes of the region.
+        """Return a private copy of bytes of the region.
 
         Raises:
             InvalidRequest: They are not within the region, or the client has made its memory smaller.
@@ -131,7 +131,7 @@ class Region:
         return self.part(offset, count).copy()
 
     def part(self, offset: int, count: int) -> DeferredRead:
-        """Bytes of the region that shall be read later.
+        """Return bytes of the region as a deferred read.
 
         Raises:
             InvalidRequest: They are not within the region.
@@ -140,10 +140,10 @@ class Region:
         return DeferredRead(self.memory, offset, count)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes into the region.
+        """Write bytes into the region.
 
         Raises:
-            InvalidRequest: There is no room for them, or the client has made its memory smaller.
+            InvalidRequest: They do not fit, or the client has made its memory smaller.
         """
         self.check(offset, len(data))
         self.memory.write(offset, data)
@@ -154,8 +154,8 @@ class SystemRegion(Region):
     """A part of a POSIX shared memory object.
 
     Attributes:
-        key: Name of the object, as the client gave it.
-        offset: Where the region begins in the object.
+        key: Name of the object, as given by the client.
+        offset: Offset of the region in the object.
     """
 
     key: str
@@ -167,7 +167,7 @@ class CudaRegion(Region):
     """Memory of a GPU.
 
     Attributes:
-        device: Its number.
+        device: Device number.
     """
 
     device: int
@@ -178,7 +178,7 @@ FindRegion: TypeAlias = Callable[[str], Region]
 
 
 def shared_memory_is_off(_name: str = "") -> NoReturn:
-    """Refuse: what stands in for a look-up where the operator has not allowed shared memory.
+    """Take the place of a look-up where the operator has not allowed shared memory.
 
     Raises:
         Forbidden: Always.
@@ -191,5 +191,5 @@ def shared_memory_is_off(_name: str = "") -> NoReturn:
 
 
 def region_text(name: str) -> str:
-    """A region in a message."""
+    """How messages name a region."""
     return f"shared memory region {quoted(name)}"

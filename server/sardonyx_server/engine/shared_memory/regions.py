@@ -1,7 +1,7 @@
-"""Regions of memory that clients share with the server, by the name they were registered under. Opens none itself.
+"""The registry of client shared memory regions, by the name under which they were registered. Opens no memory itself.
 
-A region lives until it is unregistered, or until its owner ends where the memory tells who that is: a client that was
-killed unregisters nothing.
+A region lives until it is unregistered, or until its owner process ends if that can be detected: a client that was
+killed does not unregister anything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from sardonyx_server.errors import AlreadyExists, InvalidRequest, NotFound, TryL
 
 __all__ = ["Cuda", "OpenSystem", "Regions"]
 
-# Each holds a descriptor of the process, which needs others for its connections. perf_analyzer registers one for each
-# tensor of each request in flight.
+# Each region holds a file descriptor, and connections need them, too. perf_analyzer registers a region for each tensor
+# of each request in flight.
 _MAX_REGIONS: Final = 4096
 _MAX_NAME_CHARACTERS: Final = 1024
-# How long the memory of a killed client is kept. A look costs two system calls for each region that has an owner.
-_LOOK_S: Final = 5.0
+# Interval of the check for ended owners, and so the time the memory of a killed client is kept. A check costs two
+# system calls for each region that has an owner.
+_CHECK_INTERVAL_S: Final = 5.0
 
 
 OpenSystem = Callable[[str, str, int, int], Memory]
@@ -35,17 +36,17 @@ OpenSystem = Callable[[str, str, int, int], Memory]
 
 
 class Cuda(Protocol):
-    """CUDA of this machine."""
+    """CUDA on this machine."""
 
     def require(self) -> None:
-        """Return where CUDA can be used.
+        """Check that CUDA can be used.
 
         Raises:
-            Unsupported: It cannot, and why.
+            Unsupported: It cannot; the message says why.
         """
 
     def open(self, what: str, handle: bytes, device: int, byte_size: int) -> Memory:
-        """Memory that another process shares; ``what`` names it in messages.
+        """Open memory that another process shares; ``what`` names it in messages.
 
         Raises:
             InvalidRequest: The handle, the device or the size is wrong.
@@ -57,22 +58,24 @@ _Kind = TypeVar("_Kind", bound=Region)
 
 
 class Regions:
-    """Every registered region; system and CUDA memory share the names. Any thread.
+    """All registered regions; system and CUDA regions share one namespace. Any thread.
 
     Args:
-        allowed: Whether the operator allows it.
+        allowed: Whether the operator allows shared memory.
         open_system: Opens a POSIX shared memory object.
         cuda: Opens CUDA memory.
-        look_s: Time between two looks at whether the owners of regions are still there.
+        check_interval_s: Interval of the check whether the owners of regions have ended.
     """
 
-    __slots__ = ("_allowed", "_cuda", "_lock", "_look_s", "_open_system", "_regions", "_stopped", "_watching")
+    __slots__ = ("_allowed", "_check_interval_s", "_cuda", "_lock", "_open_system", "_regions", "_stopped", "_watching")
 
-    def __init__(self, *, allowed: bool, open_system: OpenSystem, cuda: Cuda, look_s: float = _LOOK_S) -> None:
+    def __init__(
+        self, *, allowed: bool, open_system: OpenSystem, cuda: Cuda, check_interval_s: float = _CHECK_INTERVAL_S
+    ) -> None:
         self._allowed = allowed
         self._open_system = open_system
         self._cuda = cuda
-        self._look_s = look_s
+        self._check_interval_s = check_interval_s
         self._lock = threading.Lock()
         self._regions: dict[str, Region] = {}
         self._watching = False
@@ -80,17 +83,17 @@ class Regions:
 
     @property
     def allowed(self) -> bool:
-        """Whether clients may register any."""
+        """Whether clients may register regions."""
         return self._allowed
 
     def find(self, name: str) -> Region:
-        """The region of this name; keep the object as long as it is in use.
+        """Return the region of this name. Callers keep the object as long as they use it.
 
         Raises:
             Forbidden: Shared memory is off.
             NotFound: No such region.
         """
-        # One look-up in a dict, which needs no lock.
+        # A single dict look-up needs no lock.
         region = self._regions.get(name)
         if region is not None:
             return region
@@ -99,39 +102,39 @@ class Regions:
         raise _unknown(name)
 
     def register_system(self, name: str, *, key: str, offset: int, byte_size: int) -> None:
-        """Make a part of a POSIX shared memory object known.
+        """Register a part of a POSIX shared memory object.
 
         Raises:
             Forbidden: Shared memory is off.
             AlreadyExists: The name is taken.
-            InvalidRequest: The name or the size is no good, or the key names nothing that may be opened.
+            InvalidRequest: The name or the size is invalid, or the key names nothing that may be opened.
             TryLater: There are too many regions.
         """
-        self._admit(name, byte_size)
+        self._check_new(name, byte_size)
         memory = self._open_system(region_text(name), key, offset, byte_size)
         self._add(SystemRegion(name=name, key=key, offset=offset, byte_size=byte_size, memory=memory))
 
     def register_cuda(self, name: str, *, handle: bytes, device: int, byte_size: int) -> None:
-        """Make memory of a GPU known.
+        """Register memory of a GPU.
 
         Raises:
             Unsupported: CUDA cannot be used here.
             Forbidden: Shared memory is off.
             AlreadyExists: The name is taken.
-            InvalidRequest: The name, the size, the handle or the device is no good.
+            InvalidRequest: The name, the size, the handle or the device is invalid.
             TryLater: There are too many regions.
         """
         self._cuda.require()
-        self._admit(name, byte_size)
+        self._check_new(name, byte_size)
         memory = self._cuda.open(region_text(name), handle, device, byte_size)
         self._add(CudaRegion(name=name, device=device, byte_size=byte_size, memory=memory))
 
     def listed(self, kind: type[_Kind], name: str) -> list[_Kind]:
-        """Regions of a kind: all of them for "", otherwise the one of that name.
+        """Return regions of a kind: all for "", otherwise the one of that name.
 
         Raises:
             NotFound: No region of that kind has the name.
-            Unsupported: It is asked for CUDA memory by name, and CUDA cannot be used here.
+            Unsupported: A CUDA region is requested by name, and CUDA cannot be used here.
         """
         with self._lock:
             found = [region for region in self._regions.values() if isinstance(region, kind)]
@@ -145,10 +148,10 @@ class Regions:
         return found
 
     def unregister(self, kind: type[Region], name: str) -> None:
-        """Forget regions of a kind: all of them for "", otherwise the one of that name, if there is one.
+        """Unregister regions of a kind: all for "", otherwise the one of that name, if there is one.
 
         Raises:
-            Unsupported: CUDA memory is named, and CUDA cannot be used here.
+            Unsupported: A CUDA region is named, and CUDA cannot be used here.
         """
         if name and kind is CudaRegion:
             self._cuda.require()
@@ -161,27 +164,27 @@ class Regions:
             for region in gone:
                 del self._regions[region.name]
 
-    def forget_abandoned(self) -> None:
-        """Forget regions whose owners have ended. Requests in flight still use them."""
+    def remove_abandoned(self) -> None:
+        """Remove regions whose owners have ended. Requests in flight can still use them."""
         with self._lock:
             for region in [each for each in self._regions.values() if each.memory.is_abandoned()]:
                 del self._regions[region.name]
 
     def stop(self) -> None:
-        """Look after no more owners. Does not block."""
+        """Stop checking owners. Does not block."""
         self._stopped.set()
 
     def _watch(self) -> None:
-        """On a thread that lives as long as there are regions with owners."""
-        while not self._stopped.wait(self._look_s):
-            self.forget_abandoned()
+        """Body of a thread that lives as long as there are regions with owners."""
+        while not self._stopped.wait(self._check_interval_s):
+            self.remove_abandoned()
             with self._lock:
                 if not any(region.memory.has_owner for region in self._regions.values()):
                     self._watching = False
                     return
 
-    def _admit(self, name: str, byte_size: int) -> None:
-        """Raise unless a region of this name may be registered."""
+    def _check_new(self, name: str, byte_size: int) -> None:
+        """Raise unless a region of this name and size may be registered."""
         if not self._allowed:
             shared_memory_is_off()
         if not name or len(name) > _MAX_NAME_CHARACTERS:
@@ -191,8 +194,8 @@ class Regions:
             )
         if not byte_size:
             raise InvalidRequest(f"{region_text(name)}: expected a size of at least 1 byte, got 0", field="byte_size")
-        # The client that comes back after a crash must not find its own regions in the way.
-        self.forget_abandoned()
+        # A client that restarts after a crash must be able to register its regions again.
+        self.remove_abandoned()
         with self._lock:
             self._require_room(name)
 

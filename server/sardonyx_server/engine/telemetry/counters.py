@@ -1,7 +1,7 @@
-"""What is counted while requests are served. Plain numbers and no clock: who counts says when it was.
+"""Counters of answers and batches. Plain numbers without a clock: callers pass the times.
 
-Answers are counted in the counters of the thread that gives them, without a lock; failures in failures.py.
-engine/statistics.py sums all of it up for whoever asks.
+Each thread that answers has its own counters, so that no lock is needed. Failures are counted in failures.py.
+engine/statistics.py adds the counters up.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sardonyx_server.engine.telemetry.failures import Failures
 
-__all__ = ["ROWS_BOUNDS", "SECONDS_BOUNDS", "Counters", "Size"]
+__all__ = ["ROWS_BOUNDS", "SECONDS_BOUNDS", "Counters", "SizeCounters"]
 
 SECONDS_BOUNDS: Final = (
     *(0.00005, 0.0001, 0.00025, 0.0005),
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
 )
-"""Upper bounds of the histograms of time: an inline model answers in 50 us, an impatient caller gives up after 10 s."""
+"""Bucket bounds of latency histograms: an inline model answers in 50 us, and few callers wait for more than 10 s."""
 
 ROWS_BOUNDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""Upper bounds of the histogram of batch sizes."""
+"""Bucket bounds of the histogram of batch sizes."""
 
-# Callers choose the rows of their requests: without an end, a model whose batches may have millions would be given a
-# table of millions.
-_EXACT_ROWS: Final = 4096
+# Batch sizes up to this are counted exactly, larger ones in powers of two: callers choose the rows of their requests,
+# so a model with huge batches could otherwise get a table of millions.
+_MAX_EXACT_ROWS: Final = 4096
 
 
-class Size:
-    """Runs of one size, by one thread.
+class SizeCounters:
+    """Counters of the runs of one batch size, by one thread.
 
     Attributes:
-        count: Runs.
-        input_s: Time for gathering their inputs.
-        infer_s: Time in the model.
-        output_s: Time for cutting, encoding and handing over their answers.
+        count: Number of runs.
+        input_s: Total time for gathering inputs.
+        infer_s: Total time in the model.
+        output_s: Total time for slicing, encoding and sending answers.
     """
 
     __slots__ = ("count", "infer_s", "input_s", "output_s")
@@ -47,35 +47,35 @@ class Size:
 
 
 class Counters:
-    """What one thread has done for one model. Only that thread writes; others read at any time.
+    """Counters of one thread for one model. Only that thread writes; others may read at any time.
 
     Args:
-        failures: Where requests that fail are counted.
+        failures: Counts requests that fail.
 
     Attributes:
-        requests: Requests answered with the outputs of a run.
-        rows: Their rows.
-        request_s: Their time from arrival to answer, in all, with that of the cache's hits.
-        queue_s: Their wait, with that of the hits.
-        input_s: Time for gathering the inputs of a batch, counted for each request of it.
-        infer_s: Time in the model, likewise.
-        output_s: Their time from the model's answer to their own.
-        cache_hits: Requests answered by the cache.
-        cache_hit_s: Time to find their answers.
-        cache_misses: Requests that the cache could not answer.
-        cache_miss_s: Time to look, and to put the answer in.
-        last_run_unix_s: When the model last ran; 0 for never.
-        run_rows: Rows of all runs.
-        sizes: Rows of a run -> runs of that size.
-        closed_by: Batches by the reason why nothing more joined.
+        requests: Requests answered from a run.
+        rows: Rows of these requests.
+        request_s: Total time from arrival to answer, including cache hits.
+        queue_s: Total time in the queue, including cache hits.
+        input_s: Total time for gathering the inputs of a batch, counted once for each request of the batch.
+        infer_s: Total time in the model, counted once for each request of the batch.
+        output_s: Total time from the end of the run to the answer.
+        cache_hits: Requests answered from the cache.
+        cache_hit_s: Total look-up time of hits.
+        cache_misses: Requests that were not in the cache.
+        cache_miss_s: Total time of misses, to look up and to store the answer.
+        last_run_unix_s: When the model last ran, in Unix time; 0 = never.
+        run_rows: Total rows of all runs.
+        sizes: Batch size in rows -> counters.
+        closed_by: Number of batches by ``Batch.closed_by``.
         request_counts: Histogram of request_s, by SECONDS_BOUNDS.
-        queue_counts: Of queue_s, by SECONDS_BOUNDS.
-        compute_counts: Of the time for gathering and running, by run, by SECONDS_BOUNDS.
-        rows_counts: Of the rows of each run, by ROWS_BOUNDS.
-        responses: Of the requests those whose answers went out on streams.
-        response_s: Their time from arrival to answer.
-        response_compute_s: Their time for gathering and in the model.
-        response_output_s: Their time from the model's answer to their own.
+        queue_counts: Histogram of queue_s, by SECONDS_BOUNDS.
+        compute_counts: Histogram of the time for gathering and running of each run, by SECONDS_BOUNDS.
+        rows_counts: Histogram of the rows of each run, by ROWS_BOUNDS.
+        responses: Those of the requests that were answered on streams.
+        response_s: Total time of responses from arrival to answer.
+        response_compute_s: Total time of responses for gathering and in the model.
+        response_output_s: Total time from the end of the run to the answer.
     """
 
     __slots__ = (
@@ -112,7 +112,7 @@ class Counters:
         self.cache_hit_s = self.cache_miss_s = self.last_run_unix_s = 0.0
         self.responses = 0
         self.response_s = self.response_compute_s = self.response_output_s = 0.0
-        self.sizes: dict[int, Size] = {}
+        self.sizes: dict[int, SizeCounters] = {}
         self.closed_by: dict[str, int] = {}
         self.request_counts = [0] * (len(SECONDS_BOUNDS) + 1)
         self.queue_counts = [0] * (len(SECONDS_BOUNDS) + 1)
@@ -121,22 +121,22 @@ class Counters:
 
     @property
     def batches(self) -> int:
-        """Runs of the model."""
+        """Number of runs."""
         return sum(size.count for size in self.sizes.copy().values())
 
     def closed(self, reason: str) -> None:
-        """A batch was taken."""
+        """Count a batch that was taken, by the reason why it was closed."""
         self.closed_by[reason] = self.closed_by.get(reason, 0) + 1
 
     def ran(self, rows: int, requests: int, *, input_s: float, infer_s: float, unix_s: float) -> None:
-        """The model ran for a batch.
+        """Count a run.
 
         Args:
             rows: Rows of the batch.
-            requests: Requests, or parts of one, in it.
+            requests: Requests, or parts of requests, in the batch.
             input_s: Time for gathering its inputs.
-            infer_s: Time in the model.
-            unix_s: Now, in Unix time.
+            infer_s: Total time in the model.
+            unix_s: Current Unix time.
         """
         size = self._size(rows)
         size.count += 1
@@ -149,7 +149,7 @@ class Counters:
         self.run_rows += rows
         self.last_run_unix_s = unix_s
 
-    def answered(  # by position, being called once for each request: keywords would take a quarter of its time
+    def answered(  # positional, because it runs for each request and keywords would take a quarter of its time
         self,
         rows: int,
         arrived_s: float,
@@ -158,15 +158,15 @@ class Counters:
         now_s: float,
         streamed: bool,  # noqa: FBT001
     ) -> None:
-        """A request is about to be answered with outputs. All times by one clock.
+        """Count a request that is about to be answered with outputs. All times are on one clock.
 
         Args:
             rows: Rows of the request.
-            arrived_s: When it came.
-            began_s: When its batch, or the first one of several, began.
-            ran_s: When the model, or the last run of several, had ended.
-            now_s: Now.
-            streamed: Whether the answer goes out on a stream.
+            arrived_s: When it arrived.
+            began_s: When its batch, or the first of several, began.
+            ran_s: When the run, or the last of several, ended.
+            now_s: Current time.
+            streamed: Whether the answer is sent on a stream.
         """
         queue_s = began_s - arrived_s
         request_s = now_s - arrived_s
@@ -184,16 +184,17 @@ class Counters:
             self.response_output_s += now_s - ran_s
 
     def scattered(self, rows: int, output_s: float) -> None:
-        """Answers of a batch of that many rows, all or some, were handed over."""
+        """Add the time for sending all or some of the answers of a batch of so many rows."""
         self._size(rows).output_s += output_s
 
     def hit(self, request_s: float, look_up_s: float, *, streamed: bool) -> None:
-        """The cache answers a request.
+        """Count a cache hit.
 
         Args:
-            request_s: Time since it came. But for the look-up it waited: for an equal request, or for nothing.
-            look_up_s: Time to look for the answer.
-            streamed: Whether the answer goes out on a stream.
+            request_s: Time since arrival. Apart from the look-up it counts as queue time, as it may follow an equal
+                request.
+            look_up_s: Time of the look-up.
+            streamed: Whether the answer is sent on a stream.
         """
         queue_s = request_s - look_up_s
         self.cache_hits += 1
@@ -207,14 +208,14 @@ class Counters:
             self.response_s += request_s
 
     def missed(self, cache_s: float) -> None:
-        """The cache could not answer a request, which a run has answered now."""
+        """Count a cache miss, once a run has answered the request."""
         self.cache_misses += 1
         self.cache_miss_s += cache_s
 
-    def _size(self, rows: int) -> Size:
-        if rows > _EXACT_ROWS:
+    def _size(self, rows: int) -> SizeCounters:
+        if rows > _MAX_EXACT_ROWS:
             rows = 1 << (rows - 1).bit_length()
         size = self.sizes.get(rows)
         if size is None:
-            size = self.sizes[rows] = Size()
+            size = self.sizes[rows] = SizeCounters()
         return size

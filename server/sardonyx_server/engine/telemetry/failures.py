@@ -1,6 +1,6 @@
-"""Requests that are answered with an error, counted by reasons that no caller chooses.
+"""Counters of requests that are answered with an error, by a fixed set of reasons.
 
-They are rarer than answers and come from any thread, so one lock keeps them.
+Errors are rarer than answers and come from any thread, so one lock guards the counters.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ _KINDS: Final[Mapping[type[Exception], tuple[str, str | None]]] = {
     errors.ExecutionFailed: ("BACKEND", None),
     Exception: ("OTHER", None),
 }
-"""Error -> Triton's reason of a failure, and why the request was refused (None: it was not, it was tried)."""
+"""Error class -> (Triton's failure reason, reason of the rejection, or None if the request was executed)."""
 
 FAILURES: Final = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
-"""Triton's reasons of failures: refused by the queue, given up by the caller, failed while running, anything else."""
+"""Triton's failure reasons: rejected by the queue, cancelled by the caller, failed while running, anything else."""
 
 REJECTIONS: Final = tuple(sorted({refused for _, refused in _KINDS.values() if refused is not None}))
-"""Why requests are refused, or dropped before they run."""
+"""Reasons for which requests are refused, or dropped before they run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureCounts:
-    """What :class:`Failures` holds at one moment.
+    """A snapshot of :class:`Failures`.
 
     Attributes:
-        count: Requests.
-        total_s: Their time from arrival to answer.
-        failures: Each of FAILURES -> requests.
-        rejections: Each of REJECTIONS -> requests.
-        responses: Of the requests those that were sent on streams, but for those that nobody waited for any more.
-        responses_s: Their time.
-        cancelled_responses: Those on streams that nobody waited for any more.
-        cancelled_responses_s: Their time.
+        count: Number of failed requests.
+        total_s: Total time from arrival to answer.
+        failures: Each of FAILURES -> number of requests.
+        rejections: Each of REJECTIONS -> number of requests.
+        responses: Those on streams, except cancelled ones.
+        responses_s: Total time of responses.
+        cancelled_responses: Cancelled ones on streams.
+        cancelled_responses_s: Total time of cancelled responses.
     """
 
     count: int
@@ -69,7 +69,7 @@ class FailureCounts:
 
 
 class Failures:
-    """Requests answered with an error, by fixed sets of reasons. Thread-safe."""
+    """Counters of requests answered with an error. Thread-safe."""
 
     __slots__ = (
         "_cancelled",
@@ -90,12 +90,12 @@ class Failures:
         self._rejections = dict.fromkeys(REJECTIONS, 0)
 
     def count(self, error: Exception, after_s: float = 0.0, *, streamed: bool = False) -> None:
-        """A request is about to be answered with an error.
+        """Count a request that is about to be answered with an error.
 
         Args:
-            error: Which one.
-            after_s: Time since it came; 0 for one that never came into a queue.
-            streamed: Whether it came on a stream.
+            error: The error.
+            after_s: Time since arrival; 0 for a request that was never queued.
+            streamed: Whether it arrived on a stream.
         """
         failure, rejection = next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
         with self._lock:
@@ -111,7 +111,7 @@ class Failures:
                 self._responses_s += after_s
 
     def counts(self) -> FailureCounts:
-        """As of now."""
+        """Take a snapshot."""
         with self._lock:
             return FailureCounts(
                 count=sum(self._failures.values()),

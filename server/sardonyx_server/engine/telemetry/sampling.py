@@ -1,8 +1,8 @@
-"""Which requests are traced: settings of the server and of each model, effective from the next request on.
+"""Trace sampling: which requests are traced, by settings of the server and of each model.
 
-Settings are values that never change; an update puts a new one in the old one's place. The way in reads one attribute
-while tracing is off. While it is on, it takes an item of an iterator for each request, and asks no further as long as
-there is one. Writes no traces.
+Settings are immutable; an update replaces them, effective from the next request on. While tracing is off, the hot path
+reads one attribute. While it is on, it takes an item of an iterator for each request, and calls the sampler only when
+none is left. Writes no traces.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ __all__ = ["UNLIMITED", "NoTracing", "Sampler", "TraceSettings"]
 
 UNLIMITED: Final = -1
 _NS_PER_S: Final = 1_000_000_000
-# Of those that come nobody is passed over.
-_NOBODY: Final[Iterator[None]] = repeat(None, 0)
+# No request is skipped.
+_NO_SKIPS: Final[Iterator[None]] = repeat(None, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSettings:
-    """How requests are chosen. Defaults are Triton's.
+    """Settings of trace sampling. Defaults are Triton's.
 
     Attributes:
-        traces: Whether any are.
-        rate: One in this many.
-        count: How many more; UNLIMITED for all.
-        group: Traces that are kept before they are written together; 0 and 1 write each at once.
+        traces: Whether tracing is on.
+        rate: One request in this many is sampled.
+        count: How many more requests to sample; UNLIMITED = no limit.
+        group: Traces that are buffered and written together; 0 and 1 write each at once.
     """
 
     traces: bool = False
@@ -47,17 +47,17 @@ class TraceSettings:
 
 
 class NoTracing:
-    """A tracer that is off for good."""
+    """A tracer that samples nothing."""
 
     on = False
-    passed_over: Mapping[str, Iterator[None]] = MappingProxyType({})
+    unsampled: Mapping[str, Iterator[None]] = MappingProxyType({})
 
     def begin(self, _model: str, _call: Call, _id_field: bytes, _received_s: float, _transport: str) -> None:
-        """Choose nothing."""
+        """Sample nothing."""
 
 
 class _TraceBudget:
-    """How many more requests may be traced. Thread-safe; asked for requests that are chosen only."""
+    """How many more requests may be traced. Thread-safe; only used for sampled requests."""
 
     __slots__ = ("_lock", "left")
 
@@ -74,11 +74,11 @@ class _TraceBudget:
 
 
 class _ModelSampler:
-    """Counts the requests of one model.
+    """Sampling state of one model.
 
     Attributes:
-        countdown: As many items as requests come before the next that is chosen. Several threads may take them without
-            a lock, for ``next`` is one step of the interpreter.
+        countdown: Has one item for each request before the next one to sample. Several threads may take items without a
+            lock, because ``next`` on it is atomic under the GIL.
     """
 
     __slots__ = ("budget", "countdown", "settings")
@@ -95,13 +95,13 @@ def _countdown(rate: int) -> Iterator[None]:
 
 
 class Sampler:
-    """Chooses one request in so many of each model. A :class:`~sardonyx_server.engine.telemetry.tracing.Tracer`.
+    """Samples one in ``rate`` requests of each model. A :class:`~sardonyx_server.engine.telemetry.tracing.Tracer`.
 
     Args:
-        initial: What the operator set for the server.
-        sink: Where traces go.
-        knows: Whether a model of this name exists; others get no counter.
-        parent_based: Whether the sampled flag of a caller's own trace decides in place of the counter.
+        initial: The operator's settings of the server.
+        sink: Receives the traces.
+        knows: Returns whether a model of this name exists; other names get no state.
+        parent_based: Whether the sampled flag of the caller's trace decides, instead of the rate.
     """
 
     def __init__(
@@ -117,11 +117,11 @@ class Sampler:
         self._model_budgets: dict[str, _TraceBudget] = {}
         self._samplers: dict[str, _ModelSampler] = {}
         self.on = initial.traces
-        self.passed_over: dict[str, Iterator[None]] = {}
+        self.unsampled: dict[str, Iterator[None]] = {}
 
     def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str) -> Trace | None:
-        """The trace of a request that has come, or None where it was not chosen."""
-        sampler = self._samplers.get(model) or self._new_sampler(model)
+        """Begin the trace of a received request; None if it is not sampled."""
+        sampler = self._samplers.get(model) or self._add_sampler(model)
         if sampler is None or not sampler.settings.traces:
             return None
         parent = read_parent(call.metadata) if self._parent_based else None
@@ -139,7 +139,7 @@ class Sampler:
         )
 
     def settings(self, model: str = "") -> TraceSettings:
-        """What is in force for a model, or "" for the server; ``count`` is what is left of it."""
+        """Return the effective settings of a model, or "" of the server; ``count`` is the rest of it."""
         with self._lock:
             budget = self._model_budgets.get(model, self._budget)
             return replace(self._effective(model), count=budget.left)
@@ -148,16 +148,16 @@ class Sampler:
         """Change settings of a model, or "" of the server, from the next request on.
 
         Args:
-            changes: Field of :class:`TraceSettings` -> value, checked. None goes back: a model's to the server's, the
+            changes: Field of :class:`TraceSettings` -> validated value. None resets it: a model's to the server's, the
                 server's to the one at start.
-            model: A name that is known.
+            model: Name of a known model.
 
         Returns:
-            What is in force then.
+            The effective settings after the change.
         """
         with self._lock:
             if model:
-                self._change_own(model, changes)
+                self._update_model(model, changes)
             else:
                 given: dict[str, Any] = {
                     name: getattr(self._initial, name) if value is None else value for name, value in changes.items()
@@ -166,13 +166,14 @@ class Sampler:
                 if "count" in changes:
                     self._budget = _TraceBudget(self._server.count)
             self._samplers = {
-                name: self._made(name, before) for name, before in (dict.fromkeys(self._own) | self._samplers).items()
+                name: self._new_state(name, before)
+                for name, before in (dict.fromkeys(self._own) | self._samplers).items()
             }
-            self.passed_over = {name: self._passed_over(sampler) for name, sampler in self._samplers.items()}
+            self.unsampled = {name: self._unsampled_requests(sampler) for name, sampler in self._samplers.items()}
             self.on = self._server.traces or any(sampler.settings.traces for sampler in self._samplers.values())
         return self.settings(model)
 
-    def _change_own(self, model: str, changes: Mapping[str, int | None]) -> None:
+    def _update_model(self, model: str, changes: Mapping[str, int | None]) -> None:
         own = {**self._own.get(model, {}), **changes}
         if "count" in changes:
             self._model_budgets.pop(model, None)
@@ -186,35 +187,35 @@ class Sampler:
         own = self._own.get(model)
         return replace(self._server, **own) if own else self._server
 
-    def _made(self, model: str, before: _ModelSampler | None) -> _ModelSampler:
+    def _new_state(self, model: str, before: _ModelSampler | None) -> _ModelSampler:
         budget = self._model_budgets.get(model, self._budget)
         return _ModelSampler(self._effective(model), budget, before)
 
-    def _new_sampler(self, model: str) -> _ModelSampler | None:
-        # Names come from callers: only those of models are remembered.
+    def _add_sampler(self, model: str) -> _ModelSampler | None:
+        # Names come from callers: only those of models get a state.
         if not self._knows(model):
             return None
         with self._lock:
             sampler = self._samplers.get(model)
             if sampler is None:
-                sampler = self._samplers[model] = self._made(model, None)
-                self.passed_over[model] = self._passed_over(sampler)
+                sampler = self._samplers[model] = self._new_state(model, None)
+                self.unsampled[model] = self._unsampled_requests(sampler)
             return sampler
 
     def _is_next(self, model: str) -> bool:
-        """Count a request. Whether it is one in so many."""
+        """Count a request, and return whether it is to be sampled."""
         with self._lock:
             sampler = self._samplers[model]
-            # Looked at once more: another thread may have begun to count anew since this request found nothing left.
+            # Checked again: another thread may have restarted the countdown since this request found it empty.
             if not next(sampler.countdown, True):
                 return False
             sampler.countdown = _countdown(sampler.settings.rate)
-            self.passed_over[model] = self._passed_over(sampler)
+            self.unsampled[model] = self._unsampled_requests(sampler)
             return True
 
-    def _passed_over(self, sampler: _ModelSampler) -> Iterator[None]:
+    def _unsampled_requests(self, sampler: _ModelSampler) -> Iterator[None]:
         """See :class:`~sardonyx_server.engine.telemetry.tracing.Tracer`."""
         if not sampler.settings.traces:
             return repeat(None)
-        # Where a caller's own trace decides, each request must be looked at.
-        return _NOBODY if self._parent_based else sampler.countdown
+        # Where the caller's trace decides, each request must be checked.
+        return _NO_SKIPS if self._parent_based else sampler.countdown

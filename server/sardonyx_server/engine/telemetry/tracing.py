@@ -1,10 +1,10 @@
-"""The timeline of one sampled request: the seam between the engine, who chooses requests, and who keeps traces.
+"""The trace of one sampled request, and the interfaces between the engine, the sampler and the trace exporter.
 
     RECEIVED -> QUEUED -> BATCHED -> RUN_START -> RUN_END -> SENT
 
-Marks moments and decides nothing: sampling.py chooses the requests, observe/traces.py writes what came of them. A
-request that is refused or fails ends its trace too, with fewer stages. A request with more rows than a batch may have
-runs in parts, and a batch that raised runs its members singly: then BATCHED to RUN_END stand there once for each run.
+Only records timestamps: sampling.py samples the requests, observe/traces.py exports the traces. The trace of a request
+that is refused or fails has fewer stages. A request that is split into parts, or retried singly after its batch failed,
+has BATCHED to RUN_END once for each run.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ __all__ = ["OK", "Mark", "Parent", "Stage", "Trace", "TraceSink", "Tracer", "mar
 OK: Final = "OK"
 """Outcome of a request that was answered with outputs."""
 
-# The id is the caller's; in a trace it stays one short printable text.
+# The id comes from the caller; in a trace it is cut to one short printable text.
 _ID_LIMIT_BYTES: Final = 128
-# https://www.w3.org/TR/trace-context/#traceparent-header; a later version than 00 may have more behind the flags.
+# https://www.w3.org/TR/trace-context/#traceparent-header; versions after 00 may have more fields after the flags.
 _TRACEPARENT: Final = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
 _TRACEPARENT_LENGTH: Final = 55
 _SAMPLED_FLAG: Final = 1
-# The specification has senders keep it within 512 characters.
+# The specification requires senders to keep it within 512 characters.
 _TRACESTATE_LIMIT: Final = 512
 _VARINT_GOES_ON: Final = b"\x80"
 
 
 class Stage(StrEnum):
-    """A moment in the life of a request.
+    """A stage of a request.
 
-    RECEIVED: its message is complete. QUEUED: checked and admitted. BATCHED: taken to run, with those that joined it.
-    RUN_START and RUN_END: around the model itself. SENT: its answer, or its error, is with the transport.
+    RECEIVED: its message is complete. QUEUED: validated and admitted. BATCHED: taken from the queue in a batch.
+    RUN_START and RUN_END: around the run of the model. SENT: its answer or error was given to the transport.
     """
 
     RECEIVED = "RECEIVED"
@@ -55,12 +55,12 @@ class Stage(StrEnum):
 
 
 class Mark(NamedTuple):
-    """When a stage was reached.
+    """The timestamp of a stage.
 
     Attributes:
-        stage: Which.
-        at_ns: On ``time.monotonic_ns``.
-        batch_rows: Rows of the batch, of BATCHED only.
+        stage: The stage.
+        at_ns: When it was reached, on ``time.monotonic_ns``.
+        batch_rows: Rows of the batch; only for BATCHED.
     """
 
     stage: Stage
@@ -69,12 +69,12 @@ class Mark(NamedTuple):
 
 
 class Parent(NamedTuple):
-    """The caller's own trace, as W3C Trace Context has it.
+    """The caller's trace context (W3C Trace Context).
 
     Attributes:
-        traceparent: The header, checked.
-        tracestate: The header beside it; "" where there is none.
-        sampled: Whether the caller keeps its trace.
+        traceparent: The header, validated.
+        tracestate: The accompanying header; "" if there is none.
+        sampled: The sampled flag.
     """
 
     traceparent: str
@@ -83,61 +83,61 @@ class Parent(NamedTuple):
 
 
 class TraceSink(Protocol):
-    """Where traces go when they have ended."""
+    """Receives completed traces."""
 
     def put(self, trace: Trace) -> None:
-        """Take a trace that has ended. Any thread; never blocks, never raises.
+        """Take a completed trace. Any thread; never blocks, never raises.
 
-        Where one part of a request has failed, another that still runs may add marks behind SENT.
+        If one part of a request has failed, another part that still runs may add marks after SENT.
         """
 
 
 class Tracer(Protocol):
-    """Who chooses the requests that are traced.
+    """Samples the requests to trace.
 
     Attributes:
-        on: Whether any request may be chosen: all that is asked while tracing is off.
+        on: Whether any request may be sampled. The only thing that is read while tracing is off.
     """
 
     on: bool
 
     @property
-    def passed_over(self) -> Mapping[str, Iterator[None]]:
-        """Name of a model -> an item for each request to it that is not chosen. Who has a request takes one.
+    def unsampled(self) -> Mapping[str, Iterator[None]]:
+        """Model name -> iterator with an item for each request that is not sampled. Take one for each request.
 
-        Where none is left, or there is no such name, :meth:`begin` says what becomes of it. Not to be kept: there may
-        be another iterator at any time.
+        If no item is left or the name is missing, call :meth:`begin`. The mapping must not be stored: iterators may be
+        replaced at any time.
         """
         ...
 
     def begin(self, model: str, call: Call, id_field: bytes, received_s: float, transport: str, /) -> Trace | None:
-        """The trace of a request that has come, or None where it was not chosen. Any thread; never blocks.
+        """Begin the trace of a received request; None if it is not sampled. Any thread; never blocks.
 
-        It counts the request. Where :attr:`passed_over` had an item for it, it is counted already.
+        It counts the request. A request that took an item of :attr:`unsampled` is already counted.
 
         Args:
-            model: The name in the request; perhaps of no model.
-            call: Whose request it is.
+            model: Name in the request; it may be unknown.
+            call: The call of the request.
             id_field: Wire bytes of the request's id.
             received_s: When its message was complete, on ``time.monotonic``.
-            transport: What took it in.
+            transport: Name of the transport.
         """
 
 
 class Trace:
-    """What one request went through. Marked by one thread at a time, but for parts that run side by side.
+    """The trace of one request. Marked by one thread at a time, except for parts that run in parallel.
 
     Attributes:
-        model: Its name.
-        version: That ran, or was about to; 0 where the request did not get so far.
-        request_id: The caller's, printable, at most 128 bytes.
-        rows: Of the request; 0 where it did not get so far.
-        transport: What took it in.
-        parent: The caller's trace; None where it sent none.
-        began_unix_ns: When it was received, on the wall clock.
-        marks: In the order in which they were made.
-        outcome: OK, or the reason of the error (``google.rpc.ErrorInfo.reason``); "" until it has ended.
-        group: Traces that are kept before they are written, as its settings have it.
+        model: Name of the model.
+        version: The version that ran the request; 0 if it was not admitted.
+        request_id: The caller's id, printable, at most 128 bytes.
+        rows: Rows of the request; 0 if it was not admitted.
+        transport: Name of the transport.
+        parent: The caller's trace context; None if it sent none.
+        began_unix_ns: When it was received, in Unix time.
+        marks: Timestamps, in order.
+        outcome: OK, or the reason of the error (``google.rpc.ErrorInfo.reason``); "" until the trace is completed.
+        group: ``TraceSettings.group`` when it began.
     """
 
     __slots__ = (
@@ -178,11 +178,11 @@ class Trace:
         self.outcome = ""
 
     def mark(self, stage: Stage) -> None:
-        """Note that a stage is reached now."""
+        """Record that a stage is reached now."""
         self.marks.append(Mark(stage, time.monotonic_ns()))
 
     def end(self, error: Exception | None) -> None:
-        """Note that the answer is sent, and hand the trace over. A second time does nothing."""
+        """Record that the answer is sent, and give the trace to the sink. Idempotent."""
         if self.outcome:
             return
         self.mark(Stage.SENT)
@@ -192,10 +192,10 @@ class Trace:
             self.outcome = error.reason if isinstance(error, ServerError) else ServerError.reason
         self._sink.put(self)
 
-    # It ends with the answer of its call: see InterceptedCall.
+    # A trace intercepts the answer of its call, which completes it: see InterceptedCall.
 
     def reply(self, call: Call, message: EncodedMessage) -> None:
-        """Answer; where that raises, an error follows and ends the trace."""
+        """Answer. If that raises, an error follows, which completes the trace."""
         call.reply(message)
         self.end(None)
 
@@ -208,14 +208,14 @@ class Trace:
 
 
 def mark_all(traces: Iterable[Trace], stage: Stage, *, batch_rows: int | None = None) -> None:
-    """Mark the members of a batch with one and the same moment."""
+    """Mark the traces of a batch with the same timestamp."""
     mark = Mark(stage, time.monotonic_ns(), batch_rows)
     for trace in traces:
         trace.marks.append(mark)
 
 
 def read_parent(metadata: Sequence[tuple[str, str | bytes]]) -> Parent | None:
-    """The caller's trace from the metadata of its call; None where there is none, or none that is valid."""
+    """Read the caller's trace context from the metadata of its call; None if there is no valid one."""
     traceparent = tracestate = ""
     for key, value in metadata:
         if key == "traceparent" and isinstance(value, str):
@@ -223,15 +223,15 @@ def read_parent(metadata: Sequence[tuple[str, str | bytes]]) -> Parent | None:
         elif key == "tracestate" and isinstance(value, str) and len(value) <= _TRACESTATE_LIMIT:
             tracestate = value
     found = _TRACEPARENT.fullmatch(traceparent)
-    # Version 00 ends behind the flags.
+    # Version 00 ends after the flags.
     if found is None or (found[1] == "00" and found[3]):
         return None
-    # Of a later version, only what is known here travels on.
+    # Of later versions, only the known fields are passed on.
     return Parent(traceparent[:_TRACEPARENT_LENGTH], tracestate, bool(int(found[2], 16) & _SAMPLED_FLAG))
 
 
 def _id_text(id_field: bytes) -> str:
-    """The id behind the tag and the length of its field; not always UTF-8, since nobody needs to read it but this."""
+    """Decode the id from its protobuf field, after tag and length. It has not been checked to be valid UTF-8."""
     start = 1
     while id_field[start : start + 1] >= _VARINT_GOES_ON:
         start += 1

@@ -77,7 +77,7 @@ def test_it_gets_one_where_that_takes_less_time() -> None:
     context = FakeOpening(doubling())
     session, told = decide(context)
     assert session is context.latency_session
-    assert told == "; a caller that is alone has 2 threads: 2.9 ms in place of 5.0 ms"
+    assert told == "; sequential requests run on 2 threads: 2.9 ms instead of 5.0 ms"
     assert (context.opened, context.latency_session.closed) == ([2], 0)
 
 
@@ -95,7 +95,7 @@ def test_it_is_held_against_the_threads_that_a_shared_run_has(wide_ms: float, *,
     shared.threads = 2
     session, told = decide(context, shared=shared, wide_ms=wide_ms, cores=4)
     assert (session is context.latency_session) == gets
-    assert told == ("; a caller that is alone has 4 threads: 2.9 ms in place of 4.0 ms" if gets else "")
+    assert told == ("; sequential requests run on 4 threads: 2.9 ms instead of 4.0 ms" if gets else "")
 
 
 def test_it_gets_none_where_its_answer_would_be_another() -> None:
@@ -139,7 +139,7 @@ def test_what_was_found_before_is_not_measured_again(*, known: bool) -> None:
     context = FakeOpening(doubling())
     session, told = decide(context, known=known, wide_ms=1000.0)
     assert (session is context.latency_session, context.latency_session.runs) == (known, [])
-    assert told == ("; a caller that is alone has 2 threads" if known else "")
+    assert told == ("; sequential requests run on 2 threads" if known else "")
 
 
 def test_a_run_that_fails_leaves_none_open() -> None:

@@ -56,10 +56,10 @@ class Server:
     """A lifecycle with a loader that is a double: what it does with a version is looked up by its fingerprint.
 
     Args:
-        give_back: Told when memory is to be given back, soon after nothing more is loaded.
+        release_memory: Told when memory is to be given back, soon after nothing more is loaded.
     """
 
-    def __init__(self, give_back: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, release_memory: Callable[[], None] = lambda: None) -> None:
         self.registry = Registry()
         self.loads: list[tuple[str, int]] = []
         self.done: list[tuple[str, int, int]] = []
@@ -75,7 +75,7 @@ class Server:
             self._load,
             drain_timeout_s=PATIENCE_S,
             on_model=lambda *progress: self.done.append(progress),
-            give_back=give_back,
+            release_memory=release_memory,
             quiet_s=0.001,
         )
         self.lifecycle.start()

@@ -36,8 +36,8 @@ def test_all_models_on_disk_are_wanted(tmp_path: Path) -> None:
     """Where the operator names none, and where the name is '*'."""
     put_model(tmp_path, "a")
     put_model(tmp_path, "b")
-    assert set(wanted_of(tmp_path)[0].look()) == {"a", "b"}
-    assert set(wanted_of(tmp_path, model_control_mode="explicit", load_model="*")[0].look()) == {"a", "b"}
+    assert set(wanted_of(tmp_path)[0].scan()) == {"a", "b"}
+    assert set(wanted_of(tmp_path, model_control_mode="explicit", load_model="*")[0].scan()) == {"a", "b"}
 
 
 def test_of_named_models_those_that_are_missing_failed_and_the_others_are_known(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_of_named_models_those_that_are_missing_failed_and_the_others_are_known(
     put_model(tmp_path, "a")
     put_model(tmp_path, "b")
     wanted, registry = wanted_of(tmp_path, model_control_mode="explicit", load_model="b,c")
-    found = wanted.look()
+    found = wanted.scan()
     assert set(found) == {"b", "c"}
     absent = found["c"]
     assert isinstance(absent, BrokenModel)

@@ -59,7 +59,7 @@ def test_a_drain_that_fails_is_over_all_the_same(caplog: pytest.LogCaptureFixtur
 
 def test_a_storm_of_drains_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each keeps a session in memory."""
-    monkeypatch.setattr(module, "_AT_ONCE", 1)
+    monkeypatch.setattr(module, "_MAX_CONCURRENT", 1)
     drains, busy, begun = Drainer(PATIENCE_S), Busy(), threading.Event()
     busy.run()
     drains.begin(busy.model)
@@ -81,18 +81,18 @@ def test_memory_is_given_back_once_large_versions_are_closed() -> None:
     threads: list[threading.Thread] = []
     drains, busy = Drainer(PATIENCE_S, lambda: threads.append(threading.current_thread())), Busy()
     assert drains.begin(model_of(doubling())).result(PATIENCE_S)
-    assert [drains.leaves_much] == [False]
+    assert [drains.has_memory_to_release] == [False]
     busy.model.info = info(runners=1, file_bytes=16 * 2**20)
     busy.run()
     closed = drains.begin(busy.model)
-    assert [drains.leaves_much] == [True]
-    drains.give_back_memory()
+    assert [drains.has_memory_to_release] == [True]
+    drains.release_memory_if_idle()
     assert not threads
     busy.let_go()
     assert closed.result(PATIENCE_S)
     assert drains.join(PATIENCE_S)
     eventually(lambda: not drains.of("m"), "nothing drains")
-    drains.give_back_memory()
-    assert [drains.leaves_much] == [False]
+    drains.release_memory_if_idle()
+    assert [drains.has_memory_to_release] == [False]
     (thread,) = threads
     assert thread is not threading.current_thread()

@@ -283,13 +283,13 @@ def test_files_that_are_still_being_written_are_tried_again_although_they_do_not
 
     lifecycle = Lifecycle(registry, load, drain_timeout_s=1.0)
     versions = lifecycle._versions
-    assert versions.bring_in("m", spec("m", {1: "a"})) == ("half a file",)
+    assert versions.load("m", spec("m", {1: "a"})) == ("half a file",)
     assert not registry.is_ready("m")
-    assert versions._unsettled
-    versions.retry_unsettled()
+    assert versions._incomplete
+    versions.retry_incomplete()
     assert registry.is_ready("m")
-    assert not versions._unsettled
-    versions.retry_unsettled()
+    assert not versions._incomplete
+    versions.retry_incomplete()
     assert loads == [1, 1]
 
 
@@ -366,7 +366,7 @@ def test_a_load_of_what_is_no_model_says_so(server: Server) -> None:
     server.outcomes["a"] = LoadFailed("half a file", reason=STILL_BEING_WRITTEN)
     with pytest.raises(LoadFailed, match="half a file"):
         server.load(spec("m", {1: "a"})).result(PATIENCE_S)
-    assert not server.lifecycle._versions.has_unsettled
+    assert not server.lifecycle._versions.has_incomplete
 
 
 def test_what_the_look_at_the_disk_raises_is_the_outcome_of_a_load(
@@ -507,7 +507,7 @@ def test_stopping_waits_for_drains_that_are_under_way() -> None:
 
 def test_models_that_are_not_served_do_not_pile_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers may load under any name. Those that the operator named stay known."""
-    monkeypatch.setattr("sardonyx_server.engine.models.lifecycle._REMEMBERED", 3)
+    monkeypatch.setattr("sardonyx_server.engine.models.lifecycle._MAX_UNSERVED", 3)
     server.serve(spec("named", {1: "a"}))
     server.unload("named").result(PATIENCE_S)
     for index in range(6):

@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
             entry = self.server.registry.entries().get(name)
             states = {status.state for status in entry.versions.values()} if entry else set()
             assert states <= {State.CLOSED}
-        eventually(lambda: not any(map(self.server.lifecycle._drains.of, NAMES)), "nothing drains")
+        eventually(lambda: not any(map(self.server.lifecycle._drainer.of, NAMES)), "nothing drains")
         assert self.server.lifecycle.stop(PATIENCE_S)
         assert all(map(self.server.is_closed, self.server.models))
 

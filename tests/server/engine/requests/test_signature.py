@@ -442,7 +442,7 @@ def test_the_fast_path_is_the_slow_path(data: st.DataObject) -> None:
     if data.draw(st.sampled_from([False, False, False, True])):
         request.raw_input_contents.append(b"")
     header, _, payloads = decode(request)
-    plan = of._plan(header)
+    plan = of._make_plan(header)
     assert isinstance(plan, Plan)
 
     def outcome(read: Callable[[], Any]) -> Any:

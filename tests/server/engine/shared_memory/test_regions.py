@@ -186,10 +186,10 @@ class TestOwners:
     """Regions whose owners can be seen to end."""
 
     @staticmethod
-    def owned(look_s: float = 60.0) -> tuple[Regions, FakeSystem]:
+    def owned(check_interval_s: float = 60.0) -> tuple[Regions, FakeSystem]:
         """Region a of an owner, region b of nobody that could be seen."""
         system = FakeSystem()
-        regions = Regions(allowed=True, open_system=system, cuda=NoCuda(), look_s=look_s)
+        regions = Regions(allowed=True, open_system=system, cuda=NoCuda(), check_interval_s=check_interval_s)
         system.owned = True
         regions.register_system("a", key="/a", offset=0, byte_size=8)
         system.owned = False
@@ -204,10 +204,10 @@ class TestOwners:
     def test_a_region_is_forgotten_when_its_owner_has_ended(self) -> None:
         """Not before, and no other."""
         regions, system = self.owned()
-        regions.forget_abandoned()
+        regions.remove_abandoned()
         assert self.names(regions) == ["a", "b"]
         system.memories[0].abandoned = True
-        regions.forget_abandoned()
+        regions.remove_abandoned()
         assert self.names(regions) == ["b"]
         regions.stop()
 
@@ -221,7 +221,7 @@ class TestOwners:
 
     def test_nobody_needs_to_call_for_it(self) -> None:
         """A thread looks as long as there are owners, and begins again with the next."""
-        regions, system = self.owned(look_s=0.001)
+        regions, system = self.owned(check_interval_s=0.001)
         system.memories[0].abandoned = True
         eventually(lambda: self.names(regions) == ["b"] and not regions._watching, "the region is forgotten")
         system.owned = True

@@ -34,7 +34,7 @@ def chosen(of: Sampler, model: str = "a", *, requests: int = 12, parent: str = "
 
 def is_chosen(of: Sampler, model: str, call: FakeCall) -> bool:
     """As the way in asks: nothing, about a request that is passed over."""
-    if not of.on or not next(of.passed_over.get(model, iter(())), True):
+    if not of.on or not next(of.unsampled.get(model, iter(())), True):
         return False
     return of.begin(model, call, b"", 5e-9, "lane") is not None
 
@@ -170,7 +170,7 @@ _CHANGES = st.tuples(
 
 
 @given(steps=st.lists(_REQUESTS | _CHANGES, max_size=30), parent_based=st.booleans(), traces=st.booleans())
-def test_those_that_are_passed_over_are_those_that_would_not_be_chosen(
+def test_those_that_are_unsampled_are_those_that_would_not_be_chosen(
     steps: list[Any], parent_based: bool, traces: bool
 ) -> None:
     """Whatever comes in between: asked about each or not, the same requests are traced."""
