@@ -12,7 +12,7 @@ Each room knows only those below it:
     sockets/       listening, reading, writing
     calls/         ModelInfer and ModelStreamInfer, and what their callers get
     messages/      headers, messages and answers <-> bytes
-    windows/       how much may be sent, to callers and by them
+    flow_control/  flow control of HTTP/2, in both directions
     limits.py      what callers may do
 
 A request, from the socket to the model and back:
@@ -26,8 +26,8 @@ A request, from the socket to the model and back:
     loop/burst.py                 what has come together goes to the models together
     calls/replies.py              what a caller gets
     messages/answers.py           answers and failures -> frames
-    windows/outflow.py            what windows and the socket hold back
-    windows/held.py               how much of that there is in all, and may be
+    flow_control/outflow.py       what windows and the socket hold back
+    flow_control/send_budget.py   how much of that there is in all, and may be
     sockets/socket_transport.py   writes a socket
 """
 

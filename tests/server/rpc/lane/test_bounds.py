@@ -150,9 +150,9 @@ def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
             peer.send(*whole)
         go_on.set()
         assert first.result() == b"first"
-        loop, held = transport.serving._loop, transport.serving._loop.held
+        loop, held = transport.serving._loop, transport.serving._loop.send_budget
         until(lambda: loop.calls.begun == 1 + len(peers) * count and not transport.serving.open_calls)
-        assert limit_bytes < held.bytes < 2 * limit_bytes + len(peers) * (MIB + len(large))
+        assert limit_bytes < held.used_bytes < 2 * limit_bytes + len(peers) * (MIB + len(large))
         with Peer(transport.address) as bystander:
             assert bystander.ask(b"large") == large
         answers = [peer.answer(one) for peer in peers for one in ids]
@@ -162,7 +162,7 @@ def test_who_reads_nothing_gets_no_answers_beyond_a_bound_in_all() -> None:
             f"{limit_bytes} bytes of answers wait to be taken by the callers of this server"
         }
         assert len(refused) > len(answers) // 2
-        until(lambda: not held.bytes)
+        until(lambda: not held.used_bytes)
         assert all(peer.ask(b"large") == large for peer in peers)
 
 
@@ -175,7 +175,7 @@ def test_what_was_held_for_a_caller_counts_no_more_once_it_is_gone(end: str) -> 
         call.reply(large if message == b"large" else answer(message, large))
 
     with opened("lane", react=react, handlers=(pouring(8, MIB)[0],)) as transport:
-        held = transport.serving._loop.held
+        held = transport.serving._loop.send_budget
         # One holds all behind its windows, the other lets it come as far as its socket, and takes nothing from there.
         for greeting, most_taken in ((NARROW, 0), (WIDE, len(large))):
             with Peer(transport.address, greeting) as peer:
@@ -185,14 +185,14 @@ def test_what_was_held_for_a_caller_counts_no_more_once_it_is_gone(end: str) -> 
                     headers(3, block(request_fields(path=STREAM_METHOD))) + data(3, prefixed(request("one"))),
                     headers(5, block(request_fields(path=POUR))) + data(5, prefixed(b"much"), end=True),
                 )
-                until(lambda: held.bytes > 2 * len(large) - most_taken)  # noqa: B023
+                until(lambda: held.used_bytes > 2 * len(large) - most_taken)  # noqa: B023
                 # Of the other nothing more is read.
                 if greeting is NARROW and end == "broken":
                     peer.send(frame(FrameType.SETTINGS, 0, 1))
                 elif greeting is NARROW and end == "reset":
                     peer.send(*(rst_stream(stream_id) for stream_id in (1, 3, 5)))
-                until(lambda: greeting is WIDE or end == "gone" or not held.bytes)  # noqa: B023
-            until(lambda: not held.bytes)
+                until(lambda: greeting is WIDE or end == "gone" or not held.used_bytes)  # noqa: B023
+            until(lambda: not held.used_bytes)
 
 
 def test_who_reads_nothing_has_no_more_relayed() -> None:

@@ -9,9 +9,9 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import InvalidRequest, Overloaded, ServerError
+from sardonyx_server.rpc.lane.flow_control.inflow import NARROW_WINDOW_BYTES
 from sardonyx_server.rpc.lane.messages.compression import decompress
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES, Assembly
-from sardonyx_server.rpc.lane.windows.inflow import NARROW_BYTES
 from sardonyx_wire.http2.frames import window_update
 
 if TYPE_CHECKING:
@@ -45,20 +45,8 @@ class LaneCall:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_assembly",
-        "_host",
-        "_on_come",
-        "_replies",
-        "_request",
-        "_taken",
-        "_window",
-        "cancelled",
-        "deadline_s",
-        "encoding",
-        "half_closed",
-        "id",
-        "widened",
+        "__weakref__", "_assembly", "_host", "_on_come", "_replies", "_request", "_taken", "_window", "cancelled",
+        "deadline_s", "encoding", "half_closed", "id", "widened",
     )  # fmt: skip
 
     streamed = False
@@ -213,7 +201,7 @@ class LaneCall:
             return
         missing = assembly.size + PREFIX_BYTES - self._window
         if missing > 0 and not was_known:
-            self._replies.put(window_update(self.id, missing))
+            self._replies.write(window_update(self.id, missing))
         self._see_whole(message)
 
     def _is_refused(self, piece: memoryview) -> bool:
@@ -226,7 +214,7 @@ class LaneCall:
         if not self.ended:
             return False
         self._hand_on()
-        if size > NARROW_BYTES:
+        if size > NARROW_WINDOW_BYTES:
             self._replies.inflow.narrow(self._replies.streams, time.monotonic())
         return True
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.batching.byte_budget import ByteBudget
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
+    from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
     from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
-    from sardonyx_server.rpc.lane.windows.held import HeldBytes
     from sardonyx_server.rpc.stream import StreamCall
 
 __all__ = ["CallHost"]
@@ -23,14 +23,14 @@ class CallHost(Protocol):
     Attributes:
         max_message_bytes: Largest message that is accepted or sent.
         unfinished: Bounds the bytes of all messages that are not whole yet.
-        held: What callers have not taken yet, on all connections.
+        send_budget: Counts the unsent bytes of all connections.
         failures: What callers are told of errors.
         thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
     """
 
     max_message_bytes: int
     unfinished: ByteBudget
-    held: HeldBytes
+    send_budget: SendBudget
     failures: FailureBlocks
     thread_id: int
 

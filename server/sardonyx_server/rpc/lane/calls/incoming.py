@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.rpc.lane.flow_control.inflow import MAX_STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES, Assembly, checked_size
-from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode, window_update
 
@@ -69,7 +69,7 @@ class Incoming:
             piece, missing = memoryview(data)[begin:end], len(room)
             self._unread += piece[missing:]
             self._see_whole(assembly, assembly.add(piece[:missing]))
-        if len(self._unread) - self._position > MOST_STREAM_BYTES:
+        if len(self._unread) - self._position > MAX_STREAM_WINDOW_BYTES:
             raise Http2ConnectionError(
                 ErrorCode.FLOW_CONTROL_ERROR, f"stream {self._stream_id} was sent more than its window"
             )
@@ -133,5 +133,5 @@ class Incoming:
         """So much of the window was used: the caller may send more."""
         self._used += size
         if at_once or self._used >= _RETURNED_BYTES:
-            self._replies.put(window_update(self._stream_id, self._used))
+            self._replies.write(window_update(self._stream_id, self._used))
             self._used = 0

@@ -8,6 +8,8 @@ from sardonyx_server.errors import DeadlineExceeded
 from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
+from sardonyx_server.rpc.lane.flow_control.inflow import Inflow
+from sardonyx_server.rpc.lane.flow_control.outflow import Outflow, SendQueue
 from sardonyx_server.rpc.lane.messages.answers import (
     COPIED_BYTES,
     WELL,
@@ -21,8 +23,6 @@ from sardonyx_server.rpc.lane.messages.answers import (
     status_block,
 )
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
-from sardonyx_server.rpc.lane.windows.inflow import Inflow
-from sardonyx_server.rpc.lane.windows.outflow import Flow, Outflow
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, rst_stream
 from sardonyx_wire.protobuf_fields import MessageParts
 
@@ -46,31 +46,31 @@ class Replies:
     Args:
         host: The lane.
         peer: Address of the caller, in gRPC's form.
-        touch: Called when there is something to be written.
+        schedule_write: Called when there is something to be written.
 
     Attributes:
         peer: As given.
         streams: That are not over, by their number: the connection opens them, and who ends one removes it.
         outflow: What is to be written.
         inflow: How much the caller may send.
-        put: Sends frames as they are.
+        write: Sends frames as they are.
         strikes: Pings that came too soon since something was last sent.
         untold: The caller has not heard yet that headers have no table here: the first one says it, so that it may make
             its table smaller at any time.
     """
 
     __slots__ = (
-        "_held", "_host", "inflow", "outflow", "peer", "put", "streams", "strikes", "untold",
+        "_host", "_send_budget", "inflow", "outflow", "peer", "streams", "strikes", "untold", "write",
     )  # fmt: skip
 
-    def __init__(self, host: CallHost, peer: str, touch: Callable[[], None]) -> None:
+    def __init__(self, host: CallHost, peer: str, schedule_write: Callable[[], None]) -> None:
         self._host = host
-        self._held = host.held
+        self._send_budget = host.send_budget
         self.peer = peer
         self.streams: dict[int, OpenStream] = {}
-        self.outflow = Outflow(host.held, touch)
-        self.put = self.outflow.put
-        self.inflow = Inflow(self.put)
+        self.outflow = Outflow(host.send_budget, schedule_write)
+        self.write = self.outflow.write
+        self.inflow = Inflow(self.write)
         self.strikes = 0
         self.untold = True
 
@@ -80,11 +80,11 @@ class Replies:
         if call.id not in self.streams:
             return
         self.strikes = 0
-        outflow, held = self.outflow, self._held
+        outflow, budget = self.outflow, self._send_budget
         size = len(message) + PREFIX_BYTES
         if (
             size > outflow.window
-            or held.bytes >= held.limit_bytes
+            or budget.used_bytes >= budget.limit_bytes
             or size > outflow.initial_window + call.widened
             or size > self._host.max_message_bytes
             or self.untold
@@ -97,13 +97,13 @@ class Replies:
         outflow.window -= size
         out = outflow.out
         if not out:
-            outflow.touch()
-        if size <= COPIED_BYTES and size <= outflow.frame_bytes and isinstance(message, bytes):
+            outflow.schedule_write()
+        if size <= COPIED_BYTES and size <= outflow.max_frame_bytes and isinstance(message, bytes):
             out.append(short_answer(call.id, message))
             return
-        outflow.count_put(size)
-        if size > outflow.frame_bytes:
-            put_answer(message, call.id, outflow.frame_bytes, out)
+        outflow.count_output(size)
+        if size > outflow.max_frame_bytes:
+            put_answer(message, call.id, outflow.max_frame_bytes, out)
             return
         before, behind = answer_frames(call.id, len(message))
         out += (before, *message.parts, behind) if isinstance(message, MessageParts) else (before, message, behind)
@@ -127,23 +127,23 @@ class Replies:
         window = outflow.initial_window + stream.widened
         if (
             size <= COPIED_BYTES
-            and size <= outflow.ahead
+            and size <= outflow.write_credit
             and size <= outflow.window
             and size <= window
-            and size <= outflow.frame_bytes
+            and size <= outflow.max_frame_bytes
             and not stream.encoding
         ):
             outflow.window -= size
-            outflow.ahead -= size
+            outflow.write_credit -= size
             stream.widened -= size
-            self.put(opening + message_head(stream.id, len(message)) + message)
+            self.write(opening + message_head(stream.id, len(message)) + message)
             return True
         if opening:
-            self.put(opening)
-        flow = Flow(stream.id, window, paced=True)
-        outflow.send(flow, *message_parts(message, stream.encoding))
-        stream.widened = flow.window - outflow.initial_window
-        return not flow.parts
+            self.write(opening)
+        queue = SendQueue(stream.id, window, paced=True)
+        outflow.send(queue, *message_parts(message, stream.encoding))
+        stream.widened = queue.window - outflow.initial_window
+        return not queue.parts
 
     def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
         """End a stream; None = well. ``first``: nothing was sent before."""
@@ -162,10 +162,10 @@ class Replies:
 
     def cut_short(self, call: LaneCall | LaneStream) -> bool:
         """Reset a call of whose answer windows hold something back. Returns whether there was any."""
-        if self.outflow.drop(call.id) is None:
+        if self.outflow.discard(call.id) is None:
             return False
         self.streams.pop(call.id, None)
-        self.put(rst_stream(call.id, ErrorCode.CANCEL))
+        self.write(rst_stream(call.id, ErrorCode.CANCEL))
         return True
 
     def cut_off(self, status: Status, *, proxied: bool) -> None:
@@ -179,59 +179,59 @@ class Replies:
         for stream_id, call in list(self.streams.items()):
             if not proxied and not isinstance(call, LaneCall | LaneStream):
                 continue
-            in_midst = self.outflow.flow(stream_id) is not None
+            in_midst = self.outflow.queue(stream_id) is not None
             self.drop(stream_id)
             if in_midst:
-                self.put(rst_stream(stream_id, ErrorCode.CANCEL))
+                self.write(rst_stream(stream_id, ErrorCode.CANCEL))
                 continue
             self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
             if isinstance(call, LaneCall | LaneStream):
                 self._put_last(call)
         if proxied:
             # What the grpcio server has sent all of, and windows hold back.
-            for stream_id in self.outflow.drop_all():
-                self.put(rst_stream(stream_id, ErrorCode.CANCEL))
+            for stream_id in self.outflow.discard_all():
+                self.write(rst_stream(stream_id, ErrorCode.CANCEL))
 
     def fail_proxied(self, stream_id: int, status: Status) -> None:
         """End one that the grpcio server has not begun to answer."""
         self.drop(stream_id)
         self._put_status(stream_id, status_block(status, first=True), first=True)
-        self.put(rst_stream(stream_id, ErrorCode.NO_ERROR))
+        self.write(rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def drop(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""
         call = self.streams.pop(stream_id, None)
-        flow = self.outflow.drop(stream_id)
-        if flow is not None and flow.on_sent is not None:
+        queue = self.outflow.discard(stream_id)
+        if queue is not None and queue.on_sent is not None:
             # The grpcio server gets its window back.
-            flow.on_sent(sum(len(part) for part in flow.parts if not isinstance(part, bytes)))
+            queue.on_sent(sum(len(part) for part in queue.parts if not isinstance(part, bytes)))
         if call is not None:
             call.drop()
 
     def widen(self, call: LaneCall | LaneStream, size: int) -> None:
         """The caller takes so many more bytes of an answer."""
-        flow = self.outflow.flow(call.id)
-        window = self.outflow.initial_window + call.widened if flow is None else flow.window
+        queue = self.outflow.queue(call.id)
+        window = self.outflow.initial_window + call.widened if queue is None else queue.window
         if window + size > LARGEST_WINDOW_BYTES:
             self.drop(call.id)
-            self.put(rst_stream(call.id, ErrorCode.FLOW_CONTROL_ERROR))
-        elif flow is None:
+            self.write(rst_stream(call.id, ErrorCode.FLOW_CONTROL_ERROR))
+        elif queue is None:
             call.widened += size
         else:
-            flow.window += size
-            self.go_on(flow)
+            queue.window += size
+            self.resume(queue)
 
-    def go_on(self, only: Flow | None = None) -> None:
+    def resume(self, only: SendQueue | None = None) -> None:
         """Windows have changed, of one stream or of all: send what may be sent."""
         outflow = self.outflow
-        if not outflow.held_bytes:
+        if not outflow.blocked_bytes:
             return
-        held_bytes = outflow.held_bytes
-        for flow in outflow.go_on(only):
-            call = self.streams.get(flow.id)
+        blocked_bytes = outflow.blocked_bytes
+        for queue in outflow.resume(only):
+            call = self.streams.get(queue.id)
             if call is not None:
-                call.all_sent(flow.window)
-        if outflow.held_bytes < held_bytes:
+                call.all_sent(queue.window)
+        if outflow.blocked_bytes < blocked_bytes:
             # Who receives may ping: grpc-go does so to measure how much is under way.
             self.strikes = 0
 
@@ -241,14 +241,14 @@ class Replies:
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
         # In one piece: while a server is overloaded, most of what it says is this.
-        self.put(header_frames(call.id, self._opened(self._host.failures.of(error)), end=True) + _last(call))
+        self.write(header_frames(call.id, self._opened(self._host.failures.of(error)), end=True) + _last(call))
 
     def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:
-        self.put(header_frames(stream_id, self._opened(block) if first else block, end=True))
+        self.write(header_frames(stream_id, self._opened(block) if first else block, end=True))
 
     def _put_last(self, call: LaneCall | LaneStream) -> None:
         if frame := _last(call):
-            self.put(frame)
+            self.write(frame)
 
     def _opened(self, block: bytes) -> bytes:
         """The header block that begins an answer, after what the first of the connection has to say."""
@@ -266,23 +266,23 @@ class Replies:
             return
         if self._has_too_much:
             del self.streams[call.id]
-            self._put_failure(call, self._held.refusal())
+            self._put_failure(call, self._send_budget.refusal())
             return
-        self.put(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
-        flow = Flow(call.id, self.outflow.initial_window + call.widened, paced=False)
+        self.write(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
+        queue = SendQueue(call.id, self.outflow.initial_window + call.widened, paced=False)
         trailers = header_frames(call.id, WELL, end=True) + _last(call)
-        held_bytes = self.outflow.held_bytes
-        self.outflow.send(flow, *message_parts(message, call.encoding), trailers)
-        self.outflow.count_put(len(message) + PREFIX_BYTES - (self.outflow.held_bytes - held_bytes))
-        if not flow.parts:
+        blocked_bytes = self.outflow.blocked_bytes
+        self.outflow.send(queue, *message_parts(message, call.encoding), trailers)
+        self.outflow.count_output(len(message) + PREFIX_BYTES - (self.outflow.blocked_bytes - blocked_bytes))
+        if not queue.parts:
             del self.streams[call.id]
 
     @property
     def _has_too_much(self) -> bool:
         """Whether too much waits in all, and this caller's share of it is used up."""
         outflow = self.outflow
-        own_bytes = outflow.held_bytes + outflow.waiting_bytes + outflow.put_bytes
-        return self._held.is_much and own_bytes > self._host.share_bytes
+        own_bytes = outflow.blocked_bytes + outflow.socket_bytes + outflow.output_bytes
+        return self._send_budget.is_exhausted and own_bytes > self._host.share_bytes
 
 
 def _last(call: LaneCall | LaneStream) -> bytes:

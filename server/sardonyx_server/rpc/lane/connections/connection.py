@@ -19,10 +19,10 @@ from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.control import Control
 from sardonyx_server.rpc.lane.connections.frame_reader import FrameReader
 from sardonyx_server.rpc.lane.connections.stranger import HandshakeFailed, Stranger
+from sardonyx_server.rpc.lane.flow_control.inflow import NARROW_WINDOW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.messages.request import MAX_HEADER_LIST_BYTES, RequestReader
 from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
 from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
-from sardonyx_server.rpc.lane.windows.inflow import NARROW_BYTES, STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.status import Status
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import (
@@ -49,7 +49,7 @@ _MAX_STREAMS: Final = 1 << 16
 # How much of the connection's window is used up before the caller gets it back: no call ever waits for it.
 _RETURNED_BYTES: Final = 1 << 28
 # So much may be held back of the answers of one caller whatever else is: it reads on, if slowly.
-_HELD_BYTES: Final = 16 << 20
+_MAX_BLOCKED_BYTES: Final = 16 << 20
 _HUGE_BYTES: Final = 1 << 30
 _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
 
@@ -82,7 +82,7 @@ class Connection:
     def __init__(self, host: Host, peer: str) -> None:
         self._host = host
         self._peer = peer
-        self._replies = Replies(host, peer, partial(host.touch, self))
+        self._replies = Replies(host, peer, partial(host.schedule_write, self))
         self.outflow = self._replies.outflow
         self._streams = self._replies.streams
         self._frames = FrameReader(self)
@@ -107,7 +107,7 @@ class Connection:
     @property
     def finished(self) -> bool:
         """Whether nothing more is to be said, once all is written."""
-        return self._broken or (self._going and not self._streams and not self.outflow.held_bytes)
+        return self._broken or (self._going and not self._streams and not self.outflow.blocked_bytes)
 
     @property
     def room(self) -> memoryview | None:
@@ -138,7 +138,7 @@ class Connection:
     def written(self) -> None:
         """The socket has taken all there was: more may be sent."""
         self.outflow.written()
-        self._replies.go_on()
+        self._replies.resume()
 
     def break_off(self, error: Http2ConnectionError) -> None:
         """The caller broke the protocol: say so. What is under way on the connection is lost.
@@ -149,7 +149,7 @@ class Connection:
         if isinstance(error, Stranger | HandshakeFailed):
             self._host.strangers.came(self._peer, error)
             if error.answer and self._silent:
-                self._replies.put(error.answer)
+                self._replies.write(error.answer)
                 return
         self.greet()
         text = f"the server ended the connection: {error}"
@@ -157,7 +157,7 @@ class Connection:
         self._replies.cut_off(Status(code=_UNAVAILABLE, message=text, trailing=()), proxied=True)
         self.lost()
         # gRPC's clients know "too_many_pings", and ping half as often from then on.
-        self._replies.put(goaway(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
+        self._replies.write(goaway(error.code, last_id=self._goodbye_id or self._last_id, text=str(error)))
 
     def say_goodbye(self) -> None:
         """Take no more calls: those that come are for another server."""
@@ -165,7 +165,7 @@ class Connection:
             self.greet()
             self._going = True
             self._goodbye_id = self._last_id
-            self._replies.put(goaway(ErrorCode.NO_ERROR, last_id=self._last_id))
+            self._replies.write(goaway(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
         """The server's time to stop is up: end what is under way here. What is proxied the grpcio server ends."""
@@ -175,7 +175,7 @@ class Connection:
         """The connection is gone, and so are its calls."""
         for stream_id in list(self._streams):
             self._replies.drop(stream_id)
-        self.outflow.drop_all()
+        self.outflow.discard_all()
         self._proxy.close()
 
     # What the caller sends: see frame_reader.py.
@@ -184,13 +184,13 @@ class Connection:
         """The caller has said that it speaks HTTP/2: say so, too. Once; before all else that is said."""
         if self._silent:
             self._silent = False
-            self._replies.put(_GREETING)
+            self._replies.write(_GREETING)
 
     def used(self, size: int) -> None:
         """So much of the connection's window is used up."""
         self._used += size
         if self._used >= _RETURNED_BYTES:
-            self._replies.put(window_update(0, self._used))
+            self._replies.write(window_update(0, self._used))
             self._used = 0
 
     def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # as its Sink
@@ -209,7 +209,7 @@ class Connection:
     def padded(self, stream_id: int, size: int) -> None:
         """So many bytes of data were padding: nobody will ever read them."""
         if stream_id in self._streams:
-            self._replies.put(window_update(stream_id, size))
+            self._replies.write(window_update(stream_id, size))
 
     def header(self, stream_id: int, block: bytes, ends: bool) -> None:  # noqa: FBT001  # likewise
         """A whole header came."""
@@ -219,10 +219,10 @@ class Connection:
             return
         self._last_id = stream_id
         inflow = self._replies.inflow
-        if inflow.window == NARROW_BYTES and inflow.narrow_until_s <= time.monotonic():
+        if inflow.window == NARROW_WINDOW_BYTES and inflow.narrow_until_s <= time.monotonic():
             self._widen()
         if self._going or len(self._streams) >= _MAX_STREAMS:
-            self._replies.put(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+            self._replies.write(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
         elif request.is_grpc and (kind := self._host.methods.get(request.path)) is not None:
             self._open(kind, stream_id, request, ends)
         else:
@@ -252,7 +252,7 @@ class Connection:
         host = self._host
         call = self._streams[stream_id] = kind(host, self._replies, stream_id, request)
         if kind is not LaneCall:
-            self._replies.inflow.give(stream_id)
+            self._replies.inflow.grant(stream_id)
         try:
             host.begun(call, request)
         except Exception as error:  # noqa: BLE001  # the caller gets its status; the lane goes on
@@ -261,8 +261,8 @@ class Connection:
         if request.header_list_bytes > MAX_HEADER_LIST_BYTES:
             text = f"the metadata is larger than max: it has {request.header_list_bytes} bytes"
             call.refuse(MessageTooLarge(f"{text}, {MAX_HEADER_LIST_BYTES} are accepted; send less of it"))
-        elif self.outflow.held_bytes > _HELD_BYTES and self._host.held.is_much:
-            text = f"{self.outflow.held_bytes} bytes of answers wait to be taken on this connection"
+        elif self.outflow.blocked_bytes > _MAX_BLOCKED_BYTES and self._host.send_budget.is_exhausted:
+            text = f"{self.outflow.blocked_bytes} bytes of answers wait to be taken on this connection"
             call.refuse(Overloaded(f"{text}, and no more may wait on this server: take them first"))
         elif ends:
             call.half_close()
@@ -270,10 +270,10 @@ class Connection:
     def _open_proxied(self, stream_id: int, request: Request, *, ends: bool) -> None:
         stream = self._proxy.open(stream_id, request.fields, ends=ends)
         if stream is None:
-            self._replies.put(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
+            self._replies.write(rst_stream(stream_id, ErrorCode.REFUSED_STREAM))
         else:
             self._streams[stream_id] = stream
-            self._replies.inflow.give(stream_id)
+            self._replies.inflow.grant(stream_id)
 
     def _widen(self) -> None:
         """Let streams send as much as at first again, once there is time for that."""

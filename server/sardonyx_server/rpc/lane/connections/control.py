@@ -73,8 +73,8 @@ class Control:
         if not stream_id:
             if not size:
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
-            replies.outflow.widen(size)
-            replies.go_on()
+            replies.outflow.increase_window(size)
+            replies.resume()
             return
         call = replies.streams.get(stream_id)
         if call is None:
@@ -83,7 +83,7 @@ class Control:
             call.widen(size)
         else:
             replies.drop(stream_id)
-            replies.put(rst_stream(stream_id, ErrorCode.PROTOCOL_ERROR))
+            replies.write(rst_stream(stream_id, ErrorCode.PROTOCOL_ERROR))
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
@@ -97,7 +97,7 @@ class Control:
             if self._replies.strikes > _PING_STRIKES:
                 raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._pinged_s = now_s
-        self._replies.put(frame(FrameType.PING, ACK, 0, body))
+        self._replies.write(frame(FrameType.PING, ACK, 0, body))
 
     def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
@@ -109,10 +109,10 @@ class Control:
         # Of one that is named twice the last counts: a caller could name one ten thousand times.
         for name, value in dict(SETTING.iter_unpack(body)).items():
             if name == Setting.MAX_FRAME_SIZE:
-                outflow.set_frame_bytes(value)
+                outflow.set_max_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
                 # Of an answer on its way the window is known to outflow, and is smaller by what has been sent.
-                begun = (call.widened for call in self._replies.streams.values() if outflow.flow(call.id) is None)
+                begun = (call.widened for call in self._replies.streams.values() if outflow.queue(call.id) is None)
                 widened = max(begun, default=0)
                 if value + widened > LARGEST_WINDOW_BYTES:
                     raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
@@ -120,8 +120,8 @@ class Control:
                 self._proxy.set_initial_window(value)
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-        self._replies.put(frame(FrameType.SETTINGS, ACK, 0, b""))
-        self._replies.go_on()
+        self._replies.write(frame(FrameType.SETTINGS, ACK, 0, b""))
+        self._replies.resume()
 
 
 def _require_connection(stream_id: int) -> None:

@@ -36,7 +36,7 @@ class Host(CallHost, ProxyHost, Protocol):
     min_ping_interval_s: float
     strangers: Strangers
 
-    def touch(self, handler: ProtocolHandler, /) -> None:
+    def schedule_write(self, handler: ProtocolHandler, /) -> None:
         """Somebody has something to be written."""
 
     def begun(self, call: LaneCall | LaneStream, request: Request, /) -> None:

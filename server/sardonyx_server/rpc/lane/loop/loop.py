@@ -20,6 +20,7 @@ from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.connection import Connection
 from sardonyx_server.rpc.lane.connections.stranger import HandshakeFailed, Stranger, Strangers
+from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
 from sardonyx_server.rpc.lane.loop.burst import STEP, Burst
 from sardonyx_server.rpc.lane.loop.deadlines import Deadlines
 from sardonyx_server.rpc.lane.loop.events import MOST_EVENTS, Events
@@ -31,7 +32,6 @@ from sardonyx_server.rpc.lane.sockets.listeners import Listeners, peer_name
 from sardonyx_server.rpc.lane.sockets.socket_transports import SocketTransports
 from sardonyx_server.rpc.lane.sockets.tls_handshakes import TlsHandshakes
 from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls
-from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 if TYPE_CHECKING:
     import socket
@@ -105,7 +105,7 @@ class Loop:
         self.min_ping_interval_s = limits.min_ping_interval_s
         self.compression: Level = compression
         self.unfinished = ByteBudget(limits.unfinished_bytes)
-        self.held = HeldBytes(limits.unfinished_bytes)
+        self.send_budget = SendBudget(limits.unfinished_bytes)
         self.failures = FailureBlocks()
         self.strangers = Strangers()
         self.stopping = False
@@ -134,7 +134,7 @@ class Loop:
         self.call_soon, self.call_when_idle = self._events.call_soon, self._events.call_when_idle
         self.cancel_idle_call = self._events.cancel_idle_call
         self.transports = SocketTransports(self._events.epoll, self._deadlines.add)
-        self.touch: Callable[[ProtocolHandler], None] = self.transports.touched.append
+        self.schedule_write: Callable[[ProtocolHandler], None] = self.transports.touched.append
         self._draining = False
         self._over = False
 
@@ -202,7 +202,7 @@ class Loop:
     @property
     def share_bytes(self) -> int:
         """How much each connection may have that its caller has not taken."""
-        return self.held.share_bytes(len(self.transports.by_fd))
+        return self.send_budget.share_bytes(len(self.transports.by_fd))
 
     def begun(self, call: LaneCall | LaneStream, request: Request) -> None:
         """A call of a method came. Raises where it is not allowed."""
@@ -233,7 +233,7 @@ class Loop:
         connected = self._upstream.connect()
         if connected is None:
             return None
-        upstream = UpstreamConnection(proxy, self.touch)
+        upstream = UpstreamConnection(proxy, self.schedule_write)
         try:
             self.transports.add(connected, upstream)
         except OSError:

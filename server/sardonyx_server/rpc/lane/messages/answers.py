@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from sardonyx_server.errors import Overloaded
+from sardonyx_server.rpc.lane.flow_control.outflow import append_data_frames
 from sardonyx_server.rpc.lane.messages.compression import compress
 from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
-from sardonyx_server.rpc.lane.windows.outflow import put_data
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.constants import DATA, END_HEADERS, END_STREAM
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, FrameType, frame, frame_header
@@ -147,7 +147,7 @@ def put_answer(message: EncodedMessage, stream_id: int, frame_bytes: int, out: l
     """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
     out.append(header_frames(stream_id, _OPENING, end=False))
     for part in message_parts(message, b""):
-        put_data(part, stream_id, frame_bytes, out)
+        append_data_frames(part, stream_id, frame_bytes, out)
     out.append(header_frames(stream_id, WELL, end=True))
 
 

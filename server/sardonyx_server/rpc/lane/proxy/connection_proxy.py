@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow
+from sardonyx_server.rpc.lane.flow_control.outflow import UNLIMITED_WINDOW, SendQueue
 from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
     from sardonyx_server.rpc.lane.calls.replies import Replies
+    from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
     from sardonyx_server.rpc.lane.proxy.host import ProxyHost
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
-    from sardonyx_server.rpc.lane.windows.held import HeldBytes
     from sardonyx_wire.http2.hpack import Field
 
 __all__ = ["ConnectionProxy"]
 
 # Bytes of one client that may wait for the grpcio server even while the memory limit of all connections is reached.
-_HELD_BYTES: Final = 16 << 20
+_MAX_BLOCKED_BYTES: Final = 16 << 20
 
 
 class ConnectionProxy:
@@ -30,19 +30,19 @@ class ConnectionProxy:
         replies: The response writer of the connection.
 
     Attributes:
-        held: Counts the bytes that all connections hold back.
+        send_budget: Counts the unsent bytes of all connections.
         peer: Address of the client.
-        put: Sends frames to the client as they are.
+        write: Sends frames to the client as they are.
     """
 
-    __slots__ = ("_host", "_replies", "_upstreams", "held", "peer", "put")
+    __slots__ = ("_host", "_replies", "_upstreams", "peer", "send_budget", "write")
 
     def __init__(self, host: ProxyHost, replies: Replies) -> None:
         self._host = host
         self._replies = replies
-        self.held: HeldBytes = host.held
+        self.send_budget: SendBudget = host.send_budget
         self.peer = replies.peer
-        self.put = replies.put
+        self.write = replies.write
         # New streams go to the last one. Those before it are shutting down and still have open streams.
         self._upstreams: list[UpstreamConnection] = []
 
@@ -64,8 +64,8 @@ class ConnectionProxy:
                 return None
             self._upstreams = [*(each for each in self._upstreams if not each.finished), upstream]
         upstream = self._upstreams[-1]
-        full = self.held.is_much
-        if upstream.is_backlogged or (full and upstream.outflow.held_bytes > _HELD_BYTES):
+        full = self.send_budget.is_exhausted
+        if upstream.is_backlogged or (full and upstream.outflow.blocked_bytes > _MAX_BLOCKED_BYTES):
             return None
         return upstream.open(stream_id, fields, end=ends)
 
@@ -85,8 +85,9 @@ class ConnectionProxy:
         """Send data (a view) or whole frames to the client, in order. ``upstream`` is told when data have been sent."""
         replies = self._replies
         replies.strikes = 0
-        flow = replies.outflow.flow(stream.id) or Flow(stream.id, NO_WINDOW, paced=True, on_sent=upstream.return_credit)
-        replies.outflow.send(flow, part)
+        outflow, on_sent = replies.outflow, upstream.return_credit
+        queue = outflow.queue(stream.id) or SendQueue(stream.id, UNLIMITED_WINDOW, paced=True, on_sent=on_sent)
+        outflow.send(queue, part)
 
     def closed(self, stream: ProxiedStream) -> None:
         """A stream is closed on both sides."""

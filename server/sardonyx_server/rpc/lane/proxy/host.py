@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
     from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
-    from sardonyx_server.rpc.lane.windows.held import HeldBytes
 
 __all__ = ["ProxyHost"]
 
@@ -18,11 +18,11 @@ class ProxyHost(Protocol):
 
     Attributes:
         stopping: Whether the grpcio server is shutting down.
-        held: Counts the bytes that all connections hold back.
+        send_budget: Counts the unsent bytes of all connections.
     """
 
     stopping: bool
-    held: HeldBytes
+    send_budget: SendBudget
 
     def connect_upstream(self, proxy: ConnectionProxy, /) -> UpstreamConnection | None:
         """Connect to the grpcio server; None where it cannot take the connection."""

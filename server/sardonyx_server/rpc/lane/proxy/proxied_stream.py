@@ -7,9 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.rpc.lane.flow_control.inflow import MAX_STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.flow_control.outflow import SendQueue
 from sardonyx_server.rpc.lane.messages.stalled import did_not_come, patience_s
-from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES
-from sardonyx_server.rpc.lane.windows.outflow import Flow
 from sardonyx_wire.http2.constants import END_STREAM
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
@@ -39,25 +39,15 @@ class ProxiedStream:
         deadline_s: When :meth:`expire` is due, on ``time.monotonic``: some time after data last arrived.
         id: As given.
         begun: The grpcio server has sent response headers.
-        flow: Data on the way to the grpcio server.
+        queue: Data on the way to the grpcio server.
         request_ended: The client has sent END_STREAM.
         response_ended: The grpcio server has sent END_STREAM.
-        held: Bytes that the grpcio server does not accept yet.
+        buffered_bytes: Bytes that the grpcio server does not accept yet.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_over",
-        "_proxy",
-        "_upstream",
-        "_used",
-        "begun",
-        "deadline_s",
-        "flow",
-        "held",
-        "id",
-        "request_ended",
-        "response_ended",
+        "__weakref__", "_over", "_proxy", "_upstream", "_used", "begun", "buffered_bytes", "deadline_s", "id", "queue",
+        "request_ended", "response_ended",
     )  # fmt: skip
 
     room = None
@@ -72,10 +62,10 @@ class ProxiedStream:
         self._proxy = proxy
         self._over = self.begun = self.response_ended = False
         self.request_ended = request_ended
-        self.held = 0
+        self.buffered_bytes = 0
         # Bytes that were forwarded and not yet returned to the client by WINDOW_UPDATE.
         self._used = 0
-        self.flow = Flow(stream_id, upstream.outflow.initial_window, paced=True, on_sent=self._sent)
+        self.queue = SendQueue(stream_id, upstream.outflow.initial_window, paced=True, on_sent=self._sent)
         self.deadline_s = math.inf
         if not request_ended:
             # Each request that is being received holds a thread of the grpcio server, of which there are few: 64
@@ -92,7 +82,7 @@ class ProxiedStream:
         """The receive timeout is over: fail a stream whose request has stalled. See ``deadlines.py``."""
         if self.ended:
             return
-        if self.held:
+        if self.buffered_bytes:
             # The grpcio server is the one that does not read.
             self._restart_timeout()
         if self.deadline_s > time.monotonic():
@@ -115,17 +105,17 @@ class ProxiedStream:
         if self.request_ended:
             return  # After END_STREAM nothing is forwarded.
         self._restart_timeout()
-        self.held += end - begin
-        if self.held > MOST_STREAM_BYTES:
+        self.buffered_bytes += end - begin
+        if self.buffered_bytes > MAX_STREAM_WINDOW_BYTES:
             raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, f"stream {self.id} was sent more than its window")
         parts: list[memoryview | bytes] = [memoryview(data[begin:end])] if end > begin else []
         if ends:
             self.request_ended = True
             parts.append(frame(FrameType.DATA, END_STREAM, self.id, b""))
-        flow = self.flow
-        self._upstream.outflow.send(flow, *parts)
-        if len(flow.parts) > _MAX_BUFFERS and not ends:
-            flow.parts = deque((memoryview(b"".join(flow.parts)),))
+        queue = self.queue
+        self._upstream.outflow.send(queue, *parts)
+        if len(queue.parts) > _MAX_BUFFERS and not ends:
+            queue.parts = deque((memoryview(b"".join(queue.parts)),))
         self._upstream.close_if_ended(self)
 
     def half_close(self) -> None:
@@ -134,12 +124,12 @@ class ProxiedStream:
 
     def widen(self, size: int) -> None:
         """The client sent WINDOW_UPDATE."""
-        self._upstream.put(window_update(self.id, size))
+        self._upstream.write(window_update(self.id, size))
 
     def drop(self) -> None:
         """The client has reset the stream, or disconnected."""
         self._upstream.close_stream(self)
-        self._upstream.put(rst_stream(self.id, ErrorCode.CANCEL))
+        self._upstream.write(rst_stream(self.id, ErrorCode.CANCEL))
 
     def all_sent(self, window: int) -> None:
         """Nothing to do: see :class:`Http2Stream`."""
@@ -152,15 +142,15 @@ class ProxiedStream:
         """The stream is closed upstream."""
         self._over = True
         # Breaks the reference cycle, so that both are freed at once.
-        self.flow.on_sent = None
+        self.queue.on_sent = None
 
     def _restart_timeout(self) -> None:
         self.deadline_s = time.monotonic() + patience_s(stopping=self._proxy.stopping)
 
     def _sent(self, size: int) -> None:
         """Bytes were forwarded to the grpcio server: return them to the client's window."""
-        self.held -= size
+        self.buffered_bytes -= size
         self._used += size
         if self._used >= _RETURNED_BYTES and not self.request_ended:
-            self._proxy.put(window_update(self.id, self._used))
+            self._proxy.write(window_update(self.id, self._used))
             self._used = 0

@@ -10,11 +10,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.rpc.lane.flow_control.outflow import Outflow
 from sardonyx_server.rpc.lane.messages.answers import header_frames
 from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
 from sardonyx_server.rpc.lane.proxy.shutdown_status import rewrite_cancelled
 from sardonyx_server.rpc.lane.proxy.upstream_frame_reader import UpstreamFrameReader
-from sardonyx_server.rpc.lane.windows.outflow import Outflow
 from sardonyx_server.rpc.other_rpcs.forwarded import PEER_KEY
 from sardonyx_wire.http2.constants import ACK, END_STREAM
 from sardonyx_wire.http2.frames import (
@@ -54,7 +54,7 @@ class UpstreamConnection:
 
     Args:
         proxy: The client's side.
-        touch: Called with this object when it has something to write.
+        schedule_write: Called with this object when it has something to write.
 
     Attributes:
         outflow: What is sent to the grpcio server.
@@ -68,15 +68,15 @@ class UpstreamConnection:
     greeted = True
     """Constant: the other side is always the grpcio server."""
 
-    def __init__(self, proxy: ConnectionProxy, touch: Callable[[UpstreamConnection], None]) -> None:
+    def __init__(self, proxy: ConnectionProxy, schedule_write: Callable[[UpstreamConnection], None]) -> None:
         self._proxy = proxy
         self._streams: dict[int, ProxiedStream] = {}
         self._reader = UpstreamFrameReader(self)
         self._returned = 0
         self.accepts_streams = True
         self.finished = False
-        self.outflow = Outflow(proxy.held, partial(touch, self))
-        self.put(
+        self.outflow = Outflow(proxy.send_budget, partial(schedule_write, self))
+        self.write(
             PREFACE
             + settings(
                 {
@@ -91,7 +91,7 @@ class UpstreamConnection:
     @property
     def is_backlogged(self) -> bool:
         """Whether the grpcio server has so much to read that no stream may be opened for now."""
-        return self.outflow.ahead < -_MAX_BACKLOG_BYTES
+        return self.outflow.write_credit < -_MAX_BACKLOG_BYTES
 
     # From the client.
 
@@ -102,19 +102,19 @@ class UpstreamConnection:
         own.append((_PEER_KEY, self._proxy.peer.encode()))
         frames = header_frames(stream_id, encode_block(own), end=end)
         # Headers use the same credit as data: what follows waits for the socket.
-        self.outflow.ahead -= len(frames)
-        self.put(frames)
+        self.outflow.write_credit -= len(frames)
+        self.write(frames)
         return stream
 
-    def put(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         """Send frames as they are. Does nothing once the connection is closed: the proxy may still use it."""
         if not self.finished:
-            self.outflow.put(frames)
+            self.outflow.write(frames)
 
     def close_stream(self, stream: ProxiedStream) -> None:
         """A stream is closed on this connection."""
         self._streams.pop(stream.id, None)
-        self.outflow.drop(stream.id)
+        self.outflow.discard(stream.id)
         stream.closed()
 
     def close_if_ended(self, stream: ProxiedStream) -> None:
@@ -125,20 +125,20 @@ class UpstreamConnection:
 
     def set_initial_window(self, size: int) -> None:
         """The client changed its initial window."""
-        self.put(settings({Setting.INITIAL_WINDOW_SIZE: size}))
+        self.write(settings({Setting.INITIAL_WINDOW_SIZE: size}))
 
     def return_credit(self, size: int) -> None:
         """Data were sent to the client: return them to the window of the grpcio server."""
         self._returned += size
         if self._returned >= _RETURNED_BYTES:
-            self.put(window_update(0, self._returned))
+            self.write(window_update(0, self._returned))
             self._returned = 0
 
     def close(self) -> None:
         """The client has disconnected."""
         self.finished = True
         self._streams.clear()
-        self.outflow.touch()
+        self.outflow.schedule_write()
 
     # From the grpcio server.
 
@@ -157,13 +157,13 @@ class UpstreamConnection:
     def written(self) -> None:
         """The socket has accepted all output: more may be sent."""
         self.outflow.written()
-        self.outflow.go_on()
+        self.outflow.resume()
 
     def break_off(self, error: Http2ConnectionError) -> None:  # noqa: ARG002  # the client need not know
         """The grpcio server broke the protocol."""
         self.lost()
         # So that the socket is closed.
-        self.outflow.touch()
+        self.outflow.schedule_write()
 
     def lost(self) -> None:
         """The connection is lost, and all streams with it."""
@@ -196,7 +196,7 @@ class UpstreamConnection:
         elif kind == FrameType.SETTINGS and not flags & ACK:
             self._on_settings(body)
         elif kind == FrameType.PING and not flags & ACK:
-            self.put(frame(FrameType.PING, ACK, 0, body))
+            self.write(frame(FrameType.PING, ACK, 0, body))
         elif kind == FrameType.GOAWAY:
             self._on_goaway(int.from_bytes(body[:4]))
 
@@ -215,23 +215,23 @@ class UpstreamConnection:
         outflow = self.outflow
         for name, value in SETTING.iter_unpack(body):
             if name == Setting.MAX_FRAME_SIZE:
-                outflow.set_frame_bytes(value)
+                outflow.set_max_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
                 change = value - outflow.initial_window
                 for stream in self._streams.values():
-                    if outflow.flow(stream.id) is None:
-                        stream.flow.window += change
+                    if outflow.queue(stream.id) is None:
+                        stream.queue.window += change
                 outflow.set_initial_window(value)
-        self.put(frame(FrameType.SETTINGS, ACK, 0, b""))
-        self.outflow.go_on()
+        self.write(frame(FrameType.SETTINGS, ACK, 0, b""))
+        self.outflow.resume()
 
     def _on_window_update(self, stream: ProxiedStream | None, stream_id: int, size: int) -> None:
         if not stream_id:
-            self.outflow.widen(size)
-            self.outflow.go_on()
+            self.outflow.increase_window(size)
+            self.outflow.resume()
         elif stream is not None:
-            stream.flow.window += size
-            self.outflow.go_on(stream.flow)
+            stream.queue.window += size
+            self.outflow.resume(stream.queue)
 
     def _on_goaway(self, last_id: int) -> None:
         self.accepts_streams = False

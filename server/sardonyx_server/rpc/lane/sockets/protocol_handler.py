@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from sardonyx_server.rpc.lane.windows.outflow import Outflow
+    from sardonyx_server.rpc.lane.flow_control.outflow import Outflow
     from sardonyx_wire.http2.errors import Http2ConnectionError
 
 __all__ = ["ProtocolHandler"]

@@ -12,8 +12,8 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from sardonyx_server.rpc.lane.flow_control.outflow import LOW_WRITE_CREDIT_BYTES
 from sardonyx_server.rpc.lane.sockets.loopback import disable_pacing
-from sardonyx_server.rpc.lane.windows.outflow import FEW_BYTES
 from sardonyx_wire.http2.errors import Http2ConnectionError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SocketTransport:
     @property
     def is_writing(self) -> bool:
         """Whether something is still to be written, or to be let through by the other side's windows."""
-        return bool(self._unsent or self.handler.outflow.held_bytes)
+        return bool(self._unsent or self.handler.outflow.blocked_bytes)
 
     @property
     def ended(self) -> bool:
@@ -155,7 +155,7 @@ class SocketTransport:
         self.fd = -1
         self._socket.close()
         self._unsent.clear()
-        self.handler.outflow.wait(0)
+        self.handler.outflow.set_socket_bytes(0)
         self.handler.lost()
 
     def close_if_finished(self) -> None:
@@ -214,19 +214,19 @@ class SocketTransport:
 
     def _all_written(self) -> None:
         handler, outflow = self.handler, self.handler.outflow
-        if outflow.put_bytes:
-            outflow.wait(0)
-        if outflow.ahead < FEW_BYTES:
+        if outflow.output_bytes:
+            outflow.set_socket_bytes(0)
+        if outflow.write_credit < LOW_WRITE_CREDIT_BYTES:
             handler.written()
         if handler.finished and not outflow.out:
             self._close_write()
 
     def _update_events(self) -> None:
         events = _READ
-        self.handler.outflow.wait(self._unsent_bytes)
+        self.handler.outflow.set_socket_bytes(self._unsent_bytes)
         if self._unsent:
             # While the socket takes nothing, data that windows hold back wait for it as well.
-            too_much = self._unsent_bytes + self.handler.outflow.held_bytes > _MAX_UNSENT_BYTES
+            too_much = self._unsent_bytes + self.handler.outflow.blocked_bytes > _MAX_UNSENT_BYTES
             events = select.EPOLLOUT if too_much else _READ | select.EPOLLOUT
         if events != self._events:
             self._events = events

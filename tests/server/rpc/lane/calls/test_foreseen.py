@@ -8,7 +8,11 @@ import grpc
 import pytest
 
 from sardonyx_server.errors import Overloaded
-from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES
+from sardonyx_server.rpc.lane.flow_control.inflow import (
+    MAX_STREAM_WINDOW_BYTES,
+    NARROW_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+)
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.http2.wire import Setting, block, data, headers, prefixed, request_fields, rst_stream
 from tests.server.rpc.transports import STREAM_METHOD, Transport, opened, until
@@ -101,14 +105,14 @@ def test_streams_that_follow_may_send_less_until_they_are_let(peer: Peer) -> Non
     """A message that may come is given its room, to the byte."""
     refuse(peer)
     peer.settle()
-    assert peer.settings[Setting.INITIAL_WINDOW_SIZE] == NARROW_BYTES
+    assert peer.settings[Setting.INITIAL_WINDOW_SIZE] == NARROW_WINDOW_BYTES
     stream_id = peer.next_stream_id()
-    assert peer.of(stream_id).window_bytes == NARROW_BYTES
+    assert peer.of(stream_id).window_bytes == NARROW_WINDOW_BYTES
     peer.send(headers(stream_id, HEADER))
     peer.upload(stream_id, prefixed(PICTURE))
     assert peer.answer(stream_id).messages == [PICTURE]
     assert peer.of(stream_id).window_bytes == 0
-    small = bytes(NARROW_BYTES - 5)
+    small = bytes(NARROW_WINDOW_BYTES - 5)
     assert peer.ask(small) == small
 
 
@@ -120,7 +124,7 @@ def test_streams_that_are_open_may_send_as_much_as_before(peer: Peer) -> None:
     before = [peer.of(one).window_bytes for one in opened_ones]
     refuse(peer)
     peer.settle()
-    assert peer.settings[Setting.INITIAL_WINDOW_SIZE] == NARROW_BYTES
+    assert peer.settings[Setting.INITIAL_WINDOW_SIZE] == NARROW_WINDOW_BYTES
     assert [peer.of(one).window_bytes for one in opened_ones] == before
     peer.upload(picture, prefixed(PICTURE)[100:])
     assert peer.answer(picture).messages == [PICTURE]
@@ -137,7 +141,7 @@ def test_streams_of_requests_and_relayed_ones_have_all_their_room(peer: Peer, pa
     peer.send(headers(stream_id, block(request_fields(path=path), huffman=False)))
     peer.settle()
     answer = peer.of(stream_id)
-    assert answer.ended or answer.window_bytes == STREAM_WINDOW_BYTES <= MOST_STREAM_BYTES
+    assert answer.ended or answer.window_bytes == STREAM_WINDOW_BYTES <= MAX_STREAM_WINDOW_BYTES
 
 
 def test_who_is_on_its_way_is_told_of_once(lane: Transport, peer: Peer) -> None:

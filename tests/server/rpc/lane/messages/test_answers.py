@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sardonyx_server.errors import DeadlineExceeded, Overloaded, QueueBytesFull, QueueTooLong, ServerError
+from sardonyx_server.rpc.lane.flow_control.outflow import UNLIMITED_WINDOW, Outflow, SendQueue
+from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
 from sardonyx_server.rpc.lane.messages.answers import (
     FailureBlocks,
     answer_frames,
@@ -17,8 +19,6 @@ from sardonyx_server.rpc.lane.messages.answers import (
     short_answer,
     status_block,
 )
-from sardonyx_server.rpc.lane.windows.held import HeldBytes
-from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Flow, Outflow
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.protobuf_fields import EncodedMessage, MessageParts
 
@@ -35,11 +35,11 @@ def test_an_answer_that_may_be_sent_at_once_is_what_windows_let_through_piece_by
     quick: list[bytes | memoryview] = []
     put_answer(message, 5, frame_bytes, quick)
 
-    slow = Outflow(HeldBytes(NO_WINDOW), lambda: None)
+    slow = Outflow(SendBudget(UNLIMITED_WINDOW), lambda: None)
     slow.window = 1 << 24
-    slow.set_frame_bytes(frame_bytes)
+    slow.set_max_frame_bytes(frame_bytes)
     slow.out.append(header_frames(5, opening_block(b""), end=False))
-    slow.send(Flow(5, 1 << 24, paced=False), *message_parts(message, b""))
+    slow.send(SendQueue(5, 1 << 24, paced=False), *message_parts(message, b""))
     slow.out.append(header_frames(5, status_block(None, first=False), end=True))
     assert list(map(bytes, quick)) == list(map(bytes, slow.out))
     data = b"".join(quick[2:-1:2])

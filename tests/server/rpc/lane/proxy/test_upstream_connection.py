@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sardonyx_server.errors import ServerError
+from sardonyx_server.rpc.lane.flow_control.outflow import UNLIMITED_WINDOW
+from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
 from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
-from sardonyx_server.rpc.lane.windows.held import HeldBytes
-from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from tests.server.rpc.http2.wire import START_WINDOW, FrameType, Setting, rst_stream, settings, window_update
 
@@ -25,7 +25,7 @@ class Caller:
     stopping = False
 
     def __init__(self) -> None:
-        self.held = HeldBytes(NO_WINDOW)
+        self.send_budget = SendBudget(UNLIMITED_WINDOW)
         self.sent: list[bytes] = []
         self.ended_ids: list[int] = []
         self.watched: list[Any] = []
@@ -43,7 +43,7 @@ class Caller:
         """See ``connection_proxy.ConnectionProxy``."""
         self.failed.append((stream, error.message))
 
-    def put(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> None:
         """See ``connection_proxy.ConnectionProxy``."""
 
     def closed(self, stream: Any) -> None:
@@ -112,14 +112,14 @@ def test_data_in_tiny_pieces_wait_together() -> None:
     stream.data(sent, 0, START_WINDOW, False)
     for begin in range(START_WINDOW, len(sent)):
         stream.data(sent, begin, begin + 1, False)
-    assert len(stream.flow.parts) <= 257
-    assert caller.held.bytes == stream.held == 3000
+    assert len(stream.queue.parts) <= 257
+    assert caller.send_budget.used_bytes == stream.buffered_bytes == 3000
     stream.half_close()
     upstream.receive(window_update(0, 1 << 20) + window_update(1, 1 << 20))
     # Every second part is the head of a frame.
     assert b"".join(upstream.outflow.out[1::2])[: len(sent)] == sent
     assert upstream.outflow.out[-1][3:5] == bytes((FrameType.DATA, 1))
-    assert caller.held.bytes == 0
+    assert caller.send_budget.used_bytes == 0
 
 
 def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
@@ -143,7 +143,7 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
     stream.expire()
     assert not caller.failed
     upstream.receive(window_update(1, 1 << 20) + window_update(0, 1 << 20))
-    assert not stream.held
+    assert not stream.buffered_bytes
     stream.deadline_s = 0.0
     stream.expire()
     assert caller.failed == [(stream, "the request did not come whole: nothing of it came for 60 s")]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sardonyx_server.rpc.lane.windows.held import HeldBytes
-from sardonyx_server.rpc.lane.windows.outflow import NO_WINDOW, Outflow
+from sardonyx_server.rpc.lane.flow_control.outflow import UNLIMITED_WINDOW, Outflow
+from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ class _Handler:
     """Says what it is told to say."""
 
     def __init__(self) -> None:
-        self.outflow = Outflow(HeldBytes(NO_WINDOW), lambda: None)
+        self.outflow = Outflow(SendBudget(UNLIMITED_WINDOW), lambda: None)
         self.finished = False
         self.greeted = True
         self.room: memoryview | None = None

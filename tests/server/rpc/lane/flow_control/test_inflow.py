@@ -8,7 +8,12 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sardonyx_server.rpc.lane.windows.inflow import MOST_STREAM_BYTES, NARROW_BYTES, STREAM_WINDOW_BYTES, Inflow
+from sardonyx_server.rpc.lane.flow_control.inflow import (
+    MAX_STREAM_WINDOW_BYTES,
+    NARROW_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
+    Inflow,
+)
 from tests.server.rpc.http2.wire import FRAME_HEADER, FrameType
 
 # One stream begins, the oldest ends, a message is refused, or a second passes.
@@ -45,9 +50,13 @@ def test_windows_are_narrow_after_a_refusal_until_a_second_without_one() -> None
     inflow = Inflow(caller.hear)
     inflow.narrow([], 10.0)
     inflow.narrow([], 10.5)
-    assert (inflow.window, caller.initial, caller.frames) == (NARROW_BYTES, NARROW_BYTES, [FrameType.SETTINGS])
+    assert (inflow.window, caller.initial, caller.frames) == (
+        NARROW_WINDOW_BYTES,
+        NARROW_WINDOW_BYTES,
+        [FrameType.SETTINGS],
+    )
     inflow.widen([], 11.4)
-    assert inflow.window == NARROW_BYTES
+    assert inflow.window == NARROW_WINDOW_BYTES
     inflow.widen([], 11.5)
     assert (inflow.window, caller.initial) == (STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES)
     assert caller.frames == [FrameType.SETTINGS] * 2
@@ -62,13 +71,13 @@ def test_who_has_its_room_keeps_it_and_nobody_gets_more_than_there_is(steps: lis
     now_s, next_id = 10.0, 1
     for step in steps:
         if step.startswith("begin"):
-            if inflow.window == NARROW_BYTES:
+            if inflow.window == NARROW_WINDOW_BYTES:
                 inflow.widen(begun, now_s)
             begun[next_id] = inflow.window
             assert caller.windows[next_id] == inflow.window
             if step != "begin":
                 begun[next_id] = STREAM_WINDOW_BYTES
-                inflow.give(next_id)
+                inflow.grant(next_id)
             next_id += 2
         elif step == "end" and begun:
             del begun[min(begun)]
@@ -78,4 +87,4 @@ def test_who_has_its_room_keeps_it_and_nobody_gets_more_than_there_is(steps: lis
             now_s += 1.0
         assert caller.initial == inflow.window
         for one, least in begun.items():
-            assert least <= caller.windows[one] <= MOST_STREAM_BYTES
+            assert least <= caller.windows[one] <= MAX_STREAM_WINDOW_BYTES
