@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from sardonyx_server.rpc.lane.loop.loop import Loop
+from sardonyx_server.rpc.lane.loop.event_loop import EventLoop
 from sardonyx_server.rpc.lane.proxy.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.statistics import Histogram
     from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.lane.limits import Limits
-    from sardonyx_server.rpc.lane.loop.burst import Requests
+    from sardonyx_server.rpc.lane.loop.dispatch_queue import RequestIntake
     from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_server.rpc.tls import Certificates
 
@@ -51,7 +51,7 @@ class Lane:
         server: grpc.Server,
         *,
         methods: tuple[str, str],
-        intake: Requests,
+        intake: RequestIntake,
         access_control: AccessControl | None,
         cores: int = 1,
         compression: Level = "none",
@@ -60,7 +60,7 @@ class Lane:
     ) -> None:
         self._server = server
         self._upstream = Upstream()
-        self._loop = Loop(
+        self._loop = EventLoop(
             methods=methods,
             requests=intake,
             access_control=access_control,

@@ -17,7 +17,7 @@ if sys.platform != "linux":
 from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.errors import MessageTooLarge
 from sardonyx_server.rpc.lane.messages.compression import decompress
-from sardonyx_server.rpc.lane.messages.message import Assembly
+from sardonyx_server.rpc.lane.messages.message_assembly import MessageAssembly
 from sardonyx_wire.protobuf_fields import MessageParts
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import opened
@@ -76,7 +76,7 @@ def where_little_is_left() -> tuple[list[tuple[str, str]], int]:
     resource.setrlimit(resource.RLIMIT_AS, (size + GIB // 8, used[1]))
     prefix = memoryview(b"\0" + GIB.to_bytes(4))
     said = [
-        refused(lambda: Assembly(2 * GIB, budget, b"").add(prefix)),
+        refused(lambda: MessageAssembly(2 * GIB, budget, b"").feed(prefix)),
         refused(lambda: decompress(packed, b"gzip", 2 * GIB)),
     ]
     return said, budget.used_bytes

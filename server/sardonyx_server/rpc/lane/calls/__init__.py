@@ -1,9 +1,9 @@
-"""What the lane answers itself: ModelInfer and ModelStreamInfer, each of them a stream of HTTP/2.
+"""The methods that the lane serves itself: ModelInfer and ModelStreamInfer. Each call is one stream of HTTP/2.
 
-open_stream.py   any stream, as its connection sees it
-call.py          one ModelInfer
-stream.py        one ModelStreamInfer
-incoming.py      what comes on it -> messages
-replies.py       what a caller gets
-host.py          what calls want of the lane
+http2_stream.py      any open stream, as its connection sees it
+call.py              one ModelInfer
+stream.py            one ModelStreamInfer
+deframer.py          the messages that arrive on it
+response_writer.py   writes responses, errors and trailers
+host.py              what calls need of the event loop
 """

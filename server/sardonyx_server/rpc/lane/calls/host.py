@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
     from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
-    from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
+    from sardonyx_server.rpc.lane.messages.response_frames import TrailersOnlyBlocks
     from sardonyx_server.rpc.stream import StreamCall
 
 __all__ = ["CallHost"]
@@ -31,7 +31,7 @@ class CallHost(Protocol):
     max_message_bytes: int
     unfinished: ByteBudget
     send_budget: SendBudget
-    failures: FailureBlocks
+    failures: TrailersOnlyBlocks
     thread_id: int
 
     def call_soon(self, task: Callable[[], None], /) -> None:
@@ -45,10 +45,10 @@ class CallHost(Protocol):
     def watch(self, call: LaneCall, /) -> None:
         """Have a call expire at its deadline."""
 
-    def take_in(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
+    def submit(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
         """A message is whole: it is dealt with at the end of its burst."""
 
-    def take_in_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
+    def submit_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
         """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
 
     def reserve(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
@@ -62,10 +62,10 @@ class CallHost(Protocol):
     def refuse(self, error: Exception, call: LaneCall | LaneStream, /) -> None:
         """A call cannot go on: answer it."""
 
-    def overloaded(self) -> None:
+    def on_overload(self) -> None:
         """A call was refused because too much waits."""
 
-    def ended(self) -> None:
+    def call_ended(self) -> None:
         """A call that began is over."""
 
     def stream_ended(self, stream: LaneStream, /) -> None:

@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from sardonyx_server.errors import DeadlineExceeded, ServerError
-from sardonyx_server.rpc.lane.calls.incoming import Incoming
+from sardonyx_server.rpc.lane.calls.deframer import MessageDeframer
 from sardonyx_server.rpc.lane.messages.compression import decompress
 from sardonyx_server.rpc.status import to_status
 from sardonyx_server.rpc.stream import Stream, StreamCall
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sardonyx_server.rpc.lane.calls.host import CallHost
-    from sardonyx_server.rpc.lane.calls.replies import Replies
-    from sardonyx_server.rpc.lane.messages.request import Request
+    from sardonyx_server.rpc.lane.calls.response_writer import ResponseWriter
+    from sardonyx_server.rpc.lane.messages.request_headers import RequestHeaders
 
 __all__ = ["LaneStream"]
 
@@ -31,59 +31,45 @@ class LaneStream:
 
     Args:
         host: The lane.
-        replies: Of the connection on which it came.
+        writer: Of the connection on which it came.
         stream_id: Its number there.
         request: Its header.
 
     Attributes:
         id: Number of the stream.
-        begun: Whether something was sent.
+        headers_sent:Whether something was sent.
         deadline_s: When the caller gives it up, on ``time.monotonic``.
         encoding: How its answers may be compressed; b"" for not at all.
         ended: Whether it is over for the caller; the engine may still have something of it.
         half_closed: Whether the caller has sent all it will.
         max_answer_bytes: Largest message that is sent.
-        widened: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
+        window_delta: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_handing_on",
-        "_host",
-        "_incoming",
-        "_over",
-        "_replies",
-        "_request",
-        "_stream",
-        "begun",
-        "deadline_s",
-        "encoding",
-        "ended",
-        "half_closed",
-        "id",
-        "max_answer_bytes",
-        "widened",
+        "__weakref__", "_deframer", "_finished", "_host", "_request", "_stream", "_submitting", "_writer", "deadline_s",
+        "encoding", "ended", "half_closed", "headers_sent", "id", "max_answer_bytes", "window_delta",
     )  # fmt: skip
 
     streamed = False
     """As the call that it is; its requests are calls of their own."""
 
-    def __init__(self, host: CallHost, replies: Replies, stream_id: int, request: Request) -> None:
+    def __init__(self, host: CallHost, writer: ResponseWriter, stream_id: int, request: RequestHeaders) -> None:
         self._host = host
-        self._replies = replies
+        self._writer = writer
         self._request = request
         self._stream = Stream(request.metadata)
-        self._incoming = Incoming(host, replies, stream_id, request.encoding)
-        self.begun = False
-        self._over = False
-        self._handing_on = False
+        self._deframer = MessageDeframer(host, writer, stream_id, request.encoding)
+        self.headers_sent = False
+        self._finished = False
+        self._submitting = False
         self.ended = False
         self.id = stream_id
         self.deadline_s = time.monotonic() + request.timeout_s
         self.encoding = request.answer_encoding
         self.half_closed = False
         self.max_answer_bytes = host.max_message_bytes
-        self.widened = 0
+        self.window_delta = 0
 
     @property
     def cancelled(self) -> bool:
@@ -102,7 +88,7 @@ class LaneStream:
     def settled(self, call: StreamCall) -> None:
         """A request has its answer. Any thread; never blocks."""
         # Not within what hands a request on: that goes on to the next one by itself.
-        if get_ident() == self._host.thread_id and not self._handing_on:
+        if get_ident() == self._host.thread_id and not self._submitting:
             self._on_settled(call)
         else:
             self._host.call_soon(partial(self._on_settled, call))
@@ -127,34 +113,34 @@ class LaneStream:
         """The caller's time is up."""
         if self.ended:
             return
-        if self._replies.cut_short(self):
-            self.drop()
+        if self._writer.reset_if_blocked(self):
+            self.cancel()
         else:
             self.fail(DeadlineExceeded("the deadline of the stream passed"))
 
     # What comes of the caller.
 
-    def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
+    def on_data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last."""
         self.half_closed = self.half_closed or ends
         if not self._stream.takes_messages:
             return
-        self._incoming.add(data, begin, end)
+        self._deframer.feed(data, begin, end)
         self._advance()
 
     @property
-    def room(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
-        return self._incoming.room
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`on_data`."""
+        return self._deframer.receive_buffer
 
     @property
-    def is_awaited(self) -> bool:
+    def is_receiving(self) -> bool:
         """Whether a large message of it has not come whole, and may still come."""
-        return self._incoming.room is not None
+        return self._deframer.receive_buffer is not None
 
-    def filled(self, size: int, *, ends: bool) -> None:
-        """So many bytes were put into :attr:`room`."""
-        self._incoming.filled(size)
+    def buffer_updated(self, size: int, *, ends: bool) -> None:
+        """So many bytes were put into :attr:`receive_buffer`."""
+        self._deframer.buffer_updated(size)
         self.half_closed = self.half_closed or ends
         self._advance()
 
@@ -163,18 +149,18 @@ class LaneStream:
         self.half_closed = True
         self._advance()
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """The caller has gone away."""
         self._stream.abandon()
         self._end()
 
-    def widen(self, size: int) -> None:
+    def on_window_update(self, size: int) -> None:
         """The caller takes so many more bytes of answers."""
-        self._replies.widen(self, size)
+        self._writer.increase_window(self, size)
 
-    def all_sent(self, window: int) -> None:
+    def on_all_sent(self, window: int) -> None:
         """What windows held back has been sent, and the caller takes so much now."""
-        self.widened = window - self._replies.outflow.initial_window
+        self.window_delta = window - self._writer.outflow.initial_window
         if not self.ended:
             self._stream.sent()
             self._advance()
@@ -185,63 +171,63 @@ class LaneStream:
 
     def _advance(self) -> None:
         """Do what may be done now: take requests in, send answers, end."""
-        stream, replies = self._stream, self._replies
+        stream, writer = self._stream, self._writer
         if self.ended:
-            self._see_over()
+            self._finish()
             return
-        self._take_in()
+        self._read_requests()
         while (frame := stream.next_frame()) is not None:
-            first, self.begun = not self.begun, True
-            if not replies.send_message(self, frame, first=first):
+            first, self.headers_sent = not self.headers_sent, True
+            if not writer.send_message(self, frame, first=first):
                 return
             stream.sent()
         if stream.wants_message:
-            self._take_in()
+            self._read_requests()
         if stream.is_over and not self.ended:
-            replies.end_stream(self, stream.failure, first=not self.begun)
+            writer.end_stream(self, stream.failure, first=not self.headers_sent)
             self._end()
 
-    def _take_in(self) -> None:
+    def _read_requests(self) -> None:
         """Take in the requests that have come, as many as may be in flight."""
         stream = self._stream
         try:
-            while stream.wants_message and (found := self._incoming.take()) is not None:
-                message, is_packed = found
-                self._hand_on(message, is_packed=is_packed)
+            while stream.wants_message and (found := self._deframer.next_message()) is not None:
+                message, is_compressed = found
+                self._submit(message, is_compressed=is_compressed)
         except ServerError as error:
             # What comes cannot be read: the stream ends.
             stream.failure = to_status(error)
             stream.abandon()
         if self.half_closed and stream.wants_message:
             # Of a message that is not whole nothing more will come.
-            self._incoming.drop()
+            self._deframer.discard()
             stream.complete()
 
-    def _hand_on(self, message: bytes | memoryview, *, is_packed: bool) -> None:
+    def _submit(self, message: bytes | memoryview, *, is_compressed: bool) -> None:
         """A request has come. Raises ServerError where it cannot be read."""
-        if is_packed:
+        if is_compressed:
             message = decompress(message, self._request.encoding, self._host.max_message_bytes)
         call = StreamCall(self, message)
         if not self._stream.take_in(call):
             return
-        if is_packed:
-            self._handing_on = True
+        if is_compressed:
+            self._submitting = True
             try:
-                self._host.take_in_now(message, call)
+                self._host.submit_now(message, call)
             finally:
-                self._handing_on = False
+                self._submitting = False
         else:
-            self._host.take_in(message, call)
+            self._host.submit(message, call)
 
     def _end(self) -> None:
         """It is over for its caller."""
         if not self.ended:
             self.ended = True
-            self._incoming.drop()
-            self._see_over()
+            self._deframer.discard()
+            self._finish()
 
-    def _see_over(self) -> None:
+    def _finish(self) -> None:
         """Whether what the engine had of it has come back, too."""
-        if not self._stream.unanswered and not self._over:
-            self._over = True
+        if not self._stream.unanswered and not self._finished:
+            self._finished = True
             self._host.stream_ended(self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sardonyx_server.rpc.lane.connections.stranger import Stranger
+from sardonyx_server.rpc.lane.connections.bad_preface import BadPreface
 from sardonyx_wire.http2.constants import (
     ACK,
     CONTINUATION,
@@ -31,25 +31,25 @@ from sardonyx_wire.http2.frames import FRAME_HEADER_BYTES, MAX_FRAME_BYTES, PREF
 
 if TYPE_CHECKING:
 
-    class Sink(Protocol):
+    class FrameListener(Protocol):
         """Is told what came."""
 
-        def greet(self) -> None:
-            """The caller has said that it speaks HTTP/2."""
+        def on_preface(self) -> None:
+            """The client has sent its connection preface."""
 
-        def used(self, size: int) -> None:
+        def on_window_used(self, size: int) -> None:
             """What was not told by ``data`` took so much of the connection's window."""
 
-        def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position, as of each call
+        def on_data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position, as of each call
             """Data came, between two positions, and took as much of the window; ``ends``: they were the last."""
 
-        def padded(self, stream_id: int, size: int) -> None:
+        def on_padding(self, stream_id: int, size: int) -> None:
             """So many bytes of a stream's data were padding."""
 
-        def header(self, stream_id: int, block: bytes, ends: bool, /) -> None:  # noqa: FBT001  # likewise
+        def on_headers(self, stream_id: int, block: bytes, ends: bool, /) -> None:  # noqa: FBT001  # likewise
             """A whole header block came."""
 
-        def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        def on_control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
             """Any other frame came."""
 
 
@@ -65,29 +65,29 @@ class FrameReader:
     """Reads one connection.
 
     Args:
-        sink: Is told what came.
+        listener: Is told what came.
 
     Attributes:
-        greeted: Whether the caller has said that it speaks HTTP/2.
-        left: Bytes of a DATA frame that are still to come.
-        left_id: Its stream.
-        left_ends: Whether it is the stream's last.
+        preface_received: Whether the caller has said that it speaks HTTP/2.
+        data_left: Bytes of a DATA frame that are still to come.
+        data_stream_id: Its stream.
+        data_ends: Whether it is the stream's last.
     """
 
     __slots__ = (
-        "_block", "_block_ends", "_block_frames", "_block_id", "_regular", "_rest", "_sink", "greeted", "left",
-        "left_ends", "left_id",
+        "_between_blocks", "_block", "_block_ends", "_block_frames", "_block_id", "_listener", "_rest", "data_ends",
+        "data_left", "data_stream_id", "preface_received",
     )  # fmt: skip
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.greeted = False
+    def __init__(self, listener: FrameListener) -> None:
+        self._listener = listener
+        self.preface_received = False
         # The caller has sent its settings and is not within a header: any frame may come.
-        self._regular = False
+        self._between_blocks = False
         # What was read and is not a whole frame yet; of DATA only the head waits here.
         self._rest = b""
-        self.left = self.left_id = 0
-        self.left_ends = False
+        self.data_left = self.data_stream_id = 0
+        self.data_ends = False
         # A header that goes on in the next frame.
         self._block: bytearray | None = None
         self._block_id = self._block_frames = 0
@@ -102,62 +102,62 @@ class FrameReader:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        if not self.greeted:
-            data = self._begin(data)
-            if not self.greeted:
+        if not self.preface_received:
+            data = self._on_first_bytes(data)
+            if not self.preface_received:
                 return
         position, stop = 0, len(data)
-        if self.left:
-            position = self._rest_of_data(data, stop)
-        unpack, sink = _HEAD.unpack_from, self._sink
+        if self.data_left:
+            position = self._continue_data(data, stop)
+        unpack, listener = _HEAD.unpack_from, self._listener
         while stop - position >= FRAME_HEADER_BYTES:
             high, low, what, stream_id = unpack(data, position)
             begin = position + FRAME_HEADER_BYTES
             position = begin + (high << 16 | low)
-            if position <= stop and self._regular:
+            if position <= stop and self._between_blocks:
                 if what == _LAST_DATA:
-                    sink.data(stream_id & STREAM_ID_MASK, data, begin, position, True)  # noqa: FBT003  # the last
+                    listener.on_data(stream_id & STREAM_ID_MASK, data, begin, position, True)  # noqa: FBT003  # the last
                     continue
                 if what == _WHOLE_HEADER and not high:
-                    sink.header(stream_id & STREAM_ID_MASK, data[begin:position], False)  # noqa: FBT003  # not the last
+                    listener.on_headers(stream_id & STREAM_ID_MASK, data[begin:position], False)  # noqa: FBT003  # not the last
                     continue
             if not self._any_frame(what >> 8, what & 0xFF, stream_id & STREAM_ID_MASK, data, begin, position):
                 return
         self._rest = data[position:]
 
-    def filled(self, size: int) -> None:
+    def buffer_updated(self, size: int) -> None:
         """So many bytes of the DATA frame were read by somebody else."""
-        self.left -= size
-        self._sink.used(size)
+        self.data_left -= size
+        self._listener.on_window_used(size)
 
-    def _begin(self, data: bytes) -> bytes:
-        """What a connection begins with. Returns what is behind it, once the caller has greeted."""
+    def _on_first_bytes(self, data: bytes) -> bytes:
+        """What a connection begins with. Returns what is behind it, once the caller has preface_received."""
         if data[: len(PREFACE)] != PREFACE[: len(data)]:
-            raise Stranger(data)
+            raise BadPreface(data)
         if len(data) < len(PREFACE):
             self._rest = data
             return b""
-        self.greeted = True
-        self._sink.greet()
+        self.preface_received = True
+        self._listener.on_preface()
         return data[len(PREFACE) :]
 
     def _any_frame(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> bool:
         """A frame of any kind, whole or not. Returns whether the next one begins where it ends."""
-        if kind == DATA and end <= len(data) and not flags & PADDED and self._regular:
-            self._sink.data(stream_id, data, begin, end, flags & END_STREAM != 0)
+        if kind == DATA and end <= len(data) and not flags & PADDED and self._between_blocks:
+            self._listener.on_data(stream_id, data, begin, end, flags & END_STREAM != 0)
         elif (
             kind == HEADERS
             and end <= len(data)
             and flags & END_HEADERS
             and end - begin <= MAX_HEADER_BLOCK_BYTES
-            and self._regular
+            and self._between_blocks
             and not flags & PADDED_OR_PRIORITY
         ):
-            self._sink.header(stream_id, data[begin:end], flags & END_STREAM != 0)
+            self._listener.on_headers(stream_id, data[begin:end], flags & END_STREAM != 0)
         elif end <= len(data):
             self._frame(kind, flags, stream_id, data[begin:end])
         else:
-            self._cut_off(kind, flags, stream_id, data, begin, end)
+            self._on_partial_frame(kind, flags, stream_id, data, begin, end)
             return False
         return True
 
@@ -166,39 +166,39 @@ class FrameReader:
         if size > (MAX_FRAME_BYTES if kind == DATA else MAX_HEADER_BLOCK_BYTES):
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
 
-    def _rest_of_data(self, data: bytes, stop: int) -> int:
+    def _continue_data(self, data: bytes, stop: int) -> int:
         """Hand on what belongs to a frame that began earlier; returns where the next begins."""
-        size = min(self.left, stop)
-        self.left -= size
-        self._sink.data(self.left_id, data, 0, size, self.left_ends and not self.left)
+        size = min(self.data_left, stop)
+        self.data_left -= size
+        self._listener.on_data(self.data_stream_id, data, 0, size, self.data_ends and not self.data_left)
         return size
 
-    def _cut_off(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
+    def _on_partial_frame(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
         """A frame that is not whole yet."""
         self._check_size(kind, end - begin)
-        if kind != DATA or flags & PADDED or not self._regular:
+        if kind != DATA or flags & PADDED or not self._between_blocks:
             self._rest = data[begin - FRAME_HEADER_BYTES :]
             return
         stop = len(data)
-        self.left, self.left_id, self.left_ends = end - stop, stream_id, flags & END_STREAM != 0
+        self.data_left, self.data_stream_id, self.data_ends = end - stop, stream_id, flags & END_STREAM != 0
         if begin < stop:
-            self._sink.data(stream_id, data, begin, stop, False)  # noqa: FBT003  # not the last
+            self._listener.on_data(stream_id, data, begin, stop, False)  # noqa: FBT003  # not the last
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A whole frame that is not the usual."""
         self._check_size(kind, len(body))
-        if not self._regular:
+        if not self._between_blocks:
             if self._block is None and (kind != SETTINGS or flags & ACK):
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the settings must come first")
             if self._block is not None and kind != CONTINUATION:
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
-            self._regular = self._block is None
+            self._between_blocks = self._block is None
         if kind == CONTINUATION:
-            self._go_on(flags, stream_id, body)
+            self._on_continuation(flags, stream_id, body)
         elif kind in {DATA, HEADERS}:
             self._padded_or_split(kind, flags, stream_id, body)
         else:
-            self._sink.control(kind, flags, stream_id, body)
+            self._listener.on_control(kind, flags, stream_id, body)
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """A header or data with padding, or a header that is only begun."""
@@ -206,24 +206,24 @@ class FrameReader:
             if not body or body[0] >= len(body):
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
             if kind == DATA:
-                self._sink.used(1 + body[0])
-                self._sink.padded(stream_id, 1 + body[0])
+                self._listener.on_window_used(1 + body[0])
+                self._listener.on_padding(stream_id, 1 + body[0])
             body = body[1 : len(body) - body[0]]
         if kind == DATA:
-            self._sink.data(stream_id, body, 0, len(body), flags & END_STREAM != 0)
+            self._listener.on_data(stream_id, body, 0, len(body), flags & END_STREAM != 0)
             return
         if flags & PRIORITY:
             if len(body) < PRIORITY_BYTES:
                 raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "a header is too short for its priority")
             body = body[PRIORITY_BYTES:]
         if flags & END_HEADERS:
-            self._sink.header(stream_id, body, flags & END_STREAM != 0)
+            self._listener.on_headers(stream_id, body, flags & END_STREAM != 0)
             return
         self._block, self._block_id, self._block_frames = bytearray(body), stream_id, 1
         self._block_ends = flags & END_STREAM != 0
-        self._regular = False
+        self._between_blocks = False
 
-    def _go_on(self, flags: int, stream_id: int, body: bytes) -> None:
+    def _on_continuation(self, flags: int, stream_id: int, body: bytes) -> None:
         """A header goes on."""
         block = self._block
         if block is None or stream_id != self._block_id:
@@ -237,5 +237,5 @@ class FrameReader:
             )
         if flags & END_HEADERS:
             self._block = None
-            self._regular = True
-            self._sink.header(stream_id, bytes(block), self._block_ends)
+            self._between_blocks = True
+            self._listener.on_headers(stream_id, bytes(block), self._block_ends)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.lane.calls.stream import LaneStream
-    from sardonyx_server.rpc.lane.connections.stranger import Strangers
+    from sardonyx_server.rpc.lane.connections.bad_preface import BadPrefaceLog
     from sardonyx_server.rpc.lane.messages.compression import Level
-    from sardonyx_server.rpc.lane.messages.request import Request
+    from sardonyx_server.rpc.lane.messages.request_headers import RequestHeaders
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.sockets.protocol_handler import ProtocolHandler
 
@@ -28,18 +28,18 @@ class Host(CallHost, ProxyHost, Protocol):
         methods: Full names of those that are the lane's own.
         compression: How much work goes into compressing answers.
         min_ping_interval_s: Callers that ping more often are cut off.
-        strangers: Who speaks something else than HTTP/2.
+        bad_prefaces: Who speaks something else than HTTP/2.
     """
 
     methods: Mapping[bytes, type[LaneCall | LaneStream]]
     compression: Level
     min_ping_interval_s: float
-    strangers: Strangers
+    bad_prefaces: BadPrefaceLog
 
     def schedule_write(self, handler: ProtocolHandler, /) -> None:
         """Somebody has something to be written."""
 
-    def begun(self, call: LaneCall | LaneStream, request: Request, /) -> None:
+    def call_started(self, call: LaneCall | LaneStream, request: RequestHeaders, /) -> None:
         """A call of a method came.
 
         Raises:

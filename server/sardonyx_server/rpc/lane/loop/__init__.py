@@ -1,8 +1,8 @@
-"""The lane's thread: waits for all sockets and for tasks of others, sets models to work, and sees the clock.
+"""The lane's thread: an event loop that waits for sockets and tasks, dispatches requests to models, and runs timers.
 
-loop.py         the loop, which is the host of connections and calls
-events.py       waiting for sockets and for tasks of other threads
-burst.py        what has come together goes to the models together
-deadlines.py    what ends at a point in time
-open_calls.py   how many calls are open, and who waits until none is
+event_loop.py       the event loop
+poller.py           waits for sockets and for tasks of other threads
+dispatch_queue.py   collects the messages of one turn and dispatches them to the models
+deadlines.py        deadline timers
+open_calls.py       how many calls are open, and who waits until none is
 """

@@ -7,13 +7,13 @@ import math
 import weakref
 from typing import Final, Protocol
 
-__all__ = ["Deadlines", "Timed"]
+__all__ = ["Deadlines", "HasDeadline"]
 
 # What ended before its time is forgotten when there is more of it than of the rest, and this much.
 _FORGOTTEN: Final = 256
 
 
-class Timed(Protocol):
+class HasDeadline(Protocol):
     """What has a deadline."""
 
     @property
@@ -36,11 +36,11 @@ class Deadlines:
     __slots__ = ("_heap", "_keep", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, weakref.ref[Timed]]] = []
+        self._heap: list[tuple[float, int, weakref.ref[HasDeadline]]] = []
         self._serial = 0
         self._keep = _FORGOTTEN
 
-    def add(self, timed: Timed) -> None:
+    def add(self, timed: HasDeadline) -> None:
         """Have it expire at its deadline."""
         if timed.deadline_s == math.inf:
             return

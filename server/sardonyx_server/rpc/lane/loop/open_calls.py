@@ -27,7 +27,7 @@ class OpenCalls:
         """Calls that came and are not over yet."""
         return self.begun - self._ended
 
-    def ended(self) -> None:
+    def call_ended(self) -> None:
         """A call that began is over. The counting thread."""
         self._ended += 1
         if self._waiters and not self.count:

@@ -1,8 +1,8 @@
-"""gRPC over HTTP/2, as bytes: what a call says and hears. Knows no connection.
+"""gRPC over HTTP/2, as bytes: decodes what a call sends and encodes what it gets. Knows no connection.
 
-request.py       header block -> who asks, for what and how
-message.py       pieces of a message -> the message
-stalled.py       messages that do not come
-compression.py   gzip and deflate
-answers.py       answers and failures -> frames
+request_headers.py    decodes the headers of a request
+message_assembly.py   assembles a message that arrives in several frames
+receive_timeouts.py   ends calls whose message does not arrive
+compression.py        gzip and deflate
+response_frames.py    encodes responses and errors
 """

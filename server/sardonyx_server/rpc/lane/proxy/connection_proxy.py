@@ -9,7 +9,7 @@ from sardonyx_server.rpc.status import to_status
 
 if TYPE_CHECKING:
     from sardonyx_server.errors import ServerError
-    from sardonyx_server.rpc.lane.calls.replies import Replies
+    from sardonyx_server.rpc.lane.calls.response_writer import ResponseWriter
     from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
     from sardonyx_server.rpc.lane.proxy.host import ProxyHost
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
@@ -27,7 +27,7 @@ class ConnectionProxy:
 
     Args:
         host: The event loop.
-        replies: The response writer of the connection.
+        writer: The response writer of the connection.
 
     Attributes:
         send_budget: Counts the unsent bytes of all connections.
@@ -35,21 +35,21 @@ class ConnectionProxy:
         write: Sends frames to the client as they are.
     """
 
-    __slots__ = ("_host", "_replies", "_upstreams", "peer", "send_budget", "write")
+    __slots__ = ("_host", "_upstreams", "_writer", "peer", "send_budget", "write")
 
-    def __init__(self, host: ProxyHost, replies: Replies) -> None:
+    def __init__(self, host: ProxyHost, writer: ResponseWriter) -> None:
         self._host = host
-        self._replies = replies
+        self._writer = writer
         self.send_budget: SendBudget = host.send_budget
-        self.peer = replies.peer
-        self.write = replies.write
+        self.peer = writer.peer
+        self.write = writer.write
         # New streams go to the last one. Those before it are shutting down and still have open streams.
         self._upstreams: list[UpstreamConnection] = []
 
     @property
     def initial_window(self) -> int:
         """The client's initial window for a new stream, in bytes."""
-        return self._replies.outflow.initial_window
+        return self._writer.outflow.initial_window
 
     @property
     def stopping(self) -> bool:
@@ -83,15 +83,15 @@ class ConnectionProxy:
 
     def send_downstream(self, stream: ProxiedStream, part: memoryview | bytes, upstream: UpstreamConnection) -> None:
         """Send data (a view) or whole frames to the client, in order. ``upstream`` is told when data have been sent."""
-        replies = self._replies
-        replies.strikes = 0
-        outflow, on_sent = replies.outflow, upstream.return_credit
+        writer = self._writer
+        writer.ping_strikes = 0
+        outflow, on_sent = writer.outflow, upstream.return_credit
         queue = outflow.queue(stream.id) or SendQueue(stream.id, UNLIMITED_WINDOW, paced=True, on_sent=on_sent)
         outflow.send(queue, part)
 
     def closed(self, stream: ProxiedStream) -> None:
         """A stream is closed on both sides."""
-        self._replies.streams.pop(stream.id, None)
+        self._writer.streams.pop(stream.id, None)
 
     def watch(self, stream: ProxiedStream) -> None:
         """Start the deadline timer of a stream."""
@@ -99,4 +99,4 @@ class ConnectionProxy:
 
     def fail(self, stream: ProxiedStream, error: ServerError) -> None:
         """Fail a stream to which the grpcio server has sent no response yet, on both sides."""
-        self._replies.fail_proxied(stream.id, to_status(error))
+        self._writer.fail_proxied(stream.id, to_status(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.flow_control.inflow import MAX_STREAM_WINDOW_BYTES
 from sardonyx_server.rpc.lane.flow_control.outflow import SendQueue
-from sardonyx_server.rpc.lane.messages.stalled import did_not_come, patience_s
+from sardonyx_server.rpc.lane.messages.receive_timeouts import patience_s, receive_timeout_error
 from sardonyx_wire.http2.constants import END_STREAM
 from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import ErrorCode, FrameType, frame, rst_stream, window_update
@@ -38,7 +38,7 @@ class ProxiedStream:
     Attributes:
         deadline_s: When :meth:`expire` is due, on ``time.monotonic``: some time after data last arrived.
         id: As given.
-        begun: The grpcio server has sent response headers.
+        headers_sent:The grpcio server has sent response headers.
         queue: Data on the way to the grpcio server.
         request_ended: The client has sent END_STREAM.
         response_ended: The grpcio server has sent END_STREAM.
@@ -46,12 +46,12 @@ class ProxiedStream:
     """
 
     __slots__ = (
-        "__weakref__", "_over", "_proxy", "_upstream", "_used", "begun", "buffered_bytes", "deadline_s", "id", "queue",
-        "request_ended", "response_ended",
+        "__weakref__", "_over", "_proxy", "_upstream", "_used", "buffered_bytes", "deadline_s", "headers_sent", "id",
+        "queue", "request_ended", "response_ended",
     )  # fmt: skip
 
-    room = None
-    widened = 0
+    receive_buffer = None
+    window_delta = 0
     """Constant: the grpcio server itself observes the client's window."""
 
     def __init__(
@@ -60,7 +60,7 @@ class ProxiedStream:
         self.id = stream_id
         self._upstream = upstream
         self._proxy = proxy
-        self._over = self.begun = self.response_ended = False
+        self._over = self.headers_sent = self.response_ended = False
         self.request_ended = request_ended
         self.buffered_bytes = 0
         # Bytes that were forwarded and not yet returned to the client by WINDOW_UPDATE.
@@ -76,7 +76,7 @@ class ProxiedStream:
     @property
     def ended(self) -> bool:
         """Whether the receive timeout no longer applies."""
-        return self.request_ended or self.begun or self._over
+        return self.request_ended or self.headers_sent or self._over
 
     def expire(self) -> None:
         """The receive timeout is over: fail a stream whose request has stalled. See ``deadlines.py``."""
@@ -88,7 +88,7 @@ class ProxiedStream:
         if self.deadline_s > time.monotonic():
             self._proxy.watch(self)
         else:
-            self._proxy.fail(self, did_not_come(stopping=self._proxy.stopping))
+            self._proxy.fail(self, receive_timeout_error(stopping=self._proxy.stopping))
 
     def shorten_timeout(self) -> None:
         """The grpcio server is shutting down and would wait for the whole request: use the shorter timeout."""
@@ -96,7 +96,7 @@ class ProxiedStream:
             self._restart_timeout()
             self._proxy.watch(self)
 
-    def data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # positional: hot path
+    def on_data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # positional: hot path
         """Data arrived: ``data[begin:end]``; ``ends``: with END_STREAM.
 
         Raises:
@@ -120,23 +120,23 @@ class ProxiedStream:
 
     def half_close(self) -> None:
         """The client has sent END_STREAM."""
-        self.data(b"", 0, 0, True)  # noqa: FBT003  # likewise
+        self.on_data(b"", 0, 0, True)  # noqa: FBT003  # likewise
 
-    def widen(self, size: int) -> None:
+    def on_window_update(self, size: int) -> None:
         """The client sent WINDOW_UPDATE."""
         self._upstream.write(window_update(self.id, size))
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """The client has reset the stream, or disconnected."""
         self._upstream.close_stream(self)
         self._upstream.write(rst_stream(self.id, ErrorCode.CANCEL))
 
-    def all_sent(self, window: int) -> None:
+    def on_all_sent(self, window: int) -> None:
         """Nothing to do: see :class:`Http2Stream`."""
 
-    def filled(self, size: int, *, ends: bool) -> None:
-        """Never called: there is no :attr:`room`."""
-        raise AssertionError(f"bug: {size} bytes were put into no room, {ends=}")
+    def buffer_updated(self, size: int, *, ends: bool) -> None:
+        """Never called: there is no :attr:`receive_buffer`."""
+        raise AssertionError(f"bug: {size} bytes were put into no buffer, {ends=}")
 
     def closed(self) -> None:
         """The stream is closed upstream."""

@@ -11,7 +11,7 @@ from typing import Final
 import grpc
 
 from sardonyx_server.errors import ShuttingDown
-from sardonyx_server.rpc.lane.messages.answers import status_block
+from sardonyx_server.rpc.lane.messages.response_frames import trailers_block
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.hpack import DynamicTable, HpackError, decode_block
 
@@ -25,7 +25,7 @@ _MAX_DECODED_HEADER_BYTES: Final = 64 * 1024
 _CANCELLED: Final = b"%d" % grpc.StatusCode.CANCELLED.value[0]
 # Dynamic table size update to 0 (RFC 7541, section 6.3). The first header block of the grpcio server begins with it, as
 # we ask for a table of that size.
-_NO_TABLE: Final = b"\x20"
+_TABLE_SIZE_ZERO: Final = b"\x20"
 
 
 def rewrite_cancelled(block: bytes, *, first: bool) -> bytes:
@@ -44,4 +44,4 @@ def rewrite_cancelled(block: bytes, *, first: bool) -> bytes:
         return block
     if fields.get(b"grpc-status") != _CANCELLED:
         return block
-    return block[: block.startswith(_NO_TABLE)] + status_block(SHUTDOWN_STATUS, first=first)
+    return block[: block.startswith(_TABLE_SIZE_ZERO)] + trailers_block(SHUTDOWN_STATUS, first=first)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.rpc.lane.flow_control.outflow import Outflow
-from sardonyx_server.rpc.lane.messages.answers import header_frames
+from sardonyx_server.rpc.lane.messages.response_frames import header_frames
 from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
 from sardonyx_server.rpc.lane.proxy.shutdown_status import rewrite_cancelled
 from sardonyx_server.rpc.lane.proxy.upstream_frame_reader import UpstreamFrameReader
@@ -64,8 +64,8 @@ class UpstreamConnection:
 
     __slots__ = ("_proxy", "_reader", "_returned", "_streams", "accepts_streams", "finished", "outflow")
 
-    room = None
-    greeted = True
+    receive_buffer = None
+    preface_received = True
     """Constant: the other side is always the grpcio server."""
 
     def __init__(self, proxy: ConnectionProxy, schedule_write: Callable[[UpstreamConnection], None]) -> None:
@@ -142,9 +142,9 @@ class UpstreamConnection:
 
     # From the grpcio server.
 
-    def filled(self, size: int) -> None:
-        """Never called: there is no :attr:`room`."""
-        raise AssertionError(f"bug: {size} bytes were put into no room")
+    def buffer_updated(self, size: int) -> None:
+        """Never called: there is no :attr:`receive_buffer`."""
+        raise AssertionError(f"bug: {size} bytes were put into no buffer")
 
     def receive(self, data: bytes) -> None:
         """Bytes were read from the grpcio server.
@@ -159,27 +159,27 @@ class UpstreamConnection:
         self.outflow.written()
         self.outflow.resume()
 
-    def break_off(self, error: Http2ConnectionError) -> None:  # noqa: ARG002  # the client need not know
+    def abort(self, error: Http2ConnectionError) -> None:  # noqa: ARG002  # the client need not know
         """The grpcio server broke the protocol."""
-        self.lost()
+        self.connection_lost()
         # So that the socket is closed.
         self.outflow.schedule_write()
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is lost, and all streams with it."""
         self.accepts_streams = False
         self.finished = True
         for stream in list(self._streams.values()):
             # REFUSED_STREAM: a call without a response may safely be retried.
-            self._reset_stream(stream, ErrorCode.CANCEL if stream.begun else ErrorCode.REFUSED_STREAM)
+            self._reset_stream(stream, ErrorCode.CANCEL if stream.headers_sent else ErrorCode.REFUSED_STREAM)
 
     def on_headers(self, stream_id: int, block: bytes, *, ends: bool) -> None:
         """A complete header block arrived."""
         stream = self._streams.get(stream_id)
         if stream is not None:
             if ends and self._proxy.stopping:
-                block = rewrite_cancelled(block, first=not stream.begun)
-            stream.begun = True
+                block = rewrite_cancelled(block, first=not stream.headers_sent)
+            stream.headers_sent = True
             self._proxy.send_downstream(stream, header_frames(stream.id, block, end=ends), self)
             stream.response_ended = ends
             self.close_if_ended(stream)

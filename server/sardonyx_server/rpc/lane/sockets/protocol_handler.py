@@ -24,12 +24,12 @@ class ProtocolHandler(Protocol):
         """Bytes were read. Raises Http2ConnectionError."""
 
     @property
-    def room(self) -> memoryview | None:
-        """Where the next bytes may be read to directly, told by :meth:`filled`."""
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes may be read to directly, told by :meth:`buffer_updated`."""
         ...
 
     @property
-    def greeted(self) -> bool:
+    def preface_received(self) -> bool:
         """Whether the other side has said that it speaks HTTP/2."""
         ...
 
@@ -38,14 +38,14 @@ class ProtocolHandler(Protocol):
         """Whether nothing more is to be said, once all is written."""
         ...
 
-    def filled(self, size: int) -> None:
-        """So many bytes were read into :attr:`room`."""
+    def buffer_updated(self, size: int) -> None:
+        """So many bytes were read into :attr:`receive_buffer`."""
 
     def written(self) -> None:
         """The socket has taken all there was, and little more could have been put ahead of it."""
 
-    def break_off(self, error: Http2ConnectionError) -> None:
+    def abort(self, error: Http2ConnectionError) -> None:
         """The other side broke the protocol."""
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The transport is closed."""

@@ -97,7 +97,7 @@ class SocketTransport:
 
     def expire(self) -> None:
         """The other side has had its time to close, or to send the preface of HTTP/2."""
-        if self._write_closed or not self.handler.greeted:
+        if self._write_closed or not self.handler.preface_received:
             self.close()
 
     def on_events(self, events: int) -> None:
@@ -156,7 +156,7 @@ class SocketTransport:
         self._socket.close()
         self._unsent.clear()
         self.handler.outflow.set_socket_bytes(0)
-        self.handler.lost()
+        self.handler.connection_lost()
 
     def close_if_finished(self) -> None:
         """Close it where the handler is finished."""
@@ -167,13 +167,13 @@ class SocketTransport:
         handler = self.handler
         data = b""
         try:
-            room = handler.room
-            if room is None:
+            buffer = handler.receive_buffer
+            if buffer is None:
                 data = self._socket.recv(self._read_bytes)
                 size = len(data)
                 self._read_bytes = _LARGE_READ_BYTES if size >= _READ_BYTES else _READ_BYTES
             else:
-                size = self._socket.recv_into(room)
+                size = self._socket.recv_into(buffer)
         except BlockingIOError:
             return
         except OSError:
@@ -185,9 +185,9 @@ class SocketTransport:
                 if data:
                     handler.receive(data)
                 else:
-                    handler.filled(size)
+                    handler.buffer_updated(size)
             except Http2ConnectionError as error:
-                handler.break_off(error)
+                handler.abort(error)
             except Exception:  # noqa: BLE001  # one connection must not end all others
                 _LOG.exception("bug: a connection failed")
                 self.close()

@@ -33,37 +33,37 @@ frames = st.lists(
 
 
 class Heard:
-    """A sink that keeps what it is told."""
+    """A listener that keeps what it is told."""
 
     def __init__(self) -> None:
         self.said: list[object] = []
 
-    def greet(self) -> None:
+    def on_preface(self) -> None:
         """The preface."""
-        self.said.append("greet")
+        self.said.append("preface")
 
-    def used(self, size: int) -> None:
+    def on_window_used(self, size: int) -> None:
         """Of the window."""
         self.said.append(("used", size))
 
-    def data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:
+    def on_data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:
         """What is between."""
         self.said.append(("data", stream_id, data[begin:end], ends))
 
-    def padded(self, stream_id: int, size: int) -> None:
+    def on_padding(self, stream_id: int, size: int) -> None:
         """Of data."""
         self.said.append(("padded", stream_id, size))
 
-    def header(self, stream_id: int, block: bytes, ends: bool, /) -> None:
+    def on_headers(self, stream_id: int, block: bytes, ends: bool, /) -> None:
         """A block."""
         self.said.append(("header", stream_id, block, ends))
 
-    def control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+    def on_control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """The rest."""
         self.said.append(("control", kind, flags, stream_id, body))
 
 
-def greeted() -> tuple[FrameReader, Heard]:
+def preface_received() -> tuple[FrameReader, Heard]:
     """A reader of a caller that has sent its settings."""
     heard = Heard()
     reader = FrameReader(heard)
@@ -84,14 +84,18 @@ def refusal(read: Callable[[], object]) -> str | None:
 @given(frames)
 def test_both_ways_say_the_same(sent: list[Frame]) -> None:
     """Of whole frames and of the one that is cut off, with any flags; and both break off at the same one."""
-    (short, heard), (long, expected) = greeted(), greeted()
+    (short, heard), (long, expected) = preface_received(), preface_received()
     for kind, flags, stream_id, size, missing in sent:
         whole = frame(kind, flags, stream_id, bytes(range(256)) * (size // 256) + bytes(size % 256))
         data = whole[: len(whole) - missing] if size else whole
         said = partial(long._any_frame, kind, flags, stream_id & (2**31 - 1), data, FRAME_HEADER_BYTES, len(whole))
         broken = refusal(partial(short.receive, data))
         assert broken == refusal(said)
-        assert (short.left, short.left_id, short.left_ends) == (long.left, long.left_id, long.left_ends)
+        assert (short.data_left, short.data_stream_id, short.data_ends) == (
+            long.data_left,
+            long.data_stream_id,
+            long.data_ends,
+        )
         if broken or len(data) < len(whole):
             break  # The next frame would be the rest of this one.
     assert heard.said == expected.said

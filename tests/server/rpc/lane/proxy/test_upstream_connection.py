@@ -69,7 +69,7 @@ def test_an_upstream_connection_that_is_broken_off_is_to_be_closed() -> None:
     touched.clear()
     with pytest.raises(Http2ConnectionError) as broken:
         upstream.receive(settings({Setting.MAX_FRAME_SIZE: 1}))
-    upstream.break_off(broken.value)
+    upstream.abort(broken.value)
     assert upstream.finished
     assert touched == [upstream]
     assert caller.sent == [rst_stream(1, REFUSED_STREAM)]
@@ -80,7 +80,7 @@ def test_an_upstream_connection_that_is_closed_takes_nothing_more() -> None:
     upstream, caller, touched = opened()
     upstream.open(1, [], end=False)
     upstream.outflow.out.clear()
-    upstream.lost()
+    upstream.connection_lost()
     assert caller.ended_ids == [1]
     touched.clear()
     for _ in range(100):
@@ -109,9 +109,9 @@ def test_data_in_tiny_pieces_wait_together() -> None:
     stream = upstream.open(1, [], end=False)
     upstream.outflow.out.clear()
     sent = bytes(number % 251 for number in range(START_WINDOW + 3000))
-    stream.data(sent, 0, START_WINDOW, False)
+    stream.on_data(sent, 0, START_WINDOW, False)
     for begin in range(START_WINDOW, len(sent)):
-        stream.data(sent, begin, begin + 1, False)
+        stream.on_data(sent, begin, begin + 1, False)
     assert len(stream.queue.parts) <= 257
     assert caller.send_budget.used_bytes == stream.buffered_bytes == 3000
     stream.half_close()
@@ -127,7 +127,7 @@ def test_data_behind_the_end_of_a_stream_go_nowhere() -> None:
     upstream, _, _ = opened()
     stream = upstream.open(1, [], end=True)
     upstream.outflow.out.clear()
-    stream.data(b"more", 0, 4, True)
+    stream.on_data(b"more", 0, 4, True)
     assert not upstream.outflow.out
 
 
@@ -138,7 +138,7 @@ def test_a_request_that_does_not_come_is_not_waited_for() -> None:
     assert caller.watched == [stream]
     stream.expire()
     assert caller.watched == [stream, stream]
-    stream.data(bytes(START_WINDOW + 1), 0, START_WINDOW + 1, False)
+    stream.on_data(bytes(START_WINDOW + 1), 0, START_WINDOW + 1, False)
     stream.deadline_s = 0.0
     stream.expire()
     assert not caller.failed
@@ -154,7 +154,7 @@ def test_a_request_that_is_whole_waits_for_its_answer_as_long_as_that_takes() ->
     upstream, caller, _ = opened()
     whole, over = upstream.open(1, [], end=True), upstream.open(3, [], end=False)
     assert caller.watched == [over]
-    over.drop()
+    over.cancel()
     for stream in (whole, over):
         stream.deadline_s = 0.0
         stream.expire()

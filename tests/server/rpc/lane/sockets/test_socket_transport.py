@@ -38,23 +38,23 @@ class _Handler:
     def __init__(self) -> None:
         self.outflow = Outflow(SendBudget(UNLIMITED_WINDOW), lambda: None)
         self.finished = False
-        self.greeted = True
-        self.room: memoryview | None = None
+        self.preface_received = True
+        self.receive_buffer: memoryview | None = None
         self.is_lost = False
 
     def receive(self, data: bytes) -> None:
         raise AssertionError(f"nobody has said {data!r}")
 
-    def filled(self, size: int) -> None:
+    def buffer_updated(self, size: int) -> None:
         raise AssertionError(f"nobody has said {size} bytes")
 
     def written(self) -> None:
         self.outflow.written()
 
-    def break_off(self, error: Http2ConnectionError) -> None:
+    def abort(self, error: Http2ConnectionError) -> None:
         raise error
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         self.is_lost = True
 
 
@@ -141,7 +141,7 @@ def test_who_never_says_that_it_speaks_http2_is_closed_when_its_time_is_up() -> 
         transport, far, _ = _transport(stack, handler)
         transport.expire()
         assert transport.fd >= 0
-        handler.greeted = False
+        handler.preface_received = False
         transport.expire()
         assert transport.ended
         assert handler.is_lost

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sardonyx_server.errors import Overloaded
 from sardonyx_server.rpc.lane.flow_control.outflow import append_data_frames
 from sardonyx_server.rpc.lane.messages.compression import compress
-from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
+from sardonyx_server.rpc.lane.messages.message_assembly import PREFIX_BYTES
 from sardonyx_server.rpc.status import to_status
 from sardonyx_wire.http2.constants import DATA, END_HEADERS, END_STREAM
 from sardonyx_wire.http2.frames import DEFAULT_FRAME_BYTES, FrameType, frame, frame_header
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COPIED_BYTES",
-    "WELL",
-    "FailureBlocks",
-    "answer_frames",
+    "OK_TRAILERS",
+    "TrailersOnlyBlocks",
+    "append_response",
     "header_frames",
-    "message_head",
-    "message_parts",
-    "opening_block",
-    "put_answer",
-    "short_answer",
-    "status_block",
+    "length_prefixed_parts",
+    "message_prefix",
+    "response_envelope",
+    "response_headers_block",
+    "short_response",
+    "trailers_block",
 ]
 
 COPIED_BYTES: Final = 32 * 1024
@@ -44,22 +44,22 @@ _MEMO_ENTRIES: Final = 256
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 # Header block in front of a message.
-_OPENING: Final = encode_block(_BEGINNING)
+_RESPONSE_HEADERS: Final = encode_block(_BEGINNING)
 
-WELL: Final = encode_block([(b"grpc-status", b"0")])
+OK_TRAILERS: Final = encode_block([(b"grpc-status", b"0")])
 """Header block behind a message: all went well."""
 
 # Of a message these stay as they are (gRPC over HTTP/2, "Percent-Byte-Unencoded").
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
-def opening_block(encoding: bytes) -> bytes:
+def response_headers_block(encoding: bytes) -> bytes:
     """Header block in front of messages that may be compressed; b"" where they are not."""
-    return _OPENING + encode_block([(b"grpc-encoding", encoding)]) if encoding else _OPENING
+    return _RESPONSE_HEADERS + encode_block([(b"grpc-encoding", encoding)]) if encoding else _RESPONSE_HEADERS
 
 
-class FailureBlocks:
-    """Header blocks that are the whole answer of calls that fail. Those of a server that is overloaded are remembered.
+class TrailersOnlyBlocks:
+    """Header blocks that are the whole answer of calls that fail. Those of a server that is on_overload are remembered.
 
     They are many then, and alike, and what they cost is missing where the models run.
     """
@@ -83,14 +83,14 @@ class FailureBlocks:
 
 
 def _failure_block(error: Exception) -> bytes:
-    return status_block(to_status(error), first=True)
+    return trailers_block(to_status(error), first=True)
 
 
-def status_block(status: Status | None, *, first: bool) -> bytes:
+def trailers_block(status: Status | None, *, first: bool) -> bytes:
     """Header block that ends an answer; None = well. ``first``: nothing was sent before it."""
-    beginning = _OPENING if first else b""
+    beginning = _RESPONSE_HEADERS if first else b""
     if status is None:
-        return beginning + WELL
+        return beginning + OK_TRAILERS
     fields: list[Field] = [
         (b"grpc-status", b"%d" % status.code),
         (b"grpc-message", quote(status.message, safe=_UNQUOTED).encode()),
@@ -115,43 +115,58 @@ def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
 
 
 # Head of a header without its stream; head of the data and prefix of the message in one.
-_OPENING_HEAD: Final = header_frames(0, _OPENING, end=False)[:5]
-_WELL_HEAD: Final = header_frames(0, WELL, end=True)[:5]
+_RESPONSE_HEADERS_HEAD: Final = header_frames(0, _RESPONSE_HEADERS, end=False)[:5]
+_OK_TRAILERS_HEAD: Final = header_frames(0, OK_TRAILERS, end=True)[:5]
 _STREAM_ID: Final = struct.Struct(">L")
 _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
 
 
-def answer_frames(stream_id: int, length: int) -> tuple[bytes, bytes]:
+def response_envelope(stream_id: int, length: int) -> tuple[bytes, bytes]:
     """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
     number = _STREAM_ID.pack(stream_id)
-    return _OPENING_HEAD + number + _OPENING + message_head(stream_id, length), _WELL_HEAD + number + WELL
+    return _RESPONSE_HEADERS_HEAD + number + _RESPONSE_HEADERS + message_prefix(
+        stream_id, length
+    ), _OK_TRAILERS_HEAD + number + OK_TRAILERS
 
 
-def short_answer(stream_id: int, message: bytes) -> bytes:
+def short_response(stream_id: int, message: bytes) -> bytes:
     """A whole answer whose message is sent in one frame: the same, put together in one step, for it is of each call."""
     number = stream_id.to_bytes(4)
     length = len(message)
     # Of the head of a data frame, 0 is the kind, and there are no flags; of the prefix, the message is not compressed.
     data_head = (length + PREFIX_BYTES << 16).to_bytes(5)
     prefix = length.to_bytes(PREFIX_BYTES)
-    return b"".join((_OPENING_HEAD, number, _OPENING, data_head, number, prefix, message, _WELL_HEAD, number, WELL))
+    return b"".join(
+        (
+            _RESPONSE_HEADERS_HEAD,
+            number,
+            _RESPONSE_HEADERS,
+            data_head,
+            number,
+            prefix,
+            message,
+            _OK_TRAILERS_HEAD,
+            number,
+            OK_TRAILERS,
+        )
+    )
 
 
-def message_head(stream_id: int, length: int) -> bytes:
+def message_prefix(stream_id: int, length: int) -> bytes:
     """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
     size = length + PREFIX_BYTES
     return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
 
 
-def put_answer(message: EncodedMessage, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
+def append_response(message: EncodedMessage, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
     """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
-    out.append(header_frames(stream_id, _OPENING, end=False))
-    for part in message_parts(message, b""):
+    out.append(header_frames(stream_id, _RESPONSE_HEADERS, end=False))
+    for part in length_prefixed_parts(message, b""):
         append_data_frames(part, stream_id, frame_bytes, out)
-    out.append(header_frames(stream_id, WELL, end=True))
+    out.append(header_frames(stream_id, OK_TRAILERS, end=True))
 
 
-def message_parts(message: EncodedMessage, encoding: bytes) -> list[memoryview]:
+def length_prefixed_parts(message: EncodedMessage, encoding: bytes) -> list[memoryview]:
     """A message with its prefix, compressed where that is asked for, helps, and there is memory for it."""
     packed = _packed(message, encoding) if encoding else None
     if packed is None and isinstance(message, MessageParts):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["OpenStream"]
+__all__ = ["Http2Stream"]
 
 
-class OpenStream(Protocol):
+class Http2Stream(Protocol):
     """What its connection tells it. All of it on the lane's thread."""
 
     @property
@@ -16,34 +16,34 @@ class OpenStream(Protocol):
         ...
 
     @property
-    def begun(self) -> bool:
+    def headers_sent(self) -> bool:
         """Whether a header was sent and more is to come."""
         ...
 
     @property
-    def widened(self) -> int:
+    def window_delta(self) -> int:
         """How much more than at the beginning the caller takes on it, in bytes; less than 0 where less."""
         ...
 
     @property
-    def room(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`filled`; None where they come by :meth:`data`."""
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`on_data`."""
         ...
 
-    def data(self, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position: it is of each call
+    def on_data(self, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position: it is of each call
         """Data came, between two positions; ``ends``: and they were the last."""
 
-    def filled(self, size: int, *, ends: bool) -> None:
-        """So many bytes were put into :attr:`room`."""
+    def buffer_updated(self, size: int, *, ends: bool) -> None:
+        """So many bytes were put into :attr:`receive_buffer`."""
 
     def half_close(self) -> None:
         """The caller has sent all it will."""
 
-    def widen(self, size: int, /) -> None:
+    def on_window_update(self, size: int, /) -> None:
         """The caller takes so many more bytes of the answer."""
 
-    def all_sent(self, window: int, /) -> None:
+    def on_all_sent(self, window: int, /) -> None:
         """What windows held back has been sent, and the caller takes so much now."""
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """The caller has gone away."""

@@ -10,11 +10,11 @@ from sardonyx_wire.http2.errors import Http2ConnectionError
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, SETTING, ErrorCode, FrameType, Setting, frame, rst_stream
 
 if TYPE_CHECKING:
-    from sardonyx_server.rpc.lane.calls.replies import Replies
+    from sardonyx_server.rpc.lane.calls.response_writer import ResponseWriter
     from sardonyx_server.rpc.lane.connections.host import Host
     from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
 
-__all__ = ["Control"]
+__all__ = ["ControlFrames"]
 
 # gRPC's core cuts a caller off after so many pings that come too soon after each other.
 _PING_STRIKES: Final = 2
@@ -25,24 +25,24 @@ _WORD_BYTES: Final = 4
 _PRIORITY: Final = 2
 
 
-class Control:
+class ControlFrames:
     """Of one connection. Each method raises Http2ConnectionError where the frame may not be so.
 
     Args:
         host: The lane.
-        replies: Of the connection.
+        writer: Of the connection.
         proxy: Of the connection.
     """
 
-    __slots__ = ("_host", "_pinged_s", "_proxy", "_replies")
+    __slots__ = ("_host", "_pinged_s", "_proxy", "_writer")
 
-    def __init__(self, host: Host, replies: Replies, proxy: ConnectionProxy) -> None:
+    def __init__(self, host: Host, writer: ResponseWriter, proxy: ConnectionProxy) -> None:
         self._host = host
-        self._replies = replies
+        self._writer = writer
         self._proxy = proxy
         self._pinged_s = 0.0
 
-    def take(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+    def handle(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Do what a frame says; kinds that are not known are ignored, as the protocol wants.
 
         Requires: where the frame is of a stream, there has been such a stream.
@@ -51,7 +51,7 @@ class Control:
             self._on_window_update(stream_id, body)
         elif kind == FrameType.RST_STREAM:
             _word(body)
-            self._replies.drop(stream_id)
+            self._writer.cancel(stream_id)
         elif kind == FrameType.PING:
             self._on_ping(flags, stream_id, body)
         elif kind == FrameType.SETTINGS:
@@ -68,22 +68,24 @@ class Control:
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {len(body)} bytes")
 
     def _on_window_update(self, stream_id: int, body: bytes) -> None:
-        replies = self._replies
+        writer = self._writer
         size = _word(body) & STREAM_ID_MASK
         if not stream_id:
             if not size:
-                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
-            replies.outflow.increase_window(size)
-            replies.resume()
+                raise Http2ConnectionError(
+                    ErrorCode.PROTOCOL_ERROR, "the connection's window is window_delta by nothing"
+                )
+            writer.outflow.increase_window(size)
+            writer.resume()
             return
-        call = replies.streams.get(stream_id)
+        call = writer.streams.get(stream_id)
         if call is None:
             return
         if size:
-            call.widen(size)
+            call.on_window_update(size)
         else:
-            replies.drop(stream_id)
-            replies.write(rst_stream(stream_id, ErrorCode.PROTOCOL_ERROR))
+            writer.cancel(stream_id)
+            writer.write(rst_stream(stream_id, ErrorCode.PROTOCOL_ERROR))
 
     def _on_ping(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
@@ -93,11 +95,11 @@ class Control:
             return
         now_s = time.monotonic()
         if now_s - self._pinged_s < self._host.min_ping_interval_s:
-            self._replies.strikes += 1
-            if self._replies.strikes > _PING_STRIKES:
+            self._writer.ping_strikes += 1
+            if self._writer.ping_strikes > _PING_STRIKES:
                 raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         self._pinged_s = now_s
-        self._replies.write(frame(FrameType.PING, ACK, 0, body))
+        self._writer.write(frame(FrameType.PING, ACK, 0, body))
 
     def _on_settings(self, flags: int, stream_id: int, body: bytes) -> None:
         _require_connection(stream_id)
@@ -105,23 +107,23 @@ class Control:
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "settings are damaged")
         if flags & ACK:
             return
-        outflow = self._replies.outflow
+        outflow = self._writer.outflow
         # Of one that is named twice the last counts: a caller could name one ten thousand times.
         for name, value in dict(SETTING.iter_unpack(body)).items():
             if name == Setting.MAX_FRAME_SIZE:
                 outflow.set_max_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
                 # Of an answer on its way the window is known to outflow, and is smaller by what has been sent.
-                begun = (call.widened for call in self._replies.streams.values() if outflow.queue(call.id) is None)
-                widened = max(begun, default=0)
-                if value + widened > LARGEST_WINDOW_BYTES:
+                begun = (call.window_delta for call in self._writer.streams.values() if outflow.queue(call.id) is None)
+                window_delta = max(begun, default=0)
+                if value + window_delta > LARGEST_WINDOW_BYTES:
                     raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is out of bounds")
                 outflow.set_initial_window(value)
                 self._proxy.set_initial_window(value)
             elif name == Setting.ENABLE_PUSH and value > 1:
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-        self._replies.write(frame(FrameType.SETTINGS, ACK, 0, b""))
-        self._replies.resume()
+        self._writer.write(frame(FrameType.SETTINGS, ACK, 0, b""))
+        self._writer.resume()
 
 
 def _require_connection(stream_id: int) -> None:

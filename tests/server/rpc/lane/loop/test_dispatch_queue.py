@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sardonyx_server.rpc.lane.loop.burst import Burst
+from sardonyx_server.rpc.lane.loop.dispatch_queue import DispatchQueue
 
 # Streams that have a compressed message behind a full window: each nested level was some eleven calls of Python's.
 STREAMS = 2000
@@ -14,7 +14,7 @@ class _Refusing:
     """Answers each message at once, as what is refused is: so the stream has room, and gives its next one."""
 
     def __init__(self) -> None:
-        self.burst = Burst(self)
+        self.burst = DispatchQueue(self)
         self.accepted: list[bytes | memoryview] = []
         self.depth = self.deepest = 0
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.messages.compression import Level
     from sardonyx_wire.http2.hpack import Field
 
-__all__ = ["MAX_HEADER_LIST_BYTES", "Request", "RequestReader"]
+__all__ = ["MAX_HEADER_LIST_BYTES", "RequestHeaders", "RequestReader"]
 
 MAX_HEADER_LIST_BYTES: Final = 16 * 1024
 """Longest header of a request, counted as HTTP/2 does. gRPC's core has the same limit."""
@@ -42,7 +42,7 @@ _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
 
-class Request:
+class RequestHeaders:
     """Who asks, for what and how. Shared by all requests of a connection with the same header: says the same always.
 
     Args:
@@ -117,9 +117,9 @@ class RequestReader:
         self._compression: Level = compression
         self._table = DynamicTable(_HEADER_TABLE_BYTES)
         self._changes = 0
-        self.known: dict[bytes, Request] = {}
+        self.known: dict[bytes, RequestHeaders] = {}
 
-    def read(self, block: bytes) -> Request:
+    def read(self, block: bytes) -> RequestHeaders:
         """Block -> request. Every block of the connection must come here, in order.
 
         Raises:
@@ -129,7 +129,7 @@ class RequestReader:
         if request is not None:
             return request
         fields = decode_block(block, self._table, max_bytes=_MAX_DECODED_HEADER_BYTES)
-        request = Request(fields, self._peer, self._compression)
+        request = RequestHeaders(fields, self._peer, self._compression)
         if self._changes != self._table.changes:
             # What was remembered may say something else from now on, and this block would, too.
             self._changes = self._table.changes

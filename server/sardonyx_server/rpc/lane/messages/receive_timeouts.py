@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
     from sardonyx_server.errors import ServerError
 
-__all__ = ["LOOK_S", "STALLED_S", "Awaited", "Stalled", "did_not_come", "patience_s"]
+__all__ = [
+    "CHECK_INTERVAL_S",
+    "RECEIVE_TIMEOUT_S",
+    "ReceiveTimeouts",
+    "Receiving",
+    "patience_s",
+    "receive_timeout_error",
+]
 
-LOOK_S: Final = 1.0
+CHECK_INTERVAL_S: Final = 1.0
 """From one look to the next."""
 
-STALLED_S: Final = 60.0
+RECEIVE_TIMEOUT_S: Final = 60.0
 """How long a request may be on its way without any of it coming. The room of a message that has begun is kept for it,
 and there is only so much: four calls that said a length of 256 MiB, and nothing after it, left no room for anybody."""
 
@@ -30,7 +37,7 @@ and there is only so much: four calls that said a length of 256 MiB, and nothing
 _STOPPING_S: Final = 1.0
 
 
-class Awaited(Protocol):
+class Receiving(Protocol):
     """A call whose message has not come whole."""
 
     @property
@@ -39,7 +46,7 @@ class Awaited(Protocol):
         ...
 
     @property
-    def room(self) -> memoryview | None:
+    def receive_buffer(self) -> memoryview | None:
         """For what is missing, as far as that is known."""
         ...
 
@@ -47,14 +54,14 @@ class Awaited(Protocol):
         """It cannot go on: answer it."""
 
 
-class Stalled:
+class ReceiveTimeouts:
     """Looks for them. Not thread-safe."""
 
     __slots__ = ("_seen",)
 
     def __init__(self) -> None:
         # Bytes that were missing at the last look, as far as that is known, and since when it is as many.
-        self._seen: dict[Awaited, tuple[int, float]] = {}
+        self._seen: dict[Receiving, tuple[int, float]] = {}
 
     def may_be(self, *, unary: int, unfinished_bytes: int) -> bool:
         """Whether there is something to look for.
@@ -67,25 +74,25 @@ class Stalled:
         return unary > 0 or unfinished_bytes > 0 or bool(self._seen)
 
     def late(
-        self, awaited: Iterable[Awaited], now_s: float, *, stopping: bool = False
-    ) -> list[tuple[Awaited, ServerError]]:
+        self, receiving: Iterable[Receiving], now_s: float, *, stopping: bool = False
+    ) -> list[tuple[Receiving, ServerError]]:
         """Those that have had their time, and what they are to hear.
 
         Args:
-            awaited: All calls whose message has not come whole.
+            receiving: All calls whose message has not come whole.
             now_s: On ``time.monotonic``.
             stopping: Whether the server stops.
         """
         seen, self._seen = self._seen, {}
-        late: list[tuple[Awaited, ServerError]] = []
-        for call in awaited:
-            missing = 0 if call.room is None else len(call.room)
+        late: list[tuple[Receiving, ServerError]] = []
+        for call in receiving:
+            missing = 0 if call.receive_buffer is None else len(call.receive_buffer)
             before = seen.get(call)
             since_s = now_s if before is None or before[0] != missing else before[1]
             if call.deadline_s <= now_s:
                 late.append((call, DeadlineExceeded("the deadline passed before the request had come whole")))
             elif now_s - since_s >= patience_s(stopping=stopping):
-                late.append((call, did_not_come(stopping=stopping)))
+                late.append((call, receive_timeout_error(stopping=stopping)))
             else:
                 self._seen[call] = missing, since_s
         return late
@@ -93,13 +100,13 @@ class Stalled:
 
 def patience_s(*, stopping: bool) -> float:
     """How long nothing of a request may come; ``stopping``: the server stops."""
-    return _STOPPING_S if stopping else STALLED_S
+    return _STOPPING_S if stopping else RECEIVE_TIMEOUT_S
 
 
-def did_not_come(*, stopping: bool) -> ServerError:
+def receive_timeout_error(*, stopping: bool) -> ServerError:
     """What the caller of a request hears of which nothing came for so long."""
     if stopping:
         text = f"the server is stopping, and nothing more of the request came for {_STOPPING_S:g} s"
         return ShuttingDown(f"{text}; send it to another server")
-    text = f"the request did not come whole: nothing of it came for {STALLED_S:g} s"
+    text = f"the request did not come whole: nothing of it came for {RECEIVE_TIMEOUT_S:g} s"
     return InvalidRequest(text, reason="NO_MESSAGE")

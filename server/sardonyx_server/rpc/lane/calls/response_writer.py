@@ -10,19 +10,19 @@ from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.flow_control.inflow import Inflow
 from sardonyx_server.rpc.lane.flow_control.outflow import Outflow, SendQueue
-from sardonyx_server.rpc.lane.messages.answers import (
+from sardonyx_server.rpc.lane.messages.message_assembly import PREFIX_BYTES
+from sardonyx_server.rpc.lane.messages.response_frames import (
     COPIED_BYTES,
-    WELL,
-    answer_frames,
+    OK_TRAILERS,
+    append_response,
     header_frames,
-    message_head,
-    message_parts,
-    opening_block,
-    put_answer,
-    short_answer,
-    status_block,
+    length_prefixed_parts,
+    message_prefix,
+    response_envelope,
+    response_headers_block,
+    short_response,
+    trailers_block,
 )
-from sardonyx_server.rpc.lane.messages.message import PREFIX_BYTES
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, rst_stream
 from sardonyx_wire.protobuf_fields import MessageParts
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sardonyx_server.rpc.lane.calls.host import CallHost
-    from sardonyx_server.rpc.lane.calls.open_stream import OpenStream
+    from sardonyx_server.rpc.lane.calls.http2_stream import Http2Stream
     from sardonyx_server.rpc.status import Status
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["Replies"]
+__all__ = ["ResponseWriter"]
 
 # "The header table has no entries from now on": the beginning of a header block.
-_NO_TABLE: Final = b"\x20"
+_TABLE_SIZE_ZERO: Final = b"\x20"
 
 
-class Replies:
+class ResponseWriter:
     """Of one connection.
 
     Args:
@@ -54,44 +54,44 @@ class Replies:
         outflow: What is to be written.
         inflow: How much the caller may send.
         write: Sends frames as they are.
-        strikes: Pings that came too soon since something was last sent.
-        untold: The caller has not heard yet that headers have no table here: the first one says it, so that it may make
-            its table smaller at any time.
+        ping_strikes: Pings that came too soon since something was last sent.
+        size_update_pending: The caller has not heard yet that headers have no table here: the first one says it, so
+            that it may make its table smaller at any time.
     """
 
     __slots__ = (
-        "_host", "_send_budget", "inflow", "outflow", "peer", "streams", "strikes", "untold", "write",
+        "_host", "_send_budget", "inflow", "outflow", "peer", "ping_strikes", "size_update_pending", "streams", "write",
     )  # fmt: skip
 
     def __init__(self, host: CallHost, peer: str, schedule_write: Callable[[], None]) -> None:
         self._host = host
         self._send_budget = host.send_budget
         self.peer = peer
-        self.streams: dict[int, OpenStream] = {}
+        self.streams: dict[int, Http2Stream] = {}
         self.outflow = Outflow(host.send_budget, schedule_write)
         self.write = self.outflow.write
         self.inflow = Inflow(self.write)
-        self.strikes = 0
-        self.untold = True
+        self.ping_strikes = 0
+        self.size_update_pending = True
 
-    def answer(self, call: LaneCall, message: EncodedMessage) -> None:
+    def respond(self, call: LaneCall, message: EncodedMessage) -> None:
         """A call has its answer. The caller may have gone away; then it is swallowed."""
-        self._host.ended()
+        self._host.call_ended()
         if call.id not in self.streams:
             return
-        self.strikes = 0
+        self.ping_strikes = 0
         outflow, budget = self.outflow, self._send_budget
         size = len(message) + PREFIX_BYTES
         if (
             size > outflow.window
             or budget.used_bytes >= budget.limit_bytes
-            or size > outflow.initial_window + call.widened
+            or size > outflow.initial_window + call.window_delta
             or size > self._host.max_message_bytes
-            or self.untold
+            or self.size_update_pending
             or call.encoding
             or not call.half_closed
         ):
-            self._answer_slowly(call, message)
+            self._respond_slowly(call, message)
             return
         del self.streams[call.id]
         outflow.window -= size
@@ -99,18 +99,18 @@ class Replies:
         if not out:
             outflow.schedule_write()
         if size <= COPIED_BYTES and size <= outflow.max_frame_bytes and isinstance(message, bytes):
-            out.append(short_answer(call.id, message))
+            out.append(short_response(call.id, message))
             return
         outflow.count_output(size)
         if size > outflow.max_frame_bytes:
-            put_answer(message, call.id, outflow.max_frame_bytes, out)
+            append_response(message, call.id, outflow.max_frame_bytes, out)
             return
-        before, behind = answer_frames(call.id, len(message))
+        before, behind = response_envelope(call.id, len(message))
         out += (before, *message.parts, behind) if isinstance(message, MessageParts) else (before, message, behind)
 
     def fail(self, call: LaneCall, error: Exception) -> None:
         """A call fails. Likewise."""
-        self._host.ended()
+        self._host.call_ended()
         if self.streams.pop(call.id, None) is not None:
             self._put_failure(call, error)
 
@@ -118,13 +118,17 @@ class Replies:
         """Send an answer of a stream; ``first``: nothing was sent before it.
 
         Returns:
-            Whether that is done; where windows hold it back, ``stream.all_sent()`` tells later.
+            Whether that is done; where windows hold it back, ``stream.on_all_sent()`` tells later.
         """
-        self.strikes = 0
+        self.ping_strikes = 0
         outflow = self.outflow
-        opening = header_frames(stream.id, self._opened(opening_block(stream.encoding)), end=False) if first else b""
+        opening = (
+            header_frames(stream.id, self._with_size_update(response_headers_block(stream.encoding)), end=False)
+            if first
+            else b""
+        )
         size = len(message) + PREFIX_BYTES
-        window = outflow.initial_window + stream.widened
+        window = outflow.initial_window + stream.window_delta
         if (
             size <= COPIED_BYTES
             and size <= outflow.write_credit
@@ -135,20 +139,20 @@ class Replies:
         ):
             outflow.window -= size
             outflow.write_credit -= size
-            stream.widened -= size
-            self.write(opening + message_head(stream.id, len(message)) + message)
+            stream.window_delta -= size
+            self.write(opening + message_prefix(stream.id, len(message)) + message)
             return True
         if opening:
             self.write(opening)
         queue = SendQueue(stream.id, window, paced=True)
-        outflow.send(queue, *message_parts(message, stream.encoding))
-        stream.widened = queue.window - outflow.initial_window
+        outflow.send(queue, *length_prefixed_parts(message, stream.encoding))
+        stream.window_delta = queue.window - outflow.initial_window
         return not queue.parts
 
     def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
         """End a stream; None = well. ``first``: nothing was sent before."""
         if self.streams.pop(stream.id, None) is not None:
-            self._put_status(stream.id, status_block(failure, first=first), first=first)
+            self._put_status(stream.id, trailers_block(failure, first=first), first=first)
             self._put_last(stream)
 
     def has(self, call: LaneCall) -> bool:
@@ -157,10 +161,10 @@ class Replies:
 
     def time_out(self, call: LaneCall) -> None:
         """End a call whose caller's time is up; nothing where it is over."""
-        if not self.cut_short(call) and self.streams.pop(call.id, None) is not None:
+        if not self.reset_if_blocked(call) and self.streams.pop(call.id, None) is not None:
             self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
 
-    def cut_short(self, call: LaneCall | LaneStream) -> bool:
+    def reset_if_blocked(self, call: LaneCall | LaneStream) -> bool:
         """Reset a call of whose answer windows hold something back. Returns whether there was any."""
         if self.outflow.discard(call.id) is None:
             return False
@@ -168,23 +172,23 @@ class Replies:
         self.write(rst_stream(call.id, ErrorCode.CANCEL))
         return True
 
-    def cut_off(self, status: Status, *, proxied: bool) -> None:
+    def terminate_all(self, status: Status, *, proxied: bool) -> None:
         """End all calls: with a status, or with a reset where a part of a message is out.
 
         Args:
             status: What they hear.
             proxied: Whether calls that the grpcio server answers are ended, too.
         """
-        whole, ending = status_block(status, first=True), status_block(status, first=False)
+        whole, ending = trailers_block(status, first=True), trailers_block(status, first=False)
         for stream_id, call in list(self.streams.items()):
             if not proxied and not isinstance(call, LaneCall | LaneStream):
                 continue
             in_midst = self.outflow.queue(stream_id) is not None
-            self.drop(stream_id)
+            self.cancel(stream_id)
             if in_midst:
                 self.write(rst_stream(stream_id, ErrorCode.CANCEL))
                 continue
-            self._put_status(stream_id, ending if call.begun else whole, first=not call.begun)
+            self._put_status(stream_id, ending if call.headers_sent else whole, first=not call.headers_sent)
             if isinstance(call, LaneCall | LaneStream):
                 self._put_last(call)
         if proxied:
@@ -194,11 +198,11 @@ class Replies:
 
     def fail_proxied(self, stream_id: int, status: Status) -> None:
         """End one that the grpcio server has not begun to answer."""
-        self.drop(stream_id)
-        self._put_status(stream_id, status_block(status, first=True), first=True)
+        self.cancel(stream_id)
+        self._put_status(stream_id, trailers_block(status, first=True), first=True)
         self.write(rst_stream(stream_id, ErrorCode.NO_ERROR))
 
-    def drop(self, stream_id: int) -> None:
+    def cancel(self, stream_id: int) -> None:
         """Nobody waits for a stream any more."""
         call = self.streams.pop(stream_id, None)
         queue = self.outflow.discard(stream_id)
@@ -206,17 +210,17 @@ class Replies:
             # The grpcio server gets its window back.
             queue.on_sent(sum(len(part) for part in queue.parts if not isinstance(part, bytes)))
         if call is not None:
-            call.drop()
+            call.cancel()
 
-    def widen(self, call: LaneCall | LaneStream, size: int) -> None:
+    def increase_window(self, call: LaneCall | LaneStream, size: int) -> None:
         """The caller takes so many more bytes of an answer."""
         queue = self.outflow.queue(call.id)
-        window = self.outflow.initial_window + call.widened if queue is None else queue.window
+        window = self.outflow.initial_window + call.window_delta if queue is None else queue.window
         if window + size > LARGEST_WINDOW_BYTES:
-            self.drop(call.id)
+            self.cancel(call.id)
             self.write(rst_stream(call.id, ErrorCode.FLOW_CONTROL_ERROR))
         elif queue is None:
-            call.widened += size
+            call.window_delta += size
         else:
             queue.window += size
             self.resume(queue)
@@ -230,55 +234,57 @@ class Replies:
         for queue in outflow.resume(only):
             call = self.streams.get(queue.id)
             if call is not None:
-                call.all_sent(queue.window)
+                call.on_all_sent(queue.window)
         if outflow.blocked_bytes < blocked_bytes:
             # Who receives may ping: grpc-go does so to measure how much is under way.
-            self.strikes = 0
+            self.ping_strikes = 0
 
-    def forget(self, stream_id: int) -> None:
+    def remove(self, stream_id: int) -> None:
         """A call has sent its answer."""
         del self.streams[stream_id]
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        # In one piece: while a server is overloaded, most of what it says is this.
-        self.write(header_frames(call.id, self._opened(self._host.failures.of(error)), end=True) + _last(call))
+        # In one piece: while a server is on_overload, most of what it says is this.
+        self.write(
+            header_frames(call.id, self._with_size_update(self._host.failures.of(error)), end=True) + _last(call)
+        )
 
     def _put_status(self, stream_id: int, block: bytes, *, first: bool) -> None:
-        self.write(header_frames(stream_id, self._opened(block) if first else block, end=True))
+        self.write(header_frames(stream_id, self._with_size_update(block) if first else block, end=True))
 
     def _put_last(self, call: LaneCall | LaneStream) -> None:
         if frame := _last(call):
             self.write(frame)
 
-    def _opened(self, block: bytes) -> bytes:
+    def _with_size_update(self, block: bytes) -> bytes:
         """The header block that begins an answer, after what the first of the connection has to say."""
-        if self.untold:
-            self.untold = False
-            return _NO_TABLE + block
+        if self.size_update_pending:
+            self.size_update_pending = False
+            return _TABLE_SIZE_ZERO + block
         return block
 
-    def _answer_slowly(self, call: LaneCall, message: EncodedMessage) -> None:
+    def _respond_slowly(self, call: LaneCall, message: EncodedMessage) -> None:
         """Where windows are too small for the whole answer, or more is to be said."""
         limit = self._host.max_message_bytes
         if len(message) > limit:
             del self.streams[call.id]
             self._put_failure(call, answer_too_large(len(message), limit))
             return
-        if self._has_too_much:
+        if self._exceeds_share:
             del self.streams[call.id]
             self._put_failure(call, self._send_budget.refusal())
             return
-        self.write(header_frames(call.id, self._opened(opening_block(call.encoding)), end=False))
-        queue = SendQueue(call.id, self.outflow.initial_window + call.widened, paced=False)
-        trailers = header_frames(call.id, WELL, end=True) + _last(call)
+        self.write(header_frames(call.id, self._with_size_update(response_headers_block(call.encoding)), end=False))
+        queue = SendQueue(call.id, self.outflow.initial_window + call.window_delta, paced=False)
+        trailers = header_frames(call.id, OK_TRAILERS, end=True) + _last(call)
         blocked_bytes = self.outflow.blocked_bytes
-        self.outflow.send(queue, *message_parts(message, call.encoding), trailers)
+        self.outflow.send(queue, *length_prefixed_parts(message, call.encoding), trailers)
         self.outflow.count_output(len(message) + PREFIX_BYTES - (self.outflow.blocked_bytes - blocked_bytes))
         if not queue.parts:
             del self.streams[call.id]
 
     @property
-    def _has_too_much(self) -> bool:
+    def _exceeds_share(self) -> bool:
         """Whether too much waits in all, and this caller's share of it is used up."""
         outflow = self.outflow
         own_bytes = outflow.blocked_bytes + outflow.socket_bytes + outflow.output_bytes

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MOST_EVENTS", "Events"]
+__all__ = ["MAX_EVENTS", "Poller"]
 
-MOST_EVENTS: Final = 256
+MAX_EVENTS: Final = 256
 """That are taken at a time."""
 
 # How long the thread looks for the next event before it sleeps, where pauses have been shorter than that: to wake up
@@ -27,13 +27,13 @@ _PAUSE_GAIN: Final = 0.2
 # dealt with together, and so are the answers of runners. What that saves is the runners'. For so long after the last
 # refusal. magika at five times its capacity answered 285/s in place of 267; pictures 1.05 times as many once answers
 # waited, too (2026-11-26).
-_NAP_S: Final = 1e-3
+_BRIEF_SLEEP_S: Final = 1e-3
 # A caller's deadline may be centuries away, and epoll counts milliseconds in 31 bits.
 _LONGEST_SLEEP_S: Final = 3600.0
 _BUSY_S: Final = 10e-3
 
 
-class Events:
+class Poller:
     """What one thread waits for. All of it on that thread, but for what says "any thread".
 
     Args:
@@ -43,7 +43,7 @@ class Events:
         epoll: Where sockets are watched.
         tasks: What other threads have it do.
         spare: What they have it do when it has answered somebody.
-        waker: The descriptor in ``epoll`` that only wakes the thread: see :meth:`woken`.
+        waker: The descriptor in ``epoll`` that only wakes the thread: see :meth:`clear_wakeup`.
     """
 
     def __init__(self, cores: int) -> None:
@@ -82,7 +82,7 @@ class Events:
         """Take back such a task. Returns whether it has not begun. Any thread; never blocks."""
         return self.spare.pop(task, task) is None
 
-    def do_spare(self) -> None:
+    def run_idle_task(self) -> None:
         """Do one of those tasks, if there still is one."""
         try:
             task, _ = self.spare.popitem()
@@ -90,7 +90,7 @@ class Events:
             return  # It was taken back.
         task()
 
-    def woken(self) -> None:
+    def clear_wakeup(self) -> None:
         """The waker had its event."""
         os.eventfd_read(self.waker)
 
@@ -101,33 +101,33 @@ class Events:
             patience_s: How long the thread may sleep, given the time on ``time.monotonic``; below 0 = for ever.
         """
         poll, tasks = self.epoll.poll, self.tasks
-        events = poll(0, MOST_EVENTS)
+        events = poll(0, MAX_EVENTS)
         if events or tasks:
             return events
         began_s = now_s = time.monotonic()
         if now_s < self._busy_until_s:
-            return self._nap(min(patience_s(now_s), _NAP_S))
+            return self._sleep_briefly(min(patience_s(now_s), _BRIEF_SLEEP_S))
         if self._pause_s < self._spin_s:
             until_s = began_s + self._spin_s
             while now_s < until_s:
-                events = poll(0, MOST_EVENTS)
+                events = poll(0, MAX_EVENTS)
                 now_s = time.monotonic()
                 if events or tasks:
                     break
         if not events and not tasks:
             # First this, then the look: a task that is added in between is either seen or wakes the thread.
             self._asleep = True
-            events = poll(0 if tasks else min(patience_s(now_s), _LONGEST_SLEEP_S), MOST_EVENTS)
+            events = poll(0 if tasks else min(patience_s(now_s), _LONGEST_SLEEP_S), MAX_EVENTS)
             self._asleep = False
             now_s = time.monotonic()
         self._pause_s += (min(now_s - began_s, _LONG_PAUSE_S) - self._pause_s) * _PAUSE_GAIN
         return events
 
-    def _nap(self, patience_s: float) -> list[tuple[int, int]]:
+    def _sleep_briefly(self, patience_s: float) -> list[tuple[int, int]]:
         """Sleep for a while, whatever comes, unless there is a task already. The events of that time."""
         if not self.tasks and patience_s:
-            time.sleep(_NAP_S if patience_s < 0 else patience_s)
-        return self.epoll.poll(0, MOST_EVENTS)
+            time.sleep(_BRIEF_SLEEP_S if patience_s < 0 else patience_s)
+        return self.epoll.poll(0, MAX_EVENTS)
 
     def close(self) -> None:
         """Requires: the thread is over. Who was about to wake it finds nothing to wake."""

@@ -15,12 +15,12 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("the lane needs Linux", allow_module_level=True)
 
-from sardonyx_server.rpc.lane.loop.events import Events
+from sardonyx_server.rpc.lane.loop.poller import Poller
 
 
 def test_a_task_that_comes_too_late_wakes_nobody_else() -> None:
     """Another thread had looked whether to wake, and then the descriptor was closed: its number is another's by now."""
-    events = Events(1)
+    events = Poller(1)
     events._asleep = True
     events.close()
     others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
@@ -37,7 +37,7 @@ def test_a_task_that_comes_too_late_wakes_nobody_else() -> None:
 
 def test_the_next_deadline_may_be_further_away_than_the_kernel_counts() -> None:
     """A caller chooses it: grpc-timeout has room for 11,000 years, and epoll for 25 days."""
-    events = Events(1)
+    events = Poller(1)
 
     def patience_s(_now_s: float) -> float:
         os.eventfd_write(events.waker, 1)
@@ -49,25 +49,25 @@ def test_the_next_deadline_may_be_further_away_than_the_kernel_counts() -> None:
 
 def test_a_task_wakes_the_thread_that_sleeps() -> None:
     """And the next wait has nothing of it."""
-    events = Events(1)
+    events = Poller(1)
     events._asleep = True
     events.call_soon(lambda: None)
     assert [fd for fd, _ in events.epoll.poll(0)] == [events.waker]
-    events.woken()
+    events.clear_wakeup()
     assert events.epoll.poll(0) == []
     events.close()
 
 
 def test_a_spare_task_is_done_once_or_taken_back() -> None:
     """Never both."""
-    events, done = Events(1), []
-    events.do_spare()
+    events, done = Poller(1), []
+    events.run_idle_task()
     events.call_when_idle(kept := lambda: done.append("kept"))
     events.call_when_idle(taken := lambda: done.append("taken"))
     assert events.cancel_idle_call(taken)
     assert not events.cancel_idle_call(taken)
-    events.do_spare()
-    events.do_spare()
+    events.run_idle_task()
+    events.run_idle_task()
     assert done == ["kept"]
     assert not events.cancel_idle_call(kept)
     events.close()
@@ -75,7 +75,7 @@ def test_a_spare_task_is_done_once_or_taken_back() -> None:
 
 def test_while_requests_are_refused_a_task_wakes_nobody() -> None:
     """What comes during a nap is dealt with after it; a nap is short, also where nothing else is due for ever."""
-    events = Events(1)
+    events = Poller(1)
     events._busy_until_s = math.inf
 
     def patience_s(_now_s: float) -> float:
@@ -101,7 +101,7 @@ def test_while_requests_are_refused_a_task_wakes_nobody() -> None:
 
 def test_a_nap_does_not_begin_while_there_is_a_task() -> None:
     """Nor does any wait: the patience is not even asked for."""
-    events = Events(1)
+    events = Poller(1)
     events.refused()
     events.call_soon(lambda: None)
 
@@ -131,7 +131,7 @@ class _ComesAtTheLastMoment(deque[Callable[[], None]]):
 
 def test_a_task_that_comes_while_the_thread_falls_asleep_is_seen() -> None:
     """Nobody would wake it for that, and the answer that it is would wait for another caller."""
-    events = Events(1)
+    events = Poller(1)
     events.tasks = _ComesAtTheLastMoment()
 
     def patience_s(_now_s: float) -> float:

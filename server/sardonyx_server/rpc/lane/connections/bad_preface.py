@@ -15,7 +15,7 @@ from sardonyx_wire.http2.frames import ErrorCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HandshakeFailed", "Stranger", "Strangers"]
+__all__ = ["BadPreface", "BadPrefaceLog", "HandshakeFailed"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
@@ -46,7 +46,7 @@ class _Refused(Http2ConnectionError):
         self.answer = answer
 
 
-class Stranger(_Refused):
+class BadPreface(_Refused):
     """The first bytes of a connection are not those that are expected.
 
     Args:
@@ -100,7 +100,7 @@ def _http1_answer(status: str, spoken: str) -> bytes:
     return _HTTP1_ANSWER.format(status=status, size=len(text), text=text).encode()
 
 
-class Strangers:
+class BadPrefaceLog:
     """Tells the operator of them. On the lane's thread.
 
     Args:
@@ -109,9 +109,9 @@ class Strangers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         # Each by itself: who scans ports must not hide that somebody's certificate is out of date.
-        self._log_limiters = {Stranger: LogRateLimiter(clock), HandshakeFailed: LogRateLimiter(clock)}
+        self._log_limiters = {BadPreface: LogRateLimiter(clock), HandshakeFailed: LogRateLimiter(clock)}
 
-    def came(self, peer: str, refused: Stranger | HandshakeFailed) -> None:
+    def record(self, peer: str, refused: BadPreface | HandshakeFailed) -> None:
         """One came from an address."""
         if self._log_limiters[type(refused)].allow():
             reason = {"reason": refused.reason} if refused.reason else {}

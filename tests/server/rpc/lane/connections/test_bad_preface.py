@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sardonyx_server.rpc.lane.connections.stranger import Stranger, Strangers
+from sardonyx_server.rpc.lane.connections.bad_preface import BadPreface, BadPrefaceLog
 from sardonyx_wire.http2.frames import PREFACE, FrameType
 from tests.server.rpc.http2.peer import Peer
 from tests.server.rpc.transports import BOUND_S, opened
@@ -103,7 +103,7 @@ def test_who_stops_before_a_caller_has_spoken_says_its_settings_first() -> None:
 )
 def test_what_is_spoken_is_known_by_the_first_bytes(data: bytes, speaks: str) -> None:
     """Only who asks in HTTP/1 is answered in it."""
-    stranger = Stranger(data)
+    stranger = BadPreface(data)
     assert stranger.speaks == speaks
     assert bool(stranger.answer) == (speaks == "HTTP/1.1")
 
@@ -111,9 +111,9 @@ def test_what_is_spoken_is_known_by_the_first_bytes(data: bytes, speaks: str) ->
 def test_strangers_are_told_of_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """A port that is scanned fills no disk. With the address: it may be somebody's own client."""
     now_s = [0.0]
-    strangers = Strangers(clock=lambda: now_s[0])
+    bad_prefaces = BadPrefaceLog(clock=lambda: now_s[0])
     with caplog.at_level(logging.INFO, "sardonyx.lane"):
         for now_s[0] in (0.0, 1.0, 59.0, 60.0):
-            strangers.came("ipv4:127.0.0.1:5", Stranger(b"\x16\x03\x01"))
+            bad_prefaces.record("ipv4:127.0.0.1:5", BadPreface(b"\x16\x03\x01"))
     assert caplog.messages == ["a caller speaks TLS where gRPC is spoken, HTTP/2 without TLS"] * 2
     assert [record.__dict__["peer"] for record in caplog.records] == ["ipv4:127.0.0.1:5"] * 2

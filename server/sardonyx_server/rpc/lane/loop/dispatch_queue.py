@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.calls.call import LaneCall
     from sardonyx_server.rpc.stream import StreamCall
 
-__all__ = ["STEP", "Burst", "Requests"]
+__all__ = ["STEP", "DispatchQueue", "RequestIntake"]
 
 STEP: Final = 16
 """Messages that make a step of their own: enough for a runner that is free to begin with."""
@@ -27,7 +27,7 @@ STEP: Final = 16
 _MOST: Final = 256
 
 
-class Requests(Protocol):
+class RequestIntake(Protocol):
     """Where requests go: :class:`~sardonyx_server.engine.intake.Intake`, or what stands in for it."""
 
     def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
@@ -57,7 +57,7 @@ class Requests(Protocol):
         """Run what this thread is to run itself."""
 
 
-class Burst:
+class DispatchQueue:
     """On the lane's thread.
 
     Args:
@@ -70,14 +70,14 @@ class Burst:
 
     __slots__ = ("_accepting", "_requests", "accepted", "waiting")
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, requests: RequestIntake) -> None:
         self._requests = requests
         self._accepting = False
         self.waiting: deque[tuple[bytes | memoryview, LaneCall | StreamCall, float]] = deque()
         self.accepted = 0
 
     @property
-    def is_much(self) -> bool:
+    def is_full(self) -> bool:
         """Whether not to look for more."""
         return len(self.waiting) + self.accepted >= _MOST
 

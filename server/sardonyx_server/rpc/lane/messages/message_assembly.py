@@ -11,7 +11,7 @@ from sardonyx_server.errors import InvalidRequest, MessageTooLarge, QueueBytesFu
 if TYPE_CHECKING:
     from sardonyx_server.engine.batching.byte_budget import ByteBudget
 
-__all__ = ["PREFIX_BYTES", "Assembly", "checked_size"]
+__all__ = ["PREFIX_BYTES", "MessageAssembly", "parse_prefix"]
 
 PREFIX_BYTES: Final = 5
 """Before each message: whether it is compressed, and its length (gRPC over HTTP/2)."""
@@ -20,7 +20,7 @@ _ALIGNMENT_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 0.1
 
 
-def checked_size(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) -> int:
+def parse_prefix(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) -> int:
     """Size of the message behind a prefix.
 
     Args:
@@ -42,7 +42,7 @@ def checked_size(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) ->
     return size
 
 
-class Assembly:
+class MessageAssembly:
     """Collects a message.
 
     Args:
@@ -64,16 +64,16 @@ class Assembly:
         """Of the whole message in bytes; -1 until its prefix has come."""
 
     @property
-    def is_packed(self) -> bool:
+    def is_compressed(self) -> bool:
         """Whether the message is compressed, once :attr:`size` is known."""
         return self._prefix[0] == 1
 
     @property
-    def room(self) -> memoryview | None:
-        """Where the next bytes may be put directly, told by :meth:`filled`; None where they must be :meth:`add`-ed."""
+    def receive_buffer(self) -> memoryview | None:
+        """Where the next bytes may be read to, followed by :meth:`buffer_updated`; None: use :meth:`feed`."""
         return None if self._target is None else self._target[self._filled :]
 
-    def add(self, piece: memoryview) -> memoryview | None:
+    def feed(self, piece: memoryview) -> memoryview | None:
         """Take a piece.
 
         Returns:
@@ -90,24 +90,24 @@ class Assembly:
             if len(self._prefix) < PREFIX_BYTES:
                 return None
             piece = piece[missing:]
-            self._begin(checked_size(self._prefix, self._max_bytes, self._encoding))
-        room = self.room
-        if room is None:
+            self._begin(parse_prefix(self._prefix, self._max_bytes, self._encoding))
+        buffer = self.receive_buffer
+        if buffer is None:
             return None
-        taken = min(len(room), len(piece))
-        room[:taken] = piece[:taken]
-        return self.filled(taken)
+        taken = min(len(buffer), len(piece))
+        buffer[:taken] = piece[:taken]
+        return self.buffer_updated(taken)
 
-    def filled(self, size: int) -> memoryview | None:
-        """So many bytes were put into :attr:`room`. Returns the message once it is whole."""
+    def buffer_updated(self, size: int) -> memoryview | None:
+        """So many bytes were put into :attr:`receive_buffer`. Returns the message once it is whole."""
         self._filled += size
         target = self._target
         if target is None or self._filled < self.size:
             return None
-        self.drop()
+        self.release()
         return target.toreadonly()
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """What has come is of no use any more, or somebody else's now."""
         if self._target is not None:
             self._target = None
@@ -120,8 +120,9 @@ class Assembly:
                 f"{self._budget.used_bytes} do and this one has {size}; retry later",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at such an
-        # address, it mostly begins at one, and needs no copy to be where kernels want it (engine/running/execution.py).
+        # numpy's memory is not buffer_updated with zeros first. A message ends with its last tensor: where that ends at
+        # such an address, it mostly begins at one, and needs no copy to be where kernels want it
+        # (engine/running/execution.py).
         try:
             memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)
         except MemoryError as error:

@@ -18,15 +18,15 @@ from sardonyx_server.errors import ShuttingDown
 from sardonyx_server.rpc.lag import Lag
 from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
+from sardonyx_server.rpc.lane.connections.bad_preface import BadPreface, BadPrefaceLog, HandshakeFailed
 from sardonyx_server.rpc.lane.connections.connection import Connection
-from sardonyx_server.rpc.lane.connections.stranger import HandshakeFailed, Stranger, Strangers
 from sardonyx_server.rpc.lane.flow_control.send_budget import SendBudget
-from sardonyx_server.rpc.lane.loop.burst import STEP, Burst
 from sardonyx_server.rpc.lane.loop.deadlines import Deadlines
-from sardonyx_server.rpc.lane.loop.events import MOST_EVENTS, Events
+from sardonyx_server.rpc.lane.loop.dispatch_queue import STEP, DispatchQueue
 from sardonyx_server.rpc.lane.loop.open_calls import OpenCalls
-from sardonyx_server.rpc.lane.messages.answers import FailureBlocks
-from sardonyx_server.rpc.lane.messages.stalled import LOOK_S, Stalled
+from sardonyx_server.rpc.lane.loop.poller import MAX_EVENTS, Poller
+from sardonyx_server.rpc.lane.messages.receive_timeouts import CHECK_INTERVAL_S, ReceiveTimeouts
+from sardonyx_server.rpc.lane.messages.response_frames import TrailersOnlyBlocks
 from sardonyx_server.rpc.lane.proxy.upstream_connection import UpstreamConnection
 from sardonyx_server.rpc.lane.sockets.listeners import Listeners, peer_name
 from sardonyx_server.rpc.lane.sockets.socket_transports import SocketTransports
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.running.model import Model
     from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.lane.limits import Limits
-    from sardonyx_server.rpc.lane.loop.burst import Requests
+    from sardonyx_server.rpc.lane.loop.dispatch_queue import RequestIntake
     from sardonyx_server.rpc.lane.messages.compression import Level
-    from sardonyx_server.rpc.lane.messages.request import Request
+    from sardonyx_server.rpc.lane.messages.request_headers import RequestHeaders
     from sardonyx_server.rpc.lane.proxy.connection_proxy import ConnectionProxy
     from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
     from sardonyx_server.rpc.lane.proxy.upstream import Upstream
@@ -52,18 +52,18 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.lane.sockets.tls_socket import TlsSocket
     from sardonyx_server.rpc.tls import Certificates
 
-__all__ = ["Loop"]
+__all__ = ["EventLoop"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
 # Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
-_MAX_LOOKS: Final = 8
+_MAX_POLLS: Final = 8
 # How long a caller has to say that it speaks HTTP/2: as long as gRPC's core gives it. What scans ports would keep its
 # descriptor for ever.
 _HANDSHAKE_S: Final = 120.0
 
 
-class Loop:
+class EventLoop:
     """See the module, and :class:`~sardonyx_server.rpc.lane.connections.host.Host`, which it is to connections.
 
     Args:
@@ -89,7 +89,7 @@ class Loop:
         self,
         *,
         methods: tuple[str, str],
-        requests: Requests,
+        requests: RequestIntake,
         access_control: AccessControl | None,
         cores: int,
         compression: Level,
@@ -106,44 +106,44 @@ class Loop:
         self.compression: Level = compression
         self.unfinished = ByteBudget(limits.unfinished_bytes)
         self.send_budget = SendBudget(limits.unfinished_bytes)
-        self.failures = FailureBlocks()
-        self.strangers = Strangers()
+        self.failures = TrailersOnlyBlocks()
+        self.bad_prefaces = BadPrefaceLog()
         self.stopping = False
         self._access_control = access_control
         self._upstream = upstream
         self.thread_id = 0
-        self._events = Events(cores)
+        self._poller = Poller(cores)
         self._requests = requests
-        self._burst = Burst(requests)
+        self._dispatch_queue = DispatchQueue(requests)
         self._deadlines = Deadlines()
-        self._stalled = Stalled()
+        self._receive_timeouts = ReceiveTimeouts()
         # When to look for messages that do not come.
-        self._look_s = 0.0
+        self._next_check_s = 0.0
         self.handshakes: TlsHandshakes | None = None
-        self.listeners = Listeners(self._events.epoll, self._on_accepted)
+        self.listeners = Listeners(self._poller.epoll, self._on_accepted)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
         self.lag = Lag(time.monotonic)
         # Without a call in between: they are of each request.
-        self.take_in = self._burst.add
-        self.take_in_now = self._burst.add_now
+        self.submit = self._dispatch_queue.add
+        self.submit_now = self._dispatch_queue.add_now
         self.reserve = requests.reserve
-        self.overloaded = self._events.refused
+        self.on_overload = self._poller.refused
         self.watch: Callable[[LaneCall | ProxiedStream], None] = self._deadlines.add
-        self.ended = self.calls.ended
-        self.call_soon, self.call_when_idle = self._events.call_soon, self._events.call_when_idle
-        self.cancel_idle_call = self._events.cancel_idle_call
-        self.transports = SocketTransports(self._events.epoll, self._deadlines.add)
+        self.call_ended = self.calls.call_ended
+        self.call_soon, self.call_when_idle = self._poller.call_soon, self._poller.call_when_idle
+        self.cancel_idle_call = self._poller.cancel_idle_call
+        self.transports = SocketTransports(self._poller.epoll, self._deadlines.add)
         self.schedule_write: Callable[[ProtocolHandler], None] = self.transports.touched.append
         self._draining = False
-        self._over = False
+        self._stopped = False
 
     def run(self, on_lost: Callable[[Exception], None]) -> None:
         """Body of the thread; ``on_lost`` is called if the loop itself fails, which is a bug."""
         self.thread_id = threading.get_ident()
         use_short_time_slices()
         try:
-            self._take_events()
+            self._run()
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
             _LOG.exception("bug: the lane's loop failed")
             on_lost(error)
@@ -170,14 +170,14 @@ class Loop:
 
     def free(self) -> None:
         """Requires: the thread is over."""
-        self._events.close()
+        self._poller.close()
 
     # Tasks.
 
     def drain_streams(self) -> None:
         """Take no new streams; end the others when what is in flight is answered, and calls whose message lingers."""
         self._draining = True
-        self._look_s = 0.0
+        self._next_check_s = 0.0
         for stream in list(self.streams):
             stream.drain()
 
@@ -186,7 +186,7 @@ class Loop:
         self.transports.closing = True
         self._accept_no_more()
         for connection in self._connections():
-            connection.say_goodbye()
+            connection.send_goaway()
 
     def cancel_all(self) -> None:
         """End all calls."""
@@ -195,7 +195,7 @@ class Loop:
 
     def end(self) -> None:
         """End the thread."""
-        self._over = True
+        self._stopped = True
 
     # What connections and calls want: see Host.
 
@@ -204,7 +204,7 @@ class Loop:
         """How much each connection may have that its caller has not taken."""
         return self.send_budget.share_bytes(len(self.transports.by_fd))
 
-    def begun(self, call: LaneCall | LaneStream, request: Request) -> None:
+    def call_started(self, call: LaneCall | LaneStream, request: RequestHeaders) -> None:
         """A call of a method came. Raises where it is not allowed."""
         self.calls.begun += 1
         if isinstance(call, LaneStream):
@@ -217,7 +217,7 @@ class Loop:
 
     def notify_pending(self, model: Model) -> None:
         """Look at what waits for a model. Any thread; never blocks."""
-        self.call_soon(partial(self._burst.notify_pending, model))
+        self.call_soon(partial(self._dispatch_queue.notify_pending, model))
 
     def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
         """A call cannot go on: answer it."""
@@ -226,7 +226,7 @@ class Loop:
     def stream_ended(self, stream: LaneStream) -> None:
         """A stream that began is over, and the engine has nothing of it any more."""
         self.streams.discard(stream)
-        self.ended()
+        self.call_ended()
 
     def connect_upstream(self, proxy: ConnectionProxy) -> UpstreamConnection | None:
         """Connect to the grpcio server; None where it cannot take the connection."""
@@ -242,76 +242,76 @@ class Loop:
             return None
         return upstream
 
-    def _take_events(self) -> None:
-        events_of, transports, burst, doing = self._events, self.transports, self._burst, self.lag.doing
+    def _run(self) -> None:
+        poller, transports, burst, doing = self._poller, self.transports, self._dispatch_queue, self.lag.doing
         by_fd, touched = transports.by_fd, transports.touched
-        poll, tasks, waker, waiting = events_of.epoll.poll, events_of.tasks, events_of.waker, burst.waiting
-        looks = 0
-        while not self._over:
-            events = poll(0, MOST_EVENTS) if waiting or burst.accepted else events_of.wait(self._patience_s)
+        poll, tasks, waker, waiting = poller.epoll.poll, poller.tasks, poller.waker, burst.waiting
+        polls = 0
+        while not self._stopped:
+            events = poll(0, MAX_EVENTS) if waiting or burst.accepted else poller.wait(self._patience_s)
             for fd, mask in events:
                 transport = by_fd.get(fd)
                 if transport is not None:
                     transport.on_events(mask)
                 elif fd == waker:
-                    events_of.woken()
+                    poller.clear_wakeup()
                 else:
                     self.listeners.on_event(fd)
             while tasks:
                 doing(tasks.popleft())
-            looks += 1
-            if (waiting or burst.accepted) and (not events or looks >= _MAX_LOOKS or self._is_whole()):
+            polls += 1
+            if (waiting or burst.accepted) and (not events or polls >= _MAX_POLLS or self._should_dispatch()):
                 doing(self._dispatch)
             elif len(waiting) >= STEP:
                 doing(burst.take_step)
-            if not events or looks >= _MAX_LOOKS:
-                looks = 0
-                self._see_clock(time.monotonic())
+            if not events or polls >= _MAX_POLLS:
+                polls = 0
+                self._run_timers(time.monotonic())
             if touched or transports.closing:
                 self._finish_turn()
 
     def _dispatch(self) -> None:
         """Set the models to work on what has come."""
-        self._burst.wake()
+        self._dispatch_queue.wake()
         if self.transports.touched:
             self.transports.flush()  # What is answered must not wait for what runs now.
-        self._burst.dispatch()
+        self._dispatch_queue.dispatch()
 
     def _finish_turn(self) -> None:
         """Write the answers; then there is time for what else is to be done."""
         self.transports.flush()
         # One at a time: what comes meanwhile is answered first.
-        if self._events.spare and not self._burst.waiting and not self._burst.accepted:
-            self.lag.doing(self._events.do_spare)
+        if self._poller.spare and not self._dispatch_queue.waiting and not self._dispatch_queue.accepted:
+            self.lag.doing(self._poller.run_idle_task)
 
-    def _is_whole(self) -> bool:
+    def _should_dispatch(self) -> bool:
         """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""
-        return self._burst.is_much or self.calls.count == 1
+        return self._dispatch_queue.is_full or self.calls.count == 1
 
     def _patience_s(self, now_s: float) -> float:
         """How long the thread may sleep; below 0 = for ever."""
         patience_s = min(self.listeners.patience_s(now_s), self._deadlines.patience_s(now_s))
-        if self._may_be_stalled():
-            patience_s = min(patience_s, max(0.0, self._look_s - now_s))
+        if self._needs_receive_timeouts():
+            patience_s = min(patience_s, max(0.0, self._next_check_s - now_s))
         return -1 if patience_s == math.inf else patience_s
 
-    def _see_clock(self, now_s: float) -> None:
+    def _run_timers(self, now_s: float) -> None:
         """Do what is due."""
         self._deadlines.expire(now_s)
         self.listeners.see_clock(now_s)
-        if now_s >= self._look_s:
-            self._look_s = now_s + LOOK_S
-            if self._may_be_stalled():
-                self._end_stalled(now_s)
+        if now_s >= self._next_check_s:
+            self._next_check_s = now_s + CHECK_INTERVAL_S
+            if self._needs_receive_timeouts():
+                self._expire_receive_timeouts(now_s)
 
-    def _may_be_stalled(self) -> bool:
+    def _needs_receive_timeouts(self) -> bool:
         unary = self.calls.count - len(self.streams)
-        return self._stalled.may_be(unary=unary, unfinished_bytes=self.unfinished.used_bytes)
+        return self._receive_timeouts.may_be(unary=unary, unfinished_bytes=self.unfinished.used_bytes)
 
-    def _end_stalled(self, now_s: float) -> None:
+    def _expire_receive_timeouts(self, now_s: float) -> None:
         """End calls whose message does not come."""
-        awaited = [call for connection in self._connections() for call in connection.awaited]
-        for call, error in self._stalled.late(awaited, now_s, stopping=self._draining):
+        receiving = [call for connection in self._connections() for call in connection.receiving]
+        for call, error in self._receive_timeouts.late(receiving, now_s, stopping=self._draining):
             call.refuse(error)
 
     def _on_accepted(self, connected: socket.socket) -> None:
@@ -349,8 +349,8 @@ class Loop:
         except OSError:
             connected.close()
         else:
-            connection.break_off(
-                Stranger(error.data, wants_tls=True) if isinstance(error, NotTls) else HandshakeFailed(error, alert)
+            connection.abort(
+                BadPreface(error.data, wants_tls=True) if isinstance(error, NotTls) else HandshakeFailed(error, alert)
             )
 
     def _accept_no_more(self) -> None:
