@@ -72,9 +72,7 @@ class ControlFrames:
         size = _word(body) & STREAM_ID_MASK
         if not stream_id:
             if not size:
-                raise Http2ConnectionError(
-                    ErrorCode.PROTOCOL_ERROR, "the connection's window is window_delta by nothing"
-                )
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "the connection's window is widened by nothing")
             writer.outflow.increase_window(size)
             writer.resume()
             return

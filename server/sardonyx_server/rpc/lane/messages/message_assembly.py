@@ -120,7 +120,7 @@ class MessageAssembly:
                 f"{self._budget.used_bytes} do and this one has {size}; retry later",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        # numpy's memory is not buffer_updated with zeros first. A message ends with its last tensor: where that ends at
+        # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at
         # such an address, it mostly begins at one, and needs no copy to be where kernels want it
         # (engine/running/execution.py).
         try:
