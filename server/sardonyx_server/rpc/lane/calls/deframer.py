@@ -1,4 +1,4 @@
-"""What a caller sends on one ModelStreamInfer: bytes -> messages, and its window. No I/O; on the lane's thread."""
+"""Decodes the messages that arrive on one ModelStreamInfer, and returns its window. No I/O; on the lane's thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RETURNED_BYTES: Final = STREAM_WINDOW_BYTES // 4
 
 
 class MessageDeframer:
-    """Of one stream.
+    """The deframer of one stream: gRPC's length-prefixed messages.
 
     Args:
         host: The lane.

@@ -1,4 +1,4 @@
-"""What calls want of the lane."""
+"""What calls need of the event loop."""
 
 from __future__ import annotations
 

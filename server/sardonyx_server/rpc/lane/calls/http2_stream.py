@@ -1,4 +1,4 @@
-"""A stream of HTTP/2 that is open, whoever answers it: a call of the lane's own, or one that is relayed."""
+"""An open stream of HTTP/2 as its connection sees it: a call that the lane serves, or one that is proxied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Http2Stream"]
 
 
 class Http2Stream(Protocol):
-    """What its connection tells it. All of it on the lane's thread."""
+    """The events of one stream, called by its connection on the lane's thread."""
 
     @property
     def id(self) -> int:

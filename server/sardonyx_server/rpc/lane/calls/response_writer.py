@@ -1,4 +1,4 @@
-"""What a caller gets: answers, failures, and what its windows hold back of them. No I/O; on the lane's thread."""
+"""Writes the responses, errors and trailers of one connection, under flow control. No I/O; on the lane's thread."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TABLE_SIZE_ZERO: Final = b"\x20"
 
 
 class ResponseWriter:
-    """Of one connection.
+    """The response writer of one connection.
 
     Args:
         host: The lane.

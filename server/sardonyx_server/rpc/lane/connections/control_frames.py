@@ -1,4 +1,4 @@
-"""Frames of a caller that are neither headers nor data (RFC 9113, section 6): checked, and done. No I/O."""
+"""Validates and handles the client's frames other than HEADERS and DATA (RFC 9113, section 6). No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What connections want of the lane, for themselves and for what they hand on."""
+"""What connections need of the event loop, for themselves and for their streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for sockets, and for tasks of other threads: looks for a while before it sleeps."""
+"""Waits for sockets and for tasks of other threads. Polls (spins) for a short time before it sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message, put together from pieces. One that comes in one piece needs none of this."""
+"""Assembles a message that arrives in several DATA frames. A message in one frame does not need this."""
 
 from __future__ import annotations
 

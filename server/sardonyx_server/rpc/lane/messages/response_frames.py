@@ -1,4 +1,4 @@
-"""Answers and failures -> frames of HTTP/2."""
+"""Encodes responses and errors as frames of HTTP/2."""
 
 from __future__ import annotations
 
