@@ -145,14 +145,14 @@ class Intake:
         """Wake the runners of models that got requests. Never blocks.
 
         This is the first part of :meth:`run_waiting`, for a thread that has other work in between. The second part runs
-        inline models and small batches on this thread; the latter only if no other model gets requests, because those
-        would have to wait.
+        inline models and small batches on this thread; the latter only if they are as short as those of inline models,
+        or no other model gets requests, because those would have to wait.
         """
         notified = self._notified
         is_only_model = self._is_only_model()
         while notified:
             model, _ = notified.popitem()
-            if model.inline or (is_only_model and model.queue.is_for_lane()):
+            if model.inline or ((is_only_model or model.lane_batch_is_short) and model.queue.is_for_lane()):
                 self._to_run.append(model)
             else:
                 model.queue.wake()

@@ -128,6 +128,27 @@ def test_what_is_little_is_for_runners_where_other_models_are_asked(runners: int
     assert not session.runs
 
 
+def test_what_is_as_short_as_of_an_inline_model_runs_here_beside_other_models() -> None:
+    """Of a model whose requests share no runs the lane has no more than that."""
+    session = doubling()
+    batching = policy(max_rows=1, lane_rows=2, dynamic_batching=False)
+    model = model_of(session, runners=1, lane=HandLane(), batching=batching)
+    registry = Registry()
+    publish(registry, model)
+    publish(registry, model_of(doubling(), of=signature(name="other"), runners=1), name="other")
+    intake = Intake(registry)
+    call = FakeCall()
+    intake.accept(bytes_of(rows=1), call)
+    intake.accept(bytes_of(rows=1, model="other"), FakeCall())
+    intake.run_waiting()
+    assert (len(session.runs), call.answers) == (1, 1)
+    more = [FakeCall() for _ in range(3)]
+    for each in more:
+        intake.accept(bytes_of(rows=1), each)
+    intake.run_waiting()
+    assert len(session.runs) == 1, "three are for the runner"
+
+
 def test_what_runners_have_left_is_looked_at() -> None:
     """As if requests had come."""
     clock = HandClock()

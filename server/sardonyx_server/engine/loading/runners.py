@@ -30,7 +30,9 @@ __all__ = [
     "RunnerChoice",
     "Runners",
     "cap_at_lane_throughput",
+    "inline_limit_s",
     "max_lane_rows",
+    "runs_inline",
 ]
 
 INLINE_LIMIT_S: Final = 0.0003
@@ -44,6 +46,12 @@ dense layers of 1.1 to 1.7 ms a run gained nothing (two cores, 2026-11-26)."""
 
 INLINE_LIMIT_ONE_CORE_S: Final = 0.0006
 """:data:`INLINE_LIMIT_S` on a machine with one core, which lane and runner would have to share."""
+
+_ONE_CORE_IS_ENOUGH_S: Final = 60e-6
+"""Most seconds per row of a full batch of an inline model, on more than one core, because an inline model uses only the
+lane's. Below this, a row costs about as much as the lane spends on its request, and the hand-over would cost what
+runners gain. With a run of 0.13 ms per request, 64 callers got 1.19 to 1.40 times the answers from runners on two cores
+(2026-11-27)."""
 
 # Requests of one row that one lane can receive next to a runner (38,000/s with an MLP; 80,000/s with a tiny inline
 # model, 2026-11-26). Runners beyond what this rate needs make batches smaller and compete for the GIL: two where one is
@@ -141,10 +149,9 @@ class RunnerChoice:
             return self._configured(first, count or max(1, self._cores // (threads or 1)))
         if batch_s is None:
             return Runners(sessions=(first,), count=self._cores, reason="not measured: one runner for each core")
-        inline_limit_s = INLINE_LIMIT_ONE_CORE_S if self._cores == 1 else INLINE_LIMIT_S
-        if self._allow_inline and batch_s <= inline_limit_s and not verdict.guessed and policy.max_delay_s == 0:
+        if self._allow_inline and runs_inline(verdict, policy, cores=self._cores):
             reason = f"inline: a full batch takes {duration_text(batch_s)}, less than a hand-over is worth"
-            deferred_read_rows = self._unread_rows(verdict, policy, inline_limit_s)
+            deferred_read_rows = self._unread_rows(verdict, policy, inline_limit_s(self._cores))
             if deferred_read_rows:
                 reason += f"; {deferred_read_rows} rows at a time where they lie in shared memory"
             return Runners(sessions=(first,), count=0, reason=reason, deferred_read_rows=deferred_read_rows)
@@ -167,7 +174,7 @@ class RunnerChoice:
         rows = verdict.measured_rows(min(policy.max_rows, verdict.best_rows))
         splits, session = self._splits, first
         if not splits and self._cores > 1 and self._is_busy():
-            return self._unmeasured(first, verdict, rows)
+            return self._unmeasured(first, verdict, policy, rows)
         if not splits:
             providers = self._context.placement.instances[0].providers
             measured = measure_allocation(
@@ -196,8 +203,7 @@ class RunnerChoice:
         )
         if policy.max_delay_s or policy.preferred_rows:
             return runners  # A config that delays batches is not meant for sequential requests.
-        if self._allow_inline:
-            runners = replace(runners, lane_rows=max_lane_rows(verdict, policy))
+        runners = replace(runners, lane_rows=self._lane_rows(verdict, policy))
         latency_session, text = open_latency_session(
             self._context, session, verdict, cores=self._cores, budget_s=self._budget_s, known=self._latency_mode
         )
@@ -208,17 +214,21 @@ class RunnerChoice:
             reason=runners.reason + text,
         )
 
-    def _unmeasured(self, first: Session, verdict: Verdict, rows: int) -> Runners:
+    def _unmeasured(self, first: Session, verdict: Verdict, policy: BatchPolicy, rows: int) -> Runners:
         """Choose the usual winner. Measuring uses all cores for a second: 3 % of the calls of others took over 2 ms."""
         run_s = verdict.seconds(rows)
         if run_s is None:
             raise AssertionError("bug: runners are chosen by time for a model without one")
         reason = f"{self._cores} x 1 threads: not measured, because other models were being asked"
         return cap_at_lane_throughput(
-            Runners(sessions=(first,), count=self._cores, reason=reason),
+            Runners(sessions=(first,), count=self._cores, reason=reason, lane_rows=self._lane_rows(verdict, policy)),
             runner_rows_per_s=rows / run_s,
             single_runner_rows_per_s=rows / run_s,
         )
+
+    def _lane_rows(self, verdict: Verdict, policy: BatchPolicy) -> int:
+        # A config that asks for batches of certain sizes is not meant for sequential requests.
+        return max_lane_rows(verdict, policy) if self._allow_inline and not policy.preferred_rows else 0
 
     def _reopen(self, session: Session, threads: int) -> Session:
         session.close()
@@ -242,11 +252,36 @@ def cap_at_lane_throughput(found: Runners, *, runner_rows_per_s: float, single_r
     return replace(found, count=enough, reason=reason)
 
 
+def inline_limit_s(cores: int) -> float:
+    """Longest full batch of an inline model, in seconds."""
+    return INLINE_LIMIT_ONE_CORE_S if cores == 1 else INLINE_LIMIT_S
+
+
+def runs_inline(verdict: Verdict, policy: BatchPolicy, *, cores: int) -> bool:
+    """Whether the lane is to run all batches of a model, so that it needs no runners.
+
+    Args:
+        verdict: Result of the probe.
+        policy: Batching policy of the model.
+        cores: That the server may use.
+    """
+    batch_s = verdict.seconds(policy.max_rows)
+    if batch_s is None or verdict.guessed or policy.max_delay_s:
+        return False
+    is_one_core_enough = cores == 1 or batch_s / policy.max_rows <= _ONE_CORE_IS_ENOUGH_S
+    return is_one_core_enough and batch_s <= inline_limit_s(cores)
+
+
 def max_lane_rows(verdict: Verdict, policy: BatchPolicy) -> int:
-    """Most rows of a batch that is too short to be worth a hand-over to a runner; see InFlightBatches. 0 = none."""
-    # Runs that cannot be batched are better run in parallel by runners.
-    if not policy.dynamic_batching or policy.max_delay_s or policy.preserve_ordering or verdict.guessed:
+    """Most pending rows that are too few to be worth a hand-over to a runner; see InFlightBatches. 0 = none.
+
+    Where requests share runs, these are the rows of one batch. Otherwise they are run one after another, which runners
+    would do in parallel; so no more than take as long as a full batch of an inline model may.
+    """
+    if policy.max_delay_s or policy.preserve_ordering or verdict.guessed:
         return 0
+    if not policy.dynamic_batching:
+        return int(INLINE_LIMIT_S / (verdict.seconds(1) or math.inf))
     fitting = (
         rows for rows in range(policy.max_rows, 0, -1) if (verdict.seconds(rows) or math.inf) <= LANE_BATCH_LIMIT_S
     )

@@ -57,6 +57,9 @@ class Model:
         on_runner_lost: Called on a runner's thread if its loop itself fails, which is a bug.
 
     Attributes:
+        inline: Whether the lane runs all its batches.
+        lane_batch_is_short: Whether what the lane may run of a model with runners takes no longer than a batch of an
+            inline model, so that it runs there while other models get requests, too.
         counters: Counters of answers, one for each thread that answers.
         failures: Counters of errors.
     """
@@ -79,6 +82,7 @@ class Model:
         self.signature = signature
         self.info = info
         self.inline = info.runners == 0
+        self.lane_batch_is_short = not policy.dynamic_batching
         self.failures = Failures()
         self.queue = BatchQueue(
             self.name,
