@@ -1,4 +1,4 @@
-"""One ModelInfer on the lane, and its stream of HTTP/2. See :class:`~sardonyx_server.engine.call.Call`."""
+"""One ModelInfer call on the lane, and its HTTP/2 stream. See :class:`~sardonyx_server.engine.call.Call`."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ __all__ = ["LaneCall"]
 
 
 class LaneCall:
-    """A call.
+    """One ModelInfer call. Used on the lane's thread, except where a method says otherwise.
 
     Args:
         host: The lane.
-        writer: Of the connection on which it came.
-        stream_id: Its number there.
-        request: Its header.
+        writer: The response writer of the call's connection.
+        stream_id: The stream id.
+        request: The decoded request headers.
 
     Attributes:
-        id: Number of the stream.
-        headers_sent:Whether a header was sent and more is to come: never, for the answer is one message.
-        cancelled: Whether the caller has gone away.
-        deadline_s: When the caller gives up, on ``time.monotonic``.
-        encoding: How its answer may be compressed; b"" for not at all.
-        half_closed: Whether the caller has sent all it will.
-        window_delta: How much more than at the beginning the caller takes on this stream, in bytes.
+        id: The stream id.
+        headers_sent: Whether response headers were sent and the stream is still open. Always False: the response is one
+            message, which is queued together with its headers and trailers.
+        cancelled: Whether the caller has cancelled the call or gone away, or its deadline has passed.
+        deadline_s: The caller's deadline, on ``time.monotonic``; infinity where it set none.
+        encoding: ``grpc-encoding`` that the response may use; b"" = it is not compressed.
+        half_closed: Whether the caller has sent END_STREAM.
+        window_delta: Bytes by which the caller has increased this stream's send window above the initial window.
     """
 
     __slots__ = (
@@ -56,13 +57,13 @@ class LaneCall:
         self._host = host
         self._writer = writer
         self._request = request
-        # Whether it has been handed on, so that it will be answered.
+        # Whether receiving is over: the message was submitted, or the call has ended.
         self._received = False
-        # Of its message, where that comes in pieces.
+        # Collects the message where it arrives in several frames.
         self._assembly: MessageAssembly | None = None
-        # Told when that has come, or will not come; None = nobody waits for it.
+        # Called when the message has arrived or will not arrive; None = no slot was reserved for it.
         self._on_received: Callable[[], None] | None = None
-        # What its caller may send before it is given more.
+        # Initial receive window of the stream, in bytes.
         self._window = writer.inflow.window
         self.id = stream_id
         self.cancelled = False
@@ -74,7 +75,7 @@ class LaneCall:
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What the caller says beside gRPC, in the order sent."""
+        """Metadata of the call, in the order sent."""
         return self._request.metadata
 
     def peer(self) -> str:
@@ -83,30 +84,30 @@ class LaneCall:
 
     @property
     def ended(self) -> bool:
-        """Whether it is over for its caller."""
+        """Whether the stream is closed: the response was sent, or the call was cancelled or reset."""
         return not self._writer.has(self)
 
     def watch(self) -> None:
-        """End it when the caller's time is up, also while the model runs. The lane's thread only.
+        """Expire the call at its deadline, also while the model runs. The lane's thread only.
 
-        :attr:`cancelled` is always up to date.
+        :attr:`cancelled` is up to date also without this.
         """
         self._host.watch(self)
 
     def expire(self) -> None:
-        """The caller's time is up."""
+        """The deadline has passed: fail the call, or reset it where flow control blocks its response."""
         self.cancelled = True
         self._writer.time_out(self)
 
     def reply(self, message: EncodedMessage) -> None:
-        """Answer. Any thread; never blocks."""
+        """Send the response. Any thread; never blocks."""
         if get_ident() == self._host.thread_id:
             self._writer.respond(self, message)
         else:
             self._host.call_soon(partial(self._writer.respond, self, message))
 
     def fail(self, error: Exception) -> None:
-        """Answer with the status of an error. Any thread; never blocks."""
+        """Fail the call with the status of an error. Any thread; never blocks."""
         if get_ident() == self._host.thread_id:
             self._writer.fail(self, error)
             if isinstance(error, Overloaded):
@@ -114,18 +115,18 @@ class LaneCall:
         else:
             self._host.call_soon(partial(self._writer.fail, self, error))
 
-    # What comes of the caller, on the lane's thread.
+    # Events of the stream, on the lane's thread.
 
     def on_data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
-        """Data came, between two positions; ``ends``: and they were the last."""
+        """Receive ``data[begin:end]``, the payload of a DATA frame; ``ends``: END_STREAM was set."""
         size = end - begin - PREFIX_BYTES
         if (
             not self._received
             and self._assembly is None
-            # The prefix of a message that is not compressed is its length in five bytes.
+            # The first byte of the prefix is 0 where the message is not compressed, so all five bytes are its length.
             and 0 <= size == int.from_bytes(data[begin : begin + PREFIX_BYTES]) <= self._host.max_message_bytes
         ):
-            # The whole message in one frame, as nearly always.
+            # The whole message is in one frame, as nearly always.
             self._received = True
             self.half_closed = ends
             self._host.submit(data[begin + PREFIX_BYTES : end], self)
@@ -137,55 +138,55 @@ class LaneCall:
 
     @property
     def is_receiving(self) -> bool:
-        """Whether its message has not come whole, and may still come."""
+        """Whether the request message is incomplete and may still arrive."""
         return not self._received
 
     @property
     def missing_bytes(self) -> int:
-        """Of its message, as far as that is known."""
+        """Bytes of the request message that have not arrived; 0 while its length is unknown."""
         buffer = self.receive_buffer
         return 0 if buffer is None else len(buffer)
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`on_data`."""
+        """Buffer for the next data, to be followed by :meth:`buffer_updated`; None = pass them to :meth:`on_data`."""
         return None if self._assembly is None else self._assembly.receive_buffer
 
     def buffer_updated(self, size: int, *, ends: bool) -> None:
-        """So many bytes were put into :attr:`receive_buffer`."""
+        """The first ``size`` bytes of :attr:`receive_buffer` have been filled; ``ends``: END_STREAM was set."""
         if self._assembly is not None:
             self._on_assembled(self._assembly.buffer_updated(size))
         if ends:
             self.half_close()
 
     def half_close(self) -> None:
-        """The caller has sent all it will."""
+        """The caller has sent END_STREAM. Without a whole message, the call fails."""
         self.half_closed = True
         if not self._received:
             self.refuse(InvalidRequest("the call ended without a request message", reason="NO_MESSAGE"))
 
     def refuse(self, error: Exception) -> None:
-        """It cannot go on."""
+        """Fail a call whose message was not submitted."""
         self._finish_receiving()
         self._host.refuse(error, self)
 
     def on_window_update(self, size: int) -> None:
-        """The caller takes so many more bytes of the answer."""
+        """The caller has increased the send window of the stream by ``size`` bytes."""
         self._writer.increase_window(self, size)
 
-    def on_all_sent(self, window: int) -> None:  # noqa: ARG002  # nothing comes after it
-        """What windows held back has been sent: its answer."""
+    def on_all_sent(self, window: int) -> None:  # noqa: ARG002  # nothing is sent after it
+        """The response, which was blocked by flow control, has been sent."""
         self._writer.remove(self.id)
 
     def cancel(self) -> None:
-        """The caller has gone away."""
+        """The caller has cancelled the call or gone away."""
         self.cancelled = True
         if not self._received:
             self._finish_receiving()
             self._host.call_ended()
 
     def _feed(self, piece: memoryview) -> None:
-        """A piece of the message."""
+        """Add a part of the message, which arrives in several frames."""
         assembly = self._assembly
         if assembly is None:
             if self._is_refused_early(piece):
@@ -205,9 +206,9 @@ class LaneCall:
         self._on_assembled(message)
 
     def _is_refused_early(self, piece: memoryview) -> bool:
-        """Whether it was answered by the beginning of its message: the rest need not come."""
+        """Whether the call was refused by the first bytes of its message, so that the rest is not needed."""
         size = int.from_bytes(piece[:PREFIX_BYTES])
-        # With the first byte set, which says that it is compressed, the number is larger than any limit.
+        # A compressed message has the first byte set, so this number exceeds any limit: it is not refused here.
         if size > self._host.max_message_bytes:
             return False
         self._on_received = self._host.reserve(piece[PREFIX_BYTES:], self, size)

@@ -1,4 +1,7 @@
-"""Decodes the messages that arrive on one ModelStreamInfer, and returns its window. No I/O; on the lane's thread."""
+"""Decodes the messages that arrive on one ModelStreamInfer, and returns its receive window.
+
+No I/O. Used on the lane's thread.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageDeframer"]
 
-# A message that is longer is collected as it comes; shorter ones wait as they are until they are whole.
+# Longer messages are received into memory of their own; shorter ones stay in the buffer until they are complete.
 _ASSEMBLED_BYTES: Final = 64 * 1024
-# The caller gets its window back once it has used so much of it.
+# Bytes of the receive window that are consumed before WINDOW_UPDATE returns them.
 _RETURNED_BYTES: Final = STREAM_WINDOW_BYTES // 4
 
 
 class MessageDeframer:
-    """The deframer of one stream: gRPC's length-prefixed messages.
+    """The deframer of one stream: splits its data into gRPC's length-prefixed messages.
 
     Args:
         host: The lane.
-        writer: Of the connection; for what is given back of the window.
-        stream_id: Its number there.
-        encoding: Of compressed messages; b"" where there may be none.
+        writer: The response writer of the connection; sends WINDOW_UPDATE.
+        stream_id: The stream id.
+        encoding: ``grpc-encoding`` of the caller; b"" = its messages must not be compressed.
     """
 
     __slots__ = (
@@ -40,24 +43,25 @@ class MessageDeframer:
         self._writer = writer
         self._stream_id = stream_id
         self._encoding = encoding
-        # What has come and was not taken yet, from a position on.
+        # Data that have arrived; those before the position are consumed.
         self._buffer = bytearray()
         self._position = 0
-        # A large message that comes, and one that has come.
+        # A large message that is being received; a large message that is complete, and whether it is compressed.
         self._assembly: MessageAssembly | None = None
         self._complete: tuple[memoryview, bool] | None = None
+        # Consumed bytes of the window that were not returned yet.
         self._used = 0
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`feed`."""
+        """Buffer for the next data, to be followed by :meth:`buffer_updated`; None = pass them to :meth:`feed`."""
         return None if self._assembly is None else self._assembly.receive_buffer
 
     def feed(self, data: bytes, begin: int, end: int) -> None:
-        """Data came, between two positions.
+        """Add the data ``data[begin:end]``.
 
         Raises:
-            Http2ConnectionError: They are more than the window.
+            Http2ConnectionError: The unread data exceed the largest receive window.
         """
         assembly = self._assembly
         if assembly is None:
@@ -75,17 +79,20 @@ class MessageDeframer:
             )
 
     def buffer_updated(self, size: int) -> None:
-        """So many bytes were put into :attr:`receive_buffer`."""
+        """The first ``size`` bytes of :attr:`receive_buffer` have been filled."""
         if self._assembly is not None:
             self._on_assembled(self._assembly, self._assembly.buffer_updated(size))
 
     def next_message(self) -> tuple[bytes | memoryview, bool] | None:
-        """The next message that has come whole, and whether it is compressed; None where there is none.
+        """Take the next complete message.
+
+        Returns:
+            The message, and whether it is compressed; None = no message is complete.
 
         Raises:
-            InvalidRequest: It is compressed in a way that was not said.
-            MessageTooLarge: It is larger than is accepted.
-            QueueBytesFull: Too many bytes of unfinished messages wait already.
+            InvalidRequest: The message is compressed, but the request headers name no known ``grpc-encoding``.
+            MessageTooLarge: The message exceeds the size limit.
+            QueueBytesFull: The byte budget of incomplete messages is used up.
         """
         if self._complete is not None:
             found, self._complete = self._complete, None
@@ -109,18 +116,18 @@ class MessageDeframer:
         return message, prefix[0] == 1
 
     def discard(self) -> None:
-        """Nothing of it will be taken any more."""
+        """Drop all data: no further message will be taken."""
         self._buffer, self._position, self._complete = bytearray(), 0, None
         if self._assembly is not None:
             self._assembly.release()
             self._assembly = None
 
     def _start_assembly(self, size: int) -> None:
-        """A large message has begun."""
+        """Receive a large message, whose first bytes are in the buffer, into memory of its own."""
         assembly = self._assembly = MessageAssembly(self._host.max_message_bytes, self._host.unfinished, self._encoding)
         begun = bytes(memoryview(self._buffer)[self._position :])
         self._buffer, self._position = bytearray(), 0
-        # All of it may come at once.
+        # Grant the window for the whole message at once: it has memory of its own.
         self._return_window(PREFIX_BYTES + size, at_once=True)
         assembly.feed(memoryview(begun))
 
@@ -130,7 +137,7 @@ class MessageDeframer:
             self._assembly = None
 
     def _return_window(self, size: int, *, at_once: bool) -> None:
-        """So much of the window was used: the caller may send more."""
+        """Count ``size`` bytes of the window as consumed; WINDOW_UPDATE returns them, at once or in larger steps."""
         self._used += size
         if at_once or self._used >= _RETURNED_BYTES:
             self._writer.write(window_update(self._stream_id, self._used))

@@ -1,4 +1,4 @@
-"""What calls need of the event loop."""
+"""Interface of the event loop to calls."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["CallHost"]
 
 
 class CallHost(Protocol):
-    """The lane. All of it on the lane's thread, but for what says so.
+    """The lane. Used on the lane's thread, except where a member says otherwise.
 
     Attributes:
-        max_message_bytes: Largest message that is accepted or sent.
-        unfinished: Bounds the bytes of all messages that are not whole yet.
+        max_message_bytes: Size limit of a message, received or sent.
+        unfinished: Bounds the bytes of all messages that are incomplete.
         send_budget: Counts the unsent bytes of all connections.
-        failures: What callers are told of errors.
-        thread_id: Of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
+        failures: Encodes errors as header blocks.
+        thread_id: The id of the lane's thread, as ``threading.get_ident`` gives it. Any thread reads it.
     """
 
     max_message_bytes: int
@@ -35,38 +35,40 @@ class CallHost(Protocol):
     thread_id: int
 
     def call_soon(self, task: Callable[[], None], /) -> None:
-        """Have a task run on the lane's thread. Any thread; never blocks."""
+        """Schedule a task on the lane's thread. Any thread; never blocks."""
 
     @property
     def share_bytes(self) -> int:
-        """How much of what is held each connection may have of its own, where that is too much in all."""
+        """Unsent bytes that each connection may hold once the send budget is exhausted."""
         ...
 
     def watch(self, call: LaneCall, /) -> None:
-        """Have a call expire at its deadline."""
+        """Start the deadline timer of a call: it calls ``expire``."""
 
     def submit(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
-        """A message is whole: it is dealt with at the end of its burst."""
+        """Queue a complete message. It is decoded, and admitted or refused, at the end of its burst."""
 
     def submit_now(self, message: bytes | memoryview, call: LaneCall | StreamCall, /) -> None:
-        """A message was compressed. It is admitted or refused at once: many of them would be too much memory."""
+        """Admit or refuse a decompressed message at once: a burst of them could need too much memory."""
 
     def reserve(self, beginning: memoryview, call: LaneCall, message_bytes: int, /) -> Callable[[], None] | None:
-        """Answer a call whose message would be refused, by its beginning.
+        """Check admission of a call by the first bytes of its message, and reserve a slot in the queue.
+
+        The call is answered with an error where its message would be refused.
 
         Returns:
-            To be called when the message has come, or will not come; None where there is no need for that.
+            Releases the slot; to be called when the message has arrived or will not arrive. None = no slot is needed.
         """
         ...
 
     def refuse(self, error: Exception, call: LaneCall | LaneStream, /) -> None:
-        """A call cannot go on: answer it."""
+        """Fail a call whose message was not submitted, or a stream that cannot begin."""
 
     def on_overload(self) -> None:
-        """A call was refused because too much waits."""
+        """A call was refused because of overload."""
 
     def call_ended(self) -> None:
-        """A call that began is over."""
+        """An open call has ended."""
 
     def stream_ended(self, stream: LaneStream, /) -> None:
-        """A stream that began is over, and the engine has nothing of it any more."""
+        """An open stream has ended, and the engine holds none of its requests."""

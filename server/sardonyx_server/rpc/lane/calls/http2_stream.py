@@ -1,4 +1,4 @@
-"""An open stream of HTTP/2 as its connection sees it: a call that the lane serves, or one that is proxied."""
+"""Interface of an open HTTP/2 stream to its connection: of a call that the lane serves, or one that is proxied."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ class Http2Stream(Protocol):
 
     @property
     def id(self) -> int:
-        """Its number on the connection."""
+        """The stream id."""
         ...
 
     @property
     def headers_sent(self) -> bool:
-        """Whether a header was sent and more is to come."""
+        """Whether response headers were sent and the stream is still open."""
         ...
 
     @property
     def window_delta(self) -> int:
-        """How much more than at the beginning the caller takes on it, in bytes; less than 0 where less."""
+        """The stream's send window less the initial window, in bytes. May be negative."""
         ...
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`on_data`."""
+        """Buffer for the next data, to be followed by :meth:`buffer_updated`; None = pass them to :meth:`on_data`."""
         ...
 
     def on_data(self, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position: it is of each call
-        """Data came, between two positions; ``ends``: and they were the last."""
+        """Receive ``data[begin:end]``, the payload of a DATA frame; ``ends``: END_STREAM was set."""
 
     def buffer_updated(self, size: int, *, ends: bool) -> None:
-        """So many bytes were put into :attr:`receive_buffer`."""
+        """The first ``size`` bytes of :attr:`receive_buffer` have been filled; ``ends``: END_STREAM was set."""
 
     def half_close(self) -> None:
-        """The caller has sent all it will."""
+        """The caller has sent END_STREAM."""
 
     def on_window_update(self, size: int, /) -> None:
-        """The caller takes so many more bytes of the answer."""
+        """The caller has increased the send window of the stream by ``size`` bytes."""
 
     def on_all_sent(self, window: int, /) -> None:
-        """What windows held back has been sent, and the caller takes so much now."""
+        """All data that were blocked by flow control have been sent; the send window is now ``window`` bytes."""
 
     def cancel(self) -> None:
-        """The caller has gone away."""
+        """The caller has reset the stream or gone away."""

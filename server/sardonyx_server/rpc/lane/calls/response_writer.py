@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseWriter"]
 
-# "The header table has no entries from now on": the beginning of a header block.
+# HPACK's dynamic table size update to 0 (RFC 7541, section 6.3); stands at the beginning of a header block.
 _TABLE_SIZE_ZERO: Final = b"\x20"
 
 
@@ -46,17 +46,17 @@ class ResponseWriter:
     Args:
         host: The lane.
         peer: Address of the caller, in gRPC's form.
-        schedule_write: Called when there is something to be written.
+        schedule_write: Called when the output buffer becomes non-empty.
 
     Attributes:
         peer: As given.
-        streams: That are not over, by their number: the connection opens them, and who ends one removes it.
-        outflow: What is to be written.
-        inflow: How much the caller may send.
-        write: Sends frames as they are.
-        ping_strikes: Pings that came too soon since something was last sent.
-        size_update_pending: The caller has not heard yet that headers have no table here: the first one says it, so
-            that it may make its table smaller at any time.
+        streams: Stream id -> open stream. The connection adds streams; the code that ends one removes it.
+        outflow: The outbound half of flow control.
+        inflow: The inbound half of flow control.
+        write: Writes whole frames that are not subject to flow control.
+        ping_strikes: Pings that arrived too soon since something was last sent.
+        size_update_pending: Whether the caller still has to be told that our header blocks use no dynamic table. The
+            first header block says it, so that the caller may reduce its table at any time.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class ResponseWriter:
         self.size_update_pending = True
 
     def respond(self, call: LaneCall, message: EncodedMessage) -> None:
-        """A call has its answer. The caller may have gone away; then it is swallowed."""
+        """Send the response of a call. It is dropped if the stream is closed."""
         self._host.call_ended()
         if call.id not in self.streams:
             return
@@ -109,16 +109,16 @@ class ResponseWriter:
         out += (before, *message.parts, behind) if isinstance(message, MessageParts) else (before, message, behind)
 
     def fail(self, call: LaneCall, error: Exception) -> None:
-        """A call fails. Likewise."""
+        """Fail a call with the status of an error. Nothing is sent if the stream is closed."""
         self._host.call_ended()
         if self.streams.pop(call.id, None) is not None:
             self._put_failure(call, error)
 
     def send_message(self, stream: LaneStream, message: bytes, *, first: bool) -> bool:
-        """Send an answer of a stream; ``first``: nothing was sent before it.
+        """Send one response message of a stream; ``first``: send the response headers before it.
 
         Returns:
-            Whether that is done; where windows hold it back, ``stream.on_all_sent()`` tells later.
+            Whether it was sent. If flow control blocks it, ``stream.on_all_sent()`` is called later.
         """
         self.ping_strikes = 0
         outflow = self.outflow
@@ -150,22 +150,22 @@ class ResponseWriter:
         return not queue.parts
 
     def end_stream(self, stream: LaneStream, failure: Status | None, *, first: bool) -> None:
-        """End a stream; None = well. ``first``: nothing was sent before."""
+        """End a stream with a status; None = OK. ``first``: no response headers were sent."""
         if self.streams.pop(stream.id, None) is not None:
             self._put_status(stream.id, trailers_block(failure, first=first), first=first)
             self._put_last(stream)
 
     def has(self, call: LaneCall) -> bool:
-        """Whether a call is not over yet."""
+        """Whether the stream of a call is open."""
         return call.id in self.streams
 
     def time_out(self, call: LaneCall) -> None:
-        """End a call whose caller's time is up; nothing where it is over."""
+        """End a call whose deadline has passed, unless its stream is closed."""
         if not self.reset_if_blocked(call) and self.streams.pop(call.id, None) is not None:
             self._put_failure(call, DeadlineExceeded("the deadline passed before the answer came"))
 
     def reset_if_blocked(self, call: LaneCall | LaneStream) -> bool:
-        """Reset a call of whose answer windows hold something back. Returns whether there was any."""
+        """Reset the stream of a call if flow control blocks a part of its response. Returns whether it did."""
         if self.outflow.discard(call.id) is None:
             return False
         self.streams.pop(call.id, None)
@@ -173,11 +173,11 @@ class ResponseWriter:
         return True
 
     def terminate_all(self, status: Status, *, proxied: bool) -> None:
-        """End all calls: with a status, or with a reset where a part of a message is out.
+        """End all calls with a status, or with RST_STREAM where a part of a message was sent.
 
         Args:
-            status: What they hear.
-            proxied: Whether calls that the grpcio server answers are ended, too.
+            status: The status.
+            proxied: Whether to end also calls that are proxied to the grpcio server.
         """
         whole, ending = trailers_block(status, first=True), trailers_block(status, first=False)
         for stream_id, call in list(self.streams.items()):
@@ -192,28 +192,28 @@ class ResponseWriter:
             if isinstance(call, LaneCall | LaneStream):
                 self._put_last(call)
         if proxied:
-            # What the grpcio server has sent all of, and windows hold back.
+            # Responses that the grpcio server has sent in full and that flow control blocks here.
             for stream_id in self.outflow.discard_all():
                 self.write(rst_stream(stream_id, ErrorCode.CANCEL))
 
     def fail_proxied(self, stream_id: int, status: Status) -> None:
-        """End one that the grpcio server has not begun to answer."""
+        """End a proxied stream to which the grpcio server has sent no response yet."""
         self.cancel(stream_id)
         self._put_status(stream_id, trailers_block(status, first=True), first=True)
         self.write(rst_stream(stream_id, ErrorCode.NO_ERROR))
 
     def cancel(self, stream_id: int) -> None:
-        """Nobody waits for a stream any more."""
+        """Close a stream, and drop the data that are queued for it."""
         call = self.streams.pop(stream_id, None)
         queue = self.outflow.discard(stream_id)
         if queue is not None and queue.on_sent is not None:
-            # The grpcio server gets its window back.
+            # Return the window of the dropped data to the grpcio server.
             queue.on_sent(sum(len(part) for part in queue.parts if not isinstance(part, bytes)))
         if call is not None:
             call.cancel()
 
     def increase_window(self, call: LaneCall | LaneStream, size: int) -> None:
-        """The caller takes so many more bytes of an answer."""
+        """The caller has increased the send window of a call's stream by ``size`` bytes."""
         queue = self.outflow.queue(call.id)
         window = self.outflow.initial_window + call.window_delta if queue is None else queue.window
         if window + size > LARGEST_WINDOW_BYTES:
@@ -226,7 +226,7 @@ class ResponseWriter:
             self.resume(queue)
 
     def resume(self, only: SendQueue | None = None) -> None:
-        """Windows have changed, of one stream or of all: send what may be sent."""
+        """Windows have changed, of one stream or of all (None): send what they now admit."""
         outflow = self.outflow
         if not outflow.blocked_bytes:
             return
@@ -236,15 +236,15 @@ class ResponseWriter:
             if call is not None:
                 call.on_all_sent(queue.window)
         if outflow.blocked_bytes < blocked_bytes:
-            # Who receives may ping: grpc-go does so to measure how much is under way.
+            # A caller that receives data may ping: grpc-go does so to estimate the bandwidth-delay product.
             self.ping_strikes = 0
 
     def remove(self, stream_id: int) -> None:
-        """A call has sent its answer."""
+        """Remove a call whose response has been sent."""
         del self.streams[stream_id]
 
     def _put_failure(self, call: LaneCall, error: Exception) -> None:
-        # In one piece: while a server is on_overload, most of what it says is this.
+        # One write: while the server is overloaded, most of its output is this.
         self.write(
             header_frames(call.id, self._with_size_update(self._host.failures.of(error)), end=True) + _last(call)
         )
@@ -257,14 +257,14 @@ class ResponseWriter:
             self.write(frame)
 
     def _with_size_update(self, block: bytes) -> bytes:
-        """The header block that begins an answer, after what the first of the connection has to say."""
+        """The first header block of a response; on the first of a connection, preceded by the table size update."""
         if self.size_update_pending:
             self.size_update_pending = False
             return _TABLE_SIZE_ZERO + block
         return block
 
     def _respond_slowly(self, call: LaneCall, message: EncodedMessage) -> None:
-        """Where windows are too small for the whole answer, or more is to be said."""
+        """Send a response that exceeds a limit or a window, or needs compression or further frames."""
         limit = self._host.max_message_bytes
         if len(message) > limit:
             del self.streams[call.id]
@@ -285,12 +285,12 @@ class ResponseWriter:
 
     @property
     def _exceeds_share(self) -> bool:
-        """Whether too much waits in all, and this caller's share of it is used up."""
+        """Whether the send budget is exhausted and this connection has used up its share."""
         outflow = self.outflow
         own_bytes = outflow.blocked_bytes + outflow.socket_bytes + outflow.output_bytes
         return self._send_budget.is_exhausted and own_bytes > self._host.share_bytes
 
 
 def _last(call: LaneCall | LaneStream) -> bytes:
-    """Where a call is answered before the caller has sent all: it need not."""
+    """RST_STREAM(NO_ERROR) for a call answered before END_STREAM: the rest is not needed; otherwise b""."""
     return b"" if call.half_closed else rst_stream(call.id, ErrorCode.NO_ERROR)

@@ -1,6 +1,6 @@
-"""One ModelStreamInfer on the lane, and its stream of HTTP/2. See :class:`~sardonyx_server.rpc.stream.Stream`.
+"""One ModelStreamInfer call on the lane, and its HTTP/2 stream. See :class:`~sardonyx_server.rpc.stream.Stream`.
 
-An idle one is three objects. All of it happens on the lane's thread, so nothing is locked.
+An idle stream is three objects. Its state is used only on the lane's thread, so there are no locks.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ __all__ = ["LaneStream"]
 
 
 class LaneStream:
-    """A stream.
+    """One ModelStreamInfer call.
 
     Args:
         host: The lane.
-        writer: Of the connection on which it came.
-        stream_id: Its number there.
-        request: Its header.
+        writer: The response writer of the call's connection.
+        stream_id: The stream id.
+        request: The decoded request headers.
 
     Attributes:
-        id: Number of the stream.
-        headers_sent:Whether something was sent.
-        deadline_s: When the caller gives it up, on ``time.monotonic``.
-        encoding: How its answers may be compressed; b"" for not at all.
-        ended: Whether it is over for the caller; the engine may still have something of it.
-        half_closed: Whether the caller has sent all it will.
-        max_answer_bytes: Largest message that is sent.
-        window_delta: How much more than at the beginning the caller takes on it now, in bytes; less than 0 where less.
+        id: The stream id.
+        headers_sent: Whether response headers were sent.
+        deadline_s: The caller's deadline, on ``time.monotonic``; infinity where it set none.
+        encoding: ``grpc-encoding`` that the responses may use; b"" = they are not compressed.
+        ended: Whether the HTTP/2 stream is closed. The engine may still hold requests of it.
+        half_closed: Whether the caller has sent END_STREAM.
+        max_answer_bytes: Size limit of a response message.
+        window_delta: The stream's send window less the initial window, in bytes. May be negative.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class LaneStream:
     )  # fmt: skip
 
     streamed = False
-    """As the call that it is; its requests are calls of their own."""
+    """For the call as a whole; each request is a :class:`StreamCall` of its own."""
 
     def __init__(self, host: CallHost, writer: ResponseWriter, stream_id: int, request: RequestHeaders) -> None:
         self._host = host
@@ -73,12 +73,12 @@ class LaneStream:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for answers any more."""
+        """Whether no further responses will be sent: the caller is gone, or the stream has failed."""
         return self._stream.cancelled
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """Of the call."""
+        """Metadata of the call, in the order sent."""
         return self._request.metadata
 
     def peer(self) -> str:
@@ -86,31 +86,31 @@ class LaneStream:
         return self._request.peer
 
     def settled(self, call: StreamCall) -> None:
-        """A request has its answer. Any thread; never blocks."""
-        # Not within what hands a request on: that goes on to the next one by itself.
+        """The response of a request is ready. Any thread; never blocks."""
+        # Not while a request is being submitted: _read_requests is on the stack, and continues by itself.
         if get_ident() == self._host.thread_id and not self._submitting:
             self._on_settled(call)
         else:
             self._host.call_soon(partial(self._on_settled, call))
 
     def refuse(self, error: Exception) -> None:
-        """It cannot begin."""
+        """Refuse the stream before it begins."""
         self._host.refuse(error, self)
 
     def fail(self, error: Exception) -> None:
-        """End it with the status of an error. What is in flight is not answered any more."""
+        """End the stream with the status of an error. Requests in flight get no response."""
         if not self._stream.cancelled:
             self._stream.failure = to_status(error)
             self._stream.abandon()
         self._advance()
 
     def drain(self) -> None:
-        """Take no more requests; end when what is in flight is answered."""
+        """Read no more requests, and end when all requests in flight are answered."""
         self._stream.drain()
         self._advance()
 
     def expire(self) -> None:
-        """The caller's time is up."""
+        """The deadline has passed: end the stream, or reset it where responses are blocked by flow control."""
         if self.ended:
             return
         if self._writer.reset_if_blocked(self):
@@ -118,10 +118,10 @@ class LaneStream:
         else:
             self.fail(DeadlineExceeded("the deadline of the stream passed"))
 
-    # What comes of the caller.
+    # Events of the HTTP/2 stream.
 
     def on_data(self, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # by position: it is of each call
-        """Data came, between two positions; ``ends``: and they were the last."""
+        """Receive ``data[begin:end]``, the payload of a DATA frame; ``ends``: END_STREAM was set."""
         self.half_closed = self.half_closed or ends
         if not self._stream.takes_messages:
             return
@@ -130,36 +130,36 @@ class LaneStream:
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next data may be put, told by :meth:`buffer_updated`; None where they come by :meth:`on_data`."""
+        """Buffer for the next data, to be followed by :meth:`buffer_updated`; None = pass them to :meth:`on_data`."""
         return self._deframer.receive_buffer
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a large message of it has not come whole, and may still come."""
+        """Whether a large message is incomplete and may still arrive."""
         return self._deframer.receive_buffer is not None
 
     def buffer_updated(self, size: int, *, ends: bool) -> None:
-        """So many bytes were put into :attr:`receive_buffer`."""
+        """The first ``size`` bytes of :attr:`receive_buffer` have been filled; ``ends``: END_STREAM was set."""
         self._deframer.buffer_updated(size)
         self.half_closed = self.half_closed or ends
         self._advance()
 
     def half_close(self) -> None:
-        """The caller has sent all it will."""
+        """The caller has sent END_STREAM."""
         self.half_closed = True
         self._advance()
 
     def cancel(self) -> None:
-        """The caller has gone away."""
+        """The caller has cancelled the call or gone away."""
         self._stream.abandon()
         self._end()
 
     def on_window_update(self, size: int) -> None:
-        """The caller takes so many more bytes of answers."""
+        """The caller has increased the send window of the stream by ``size`` bytes."""
         self._writer.increase_window(self, size)
 
     def on_all_sent(self, window: int) -> None:
-        """What windows held back has been sent, and the caller takes so much now."""
+        """All data that were blocked by flow control have been sent; the send window is now ``window`` bytes."""
         self.window_delta = window - self._writer.outflow.initial_window
         if not self.ended:
             self._stream.sent()
@@ -170,7 +170,7 @@ class LaneStream:
         self._advance()
 
     def _advance(self) -> None:
-        """Do what may be done now: take requests in, send answers, end."""
+        """Do all that is possible now: read requests, send responses, end the stream."""
         stream, writer = self._stream, self._writer
         if self.ended:
             self._finish()
@@ -188,23 +188,23 @@ class LaneStream:
             self._end()
 
     def _read_requests(self) -> None:
-        """Take in the requests that have come, as many as may be in flight."""
+        """Submit the requests that have arrived, as many as may be in flight."""
         stream = self._stream
         try:
             while stream.wants_message and (found := self._deframer.next_message()) is not None:
                 message, is_compressed = found
                 self._submit(message, is_compressed=is_compressed)
         except ServerError as error:
-            # What comes cannot be read: the stream ends.
+            # The data cannot be decoded: the stream ends with this status.
             stream.failure = to_status(error)
             stream.abandon()
         if self.half_closed and stream.wants_message:
-            # Of a message that is not whole nothing more will come.
+            # The rest of an incomplete message will not arrive.
             self._deframer.discard()
             stream.complete()
 
     def _submit(self, message: bytes | memoryview, *, is_compressed: bool) -> None:
-        """A request has come. Raises ServerError where it cannot be read."""
+        """Submit a request. Raises ServerError where it cannot be decompressed."""
         if is_compressed:
             message = decompress(message, self._request.encoding, self._host.max_message_bytes)
         call = StreamCall(self, message)
@@ -220,14 +220,14 @@ class LaneStream:
             self._host.submit(message, call)
 
     def _end(self) -> None:
-        """It is over for its caller."""
+        """The HTTP/2 stream is closed."""
         if not self.ended:
             self.ended = True
             self._deframer.discard()
             self._finish()
 
     def _finish(self) -> None:
-        """Whether what the engine had of it has come back, too."""
+        """Tell the host, once, that the stream has ended and the engine holds none of its requests."""
         if not self._stream.unanswered and not self._finished:
             self._finished = True
             self._host.stream_ended(self)

@@ -1,4 +1,4 @@
-"""Compressed messages: as gRPC names the ways, and chooses among them."""
+"""Message compression: gRPC's encodings, and the choice among them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from sardonyx_server.errors import InvalidRequest, MessageTooLarge
 __all__ = ["ENCODINGS", "Level", "choose", "compress", "decompress"]
 
 Level = Literal["none", "low", "medium", "high"]
-"""How much work goes into compressing answers."""
+"""Compression level of responses: how much work goes into compression."""
 
 ENCODINGS: Final = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
-"""``grpc-encoding`` -> the format as zlib numbers it; the order is that of the work."""
+"""``grpc-encoding`` -> ``wbits`` of zlib, in order of increasing compression level (see :func:`choose`)."""
 
 
 def choose(level: Level, accepted: bytes) -> bytes:
-    """How to compress the answers of a call, as gRPC's core chooses.
+    """Choose the encoding of a call's responses, as gRPC's core does.
 
     Args:
-        level: The operator's.
+        level: The configured level.
         accepted: ``grpc-accept-encoding`` of the caller.
 
     Returns:
-        One of :data:`ENCODINGS`, or b"" for not at all.
+        One of :data:`ENCODINGS`, or b"" = no compression.
     """
     if level == "none":
         return b""
@@ -36,23 +36,23 @@ def choose(level: Level, accepted: bytes) -> bytes:
 
 
 def compress(message: bytes, encoding: bytes) -> bytes | None:
-    """A message in fewer bytes; None where they would not be fewer."""
+    """Compress a message; None where the result would not be smaller."""
     packer = zlib.compressobj(wbits=ENCODINGS[encoding])
     packed = packer.compress(message) + packer.flush()
     return packed if len(packed) < len(message) else None
 
 
 def decompress(packed: bytes | memoryview, encoding: bytes, max_bytes: int) -> bytes:
-    """The message in a compressed one.
+    """Decompress a message.
 
     Args:
-        packed: As it came.
+        packed: The compressed message.
         encoding: ``grpc-encoding`` of the request.
-        max_bytes: What is accepted of one message.
+        max_bytes: Size limit of the decompressed message.
 
     Raises:
-        InvalidRequest: It is damaged, or has something behind it.
-        MessageTooLarge: It has more bytes than are accepted, or than there is memory for.
+        InvalidRequest: The message is damaged or truncated, or bytes follow it.
+        MessageTooLarge: The decompressed message exceeds the limit, or there is not enough memory for it.
     """
     reader = zlib.decompressobj(ENCODINGS[encoding])
     try:

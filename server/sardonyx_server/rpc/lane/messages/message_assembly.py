@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["PREFIX_BYTES", "MessageAssembly", "parse_prefix"]
 
 PREFIX_BYTES: Final = 5
-"""Before each message: whether it is compressed, and its length (gRPC over HTTP/2)."""
+"""Size of the prefix of each message: a compressed flag of 1 byte and the length in 4 bytes (gRPC over HTTP/2)."""
 
 _ALIGNMENT_BYTES: Final = 16
 _RETRY_AFTER_S: Final = 0.1
 
 
 def parse_prefix(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) -> int:
-    """Size of the message behind a prefix.
+    """Decode a message prefix. Returns the size of the message, in bytes.
 
     Args:
-        prefix: Begins with the five bytes.
-        max_bytes: What is accepted.
-        encoding: Of compressed messages; b"" where there may be none.
+        prefix: Begins with the five bytes of the prefix.
+        max_bytes: Size limit of a message.
+        encoding: ``grpc-encoding`` of the caller; b"" = its messages must not be compressed.
 
     Raises:
-        InvalidRequest: The message is compressed, and the header of the request does not say how.
-        MessageTooLarge: It is.
+        InvalidRequest: The message is compressed, but the request headers name no known ``grpc-encoding``.
+        MessageTooLarge: The message exceeds the limit.
     """
     if prefix[0] > (1 if encoding else 0):
         text = f"the message begins with {prefix[0]}, so it is compressed, but grpc-encoding does not say how"
@@ -43,12 +43,12 @@ def parse_prefix(prefix: bytes | memoryview, max_bytes: int, encoding: bytes) ->
 
 
 class MessageAssembly:
-    """Collects a message.
+    """Receives one message into memory of its own.
 
     Args:
-        max_bytes: What is accepted of one message.
-        budget: Bounds the bytes of all messages that are not whole yet.
-        encoding: Of compressed messages; b"" where there may be none.
+        max_bytes: Size limit of a message.
+        budget: Bounds the bytes of all messages that are incomplete.
+        encoding: ``grpc-encoding`` of the caller; b"" = its messages must not be compressed.
     """
 
     __slots__ = ("_budget", "_encoding", "_filled", "_max_bytes", "_prefix", "_target", "size")
@@ -61,28 +61,28 @@ class MessageAssembly:
         self._target: memoryview | None = None
         self._filled = 0
         self.size = -1
-        """Of the whole message in bytes; -1 until its prefix has come."""
+        """Size of the whole message, in bytes; -1 until its prefix has arrived."""
 
     @property
     def is_compressed(self) -> bool:
-        """Whether the message is compressed, once :attr:`size` is known."""
+        """Whether the message is compressed. Requires: :attr:`size` is known."""
         return self._prefix[0] == 1
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be read to, followed by :meth:`buffer_updated`; None: use :meth:`feed`."""
+        """Buffer for the next bytes, to be followed by :meth:`buffer_updated`; None = pass them to :meth:`feed`."""
         return None if self._target is None else self._target[self._filled :]
 
     def feed(self, piece: memoryview) -> memoryview | None:
-        """Take a piece.
+        """Add the next bytes.
 
         Returns:
-            The message, read-only, once it is whole; what is behind it is dropped.
+            The message, read-only, once it is complete; bytes after it are dropped. None = it is incomplete.
 
         Raises:
-            InvalidRequest: It is compressed in a way that was not said.
-            MessageTooLarge: It is larger than is accepted, or than there is memory for.
-            QueueBytesFull: Too many bytes of unfinished messages wait already.
+            InvalidRequest: The message is compressed, but the request headers name no known ``grpc-encoding``.
+            MessageTooLarge: The message exceeds the limit, or there is not enough memory for it.
+            QueueBytesFull: The byte budget of incomplete messages is used up.
         """
         if self.size < 0:
             missing = PREFIX_BYTES - len(self._prefix)
@@ -99,7 +99,7 @@ class MessageAssembly:
         return self.buffer_updated(taken)
 
     def buffer_updated(self, size: int) -> memoryview | None:
-        """So many bytes were put into :attr:`receive_buffer`. Returns the message once it is whole."""
+        """The first ``size`` bytes of :attr:`receive_buffer` are filled. Returns the message once it is complete."""
         self._filled += size
         target = self._target
         if target is None or self._filled < self.size:
@@ -108,7 +108,7 @@ class MessageAssembly:
         return target.toreadonly()
 
     def release(self) -> None:
-        """What has come is of no use any more, or somebody else's now."""
+        """Give up the memory and its share of the budget: the message was dropped, or has a new owner."""
         if self._target is not None:
             self._target = None
             self._budget.release(self.size)
@@ -120,8 +120,8 @@ class MessageAssembly:
                 f"{self._budget.used_bytes} do and this one has {size}; retry later",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        # numpy's memory is not filled with zeros first. A message ends with its last tensor: where that ends at
-        # such an address, it mostly begins at one, and needs no copy to be where kernels want it
+        # np.empty does not fill the memory with zeros. A message ends with its last tensor. If the end is aligned, the
+        # beginning of the tensor mostly is, too, and the tensor needs no copy to be aligned for kernels
         # (engine/running/execution.py).
         try:
             memory = np.empty(size + _ALIGNMENT_BYTES, np.uint8)

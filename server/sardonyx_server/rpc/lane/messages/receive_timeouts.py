@@ -1,8 +1,7 @@
-"""Messages that do not come: of calls whose time is up, or of which nothing has come for a minute.
+"""Finds calls whose request message does not arrive: the deadline has passed, or nothing arrived for a minute.
 
-Calls that have come whole are watched by deadlines.py. These are looked for once a second, so that nothing has to be
-done for those that come as they should, which are nearly all. What the grpcio server answers goes by the same times
-(proxied_stream.py).
+deadlines.py watches the calls whose message is complete. Incomplete messages are checked once a second, so messages
+that arrive in time, which are nearly all, cost nothing. Proxied streams have the same timeouts (proxied_stream.py).
 """
 
 from __future__ import annotations
@@ -26,62 +25,62 @@ __all__ = [
 ]
 
 CHECK_INTERVAL_S: Final = 1.0
-"""From one look to the next."""
+"""Time between two checks."""
 
 RECEIVE_TIMEOUT_S: Final = 60.0
-"""How long a request may be on its way without any of it coming. The room of a message that has begun is kept for it,
-and there is only so much: four calls that said a length of 256 MiB, and nothing after it, left no room for anybody."""
+"""Receive timeout: how long nothing of an incomplete request may arrive. Each message that has begun holds its memory
+out of a bounded budget: four calls that announced 256 MiB and sent nothing more left no memory for any other."""
 
-# The same once the server stops: nothing of such a request has run, so it may go to another server, and to wait for it
-# would hold up the stop for as long as that may take.
+# Receive timeout while the server is stopping. Nothing of such a request has run, so the caller may send it to another
+# server, and waiting for it would delay the stop for as long as it takes to arrive.
 _STOPPING_S: Final = 1.0
 
 
 class Receiving(Protocol):
-    """A call whose message has not come whole."""
+    """A call whose message is incomplete."""
 
     @property
     def deadline_s(self) -> float:
-        """When its caller gives up, on ``time.monotonic``."""
+        """The caller's deadline, on ``time.monotonic``; infinity where it set none."""
         ...
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """For what is missing, as far as that is known."""
+        """Buffer for the bytes that have not arrived; None while the length is unknown."""
         ...
 
     def refuse(self, error: ServerError, /) -> None:
-        """It cannot go on: answer it."""
+        """Fail the call with an error."""
 
 
 class ReceiveTimeouts:
-    """Looks for them. Not thread-safe."""
+    """Finds the calls whose message is overdue. Not thread-safe."""
 
     __slots__ = ("_seen",)
 
     def __init__(self) -> None:
-        # Bytes that were missing at the last look, as far as that is known, and since when it is as many.
+        # Call -> bytes missing at the last check (0 = unknown), and since when this number is unchanged.
         self._seen: dict[Receiving, tuple[int, float]] = {}
 
     def may_be(self, *, unary: int, unfinished_bytes: int) -> bool:
-        """Whether there is something to look for.
+        """Whether there may be incomplete messages to check.
 
         Args:
-            unary: Calls of one message that are open.
-            unfinished_bytes: Room of messages that have begun. Those of streams are known by it, also where they began
-                since the last look and nothing more comes that would wake the thread.
+            unary: Number of open unary calls.
+            unfinished_bytes: Bytes reserved for incomplete messages. They reveal the messages of streams, also one that
+                began since the last check and of which nothing more arrives that would wake the thread.
         """
         return unary > 0 or unfinished_bytes > 0 or bool(self._seen)
 
     def late(
         self, receiving: Iterable[Receiving], now_s: float, *, stopping: bool = False
     ) -> list[tuple[Receiving, ServerError]]:
-        """Those that have had their time, and what they are to hear.
+        """The calls whose message is overdue, each with the error to fail it with.
 
         Args:
-            receiving: All calls whose message has not come whole.
-            now_s: On ``time.monotonic``.
-            stopping: Whether the server stops.
+            receiving: All calls whose message is incomplete.
+            now_s: The current time, on ``time.monotonic``.
+            stopping: Whether the server is stopping.
         """
         seen, self._seen = self._seen, {}
         late: list[tuple[Receiving, ServerError]] = []
@@ -99,12 +98,12 @@ class ReceiveTimeouts:
 
 
 def patience_s(*, stopping: bool) -> float:
-    """How long nothing of a request may come; ``stopping``: the server stops."""
+    """The receive timeout; ``stopping``: the server is stopping."""
     return _STOPPING_S if stopping else RECEIVE_TIMEOUT_S
 
 
 def receive_timeout_error(*, stopping: bool) -> ServerError:
-    """What the caller of a request hears of which nothing came for so long."""
+    """The error for a request whose receive timeout has passed; ``stopping``: the server is stopping."""
     if stopping:
         text = f"the server is stopping, and nothing more of the request came for {_STOPPING_S:g} s"
         return ShuttingDown(f"{text}; send it to another server")

@@ -1,4 +1,4 @@
-"""Header block of a request -> what it asks for. A caller's blocks repeat, so they are remembered."""
+"""Decodes the header blocks of requests. A client's blocks repeat, so their results are memoized."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["MAX_HEADER_LIST_BYTES", "RequestHeaders", "RequestReader"]
 
 MAX_HEADER_LIST_BYTES: Final = 16 * 1024
-"""Longest header of a request, counted as HTTP/2 does. gRPC's core has the same limit."""
+"""Size limit of a request's header list, counted as in RFC 9113, section 6.5.2. gRPC's core has the same limit."""
 
-# What is longer than that is refused as a call, and what is longer than this as a connection.
+# A header list over the limit above fails its call; one over this limit fails the connection.
 _MAX_DECODED_HEADER_BYTES: Final = 64 * 1024
 
-# What HTTP/2 lets a caller use before it has heard otherwise.
+# HTTP/2's default size of the dynamic table, which a client may use before it receives our settings.
 _HEADER_TABLE_BYTES: Final = 4096
 
-# The caller chooses the keys: 64 x 1 KiB for a connection at most.
+# The client controls the keys, so they are bounded: 64 x 1 KiB for each connection.
 _MEMO_ENTRIES: Final = 64
 _MEMO_KEY_BYTES: Final = 1024
 
@@ -38,28 +38,28 @@ _READABLE: Final = frozenset({b"identity", *ENCODINGS})
 # RFC 9113, section 8.2.1, and what gRPC's core takes.
 _NAME: Final = re.compile(rb":(?:authority|method|path|scheme)|[a-z0-9_.-]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-# What belongs to HTTP and to gRPC itself is no metadata.
+# Headers of HTTP and of gRPC itself, which are not metadata.
 _NO_METADATA: Final = frozenset({b"te", b"content-type", b"host"})
 
 
 class RequestHeaders:
-    """Who asks, for what and how. Shared by all requests of a connection with the same header: says the same always.
+    """The decoded headers of a request. Immutable but for caches: all equal requests of a connection share one.
 
     Args:
-        fields: Of the header, in the order sent.
+        fields: The header fields, in the order sent.
         peer: Address of the caller, in gRPC's form.
-        compression: How much work goes into compressing answers.
+        compression: Compression level of responses.
 
     Attributes:
-        allowed_by: The access policy that has allowed it; None where none has been asked.
-        fields: In the order sent.
-        header_list_bytes: Their size.
-        path: Full name of the method.
+        allowed_by: The access policy that has allowed the request; None = none was asked.
+        fields: As given.
+        header_list_bytes: Size of the header list, counted as HTTP/2 does.
+        path: ``:path``: full name of the method.
         peer: As given.
-        encoding: How compressed messages of the caller are compressed; b"" where there may be none.
-        answer_encoding: How its answers may be compressed; b"" for not at all.
-        is_grpc: Whether it is a gRPC call whose messages can be read. What is not is for the grpcio server to refuse.
-        timeout_s: How long the caller waits; infinity where it does not say.
+        encoding: ``grpc-encoding`` of the caller; b"" = its messages must not be compressed.
+        answer_encoding: ``grpc-encoding`` that responses may use; b"" = they are not compressed.
+        is_grpc: Whether this is a gRPC call whose messages can be decoded. The grpcio server refuses all others.
+        timeout_s: ``grpc-timeout``; infinity where the caller set none.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class RequestHeaders:
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What the caller says beside gRPC, in the order sent; values of ``-bin`` names are bytes."""
+        """Metadata of the call, in the order sent; values of ``-bin`` names are bytes."""
         if self._metadata is None:
             self._metadata = tuple(
                 pair for name, value in self.fields if _is_metadata(name) for pair in _metadata(name, value)
@@ -100,14 +100,14 @@ class RequestHeaders:
 
 
 class RequestReader:
-    """Reads the header blocks of one connection.
+    """Decodes the header blocks of one connection.
 
     Args:
         peer: Address of the caller, in gRPC's form.
-        compression: How much work goes into compressing answers.
+        compression: Compression level of responses.
 
     Attributes:
-        known: Blocks that mean the same as before; of others ask :meth:`read`.
+        known: Header block -> its result, while the dynamic table is unchanged. Other blocks need :meth:`read`.
     """
 
     __slots__ = ("_changes", "_compression", "_peer", "_table", "known")
@@ -120,10 +120,10 @@ class RequestReader:
         self.known: dict[bytes, RequestHeaders] = {}
 
     def read(self, block: bytes) -> RequestHeaders:
-        """Block -> request. Every block of the connection must come here, in order.
+        """Decode a header block. Every block of the connection that is not in :attr:`known` must come here, in order.
 
         Raises:
-            HpackError: It is damaged or too large. The connection is of no use any more.
+            HpackError: The block is damaged or too large. The connection cannot be used further.
         """
         request = self.known.get(block)
         if request is not None:
@@ -131,7 +131,7 @@ class RequestReader:
         fields = decode_block(block, self._table, max_bytes=_MAX_DECODED_HEADER_BYTES)
         request = RequestHeaders(fields, self._peer, self._compression)
         if self._changes != self._table.changes:
-            # What was remembered may say something else from now on, and this block would, too.
+            # The dynamic table has changed: known blocks, and this one, may decode differently from now on.
             self._changes = self._table.changes
             self.known.clear()
         elif len(block) <= _MEMO_KEY_BYTES:
@@ -142,12 +142,12 @@ class RequestReader:
 
 
 def _is_grpc(content_type: bytes) -> bool:
-    """``application/grpc``, with a ``+proto`` or a ``;charset`` behind it; not ``application/grpc-web``."""
+    """Whether it is ``application/grpc``, with or without ``+proto`` or ``;charset``; not ``application/grpc-web``."""
     return content_type.startswith(b"application/grpc") and content_type[16:17] in b"+;"
 
 
 def _seconds(timeout: bytes | None) -> float:
-    """``grpc-timeout`` in seconds. What is none is no limit."""
+    """``grpc-timeout`` in seconds; infinity where it is absent or malformed."""
     if timeout is None:
         return math.inf
     digits, unit = timeout[:-1], timeout[-1:]
@@ -175,7 +175,7 @@ def _is_metadata(name: bytes) -> bool:
 
 
 def _metadata(name: bytes, value: bytes) -> list[tuple[str, str | bytes]]:
-    """As grpc gives it. Several values of a ``-bin`` name may come in one field."""
+    """A header field as metadata, in grpcio's form. One field of a ``-bin`` name may hold several values."""
     key = name.decode("latin-1")
     if not name.endswith(b"-bin"):
         return [(key, value.decode("latin-1"))]

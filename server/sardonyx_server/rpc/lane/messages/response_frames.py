@@ -1,4 +1,4 @@
-"""Encodes responses and errors as frames of HTTP/2."""
+"""Encodes responses and errors as HTTP/2 frames."""
 
 from __future__ import annotations
 
@@ -37,31 +37,32 @@ __all__ = [
 ]
 
 COPIED_BYTES: Final = 32 * 1024
-"""Answers up to this size are put together with their frames; larger ones are written from where they lie."""
+"""Messages up to this size are copied into one buffer with their frames; larger ones are written without a copy."""
 
-# Of a block that says nothing of its caller: some 500 bytes each.
+# Memoized header blocks, which contain nothing about a caller: some 500 bytes each.
 _MEMO_ENTRIES: Final = 256
 
 _BEGINNING: Final[tuple[Field, ...]] = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-# Header block in front of a message.
+# Header block of the response headers.
 _RESPONSE_HEADERS: Final = encode_block(_BEGINNING)
 
 OK_TRAILERS: Final = encode_block([(b"grpc-status", b"0")])
-"""Header block behind a message: all went well."""
+"""Header block of the trailers with status OK."""
 
-# Of a message these stay as they are (gRPC over HTTP/2, "Percent-Byte-Unencoded").
+# Characters of ``grpc-message`` that are not percent-encoded (gRPC over HTTP/2, "Percent-Byte-Unencoded").
 _UNQUOTED: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def response_headers_block(encoding: bytes) -> bytes:
-    """Header block in front of messages that may be compressed; b"" where they are not."""
+    """Header block of the response headers; ``encoding``: their ``grpc-encoding``, b"" = none."""
     return _RESPONSE_HEADERS + encode_block([(b"grpc-encoding", encoding)]) if encoding else _RESPONSE_HEADERS
 
 
 class TrailersOnlyBlocks:
-    """Header blocks that are the whole answer of calls that fail. Those of a server that is on_overload are remembered.
+    """Trailers-only responses: header blocks that are the whole response of a failed call.
 
-    They are many then, and alike, and what they cost is missing where the models run.
+    Blocks of overload errors are memoized. Under overload they are many and alike, and encoding each one would take CPU
+    time from the models.
     """
 
     __slots__ = ("_memo",)
@@ -70,7 +71,7 @@ class TrailersOnlyBlocks:
         self._memo: dict[tuple[type[Overloaded], str, str, float | None], bytes] = {}
 
     def of(self, error: Exception) -> bytes:
-        """The block for an error."""
+        """The header block of an error."""
         if not isinstance(error, Overloaded):
             return _failure_block(error)
         key = type(error), error.message, error.reason, error.retry_after_s
@@ -87,7 +88,7 @@ def _failure_block(error: Exception) -> bytes:
 
 
 def trailers_block(status: Status | None, *, first: bool) -> bytes:
-    """Header block that ends an answer; None = well. ``first``: nothing was sent before it."""
+    """Header block of the trailers; None = OK. ``first``: no response headers were sent, so it includes them."""
     beginning = _RESPONSE_HEADERS if first else b""
     if status is None:
         return beginning + OK_TRAILERS
@@ -102,7 +103,7 @@ def trailers_block(status: Status | None, *, first: bool) -> bytes:
 
 
 def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
-    """A header in as many frames as it needs."""
+    """HEADERS, and CONTINUATION where needed, with a header block; ``end``: with END_STREAM."""
     flags = END_STREAM if end else 0
     if len(block) <= DEFAULT_FRAME_BYTES:
         return frame_header(FrameType.HEADERS, flags | END_HEADERS, stream_id, len(block)) + block
@@ -114,7 +115,7 @@ def header_frames(stream_id: int, block: bytes, *, end: bool) -> bytes:
     return b"".join(frames)
 
 
-# Head of a header without its stream; head of the data and prefix of the message in one.
+# HEADERS frame headers without the stream id, and the DATA frame header together with the message prefix.
 _RESPONSE_HEADERS_HEAD: Final = header_frames(0, _RESPONSE_HEADERS, end=False)[:5]
 _OK_TRAILERS_HEAD: Final = header_frames(0, OK_TRAILERS, end=True)[:5]
 _STREAM_ID: Final = struct.Struct(">L")
@@ -122,7 +123,7 @@ _MESSAGE_HEAD: Final = struct.Struct(">BHBBLBL")
 
 
 def response_envelope(stream_id: int, length: int) -> tuple[bytes, bytes]:
-    """What stands before a message of so many bytes that is a whole answer, and behind it. It is sent in one frame."""
+    """All bytes before and after a message of ``length`` bytes, in a response whose message fits into one frame."""
     number = _STREAM_ID.pack(stream_id)
     return _RESPONSE_HEADERS_HEAD + number + _RESPONSE_HEADERS + message_prefix(
         stream_id, length
@@ -130,10 +131,10 @@ def response_envelope(stream_id: int, length: int) -> tuple[bytes, bytes]:
 
 
 def short_response(stream_id: int, message: bytes) -> bytes:
-    """A whole answer whose message is sent in one frame: the same, put together in one step, for it is of each call."""
+    """A whole response, as of :func:`response_envelope`, joined in one step, which saves time on each call."""
     number = stream_id.to_bytes(4)
     length = len(message)
-    # Of the head of a data frame, 0 is the kind, and there are no flags; of the prefix, the message is not compressed.
+    # DATA has type 0 and no flags are set. The prefix begins with 0, because the message is not compressed.
     data_head = (length + PREFIX_BYTES << 16).to_bytes(5)
     prefix = length.to_bytes(PREFIX_BYTES)
     return b"".join(
@@ -153,13 +154,13 @@ def short_response(stream_id: int, message: bytes) -> bytes:
 
 
 def message_prefix(stream_id: int, length: int) -> bytes:
-    """What stands before a message of so many bytes that is sent in one frame: head of the frame, and gRPC's prefix."""
+    """DATA frame header and gRPC's prefix of a message of ``length`` bytes that fits into one frame."""
     size = length + PREFIX_BYTES
     return _MESSAGE_HEAD.pack(size >> 16, size & 0xFFFF, DATA, 0, stream_id, 0, length)
 
 
 def append_response(message: EncodedMessage, stream_id: int, frame_bytes: int, out: list[bytes | memoryview]) -> None:
-    """Put a whole answer behind ``out``, its message in frames of at most so many bytes. It may be sent now."""
+    """Append a whole response to ``out``, in DATA frames of at most ``frame_bytes``. Requires: the windows admit it."""
     out.append(header_frames(stream_id, _RESPONSE_HEADERS, end=False))
     for part in length_prefixed_parts(message, b""):
         append_data_frames(part, stream_id, frame_bytes, out)
@@ -167,7 +168,7 @@ def append_response(message: EncodedMessage, stream_id: int, frame_bytes: int, o
 
 
 def length_prefixed_parts(message: EncodedMessage, encoding: bytes) -> list[memoryview]:
-    """A message with its prefix, compressed where that is asked for, helps, and there is memory for it."""
+    """A message with its prefix; compressed where ``encoding`` is set, it gets smaller, and there is enough memory."""
     packed = _packed(message, encoding) if encoding else None
     if packed is None and isinstance(message, MessageParts):
         first, *rest = message.parts
@@ -181,7 +182,7 @@ def length_prefixed_parts(message: EncodedMessage, encoding: bytes) -> list[memo
 
 
 def _packed(message: EncodedMessage, encoding: bytes) -> bytes | None:
-    """A message in fewer bytes; None where they would not be fewer, or there is no memory to find out."""
+    """Compress a message; None where the result would not be smaller, or there is not enough memory."""
     try:
         return compress(bytes(message), encoding)
     except MemoryError:
