@@ -28,7 +28,7 @@ __all__ = ["PROTOCOL_OF", "PUBLIC_METHODS", "AccessControl", "AccessPolicy", "Me
 _LOG = logging.getLogger("sardonyx.rpc")
 
 Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
-"""Of a call, as gRPC has it: names in lower case; values of ``-bin`` names are bytes."""
+"""Metadata of a call, as in grpcio: names in lower case; values of ``-bin`` names are bytes."""
 
 TokenScopes: TypeAlias = Mapping[bytes, frozenset[str]]
 """Digest of a token -> protocols that its holder may call."""
@@ -147,7 +147,7 @@ class AccessPolicy:
 
         Args:
             method: Full name, one of :data:`PROTOCOL_OF`. Any other is a bug, and refused as one (KeyError).
-            metadata: Of the call.
+            metadata: Metadata of the call.
 
         Raises:
             Unauthenticated: A required header is missing, repeated or wrong.

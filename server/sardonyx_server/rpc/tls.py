@@ -1,7 +1,7 @@
-"""TLS of gRPC's port, on either transport: certificates of files, looked at again when they may have been renewed.
+"""TLS of the gRPC port, on either transport: loads certificates from files, and reloads them after they were renewed.
 
-Knows no sockets. What is read is checked when the server starts; what is renewed later and cannot be used is refused,
-and the certificate before it stays.
+Uses no sockets. The files are checked when the server starts. A renewed certificate that cannot be used is refused, and
+the previous one stays in use.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ __all__ = ["ALPN_PROTOCOL", "Certificates", "Pem", "TlsFiles"]
 _LOG = logging.getLogger("sardonyx.tls")
 
 ALPN_PROTOCOL: Final = "h2"
-"""How HTTP/2 is called within TLS (RFC 9113, section 3.2)."""
+"""Name of HTTP/2 in ALPN (RFC 9113, section 3.2)."""
 
-# Between two looks at the files: three system calls for each.
+# Interval between two checks of the files. Each check takes up to three system calls, one for each file.
 _LOOK_S: Final = 10.0
-# Of TLS 1.2: those that HTTP/2 allows (RFC 9113, appendix A). TLS 1.3 has no others.
+# Cipher suites of TLS 1.2 that HTTP/2 allows (RFC 9113, appendix A). TLS 1.3 has only such suites.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """Where certificates lie, all of them PEM.
+    """Paths of the certificates and the key, all in PEM.
 
     Attributes:
-        certificate: The server's own, then those between it and its root.
-        key: Of the server's own; not encrypted.
-        root: Whose certificates callers must have; None = callers need none.
+        certificate: The server's certificate, followed by the intermediate certificates.
+        key: Private key of the server's certificate; not encrypted.
+        root: Root certificates that client certificates must be issued by; None = clients need no certificate.
     """
 
     certificate: Path
@@ -50,7 +50,7 @@ class TlsFiles:
 
     @classmethod
     def of(cls, settings: Settings) -> TlsFiles | None:
-        """As the operator set them; None = no TLS."""
+        """The files that the settings name; None = no TLS."""
         certificate, key = settings.grpc_server_cert, settings.grpc_server_key
         if certificate is None or key is None:
             return None
@@ -73,14 +73,14 @@ class Pem:
 
 
 class Certificates:
-    """Those in use. Any thread.
+    """The certificates in use. Any thread.
 
     Args:
-        files: Where they lie.
-        clock: Seconds, monotonic.
+        files: Their paths.
+        clock: Monotonic time in seconds.
 
     Raises:
-        SettingsError: They cannot be used.
+        SettingsError: The files cannot be used.
     """
 
     def __init__(self, files: TlsFiles, clock: Callable[[], float] = time.monotonic) -> None:
@@ -93,21 +93,21 @@ class Certificates:
 
     @property
     def asks_callers(self) -> bool:
-        """Whether callers must have a certificate, too."""
+        """Whether clients must have a certificate (mutual TLS)."""
         return self._files.root is not None
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that begins now."""
+        """The TLS context for a new connection."""
         self._look()
         return self._context
 
     def pem(self) -> Pem:
-        """The same, for whoever makes a context of its own."""
+        """The current files' contents, for a transport that makes its own context."""
         self._look()
         return self._pem
 
     def _look(self) -> None:
-        """Take what is new on disk, where it is time to look and there is something new."""
+        """Reload the files if a check is due and they have changed."""
         with self._lock:
             now_s = self._clock()
             if now_s < self._next_look_s:
@@ -116,7 +116,7 @@ class Certificates:
             marks = self._marks()
             if marks == self._seen:
                 return
-            # Also where it cannot be used: said once, and looked at again when it changes again.
+            # Also if they cannot be used: that is logged once, and they are read again after the next change.
             self._seen = marks
             try:
                 self._context, self._pem = _loaded(self._files)
@@ -128,7 +128,7 @@ class Certificates:
                 _LOG.info("certificates were read again, for connections from now on")
 
     def _marks(self) -> list[tuple[int, int, int] | None]:
-        """What tells whether a file is another one; None for one that is not there."""
+        """Inode, size and time of modification (ns) of each file, to detect changes; None if it cannot be read."""
         marks: list[tuple[int, int, int] | None] = []
         for path in self._files.all.values():
             try:
@@ -141,10 +141,10 @@ class Certificates:
 
 
 def _loaded(files: TlsFiles) -> tuple[ssl.SSLContext, Pem]:
-    """Read and check them.
+    """Read and check the files.
 
     Raises:
-        SettingsError: One cannot be read or is none, or they do not belong together.
+        SettingsError: A file cannot be read or is invalid, or certificate and key do not match.
     """
     read = {name: _read(name, path) for name, path in files.all.items()}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -174,7 +174,7 @@ def _read(name: str, path: Path) -> bytes:
 
 
 def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
-    """Load the server's own certificate and its key."""
+    """Load the server's certificate and its key."""
     certificate, key = str(files.certificate), str(files.key)
     try:
         context.load_cert_chain(certificate, key, password=_no_password)

@@ -1,7 +1,7 @@
-"""Inference straight from the sockets: our own HTTP/2 server, on one thread, with a grpcio server behind it.
+"""The lane: our own HTTP/2 server for inference, on one thread, with a grpcio server behind it.
 
-gRPC's core takes some 20 us for a call of a few bytes, whatever is done with it; this takes 2 to 3. It serves two
-methods. All others, and malformed headers, are forwarded to the grpcio server frame by frame.
+gRPC's core takes some 20 us for a call of a few bytes, whatever the method does; the lane takes 2 to 3 us. It serves
+two methods. All others, and malformed headers, are forwarded to the grpcio server frame by frame.
 
 Each package imports only from those below it:
 

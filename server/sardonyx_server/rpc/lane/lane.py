@@ -1,6 +1,6 @@
-"""The lane as a transport: what the server asks of it, from its start to its end. Its thread's work is in loop/.
+"""The lane as a transport: what the server calls, from start to stop. The work of its thread is in loop/.
 
-It takes two methods. What belongs to neither goes on to the grpcio server, which listens on a socket of its own.
+The lane serves two methods. All others are proxied to the grpcio server, which listens on a socket of its own.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ __all__ = ["Lane"]
 
 
 class Lane:
-    """Takes two methods from the sockets and answers them through an intake.
+    """Serves two methods from its own sockets, and hands their requests to an intake.
 
     Args:
-        server: A grpcio server that has not been started; takes all other methods.
+        server: A grpcio server that has not been started; serves all other methods.
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
-        intake: Where requests go; used by the lane's thread only.
-        access_control: Asked first in every call; None allows all.
-        cores: That this process may use.
-        compression: How much work goes into compressing answers, for callers that accept it.
-        limits: Of what callers may do.
+        intake: Receives the requests; called on the lane's thread only.
+        access_control: Checks every call first; None allows all.
+        cores: Number of cores that this process may use.
+        compression: Compression level of responses, for clients that accept compression.
+        limits: Limits on what clients may do.
         on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
 
     Attributes:
-        thread: The one that takes calls in, as the engine sees it.
+        thread: The lane's thread, as the engine sees it.
     """
 
     name = "lane"
@@ -74,17 +74,17 @@ class Lane:
 
     @property
     def open_calls(self) -> int:
-        """Calls that were taken and are not over yet."""
+        """Number of calls that have begun and not ended."""
         return self._loop.calls.count
 
     @property
     def open_streams(self) -> int:
-        """Those of them that are streams."""
+        """Number of open calls that are streams."""
         return len(self._loop.streams)
 
     @property
     def lag(self) -> Histogram:
-        """How late the thread got to its events so far."""
+        """Histogram so far of how late the thread handled its events."""
         return self._loop.lag.snapshot()
 
     def listen(self, host: str, port: int, certificates: Certificates | None = None) -> int:
@@ -92,45 +92,47 @@ class Lane:
 
         Args:
             host: Name or address.
-            port: 0 = any that is free.
-            certificates: For TLS; None = none is spoken.
+            port: 0 = any free port.
+            certificates: For TLS; None = no TLS.
 
         Raises:
-            CannotListen: It is taken or not ours.
+            CannotListen: The address is taken, or does not belong to this machine.
         """
         self._upstream.listen(self._server)
         return self._loop.listen(host, port, certificates)
 
     def start(self) -> None:
-        """Take calls. Requires: the server has been started. Once."""
+        """Start the thread, which serves calls. Requires: the server has been started. Call once."""
         self._thread.start()
 
     def drain(self) -> None:
-        """Refuse new streams, end those that are idle, and the others when what is in flight is answered.
+        """Refuse new streams. End idle streams now, and the others when their requests in flight are answered.
 
-        Calls of the unary method are taken as before. Any thread; does not block.
+        Calls of the unary method are served as before. Any thread; does not block.
         """
         self._loop.call_soon(self._loop.drain_streams)
 
     def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
+        """Wait until no call is open. Blocks; :meth:`hurry` ends the wait early.
 
         Returns:
-            Whether that came about.
+            Whether no call is open.
         """
         return self._loop.calls.wait_idle(timeout_s)
 
     def hurry(self) -> None:
-        """End :meth:`wait_idle`."""
+        """End every :meth:`wait_idle` early."""
         self._loop.calls.hurry()
 
     def stop_server(self, grace_s: float | None) -> threading.Event:
-        """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
+        """Accept no more calls. Calls in progress have ``grace_s`` to end, then they are cancelled.
+
+        May be called again, with less time.
 
         Returns:
-            Set when that is over. What was answered may still be on its way to slow callers.
+            Set when no call is in progress. Responses may still be on their way to slow clients.
         """
-        # First of all: what the grpcio server cancels from now on is not its callers' doing.
+        # Must come first: calls that the grpcio server cancels from now on were not cancelled by their clients.
         self._loop.stopping = True
         stopped, over = self._server.stop(grace_s), threading.Event()
         self._loop.call_soon(self._loop.close_listeners)
@@ -142,10 +144,10 @@ class Lane:
         return over
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """End the thread. Requires: the server is stopped and every call has been answered. Once; blocks.
+        """End the thread. Requires: the server is stopped and every call has been answered. Call once; blocks.
 
         Args:
-            patience_s: How long callers have to take what was answered.
+            patience_s: How long clients have to read the responses.
         """
         self._loop.transports.wait(patience_s)
         if self._loop.handshakes is not None:
@@ -155,7 +157,7 @@ class Lane:
         self._loop.free()
 
     def _await_stop(self, grace_s: float, stopped: threading.Event, over: threading.Event) -> None:
-        """Body of a thread: tell when the calls under way are over, or have had their time."""
+        """Body of a thread: set ``over`` once the calls in progress have ended, or were cancelled after ``grace_s``."""
         if not self.wait_idle(grace_s):
             self._loop.call_soon(self._loop.cancel_all)
         stopped.wait()

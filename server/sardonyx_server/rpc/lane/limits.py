@@ -1,4 +1,4 @@
-"""What callers of the lane may do."""
+"""Limits on what clients of the lane may do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much, and how often.
+    """Limits on sizes, and on the rate of pings.
 
     Attributes:
-        max_message_bytes: Largest message that is accepted or sent.
-        unfinished_bytes: Most bytes of messages that are not whole yet; and of answers that callers have not taken, be
-            it that windows hold them back or that they wait for a socket. Beyond it a connection that has its share of
-            these, or 1 MiB, gets refusals in place of answers. So in all they are twice as much at most, with 1 MiB and
-            one answer for each connection. Not counted are answers of up to 32 KiB until they wait for a socket, and up
-            to 8 MiB of each stream.
-        min_ping_interval_s: Callers that ping more often are cut off.
+        max_message_bytes: Size limit of a message, in either direction.
+        unfinished_bytes: Limit of the bytes of request messages that have not arrived completely, on all connections;
+            and, counted separately, of response bytes that clients have not read, which flow control blocks or which
+            wait for a socket. Once the latter limit is reached, a connection that has used up its share, of at least
+            1 MiB, gets errors in place of responses. Both together are therefore at most twice the limit, plus 1 MiB
+            and one response for each connection. Not counted are responses of up to 32 KiB until they wait for a
+            socket, and up to 8 MiB of each stream.
+        min_ping_interval_s: Connections of clients that ping more often are closed.
     """
 
     max_message_bytes: int

@@ -1,4 +1,4 @@
-"""Who comes to this port and does not speak what is spoken here: what it is told, and what the log says. No I/O."""
+"""Clients that speak the wrong protocol or fail the TLS handshake: what they are sent, what is logged. No I/O."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _HTTP1_ANSWER: Final = (
     "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n{text}"
 )
 _HTTP2: Final = b"PRI * HTTP/2"
-# Not PRI, with which HTTP/2 begins.
+# Not PRI, the method with which the preface of HTTP/2 begins.
 _HTTP1: Final = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|TRACE) ")
-# A record of a handshake, of any version of TLS there is.
+# Begins a handshake record in every version of TLS.
 _TLS: Final = b"\x16\x03"
 
 
 class _Refused(Http2ConnectionError):
-    """A caller with whom nothing can be spoken.
+    """A connection on which HTTP/2 cannot begin.
 
     Args:
-        text: What it is told where it understands HTTP/2.
-        event: What the log says.
-        reason: Likewise; empty = there is no more to say.
-        answer: What the other side is told instead, as it is; empty where it understands nothing else.
+        text: Error message for a client that understands HTTP/2.
+        event: Log message.
+        reason: Details for the log; empty = none.
+        answer: Bytes that are sent instead of HTTP/2 frames; empty = send frames.
     """
 
     def __init__(self, text: str, *, event: str, reason: str = "", answer: bytes = b"") -> None:
@@ -47,14 +47,14 @@ class _Refused(Http2ConnectionError):
 
 
 class BadPreface(_Refused):
-    """The first bytes of a connection are not those that are expected.
+    """A connection does not begin with the expected bytes.
 
     Args:
-        data: What has come.
-        wants_tls: TLS was expected, else HTTP/2.
+        data: The first bytes that the client sent.
+        wants_tls: Whether TLS was expected; otherwise HTTP/2 was.
 
     Attributes:
-        speaks: What it seems to be.
+        speaks: The protocol that the client seems to speak.
     """
 
     def __init__(self, data: bytes, *, wants_tls: bool = False) -> None:
@@ -66,8 +66,9 @@ class BadPreface(_Refused):
         else:
             self.speaks = "HTTP/2 without TLS" if wants_tls and data.startswith(_HTTP2) else "something else"
         spoken = "HTTP/2 over TLS" if wants_tls else "HTTP/2 without TLS" if self.speaks == "TLS" else "HTTP/2"
-        # To a client of HTTP/2 that is no beginning, so it gives up at once. With settings in front of a reason gRPC's
-        # core would take us for a server that goes, and come again until the time of its call is up.
+        # An HTTP/2 client without TLS gets HTTP/1.1, which is no valid preface, so it gives up at once. If we sent
+        # SETTINGS and a GOAWAY with the reason, gRPC's core would take us for a server that is shutting down, and
+        # reconnect until the deadline of its call.
         understands = is_http1 or (wants_tls and self.speaks == "HTTP/2 without TLS")
         status = "400 Bad Request" if wants_tls else "505 HTTP Version Not Supported"
         super().__init__(
@@ -78,11 +79,11 @@ class BadPreface(_Refused):
 
 
 class HandshakeFailed(_Refused):
-    """There is no TLS with a caller.
+    """The TLS handshake with a client failed.
 
     Args:
-        error: Why.
-        alert: What TLS tells the caller.
+        error: The reason.
+        alert: The TLS alert that is sent to the client.
     """
 
     def __init__(self, error: ssl.SSLError, alert: bytes) -> None:
@@ -101,18 +102,18 @@ def _http1_answer(status: str, spoken: str) -> bytes:
 
 
 class BadPrefaceLog:
-    """Tells the operator of them. On the lane's thread.
+    """Logs wrong protocols and failed handshakes, rate-limited. Used on the lane's thread.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        # Each by itself: who scans ports must not hide that somebody's certificate is out of date.
+        # One limiter for each kind, so that port scans do not keep an expired client certificate out of the log.
         self._log_limiters = {BadPreface: LogRateLimiter(clock), HandshakeFailed: LogRateLimiter(clock)}
 
     def record(self, peer: str, refused: BadPreface | HandshakeFailed) -> None:
-        """One came from an address."""
+        """Log one, with the client's address."""
         if self._log_limiters[type(refused)].allow():
             reason = {"reason": refused.reason} if refused.reason else {}
             _LOG.info(refused.event, extra={"peer": peer, **reason})

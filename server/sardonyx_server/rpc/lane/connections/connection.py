@@ -1,7 +1,7 @@
-"""One caller's connection: which stream is whose (RFC 9113). No I/O; all of it on the lane's thread.
+"""One client's connection (RFC 9113): opens streams and dispatches frames to them. No I/O; runs on the lane's thread.
 
-A ModelInfer is a LaneCall, a ModelStreamInfer a LaneStream. Every other stream of HTTP/2 is a ProxiedStream, which goes
-on to the grpcio server. All three are told alike what the caller sends: see http2_stream.py.
+A ModelInfer is a LaneCall, a ModelStreamInfer a LaneStream. Every other HTTP/2 stream is a ProxiedStream, which is
+forwarded to the grpcio server. All three have the same interface for what the client sends: see http2_stream.py.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 _MAX_STREAMS: Final = 1 << 16
-# How much of the connection's window is used up before the caller gets it back: no call ever waits for it.
+# Bytes of the connection's window that may be used up before a WINDOW_UPDATE returns them. The window is so much larger
+# that no call ever waits for it.
 _RETURNED_BYTES: Final = 1 << 28
-# So much may be held back of the answers of one caller whatever else is: it reads on, if slowly.
+# Response bytes of one client that flow control may block even while the send budget is exhausted: the client may be
+# reading, if slowly.
 _MAX_BLOCKED_BYTES: Final = 16 << 20
 _HUGE_BYTES: Final = 1 << 30
 _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
@@ -64,14 +66,14 @@ _SERVER_PREFACE: Final = settings(
 
 
 class Connection:
-    """See the module.
+    """One client's connection.
 
     Args:
-        host: The lane.
-        peer: Address of the caller, in gRPC's form.
+        host: The event loop.
+        peer: Address of the client, in gRPC's form.
 
     Attributes:
-        outflow: What goes to the caller.
+        outflow: Send queue of the connection.
     """
 
     __slots__ = (
@@ -91,27 +93,27 @@ class Connection:
         self._proxy = ConnectionProxy(host, self._writer)
         self._control_frames = ControlFrames(host, self._writer, self._proxy)
         self._last_id = 0
-        # The last stream that is dealt with, as the caller was told.
+        # ID of the last stream that we process, as sent in GOAWAY.
         self._goaway_last_id = 0
-        # It takes no more calls; it broke the protocol.
+        # Whether GOAWAY was sent, after which no calls are accepted; whether the client violated the protocol.
         self._goaway_sent = self._broken = False
         self._used = 0
-        # Nothing was said yet: to who speaks HTTP/1.1 our greeting would be rubbish in front of its answer.
+        # Our preface waits for the client's: to an HTTP/1.1 client it would be garbage in front of the response.
         self._preface_pending = True
 
     @property
     def preface_received(self) -> bool:
-        """Whether the caller has said that it speaks HTTP/2."""
+        """Whether the client has sent the preface of HTTP/2."""
         return self._frames.preface_received
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is to be said, once all is written."""
+        """Whether the connection can be closed once all output is written."""
         return self._broken or (self._goaway_sent and not self._streams and not self.outflow.blocked_bytes)
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be read to, followed by :meth:`buffer_updated`; None: use :meth:`receive`."""
+        """Buffer for the next bytes, followed by :meth:`buffer_updated`; None = use :meth:`receive`."""
         data_left = self._frames.data_left
         if not data_left:
             return None
@@ -121,31 +123,31 @@ class Connection:
 
     @property
     def receiving(self) -> list[LaneCall | LaneStream]:
-        """Calls of the lane's own whose message has not come whole."""
+        """The lane's own calls whose message has not arrived completely."""
         return [
             call for call in self._streams.values() if isinstance(call, LaneCall | LaneStream) and call.is_receiving
         ]
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the caller. Raises Http2ConnectionError: then :meth:`abort`."""
+        """Process bytes of the client. Raises Http2ConnectionError, upon which :meth:`abort` must be called."""
         if not self._broken:
             self._frames.receive(data)
 
     def buffer_updated(self, size: int) -> None:
-        """So many bytes were put into :attr:`receive_buffer`."""
+        """``size`` bytes were read into :attr:`receive_buffer`."""
         frames = self._frames
         frames.buffer_updated(size)
         self._streams[frames.data_stream_id].buffer_updated(size, ends=frames.data_ends and not frames.data_left)
 
     def written(self) -> None:
-        """The socket has taken all there was: more may be sent."""
+        """The socket has accepted all output: more may be sent."""
         self.outflow.written()
         self._writer.resume()
 
     def abort(self, error: Http2ConnectionError) -> None:
-        """The caller broke the protocol: say so. What is under way on the connection is lost.
+        """Tell the client that it violated the protocol, and cancel everything on the connection.
 
-        Each call gets the reason as its status: not all clients have an ear for that of the connection.
+        Each call gets the reason as its status, because not all clients report the reason in GOAWAY.
         """
         self._broken = True
         if isinstance(error, BadPreface | HandshakeFailed):
@@ -155,14 +157,14 @@ class Connection:
                 return
         self.send_preface()
         text = f"the server ended the connection: {error}"
-        # Without details: there may be many calls, and this must not be much.
+        # Without details: there may be many calls, and the output must stay small.
         self._writer.terminate_all(Status(code=_UNAVAILABLE, message=text, trailing=()), proxied=True)
         self.connection_lost()
-        # gRPC's clients know "too_many_pings", and ping half as often from then on.
+        # gRPC clients recognize "too_many_pings", and ping half as often from then on.
         self._writer.write(goaway(error.code, last_id=self._goaway_last_id or self._last_id, text=str(error)))
 
     def send_goaway(self) -> None:
-        """Take no more calls: those that come are for another server."""
+        """Accept no more calls: the client sends new calls to another server."""
         if not self._goaway_sent:
             self.send_preface()
             self._goaway_sent = True
@@ -170,17 +172,17 @@ class Connection:
             self._writer.write(goaway(ErrorCode.NO_ERROR, last_id=self._last_id))
 
     def cancel_all(self) -> None:
-        """The server's time to stop is up: end what is under way here. What is proxied the grpcio server ends."""
+        """The grace period is over: end the lane's own calls. The grpcio server ends the proxied ones."""
         self._writer.terminate_all(SHUTDOWN_STATUS, proxied=False)
 
     def connection_lost(self) -> None:
-        """The connection is gone, and so are its calls."""
+        """The connection is closed: cancel its calls."""
         for stream_id in list(self._streams):
             self._writer.cancel(stream_id)
         self.outflow.discard_all()
         self._proxy.close()
 
-    # What the caller sends: see frame_reader.py.
+    # Called by the frame reader: see FrameListener in frame_reader.py.
 
     def on_preface(self) -> None:
         """The client has sent its connection preface."""
@@ -193,14 +195,14 @@ class Connection:
             self._writer.write(_SERVER_PREFACE)
 
     def on_window_used(self, size: int) -> None:
-        """So much of the connection's window is used up."""
+        """``size`` more bytes of the connection's window are used up."""
         self._used += size
         if self._used >= _RETURNED_BYTES:
             self._writer.write(window_update(0, self._used))
             self._used = 0
 
     def on_data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool) -> None:  # noqa: FBT001  # as in FrameListener
-        """Data of a stream came."""
+        """DATA of a stream has arrived."""
         used = self._used + end - begin
         if used >= _RETURNED_BYTES:
             self.on_window_used(end - begin)
@@ -213,12 +215,12 @@ class Connection:
             call.on_data(data, begin, end, ends)
 
     def on_padding(self, stream_id: int, size: int) -> None:
-        """So many bytes of data were padding: nobody will ever read them."""
+        """``size`` bytes of DATA were padding. Returns them to the stream's window, since nobody else will."""
         if stream_id in self._streams:
             self._writer.write(window_update(stream_id, size))
 
     def on_headers(self, stream_id: int, block: bytes, ends: bool) -> None:  # noqa: FBT001  # likewise
-        """A whole header came."""
+        """A complete header block has arrived."""
         request = self._header_cache.get(block) or self._read(block)
         if stream_id <= self._last_id or not stream_id & 1:
             self._trailers(stream_id, ends=ends)
@@ -282,13 +284,13 @@ class Connection:
             self._writer.inflow.grant(stream_id)
 
     def _widen(self) -> None:
-        """Let streams send as much as at first again, once there is time for that."""
-        # No window may be wider than can be said; that of a message of gigabytes would be.
+        """Widen the streams' windows to their initial size again."""
+        # A window may not exceed the maximum of HTTP/2; that of a message of gigabytes would.
         if not any(isinstance(call, LaneCall) and call.missing_bytes > _HUGE_BYTES for call in self._streams.values()):
             self._writer.inflow.widen(self._streams, time.monotonic())
 
     def _trailers(self, stream_id: int, *, ends: bool) -> None:
-        """A second header of a stream: gRPC has no use for it, but it ends the stream."""
+        """A second header block of a stream. gRPC requests have no trailers, so it only ends the stream."""
         self._check_known(stream_id)
         if not ends:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} has a second header")
@@ -297,6 +299,6 @@ class Connection:
             call.half_close()
 
     def _check_known(self, stream_id: int) -> None:
-        """Frames of streams that are over are ignored; there must have been such a stream."""
+        """Raise Http2ConnectionError if the stream was never opened. Frames of ended streams are ignored."""
         if stream_id > self._last_id or not stream_id & 1:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"stream {stream_id} was never opened")

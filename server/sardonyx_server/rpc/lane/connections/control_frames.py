@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlFrames"]
 
-# gRPC's core cuts a caller off after so many pings that come too soon after each other.
+# Pings in too quick succession that are tolerated, as in gRPC's core; the next one closes the connection.
 _PING_STRIKES: Final = 2
 _PING_BYTES: Final = 8
 _GOAWAY_BYTES: Final = 8
 _WORD_BYTES: Final = 4
-# A kind that is obsolete, and only looked at.
+# Type of PRIORITY frames, which are obsolete: they are validated and ignored.
 _PRIORITY: Final = 2
 
 
 class ControlFrames:
-    """Of one connection. Each method raises Http2ConnectionError where the frame may not be so.
+    """Handles the control frames of one connection. Methods raise Http2ConnectionError if a frame is invalid.
 
     Args:
-        host: The lane.
-        writer: Of the connection.
-        proxy: Of the connection.
+        host: The event loop.
+        writer: The response writer of the connection.
+        proxy: The proxy of the connection.
     """
 
     __slots__ = ("_host", "_pinged_s", "_proxy", "_writer")
@@ -43,9 +43,9 @@ class ControlFrames:
         self._pinged_s = 0.0
 
     def handle(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
-        """Do what a frame says; kinds that are not known are ignored, as the protocol wants.
+        """Handle one frame. Unknown types are ignored, as the protocol requires.
 
-        Requires: where the frame is of a stream, there has been such a stream.
+        Requires: if the frame belongs to a stream, that stream was opened.
         """
         if kind == FrameType.WINDOW_UPDATE:
             self._on_window_update(stream_id, body)
@@ -106,12 +106,13 @@ class ControlFrames:
         if flags & ACK:
             return
         outflow = self._writer.outflow
-        # Of one that is named twice the last counts: a caller could name one ten thousand times.
+        # The last value of a repeated setting counts. A client could repeat one ten thousand times.
         for name, value in dict(SETTING.iter_unpack(body)).items():
             if name == Setting.MAX_FRAME_SIZE:
                 outflow.set_max_frame_bytes(value)
             elif name == Setting.INITIAL_WINDOW_SIZE:
-                # Of an answer on its way the window is known to outflow, and is smaller by what has been sent.
+                # Only calls that have sent no response: outflow knows the windows of the others, which are smaller by
+                # the bytes already sent.
                 begun = (call.window_delta for call in self._writer.streams.values() if outflow.queue(call.id) is None)
                 window_delta = max(begun, default=0)
                 if value + window_delta > LARGEST_WINDOW_BYTES:
@@ -130,7 +131,7 @@ def _require_connection(stream_id: int) -> None:
 
 
 def _word(body: bytes) -> int:
-    """Four bytes."""
+    """Decode a body of four bytes."""
     if len(body) != _WORD_BYTES:
         raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame has {len(body)} bytes where 4 are due")
     return int.from_bytes(body)

@@ -1,8 +1,9 @@
-"""Bytes of a caller -> frames of HTTP/2: where they begin and end, padding, headers in several frames. No I/O.
+"""Decodes a client's bytes into HTTP/2 frames: boundaries, padding, header blocks in several frames. No I/O.
 
-DATA is handed on as it comes. Everything else waits until its frame is whole, and a header until its last frame is.
-The client has its like (sardonyx_client/_http2/frame_reader.py), which reads into a buffer of its own. Here one buffer
-for each of ten thousand connections would be too many, and most messages are short: they are cut out of what was read.
+DATA is passed on as it arrives. Every other frame is passed on once it is complete, a header block once its last frame
+is. The client package has a similar reader (sardonyx_client/_http2/frame_reader.py), which reads into a buffer of its
+own. Here, a buffer for each of ten thousand connections would take too much memory, and most messages are short: they
+are sliced from the bytes that were read.
 """
 
 from __future__ import annotations
@@ -32,46 +33,46 @@ from sardonyx_wire.http2.frames import FRAME_HEADER_BYTES, MAX_FRAME_BYTES, PREF
 if TYPE_CHECKING:
 
     class FrameListener(Protocol):
-        """Is told what came."""
+        """Receives the decoded frames."""
 
         def on_preface(self) -> None:
             """The client has sent its connection preface."""
 
         def on_window_used(self, size: int) -> None:
-            """What was not told by ``data`` took so much of the connection's window."""
+            """``size`` bytes that :meth:`on_data` does not report used up the connection's window."""
 
         def on_data(self, stream_id: int, data: bytes, begin: int, end: int, ends: bool, /) -> None:  # noqa: FBT001  # by position, as of each call
-            """Data came, between two positions, and took as much of the window; ``ends``: they were the last."""
+            """``data[begin:end]`` arrived and used up as much of the window; ``ends``: it is the stream's last."""
 
         def on_padding(self, stream_id: int, size: int) -> None:
-            """So many bytes of a stream's data were padding."""
+            """``size`` bytes of a stream's DATA were padding."""
 
         def on_headers(self, stream_id: int, block: bytes, ends: bool, /) -> None:  # noqa: FBT001  # likewise
-            """A whole header block came."""
+            """A complete header block has arrived."""
 
         def on_control(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
-            """Any other frame came."""
+            """Any other frame has arrived."""
 
 
 __all__ = ["FrameReader"]
 
-# The head of a frame with kind and flags in one number: nearly all frames are one of these two.
+# The header of a frame, with type and flags in one number. Nearly all frames have one of the two numbers below.
 _HEAD: Final = struct.Struct(">BHHL")
 _LAST_DATA: Final = DATA << 8 | END_STREAM
 _WHOLE_HEADER: Final = HEADERS << 8 | END_HEADERS
 
 
 class FrameReader:
-    """Reads one connection.
+    """Decodes the frames of one connection.
 
     Args:
-        listener: Is told what came.
+        listener: Receives the frames.
 
     Attributes:
-        preface_received: Whether the caller has said that it speaks HTTP/2.
-        data_left: Bytes of a DATA frame that are still to come.
-        data_stream_id: Its stream.
-        data_ends: Whether it is the stream's last.
+        preface_received: Whether the client has sent the preface of HTTP/2.
+        data_left: Bytes of the current DATA frame that have not arrived.
+        data_stream_id: Stream of that frame.
+        data_ends: Whether that frame is the stream's last.
     """
 
     __slots__ = (
@@ -82,22 +83,22 @@ class FrameReader:
     def __init__(self, listener: FrameListener) -> None:
         self._listener = listener
         self.preface_received = False
-        # The caller has sent its settings and is not within a header: any frame may come.
+        # Whether any frame may come: the client has sent its SETTINGS and is not within a header block.
         self._between_blocks = False
-        # What was read and is not a whole frame yet; of DATA only the head waits here.
+        # Bytes of an incomplete frame; of a DATA frame without padding, at most its header.
         self._rest = b""
         self.data_left = self.data_stream_id = 0
         self.data_ends = False
-        # A header that goes on in the next frame.
+        # A header block that continues in the next frame.
         self._block: bytearray | None = None
         self._block_id = self._block_frames = 0
         self._block_ends = False
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the caller.
+        """Decode bytes of the client.
 
         Raises:
-            Http2ConnectionError: It broke the protocol.
+            Http2ConnectionError: The client violated the protocol.
         """
         if self._rest:
             data = self._rest + data
@@ -126,12 +127,12 @@ class FrameReader:
         self._rest = data[position:]
 
     def buffer_updated(self, size: int) -> None:
-        """So many bytes of the DATA frame were read by somebody else."""
+        """``size`` bytes of the current DATA frame were read directly into a message's buffer."""
         self.data_left -= size
         self._listener.on_window_used(size)
 
     def _on_first_bytes(self, data: bytes) -> bytes:
-        """What a connection begins with. Returns what is behind it, once the caller has preface_received."""
+        """Check the client's preface. Returns the bytes after it, or none while the preface is incomplete."""
         if data[: len(PREFACE)] != PREFACE[: len(data)]:
             raise BadPreface(data)
         if len(data) < len(PREFACE):
@@ -142,7 +143,7 @@ class FrameReader:
         return data[len(PREFACE) :]
 
     def _any_frame(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> bool:
-        """A frame of any kind, whole or not. Returns whether the next one begins where it ends."""
+        """Handle a frame of any type, complete or not. Returns whether it was complete."""
         if kind == DATA and end <= len(data) and not flags & PADDED and self._between_blocks:
             self._listener.on_data(stream_id, data, begin, end, flags & END_STREAM != 0)
         elif (
@@ -167,14 +168,14 @@ class FrameReader:
             raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"a frame of kind {kind} has {size} bytes")
 
     def _continue_data(self, data: bytes, stop: int) -> int:
-        """Hand on what belongs to a frame that began earlier; returns where the next begins."""
+        """Pass on the bytes of a DATA frame that began earlier. Returns the position of the next frame."""
         size = min(self.data_left, stop)
         self.data_left -= size
         self._listener.on_data(self.data_stream_id, data, 0, size, self.data_ends and not self.data_left)
         return size
 
     def _on_partial_frame(self, kind: int, flags: int, stream_id: int, data: bytes, begin: int, end: int) -> None:
-        """A frame that is not whole yet."""
+        """Handle a frame that has not arrived completely."""
         self._check_size(kind, end - begin)
         if kind != DATA or flags & PADDED or not self._between_blocks:
             self._rest = data[begin - FRAME_HEADER_BYTES :]
@@ -185,7 +186,7 @@ class FrameReader:
             self._listener.on_data(stream_id, data, begin, stop, False)  # noqa: FBT003  # not the last
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
-        """A whole frame that is not the usual."""
+        """Handle a complete frame that none of the fast paths took."""
         self._check_size(kind, len(body))
         if not self._between_blocks:
             if self._block is None and (kind != SETTINGS or flags & ACK):
@@ -201,7 +202,7 @@ class FrameReader:
             self._listener.on_control(kind, flags, stream_id, body)
 
     def _padded_or_split(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
-        """A header or data with padding, or a header that is only begun."""
+        """Handle HEADERS or DATA with padding, HEADERS with a priority, or a header block that continues."""
         if flags & PADDED:
             if not body or body[0] >= len(body):
                 raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a frame is all padding")
@@ -224,13 +225,13 @@ class FrameReader:
         self._between_blocks = False
 
     def _on_continuation(self, flags: int, stream_id: int, body: bytes) -> None:
-        """A header goes on."""
+        """Handle a CONTINUATION frame."""
         block = self._block
         if block is None or stream_id != self._block_id:
             raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "a header does not go on where it must")
         block += body
         self._block_frames += 1
-        # A frame counts as well: empty ones could go on for ever.
+        # Frame headers count too: otherwise a client could send empty frames for ever.
         if len(block) + self._block_frames * FRAME_HEADER_BYTES > MAX_HEADER_BLOCK_BYTES:
             raise Http2ConnectionError(
                 ErrorCode.ENHANCE_YOUR_CALM, f"a header has more than {MAX_HEADER_BLOCK_BYTES} bytes"

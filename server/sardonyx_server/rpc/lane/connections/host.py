@@ -22,13 +22,13 @@ __all__ = ["Host"]
 
 
 class Host(CallHost, ProxyHost, Protocol):
-    """The lane. All of it on the lane's thread, but for what says so.
+    """The event loop. Used on the lane's thread, unless a member says otherwise.
 
     Attributes:
-        methods: Full names of those that are the lane's own.
-        compression: How much work goes into compressing answers.
-        min_ping_interval_s: Callers that ping more often are cut off.
-        bad_prefaces: Who speaks something else than HTTP/2.
+        methods: Full names of the lane's own methods, with the class of their calls.
+        compression: Compression level of responses.
+        min_ping_interval_s: Connections of clients that ping more often are closed.
+        bad_prefaces: Logs clients that speak the wrong protocol or fail the TLS handshake.
     """
 
     methods: Mapping[bytes, type[LaneCall | LaneStream]]
@@ -37,14 +37,14 @@ class Host(CallHost, ProxyHost, Protocol):
     bad_prefaces: BadPrefaceLog
 
     def schedule_write(self, handler: ProtocolHandler, /) -> None:
-        """Somebody has something to be written."""
+        """Have the output of a handler written at the end of the turn."""
 
     def call_started(self, call: LaneCall | LaneStream, request: RequestHeaders, /) -> None:
-        """A call of a method came.
+        """A call of one of the lane's methods has begun.
 
         Raises:
-            ServerError: It is not allowed.
+            ServerError: The call is not allowed.
         """
 
     def watch(self, call: LaneCall | ProxiedStream, /) -> None:
-        """Have a call expire at its deadline."""
+        """Let a call expire at its deadline."""

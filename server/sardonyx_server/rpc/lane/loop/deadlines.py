@@ -1,4 +1,4 @@
-"""What ends at a point in time unless it has ended before: a call whose caller's time is up, a socket that lingers."""
+"""Deadline timers: for calls, and for sockets whose peer has to send its preface or to close in time."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Final, Protocol
 
 __all__ = ["Deadlines", "HasDeadline"]
 
-# What ended before its time is forgotten when there is more of it than of the rest, and this much.
+# Minimum heap size at which entries that ended early are removed. The next time is at twice the entries that remained.
 _FORGOTTEN: Final = 256
 
 
 class HasDeadline(Protocol):
-    """What has a deadline."""
+    """Something that expires at its deadline."""
 
     @property
     def deadline_s(self) -> float:
-        """On ``time.monotonic``; infinity for none."""
+        """Deadline on ``time.monotonic``; infinity = none."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether it has ended already."""
         ...
 
     def expire(self) -> None:
-        """Its time is up."""
+        """The deadline has passed."""
 
 
 class Deadlines:
-    """What has a deadline, the next one first; keeps none of it alive. Not thread-safe."""
+    """A heap of deadlines, the next one first. Holds only weak references. Not thread-safe."""
 
     __slots__ = ("_heap", "_keep", "_serial")
 
@@ -41,7 +41,7 @@ class Deadlines:
         self._keep = _FORGOTTEN
 
     def add(self, timed: HasDeadline) -> None:
-        """Have it expire at its deadline."""
+        """Let an object expire at its deadline."""
         if timed.deadline_s == math.inf:
             return
         if len(self._heap) >= self._keep:
@@ -52,12 +52,12 @@ class Deadlines:
         heapq.heappush(self._heap, (timed.deadline_s, self._serial, weakref.ref(timed)))
 
     def expire(self, now_s: float) -> None:
-        """End that whose time is up."""
+        """Expire all objects whose deadline has passed."""
         while self._heap and self._heap[0][0] <= now_s:
             timed = heapq.heappop(self._heap)[2]()
             if timed is not None:
                 timed.expire()
 
     def patience_s(self, now_s: float) -> float:
-        """Seconds until the next one; infinity where there is none."""
+        """Seconds until the next deadline; infinity = none."""
         return max(0.0, self._heap[0][0] - now_s) if self._heap else math.inf

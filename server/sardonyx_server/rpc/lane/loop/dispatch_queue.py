@@ -1,7 +1,7 @@
-"""What has come and is not with the models yet: messages of all sockets, dealt with together.
+"""Queue of the messages that have arrived on all sockets and are not dispatched to the models yet.
 
-All that the sockets hold is read before any model runs: to dispatch on the first message would give batches of one
-although the rest are already there.
+The lane reads everything that the sockets hold before any model runs. Dispatch upon the first message would give
+batches of one although the other messages have already arrived.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ if TYPE_CHECKING:
 __all__ = ["STEP", "DispatchQueue", "RequestIntake"]
 
 STEP: Final = 16
-"""Messages that make a step of their own: enough for a runner that is free to begin with."""
+"""Number of messages that are admitted before the rest of the burst arrives: enough for an idle runner to begin."""
 
-# A steady stream of messages must not keep the models waiting: dispatch at least this often.
+# Dispatch after this many messages, so that a steady flow of messages cannot keep the models waiting.
 _MOST: Final = 256
 
 
 class RequestIntake(Protocol):
-    """Where requests go: :class:`~sardonyx_server.engine.intake.Intake`, or what stands in for it."""
+    """Receives the requests: :class:`~sardonyx_server.engine.intake.Intake`, or a substitute."""
 
     def accept(self, message: bytes | memoryview, call: Call, received_s: float | None = None, /) -> None:
-        """Take one request in."""
+        """Accept one request."""
 
     def reserve(self, beginning: memoryview, call: Call, message_bytes: int, /) -> Callable[[], None] | None:
-        """Answer a call whose message would be refused, by its beginning.
+        """Refuse a call by the beginning of its message if the complete message would be refused; else reserve a slot.
 
         Returns:
-            To be called when the message has come, or will not come; None where there is no need for that.
+            A function to call once the message has arrived or will not arrive; None if that is not needed.
         """
         ...
 
     def refuse(self, error: Exception, call: Rejectable, /) -> None:
-        """Answer a request that belongs to no model."""
+        """Answer a request that belongs to no model with an error."""
 
     def notify_pending(self, model: Model, /) -> None:
-        """Look at what waits for a model along with what comes."""
+        """Consider the requests that wait for a model along with new ones."""
 
     def wake_early(self) -> None:
-        """Wake runners that have enough to do."""
+        """Wake the runners of models that have a full microbatch."""
 
     def wake(self) -> None:
-        """Wake runners."""
+        """Wake the runners of models that got requests."""
 
     def run_waiting(self) -> None:
-        """Run what this thread is to run itself."""
+        """Run the models that run on this thread."""
 
 
 class DispatchQueue:
-    """On the lane's thread.
+    """Collects the messages of one turn. Used on the lane's thread.
 
     Args:
-        requests: Where they go.
+        requests: Receives them.
 
     Attributes:
-        waiting: Messages that the intake has not got yet, with the time of their arrival.
-        accepted: How many it has got since the last dispatch, offers of models counted.
+        waiting: Messages that were not passed to the intake yet, with their calls and times of arrival.
+        accepted: Messages that were passed to it since the last dispatch, plus notifications of models.
     """
 
     __slots__ = ("_accepting", "_requests", "accepted", "waiting")
@@ -78,17 +78,18 @@ class DispatchQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether not to look for more."""
+        """Whether to dispatch before the sockets are read again."""
         return len(self.waiting) + self.accepted >= _MOST
 
     def add(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
-        """A message is whole."""
+        """Add a complete message."""
         self.waiting.append((message, call, time.monotonic()))
 
     def add_now(self, message: bytes | memoryview, call: LaneCall | StreamCall) -> None:
-        """A message was compressed: it is admitted or refused at once."""
+        """Add a message that was compressed: it is admitted or refused at once."""
         if self._accepting:
-            # The answer to another made room for it: to go on with the others here would nest once for each stream.
+            # Called from within _accept_all(): the response to another message made room for this one. A nested
+            # _accept_all() would recurse once for each stream.
             self.accepted += 1
             self._requests.accept(message, call, time.monotonic())
             return
@@ -96,22 +97,22 @@ class DispatchQueue:
         self._accept_all()
 
     def notify_pending(self, model: Model) -> None:
-        """A runner has left to this thread what waits for a model."""
+        """A runner has left the requests that wait for a model to this thread."""
         self.accepted += 1
         self._requests.notify_pending(model)
 
     def take_step(self) -> None:
-        """Read and check what has been received. Runners may begin with it; inline models wait for the whole burst."""
+        """Decode and check the waiting messages. Runners may begin; inline models wait for the whole burst."""
         self._accept_all()
         self._requests.wake_early()
 
     def wake(self) -> None:
-        """Read and check all of it, and set runners to work. Before :meth:`dispatch`."""
+        """Decode and check the waiting messages, and wake the runners. Call before :meth:`dispatch`."""
         self._accept_all()
         self._requests.wake()
 
     def dispatch(self) -> None:
-        """Run what this thread is to run itself. Blocks meanwhile."""
+        """Run the models that run on this thread. Blocks until they have run."""
         self.accepted = 0
         self._requests.run_waiting()
 
@@ -120,7 +121,7 @@ class DispatchQueue:
         self._accepting = True
         try:
             while waiting:
-                # Taken out first: accept() may come back to this object, with what a stream has next.
+                # Removed first, because accept() may call this object again with the next message of a stream.
                 message, call, received_s = waiting.popleft()
                 self.accepted += 1
                 accept(message, call, received_s)

@@ -1,6 +1,6 @@
-"""The loop of the lane's thread: waits for all sockets, reads what is there, runs it, and writes what came of it.
+"""Event loop of the lane's thread: waits for all sockets, reads them, dispatches the requests, writes the responses.
 
-Cheap models run on this thread. Slow models have runner threads, which hand their answers back.
+Cheap models run on this thread. Slow models have runner threads, which pass their responses back.
 """
 
 from __future__ import annotations
@@ -56,32 +56,32 @@ __all__ = ["EventLoop"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
-# Looks at the sockets before what has come is dispatched: one that always has something must not keep the rest waiting.
+# Maximum polls of the sockets before messages are dispatched: a socket that always has data must not delay the others.
 _MAX_POLLS: Final = 8
-# How long a caller has to say that it speaks HTTP/2: as long as gRPC's core gives it. What scans ports would keep its
+# How long a client has to send the preface of HTTP/2, as in gRPC's core. Without it, a port scanner could keep its file
 # descriptor for ever.
 _HANDSHAKE_S: Final = 120.0
 
 
 class EventLoop:
-    """See the module, and :class:`~sardonyx_server.rpc.lane.connections.host.Host`, which it is to connections.
+    """The event loop; connections use it as :class:`~sardonyx_server.rpc.lane.connections.host.Host`.
 
     Args:
         methods: Full names of the unary method, and of the one that takes a stream of the same requests.
-        requests: Where they go.
-        access_control: Asked first in every call; None allows all.
-        cores: That this process may use.
-        compression: How much work goes into compressing answers, for callers that accept it.
-        limits: Of what callers may do.
-        upstream: The socket of the grpcio server.
+        requests: Receives the requests.
+        access_control: Checks every call first; None allows all.
+        cores: Number of cores that this process may use.
+        compression: Compression level of responses, for clients that accept compression.
+        limits: Limits on what clients may do.
+        upstream: The listening socket of the grpcio server.
 
     Attributes:
         listeners: Listening sockets.
-        calls: That are open.
-        streams: Those of them that are streams.
-        handshakes: Of TLS; None = none is spoken, or nobody listens yet.
-        lag: How late the thread gets to its events.
-        transports: The sockets that are connected.
+        calls: Counts the open calls.
+        streams: The open calls that are streams.
+        handshakes: TLS handshakes; None without TLS, or before :meth:`listen`.
+        lag: Measures how late the thread handles its events.
+        transports: Connected sockets.
         stopping: See Host; set by any thread.
     """
 
@@ -117,14 +117,14 @@ class EventLoop:
         self._dispatch_queue = DispatchQueue(requests)
         self._deadlines = Deadlines()
         self._receive_timeouts = ReceiveTimeouts()
-        # When to look for messages that do not come.
+        # When to check for receive timeouts next.
         self._next_check_s = 0.0
         self.handshakes: TlsHandshakes | None = None
         self.listeners = Listeners(self._poller.epoll, self._on_accepted)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
         self.lag = Lag(time.monotonic)
-        # Without a call in between: they are of each request.
+        # Bound methods rather than wrappers, which would add a call to each request.
         self.submit = self._dispatch_queue.add
         self.submit_now = self._dispatch_queue.add_now
         self.reserve = requests.reserve
@@ -147,7 +147,7 @@ class EventLoop:
         except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
             _LOG.exception("bug: the lane's loop failed")
             on_lost(error)
-            # Nobody must be kept waiting.
+            # Clients must not be kept waiting.
             self._accept_no_more()
         self.transports.close()
 
@@ -155,7 +155,7 @@ class EventLoop:
         """Bind the address. Returns the port. Requires: the thread has not begun.
 
         Raises:
-            CannotListen: It is taken or not ours.
+            CannotListen: The address is taken, or does not belong to this machine.
         """
         port = self.listeners.listen(host, port)
         if certificates is not None:
@@ -169,20 +169,20 @@ class EventLoop:
         return port
 
     def free(self) -> None:
-        """Requires: the thread is over."""
+        """Close the poller. Requires: the thread has ended."""
         self._poller.close()
 
-    # Tasks.
+    # Tasks: run on the lane's thread through call_soon().
 
     def drain_streams(self) -> None:
-        """Take no new streams; end the others when what is in flight is answered, and calls whose message lingers."""
+        """Refuse new streams, end the others once they have no requests in flight, and time out stalled messages."""
         self._draining = True
         self._next_check_s = 0.0
         for stream in list(self.streams):
             stream.drain()
 
     def close_listeners(self) -> None:
-        """Take no more connections and calls."""
+        """Accept no more connections and calls."""
         self.transports.closing = True
         self._accept_no_more()
         for connection in self._connections():
@@ -197,15 +197,15 @@ class EventLoop:
         """End the thread."""
         self._stopped = True
 
-    # What connections and calls want: see Host.
+    # Called by connections and calls: see Host.
 
     @property
     def share_bytes(self) -> int:
-        """How much each connection may have that its caller has not taken."""
+        """Share of each connection, in bytes, of the responses that clients have not read."""
         return self.send_budget.share_bytes(len(self.transports.by_fd))
 
     def call_started(self, call: LaneCall | LaneStream, request: RequestHeaders) -> None:
-        """A call of a method came. Raises where it is not allowed."""
+        """A call of one of the lane's methods has begun. Raises ServerError if it is not allowed."""
         self.calls.begun += 1
         if isinstance(call, LaneStream):
             self.streams.add(call)
@@ -216,20 +216,20 @@ class EventLoop:
             raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
 
     def notify_pending(self, model: Model) -> None:
-        """Look at what waits for a model. Any thread; never blocks."""
+        """Have the requests that wait for a model considered soon. Any thread; never blocks."""
         self.call_soon(partial(self._dispatch_queue.notify_pending, model))
 
     def refuse(self, error: Exception, call: LaneCall | LaneStream) -> None:
-        """A call cannot go on: answer it."""
+        """End a call that cannot continue, with an error."""
         self._requests.refuse(error, call)
 
     def stream_ended(self, stream: LaneStream) -> None:
-        """A stream that began is over, and the engine has nothing of it any more."""
+        """A stream has ended, and the engine has none of its requests any more."""
         self.streams.discard(stream)
         self.call_ended()
 
     def connect_upstream(self, proxy: ConnectionProxy) -> UpstreamConnection | None:
-        """Connect to the grpcio server; None where it cannot take the connection."""
+        """Connect to the grpcio server; None if that fails."""
         connected = self._upstream.connect()
         if connected is None:
             return None
@@ -237,7 +237,7 @@ class EventLoop:
         try:
             self.transports.add(connected, upstream)
         except OSError:
-            # The kernel watches no more sockets for this user.
+            # The user's limit of sockets watched by epoll is reached.
             connected.close()
             return None
         return upstream
@@ -271,32 +271,32 @@ class EventLoop:
                 self._finish_turn()
 
     def _dispatch(self) -> None:
-        """Set the models to work on what has come."""
+        """Dispatch the messages that have arrived to the models."""
         self._dispatch_queue.wake()
         if self.transports.touched:
-            self.transports.flush()  # What is answered must not wait for what runs now.
+            self.transports.flush()  # Finished responses must not wait for the models that run now.
         self._dispatch_queue.dispatch()
 
     def _finish_turn(self) -> None:
-        """Write the answers; then there is time for what else is to be done."""
+        """Write the responses, then run one idle task if no messages wait."""
         self.transports.flush()
-        # One at a time: what comes meanwhile is answered first.
+        # Only one: messages that arrive meanwhile are answered before the next.
         if self._poller.spare and not self._dispatch_queue.waiting and not self._dispatch_queue.accepted:
             self.lag.doing(self._poller.run_idle_task)
 
     def _should_dispatch(self) -> bool:
-        """Whether not to look for more: there is much already, or it is the only call that anybody has begun."""
+        """Whether to dispatch without another poll: the queue is full, or only one call is open at all."""
         return self._dispatch_queue.is_full or self.calls.count == 1
 
     def _patience_s(self, now_s: float) -> float:
-        """How long the thread may sleep; below 0 = for ever."""
+        """Seconds that the thread may sleep; below 0 = without limit."""
         patience_s = min(self.listeners.patience_s(now_s), self._deadlines.patience_s(now_s))
         if self._needs_receive_timeouts():
             patience_s = min(patience_s, max(0.0, self._next_check_s - now_s))
         return -1 if patience_s == math.inf else patience_s
 
     def _run_timers(self, now_s: float) -> None:
-        """Do what is due."""
+        """Run the timers that are due."""
         self._deadlines.expire(now_s)
         self.listeners.see_clock(now_s)
         if now_s >= self._next_check_s:
@@ -309,27 +309,27 @@ class EventLoop:
         return self._receive_timeouts.may_be(unary=unary, unfinished_bytes=self.unfinished.used_bytes)
 
     def _expire_receive_timeouts(self, now_s: float) -> None:
-        """End calls whose message does not come."""
+        """End calls whose message does not arrive in time."""
         receiving = [call for connection in self._connections() for call in connection.receiving]
         for call, error in self._receive_timeouts.late(receiving, now_s, stopping=self._draining):
             call.refuse(error)
 
     def _on_accepted(self, connected: socket.socket) -> None:
-        """A caller came in. Raises OSError."""
+        """A connection was accepted. Raises OSError."""
         if self.handshakes is None:
             self._connect(connected)
         else:
             self.handshakes.begin(connected)
 
     def _connect(self, connected: socket.socket) -> SocketTransport:
-        """HTTP/2 begins. Raises OSError."""
+        """Begin HTTP/2 on a socket. Raises OSError."""
         transport = self.transports.add(connected, Connection(self, peer_name(connected)))
         transport.deadline_s = time.monotonic() + _HANDSHAKE_S
         self._deadlines.add(transport)
         return transport
 
     def _on_secured(self, connected: TlsSocket) -> None:
-        """A caller came in, and there is TLS with it."""
+        """The TLS handshake of a connection is done."""
         try:
             transport = None if self.transports.closing else self._connect(connected)
         except OSError:
@@ -337,11 +337,11 @@ class EventLoop:
         if transport is None:
             connected.close()
         else:
-            # What has come along with the handshake epoll does not tell.
+            # epoll does not report data that arrived along with the end of the handshake.
             transport.on_events(0)
 
     def _on_refused(self, secured: TlsSocket, error: NotTls | ssl.SSLError, alert: bytes) -> None:
-        """There is no TLS with a caller: tell it so, in words that it understands."""
+        """A TLS handshake failed: tell the client why, in the protocol that it speaks."""
         connected = secured.plain()
         try:
             connection = Connection(self, peer_name(connected))

@@ -1,4 +1,4 @@
-"""How many calls are open, and who waits until none is."""
+"""Counts open calls, and lets threads wait until none is open."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["OpenCalls"]
 
 
 class OpenCalls:
-    """Counted by one thread, asked by any.
+    """Number of open calls. Counted by one thread, read by any.
 
     Attributes:
-        begun: Calls that came. The counting thread adds to it.
+        begun: Number of calls that have begun. The counting thread adds to it.
     """
 
     __slots__ = ("_ended", "_waiters", "begun")
@@ -19,25 +19,25 @@ class OpenCalls:
     def __init__(self) -> None:
         self.begun = 0
         self._ended = 0
-        # Each set when no call is open, or when there is no time left to wait for that.
+        # One event for each waiting thread; set when no call is open, or by hurry().
         self._waiters: list[threading.Event] = []
 
     @property
     def count(self) -> int:
-        """Calls that came and are not over yet."""
+        """Number of calls that have begun and not ended."""
         return self.begun - self._ended
 
     def call_ended(self) -> None:
-        """A call that began is over. The counting thread."""
+        """A call has ended. Called by the counting thread."""
         self._ended += 1
         if self._waiters and not self.count:
             self.hurry()
 
     def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
+        """Wait until no call is open. Blocks; :meth:`hurry` ends the wait early.
 
         Returns:
-            Whether that came about.
+            Whether no call is open.
         """
         waiter = threading.Event()
         self._waiters.append(waiter)
@@ -47,6 +47,6 @@ class OpenCalls:
         return not self.count
 
     def hurry(self) -> None:
-        """End :meth:`wait_idle`."""
+        """End every :meth:`wait_idle` early. Any thread."""
         for waiter in list(self._waiters):
             waiter.set()

@@ -15,59 +15,62 @@ if TYPE_CHECKING:
 __all__ = ["MAX_EVENTS", "Poller"]
 
 MAX_EVENTS: Final = 256
-"""That are taken at a time."""
+"""Maximum number of events that one poll returns."""
 
-# How long the thread looks for the next event before it sleeps, where pauses have been shorter than that: to wake up
-# takes longer, and finds cold caches. A single caller that sends a request upon each answer pauses for some 80 us: with
-# 60 us in place of 150, which never came to wait for it, a call took 123 us in place of 110 (2026-11-26).
+# How long the thread spins before it sleeps, provided that recent pauses were shorter than this on average: a wake-up
+# takes longer than a spin, and finds cold caches. A single client that sends its next request upon each response pauses
+# for some 80 us. With 60 us instead of 150 us the thread never spun for it, and a call took 123 us instead of 110 us
+# (2026-11-26).
 _SPIN_S: Final = 150e-6
 _LONG_PAUSE_S: Final = 1e-3
 _PAUSE_GAIN: Final = 0.2
-# Where requests are refused because too much waits, nothing is gained by a look at each as it comes: those of a nap are
-# dealt with together, and so are the answers of runners. What that saves is the runners'. For so long after the last
-# refusal. magika at five times its capacity answered 285/s in place of 267; pictures 1.05 times as many once answers
-# waited, too (2026-11-26).
+# Under overload the thread sleeps this long before each poll, for _BUSY_S after the last refusal. While requests are
+# refused because too many wait, a prompt look at each one gains nothing. Requests that arrive during the sleep are
+# handled together, as are the responses of runners, and the CPU time saved goes to the runners. magika at five times
+# its capacity answered 285/s instead of 267/s; pictures 1.05 times as many once responses were delayed too
+# (2026-11-26).
 _BRIEF_SLEEP_S: Final = 1e-3
-# A caller's deadline may be centuries away, and epoll counts milliseconds in 31 bits.
+# Longest sleep: a client's deadline may be centuries away, and epoll takes milliseconds in 31 bits.
 _LONGEST_SLEEP_S: Final = 3600.0
 _BUSY_S: Final = 10e-3
 
 
 class Poller:
-    """What one thread waits for. All of it on that thread, but for what says "any thread".
+    """Waits for one thread's sockets and tasks. Used on that thread, except for methods that say "any thread".
 
     Args:
-        cores: That this process may use.
+        cores: Number of cores that this process may use.
 
     Attributes:
-        epoll: Where sockets are watched.
-        tasks: What other threads have it do.
-        spare: What they have it do when it has answered somebody.
+        epoll: Watches the sockets.
+        tasks: Tasks of other threads, to be run soon.
+        spare: Tasks of other threads, to be run one at a time after responses were written.
         waker: The descriptor in ``epoll`` that only wakes the thread: see :meth:`clear_wakeup`.
     """
 
     def __init__(self, cores: int) -> None:
         self.epoll = select.epoll()
         self.tasks: deque[Callable[[], None]] = deque()
-        # A dict, for each of its steps is one: a task is taken by the thread or back, and never by both.
+        # A dict, because its operations are atomic: a task is either run by the thread or cancelled, never both.
         self.spare: dict[Callable[[], None], None] = {}
         self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll.register(self.waker, select.EPOLLIN)
         self._asleep = False
-        # Held by who wakes the thread: the number of a descriptor that is closed may be another's by then.
+        # Held while a thread writes to the waker. Otherwise close() could come in between, and the number of the closed
+        # descriptor could belong to another file by then.
         self._waking = threading.Lock()
         self._closed = False
-        # On one core the caller could do nothing meanwhile.
+        # On a single core, spinning would only take CPU time from the other threads.
         self._spin_s = _SPIN_S if cores > 1 else 0.0
         self._pause_s = _LONG_PAUSE_S
         self._busy_until_s = 0.0
 
     def refused(self) -> None:
-        """A request was refused because too much waits: sockets and tasks are looked at less often for a while."""
+        """A request was refused because too many wait: poll less often for ``_BUSY_S``."""
         self._busy_until_s = time.monotonic() + _BUSY_S
 
     def call_soon(self, task: Callable[[], None]) -> None:
-        """Have the thread do a task soon. Any thread; never blocks."""
+        """Have the thread run a task soon. Any thread; never blocks."""
         self.tasks.append(task)
         if self._asleep:
             with self._waking:
@@ -75,30 +78,30 @@ class Poller:
                     os.eventfd_write(self.waker, 1)
 
     def call_when_idle(self, task: Callable[[], None]) -> None:
-        """Have the thread do a task when it has answered somebody, whenever that is. Any thread; never blocks."""
+        """Have the thread run a task after it has written responses, whenever that is. Any thread; never blocks."""
         self.spare[task] = None
 
     def cancel_idle_call(self, task: Callable[[], None]) -> bool:
-        """Take back such a task. Returns whether it has not begun. Any thread; never blocks."""
+        """Cancel such a task. Returns whether it was cancelled before it began. Any thread; never blocks."""
         return self.spare.pop(task, task) is None
 
     def run_idle_task(self) -> None:
-        """Do one of those tasks, if there still is one."""
+        """Run one of those tasks, if there still is one."""
         try:
             task, _ = self.spare.popitem()
         except KeyError:
-            return  # It was taken back.
+            return  # It was cancelled.
         task()
 
     def clear_wakeup(self) -> None:
-        """The waker had its event."""
+        """Reset the waker after its event."""
         os.eventfd_read(self.waker)
 
     def wait(self, patience_s: Callable[[float], float]) -> list[tuple[int, int]]:
-        """The next events; none where there is a task to do, or the patience is over.
+        """Wait for events. Returns none if there is a task to run, or the timeout is over.
 
         Args:
-            patience_s: How long the thread may sleep, given the time on ``time.monotonic``; below 0 = for ever.
+            patience_s: Called with the time on ``time.monotonic``; returns the timeout in seconds, below 0 = none.
         """
         poll, tasks = self.epoll.poll, self.tasks
         events = poll(0, MAX_EVENTS)
@@ -115,7 +118,7 @@ class Poller:
                 if events or tasks:
                     break
         if not events and not tasks:
-            # First this, then the look: a task that is added in between is either seen or wakes the thread.
+            # Set before the tasks are checked: a task that is added in between is either seen or wakes the thread.
             self._asleep = True
             events = poll(0 if tasks else min(patience_s(now_s), _LONGEST_SLEEP_S), MAX_EVENTS)
             self._asleep = False
@@ -124,13 +127,13 @@ class Poller:
         return events
 
     def _sleep_briefly(self, patience_s: float) -> list[tuple[int, int]]:
-        """Sleep for a while, whatever comes, unless there is a task already. The events of that time."""
+        """Sleep regardless of new events, unless a task waits already. Returns the events that have arrived."""
         if not self.tasks and patience_s:
             time.sleep(_BRIEF_SLEEP_S if patience_s < 0 else patience_s)
         return self.epoll.poll(0, MAX_EVENTS)
 
     def close(self) -> None:
-        """Requires: the thread is over. Who was about to wake it finds nothing to wake."""
+        """Close the descriptors. Requires: the thread has ended. A later :meth:`call_soon` does not touch them."""
         with self._waking:
             self._closed = True
             os.close(self.waker)

@@ -1,4 +1,4 @@
-"""Listening sockets: connections are accepted, or not for a while where the process has no descriptors left."""
+"""Listening sockets: accepts connections, and pauses while the process has no file descriptors left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOG = logging.getLogger("sardonyx.lane")
 
 _BACKLOG: Final = 4096
 _ACCEPTED_AT_ONCE: Final = 64
-# Where the process has no file descriptors left: how long to wait for some.
+# How long to accept nothing when the process has no file descriptors left.
 _PAUSE_S: Final = 0.1
 _NOT_LOCAL: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -32,7 +32,7 @@ class Listeners:
     """The listening sockets of one lane.
 
     Args:
-        epoll: Where they are watched.
+        epoll: Watches them.
         on_accepted: Called with each accepted socket.
     """
 
@@ -48,13 +48,13 @@ class Listeners:
 
         Args:
             host: Name or address.
-            port: 0 = any that is free.
+            port: 0 = any free port.
 
         Returns:
             The port.
 
         Raises:
-            CannotListen: One of them is taken or not ours.
+            CannotListen: An address is taken, or none belongs to this machine.
         """
         problem: OSError | None = None
         try:
@@ -63,7 +63,7 @@ class Listeners:
                 try:
                     port = self._bind(family, (address[0], port, *address[2:]))
                 except OSError as error:
-                    # A name may have addresses that this machine has not: IPv6 where that is off.
+                    # A name may have addresses that this machine lacks, such as IPv6 where it is disabled.
                     if error.errno not in _NOT_LOCAL:
                         raise
                     problem = error
@@ -83,7 +83,7 @@ class Listeners:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # The wildcard is both families', and an address is one's.
+                # The wildcard address accepts both families, any other address only its own.
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
             listener.bind(address)
             listener.listen(_BACKLOG)
@@ -96,7 +96,7 @@ class Listeners:
         return port
 
     def on_event(self, fd: int) -> None:
-        """Accept what waits; nothing where ``fd`` is no listening socket."""
+        """Accept waiting connections. Does nothing if ``fd`` is not a listening socket."""
         listener = self._listeners.get(fd)
         if listener is not None:
             for _ in range(_ACCEPTED_AT_ONCE):
@@ -104,17 +104,17 @@ class Listeners:
                     return
 
     def patience_s(self, now_s: float) -> float:
-        """How long the thread may sleep before :meth:`see_clock`; infinity = for ever."""
+        """Seconds that the thread may sleep before :meth:`see_clock`; infinity = without limit."""
         return math.inf if self._resume_s is None else max(0.0, self._resume_s - now_s)
 
     def see_clock(self, now_s: float) -> None:
-        """Accept again, where that was put off."""
+        """Accept connections again if the pause is over."""
         if self._resume_s is not None and self._resume_s <= now_s:
             self._resume_s = None
             self._register()
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Close the listening sockets."""
         for fd, listener in self._listeners.items():
             if self._resume_s is None:
                 self._epoll.unregister(fd)
@@ -127,14 +127,14 @@ class Listeners:
             self._epoll.register(fd, select.EPOLLIN)
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Accept a connection; whether there may be more."""
+        """Accept a connection. Returns whether more may wait."""
         try:
             connected, _ = listener.accept()
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno not in _NO_DESCRIPTORS:
-                return True  # The caller has gone away already.
+                return True  # The client has disconnected already.
             if self._resume_s is None:
                 if self._log_limit.allow():
                     _LOG.warning(
@@ -156,10 +156,10 @@ class Listeners:
 
 
 def peer_name(connected: socket.socket) -> str:
-    """Address of the other side in gRPC's form, such as ``ipv4:127.0.0.1:53312``.
+    """Address of the peer in gRPC's form, such as ``ipv4:127.0.0.1:53312``.
 
     Raises:
-        OSError: It has gone away already.
+        OSError: The peer has disconnected already.
     """
     address = connected.getpeername()
     if connected.family == socket.AF_INET6:

@@ -1,4 +1,4 @@
-"""Who handles the bytes of a socket: a caller's connection, or a relay to the stock server."""
+"""Interface of the handler of a socket's bytes: a client's connection, or an upstream connection of the proxy."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ __all__ = ["ProtocolHandler"]
 
 
 class ProtocolHandler(Protocol):
-    """What a transport asks of it.
+    """The protocol handler of one transport.
 
     Attributes:
-        outflow: What is to be written.
+        outflow: The output.
     """
 
     outflow: Outflow
 
     def receive(self, data: bytes) -> None:
-        """Bytes were read. Raises Http2ConnectionError."""
+        """Process bytes that were read. Raises Http2ConnectionError."""
 
     @property
     def receive_buffer(self) -> memoryview | None:
-        """Where the next bytes may be read to directly, told by :meth:`buffer_updated`."""
+        """Buffer for the next bytes, followed by :meth:`buffer_updated`; None = use :meth:`receive`."""
         ...
 
     @property
     def preface_received(self) -> bool:
-        """Whether the other side has said that it speaks HTTP/2."""
+        """Whether the peer has sent the preface of HTTP/2."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more is to be said, once all is written."""
+        """Whether the connection can be closed once all output is written."""
         ...
 
     def buffer_updated(self, size: int) -> None:
-        """So many bytes were read into :attr:`receive_buffer`."""
+        """``size`` bytes were read into :attr:`receive_buffer`."""
 
     def written(self) -> None:
-        """The socket has taken all there was, and little more could have been put ahead of it."""
+        """The socket has accepted all output, and the write credit is low."""
 
     def abort(self, error: Http2ConnectionError) -> None:
-        """The other side broke the protocol."""
+        """The peer violated the protocol."""
 
     def connection_lost(self) -> None:
         """The transport is closed."""

@@ -1,4 +1,4 @@
-"""A connected socket of the lane: reading, and writing what does not fit at once."""
+"""A connected socket of the lane: reads, and writes with a buffer for what the socket does not accept at once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _LOG = logging.getLogger("sardonyx.lane")
 __all__ = ["SocketTransport"]
 
 _READ_BYTES: Final = 64 * 1024
-# While a message of many frames comes.
+# While a message of many frames arrives.
 _LARGE_READ_BYTES: Final = 256 * 1024
-# More than this is written from where it lies.
+# Output up to this size is joined and sent in one piece; larger output is written without a copy.
 _JOINED_BYTES: Final = 128 * 1024
-# Pieces in one write (IOV_MAX); in frames of 16 KiB some 8 MiB, more than a socket takes.
+# Buffers in one write (IOV_MAX): with frames of 16 KiB some 8 MiB, more than a socket accepts.
 _BUFFERS: Final = 1024
-# Who does not read its answers is not read either, once so much waits for its socket.
+# Once this many bytes wait for the socket, we stop reading from it: the peer is not reading either.
 _MAX_UNSENT_BYTES: Final = 4 << 20
-# How long the other side has to close, once all is written: it may still be reading.
+# How long the peer has to close once everything is written: it may still be reading.
 _LINGER_S: Final = 2.0
 _READ: Final = select.EPOLLIN | select.EPOLLRDHUP
 
@@ -43,16 +43,16 @@ class SocketTransport:
     """A connected socket. Used on the lane's thread only.
 
     Args:
-        connected: Not blocking; closed with the transport.
-        handler: Is given what is read, and has what is written.
-        epoll: Where it is watched.
-        on_closed: Called once, when it is closed.
-        on_write_closed: Called once, when nothing more is written: it shall be closed soon, by :meth:`expire`.
+        connected: Non-blocking; closed with the transport.
+        handler: Receives the bytes that are read, and has the output.
+        epoll: Watches the socket.
+        on_closed: Called once, when the socket is closed.
+        on_write_closed: Called once, when the sending side is closed. Must have :meth:`expire` called at the deadline.
 
     Attributes:
         handler: As given.
-        fd: Its descriptor; -1 once it is closed.
-        deadline_s: When :meth:`expire` is due, on ``time.monotonic``; who sets it sees to that.
+        fd: File descriptor; -1 once it is closed.
+        deadline_s: When :meth:`expire` is due, on ``time.monotonic``. Whoever sets it has to schedule the call.
     """
 
     __slots__ = (
@@ -80,35 +80,35 @@ class SocketTransport:
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self._write_closed = False
-        # Until it has much to send.
+        # Until the first output of more than _JOINED_BYTES.
         self._paced = True
         self._events = _READ
         epoll.register(self.fd, _READ)
 
     @property
     def is_writing(self) -> bool:
-        """Whether something is still to be written, or to be let through by the other side's windows."""
+        """Whether bytes wait for the socket, or are blocked by the peer's flow control."""
         return bool(self._unsent or self.handler.outflow.blocked_bytes)
 
     @property
     def ended(self) -> bool:
-        """Whether it is closed."""
+        """Whether the socket is closed."""
         return self.fd < 0
 
     def expire(self) -> None:
-        """The other side has had its time to close, or to send the preface of HTTP/2."""
+        """Close the socket if the peer did not close in time, or did not send the preface of HTTP/2."""
         if self._write_closed or not self.handler.preface_received:
             self.close()
 
     def on_events(self, events: int) -> None:
-        """The socket is ready."""
+        """Handle events of epoll."""
         if events & select.EPOLLOUT:
             self._write_unsent()
         if events & ~select.EPOLLOUT and self.fd >= 0:
             self._read()
 
     def flush(self) -> None:
-        """Write what the handler has, or as much as the socket takes."""
+        """Write the handler's output, as much as the socket accepts."""
         out = self.handler.outflow.out
         if self.fd < 0:
             out.clear()
@@ -146,7 +146,7 @@ class SocketTransport:
         self._all_written()
 
     def close(self) -> None:
-        """Close it now, and tell the handler."""
+        """Close the socket now, and notify the handler."""
         if self.fd < 0:
             return
         with suppress(OSError):
@@ -159,7 +159,7 @@ class SocketTransport:
         self.handler.connection_lost()
 
     def close_if_finished(self) -> None:
-        """Close it where the handler is finished."""
+        """Close the sending side if the handler is finished and everything is written."""
         if self.fd >= 0 and self.handler.finished and not self._unsent and not self.handler.outflow.out:
             self._close_write()
 
@@ -193,7 +193,7 @@ class SocketTransport:
                 self.close()
 
     def _write_unsent(self) -> None:
-        """Write what is unsent."""
+        """Write the unsent bytes, as many as the socket accepts."""
         unsent = self._unsent
         try:
             while unsent:
@@ -225,7 +225,7 @@ class SocketTransport:
         events = _READ
         self.handler.outflow.set_socket_bytes(self._unsent_bytes)
         if self._unsent:
-            # While the socket takes nothing, data that windows hold back wait for it as well.
+            # While the socket accepts nothing, data blocked by flow control effectively wait for it too.
             too_much = self._unsent_bytes + self.handler.outflow.blocked_bytes > _MAX_UNSENT_BYTES
             events = select.EPOLLOUT if too_much else _READ | select.EPOLLOUT
         if events != self._events:
@@ -233,9 +233,10 @@ class SocketTransport:
             self._epoll.modify(self.fd, events)
 
     def _close_write(self) -> None:
-        """Close the sending side: nothing more is written.
+        """Close the sending side.
 
-        What the peer still sends is read and dropped: to close with that unread would take back what was sent last.
+        Bytes that the peer still sends are read and dropped. If the socket were closed with unread bytes, the kernel
+        would send a reset, and the peer could lose the last bytes that we sent.
         """
         if not self._write_closed:
             self._write_closed = True
@@ -249,7 +250,7 @@ class SocketTransport:
 
 
 def _drop(parts: list[bytes | memoryview], size: int) -> None:
-    """Take the first so many bytes out of the parts."""
+    """Remove the first ``size`` bytes from the parts."""
     ends = list(accumulate(map(len, parts[:_BUFFERS])))
     gone = bisect_right(ends, size)
     begun = size - (ends[gone - 1] if gone else 0)

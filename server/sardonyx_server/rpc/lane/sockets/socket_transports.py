@@ -1,4 +1,4 @@
-"""The lane's connected sockets: whose each is, which have something to write, and who waits until all are closed."""
+"""The lane's connected sockets: their handlers, which have output, and waiting until all are closed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketTransports"]
 
-# How long callers have to close once they have all their answers and were told to go.
+# How long clients have to close after they got all responses and GOAWAY.
 _GOODBYE_S: Final = 0.5
 
 
 class SocketTransports:
-    """Of one lane. Used on its thread, but for what says so.
+    """All transports of one lane. Used on the lane's thread, except for :meth:`wait`.
 
     Args:
-        epoll: Where they are watched.
-        on_write_closed: Called with each that shall be closed soon, by its ``expire``.
+        epoll: Watches the sockets.
+        on_write_closed: Called with each transport whose ``expire`` has to be called at its deadline.
 
     Attributes:
-        by_fd: Those that are open, by descriptor.
-        touched: Handlers that have something to write.
-        closing: Whether each is to be closed once its handler is finished.
+        by_fd: Open transports, by file descriptor.
+        touched: Handlers that have output.
+        closing: Whether to close each transport once its handler is finished.
     """
 
     __slots__ = ("_by_handler", "_epoll", "_on_write_closed", "_one_gone", "by_fd", "closing", "touched")
@@ -49,14 +49,14 @@ class SocketTransports:
 
     @property
     def handlers(self) -> list[ProtocolHandler]:
-        """Of all that are open."""
+        """Handlers of all open transports."""
         return list(self._by_handler)
 
     def add(self, connected: socket.socket, handler: ProtocolHandler) -> SocketTransport:
-        """Have a socket watched, with TLS where it has that.
+        """Make a transport for a socket, with or without TLS, and watch it.
 
         Raises:
-            OSError: The kernel watches no more for this user.
+            OSError: The user's limit of sockets watched by epoll is reached.
         """
         kind = TlsTransport if isinstance(connected, TlsSocket) else SocketTransport
         transport = kind(connected, handler, self._epoll, on_closed=self._forget, on_write_closed=self._on_write_closed)
@@ -64,7 +64,7 @@ class SocketTransports:
         return transport
 
     def flush(self) -> None:
-        """Write what there is to write."""
+        """Write the output of all touched handlers."""
         touched, by_handler = self.touched, self._by_handler
         while touched:
             transport = by_handler.get(touched.pop())
@@ -75,16 +75,16 @@ class SocketTransports:
                 transport.close_if_finished()
 
     def close(self) -> None:
-        """Close all of them now."""
+        """Close all transports now."""
         for transport in list(self.by_fd.values()):
             transport.close()
 
     def wait(self, patience_s: float) -> None:
-        """Wait until callers have taken what was answered, and closed. Any other thread; blocks."""
+        """Wait until clients have read their responses and closed. Blocks; called on another thread."""
         began_s = time.monotonic()
         while self.by_fd and (waited_s := time.monotonic() - began_s) < patience_s:
             if waited_s >= _GOODBYE_S and not any(transport.is_writing for transport in list(self.by_fd.values())):
-                break  # Who has heard all and does not close is waited for no longer.
+                break  # The remaining clients have everything and do not close.
             self._one_gone.wait(_GOODBYE_S / 10)
             self._one_gone.clear()
 

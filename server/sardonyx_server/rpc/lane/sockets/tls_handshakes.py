@@ -1,6 +1,6 @@
-"""Handshakes of TLS, on a thread of their own: a signature takes as long as twenty calls, and none waits for it.
+"""TLS handshakes, on a thread of their own: a signature takes as long as twenty calls, which must not wait for it.
 
-What comes of each is told on that thread: a socket with TLS, or why there is none.
+The result of each handshake is reported on that thread: a socket with TLS, or an error.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["TlsHandshakes"]
 
 _LOG = logging.getLogger("sardonyx.lane")
 
-# Between looks at those whose time is up.
+# Interval between checks for handshakes whose deadline has passed.
 _LOOK_S: Final = 5.0
 
 
 class _Handshake:
-    """Of one connection.
+    """The handshake of one connection.
 
     Args:
-        connected: As it was accepted.
-        deadline_s: When its time is up.
+        connected: The accepted socket.
+        deadline_s: When it is closed unless it is done, on ``time.monotonic``.
 
     Attributes:
         deadline_s: As given.
-        events: Those of epoll that it waits for.
+        events: Events of epoll that it waits for.
     """
 
     __slots__ = ("_connected", "_tls", "deadline_s", "events")
@@ -49,7 +49,7 @@ class _Handshake:
         self.events = select.EPOLLIN
 
     def secured(self, context: Callable[[], ssl.SSLContext]) -> TlsSocket:
-        """The same socket with TLS: from the first time on, in place of the one that was accepted."""
+        """The socket with TLS. The first call makes it; it then owns the descriptor of the accepted socket."""
         if self._tls is None:
             self._tls = TlsSocket(self._connected, context())
         return self._tls
@@ -59,14 +59,14 @@ class _Handshake:
 
 
 class TlsHandshakes:
-    """Of the connections of one lane.
+    """The handshakes of one lane.
 
     Args:
-        context: Asked at the beginning of each.
-        patience_s: How long each may take.
+        context: Called at the beginning of each handshake.
+        patience_s: Time limit of each handshake, in seconds.
         on_done: Called with each socket whose handshake is done.
-        on_failed: Called with each that does not get so far, why, and what TLS says to the other side. Not called where
-            that has gone by itself, or said nothing.
+        on_failed: Called with each socket whose handshake failed, the error, and the TLS alert for the peer. Not called
+            if the peer disconnected, or did not finish in time.
     """
 
     def __init__(
@@ -84,23 +84,23 @@ class TlsHandshakes:
         self._epoll = select.epoll()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, select.EPOLLIN)
-        # In the order in which they began, which is that of their deadlines.
+        # In the order in which they began, which is the order of their deadlines.
         self._by_fd: dict[int, _Handshake] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="tls-handshakes", daemon=True)
 
     def start(self) -> None:
-        """Once."""
+        """Start the thread. Call once."""
         self._thread.start()
 
     def begin(self, connected: socket.socket) -> None:
-        """A caller was accepted. On one other thread.
+        """Begin the handshake of an accepted socket. Called on one other thread.
 
         Args:
-            connected: Does not block.
+            connected: Non-blocking.
 
         Raises:
-            OSError: The kernel watches no more for this user.
+            OSError: The user's limit of sockets watched by epoll is reached.
         """
         fd = connected.fileno()
         self._by_fd[fd] = _Handshake(connected, time.monotonic() + self._patience_s)
@@ -111,13 +111,13 @@ class TlsHandshakes:
             raise
 
     def close(self) -> None:
-        """Close those that are not done. Does not block. On the thread of :meth:`begin`, which is not called again."""
+        """Close all unfinished handshakes. Does not block. Call on the thread of :meth:`begin`, after its last call."""
         if not self._closed:
             self._closed = True
             os.eventfd_write(self._waker, 1)
 
     def join(self) -> None:
-        """Wait until nothing more is told. Requires: closed, or about to be. Once."""
+        """Wait for the thread: no callback is called afterwards. Requires: closed, or about to be. Once; blocks."""
         self._thread.join()
         self._epoll.close()
         os.close(self._waker)
@@ -141,8 +141,8 @@ class TlsHandshakes:
         self._by_fd.clear()
 
     def _see_clock(self, now_s: float) -> None:
-        """End those whose time is up."""
-        # A copy: others may begin meanwhile.
+        """Close handshakes whose deadline has passed."""
+        # A copy, because begin() may add to the dict meanwhile.
         for fd, handshake in list(self._by_fd.items()):
             if now_s < handshake.deadline_s:
                 break
@@ -150,7 +150,7 @@ class TlsHandshakes:
             handshake.close()
 
     def _step(self, fd: int, handshake: _Handshake) -> None:
-        """Go on with one of them."""
+        """Take the next step of one handshake."""
         tls = handshake.secured(self._context)
         try:
             tls.do_handshake()

@@ -1,7 +1,7 @@
-"""TLS over a socket that does not block: what the rest of the lane reads and writes is plain.
+"""TLS over a non-blocking socket: the rest of the lane reads and writes plaintext.
 
-OpenSSL works on memory here, and not on the socket by itself: it would ask the system twice for each record of 16 KiB,
-where one read gives all that have come.
+OpenSSL works on memory buffers here, not on the socket. On the socket it would make two system calls for each record of
+16 KiB, whereas one read from here gets all records that have arrived.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["NotTls", "TlsSocket"]
 
-# Largest contents of a record (RFC 8446, section 5.1): a read of so much takes one record, whole.
+# Maximum plaintext of a record (RFC 8446, section 5.1): a read of this size returns one complete record.
 _RECORD_BYTES: Final = 16 * 1024
 _HANDSHAKE_BYTES: Final = 64 * 1024
-# Encrypted at a time: what waits for the socket beyond that waits where it lies. OpenSSL keeps as much memory for each
-# connection that ever had it.
+# Maximum plaintext that is encrypted at a time. Output beyond it stays unencrypted in the writer's buffers. For each
+# connection, OpenSSL keeps as much memory as it ever needed at once.
 _ENCRYPTED_BYTES: Final = 64 * 1024
-# Kind of the record that each connection begins with (RFC 8446, section 5.1).
+# Type of the record that each connection begins with (RFC 8446, section 5.1).
 _HANDSHAKE: Final = 22
 
 
 class NotTls(Exception):
-    """The other side does not speak TLS.
+    """The peer does not speak TLS.
 
     Args:
-        data: Its first bytes.
+        data: The first bytes that it sent.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -41,19 +41,19 @@ class NotTls(Exception):
 
 
 class TlsSocket(socket.socket):
-    """The server's side of TLS over a connected socket. Not thread-safe; may be handed from one thread to another.
+    """The server side of TLS over a connected socket. Not thread-safe; may be passed from one thread to another.
 
-    As of any socket that does not block, its methods raise BlockingIOError where they must wait: for a record to come
-    whole, or for room to write. Else they raise other kinds of OSError, and ``ssl.SSLError`` is one.
+    Like those of any non-blocking socket, its methods raise BlockingIOError if they would have to wait: for a complete
+    record, or for room to write. Other errors are other kinds of OSError, which include ``ssl.SSLError``.
 
-    As OpenSSL wants it of its own callers, who was told to wait when he wrote must write the same again.
+    After BlockingIOError from a write, the caller must write the same bytes again, as with OpenSSL itself.
 
     Args:
-        connected: Does not block; its descriptor is this socket's from now on.
-        context: Has certificate and key.
+        connected: Non-blocking; this socket takes ownership of its descriptor.
+        context: Has the certificate and key.
 
     Attributes:
-        has_more: Whether there is more to read that epoll does not know of.
+        has_more: Whether there is more to read that epoll does not report.
     """
 
     __slots__ = (
@@ -65,24 +65,24 @@ class TlsSocket(socket.socket):
         self.setblocking(False)  # noqa: FBT003  # its only argument
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        # Encrypted, and not taken by the socket yet.
+        # Encrypted bytes that the socket has not accepted yet.
         self._encrypted = memoryview(b"")
-        # Of so many bytes whose writer was told to wait.
+        # Size of the plaintext of those bytes, if its write raised BlockingIOError.
         self._encrypted_of_bytes = 0
         self._is_tls = self._write_closed = self.has_more = False
 
     @property
     def must_write(self) -> bool:
-        """Whether something waits for the socket to take it."""
+        """Whether encrypted bytes wait for the socket."""
         return bool(self._encrypted)
 
     def do_handshake(self) -> None:
-        """Take the next step; all are done where it raises nothing.
+        """Take the next step of the handshake, which is done once this raises nothing.
 
         Raises:
-            NotTls: The other side speaks something else.
-            ssl.SSLError: The handshake has failed; the other side gets what :meth:`take_encrypted` gives.
-            ConnectionError: The other side has gone.
+            NotTls: The peer speaks another protocol.
+            ssl.SSLError: The handshake has failed; :meth:`take_encrypted` returns the alert for the peer.
+            ConnectionError: The peer has disconnected.
         """
         self._push()
         data = super().recv(_HANDSHAKE_BYTES)
@@ -98,29 +98,29 @@ class TlsSocket(socket.socket):
             self._flush()
             raise BlockingIOError from None
         self._flush()
-        # A request may have come along.
+        # A request may have arrived along with the end of the handshake.
         self.has_more = bool(self._incoming.pending)
 
     def take_encrypted(self) -> bytes:
-        """What is encrypted and was not written. It is not written any more."""
+        """Remove and return the encrypted bytes that were not written."""
         rest = bytes(self._encrypted) + self._outgoing.read()
         self._encrypted = memoryview(b"")
         return rest
 
     def plain(self) -> socket.socket:
-        """The same connection without TLS. This object has no descriptor any more."""
+        """The connection without TLS. Takes the descriptor away from this object."""
         connected = socket.socket(self.family, self.type, self.proto, fileno=self.detach())
         connected.setblocking(False)  # noqa: FBT003  # its only argument
         return connected
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """What is in the records that have come whole, among the next so many bytes of the socket.
+        """Read up to ``bufsize`` bytes from the socket, and decrypt all complete records.
 
         Returns:
-            Nothing where nothing more will come.
+            The plaintext; empty at the end of the stream.
         """
         if self._write_closed:
-            # To be dropped: it is not worth decrypting.
+            # The caller drops the bytes, so they are not decrypted.
             return super().recv(bufsize, flags)
         if not self._fetch(bufsize):
             return b""
@@ -129,7 +129,7 @@ class TlsSocket(socket.socket):
             while True:
                 part = self._ssl.read(_RECORD_BYTES)
                 if not part:
-                    # The other side has said that it sends no more. To be heard by the next call, where this has some.
+                    # close_notify of the peer. If this call has plaintext to return, the next call reports the end.
                     self.has_more = bool(parts)
                     break
                 parts.append(part)
@@ -144,7 +144,7 @@ class TlsSocket(socket.socket):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ARG002  # as a socket's
-        """The same, decrypted to where it shall be."""
+        """Like :meth:`recv`, directly into a buffer. Returns the number of bytes; 0 at the end of the stream."""
         room = memoryview(buffer)
         if self._write_closed:
             return super().recv_into(room)
@@ -153,7 +153,7 @@ class TlsSocket(socket.socket):
         filled = 0
         try:
             while filled < len(room):
-                # The stub does not know that with a buffer it gives a number.
+                # Returns an int if it is given a buffer, which the type stub lacks.
                 size: Any = self._ssl.read(len(room) - filled, room[filled:])
                 filled += size
                 self.has_more = bool(self._incoming.pending or self._ssl.pending() or (filled and not size))
@@ -169,7 +169,7 @@ class TlsSocket(socket.socket):
         return filled
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:  # noqa: ARG002  # as a socket's
-        """Encrypt and write. Returns how much of it; the rest was not looked at."""
+        """Encrypt and write. Returns the bytes of ``data`` that were written; the rest was not encrypted."""
         self._push()
         written = self._ssl.write(memoryview(data)[:_ENCRYPTED_BYTES])
         encrypted = self._outgoing.read()
@@ -184,7 +184,7 @@ class TlsSocket(socket.socket):
         return written
 
     def sendmsg(self, buffers: Iterable[ReadableBuffer], *_: Any) -> int:
-        """The same, of parts that follow each other."""
+        """Like :meth:`send`, for several buffers in sequence."""
         if self._encrypted:
             self._push()
             written, self._encrypted_of_bytes = self._encrypted_of_bytes, 0
@@ -193,17 +193,17 @@ class TlsSocket(socket.socket):
         return self.send(_joined(buffers))
 
     def shutdown(self, how: int, /) -> None:
-        """Write nothing more, and say so (RFC 8446, section 6.1)."""
+        """Send close_notify, and close the sending side (RFC 8446, section 6.1)."""
         self._write_closed = True
         self.has_more = False
-        # It would like to hear the same of the other side.
+        # unwrap() also expects close_notify of the peer, and raises if it has not arrived.
         with suppress(ssl.SSLError):
             self._ssl.unwrap()
         self._flush()
         super().shutdown(how)
 
     def _fetch(self, size: int) -> bool:
-        """Have something to decrypt. Returns whether there is; else nothing more will come."""
+        """Read encrypted bytes if none are left. Returns False at the end of the stream."""
         if self.has_more:
             self.has_more = False
             return True
@@ -212,12 +212,12 @@ class TlsSocket(socket.socket):
         return bool(data)
 
     def _push(self) -> None:
-        """Write what was encrypted, all of it."""
+        """Write all encrypted bytes. Raises BlockingIOError if the socket does not accept them."""
         while self._encrypted:
             self._encrypted = self._encrypted[super().send(self._encrypted) :]
 
     def _flush(self) -> None:
-        """Write what OpenSSL says by itself; what the socket does not take goes ahead of what is written next."""
+        """Write the records that OpenSSL sends by itself. What the socket does not accept precedes the next write."""
         if not self._encrypted:
             self._encrypted = memoryview(self._outgoing.read())
         with suppress(BlockingIOError):
@@ -225,7 +225,7 @@ class TlsSocket(socket.socket):
 
 
 def _joined(buffers: Iterable[ReadableBuffer]) -> bytes:
-    """As much of the parts as is encrypted at a time."""
+    """The first bytes of the buffers, up to ``_ENCRYPTED_BYTES``, joined."""
     parts: list[memoryview] = []
     left = _ENCRYPTED_BYTES
     for buffer in buffers:

@@ -1,4 +1,4 @@
-"""A connected socket of the lane with TLS: read as long as something is decrypted, of which epoll does not know."""
+"""A connected socket of the lane with TLS: reads as long as TLS has buffered bytes, which epoll does not report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class TlsTransport(SocketTransport):
     _socket: TlsSocket
 
     def on_events(self, events: int) -> None:
-        """The socket is ready, or has something that came with the handshake."""
+        """Handle events of epoll, or bytes that arrived with the handshake."""
         super().on_events(events)
-        # It ends: nothing is fetched as long as there is more.
+        # This ends: the socket itself is not read while TLS has buffered bytes.
         while self._socket.has_more and self.fd >= 0:
             self._read()
