@@ -20,7 +20,9 @@ __all__ = ["NotTls", "TlsSocket"]
 
 # Maximum plaintext of a record (RFC 8446, section 5.1): a read of this size returns one complete record.
 _RECORD_BYTES: Final = 16 * 1024
-_HANDSHAKE_BYTES: Final = 64 * 1024
+# Ciphertext that is read from the socket at a time. For each connection, OpenSSL keeps as much memory as it ever needed
+# at once.
+_FETCHED_BYTES: Final = 64 * 1024
 # Maximum plaintext that is encrypted at a time. Output beyond it stays unencrypted in the writer's buffers. For each
 # connection, OpenSSL keeps as much memory as it ever needed at once.
 _ENCRYPTED_BYTES: Final = 64 * 1024
@@ -85,7 +87,7 @@ class TlsSocket(socket.socket):
             ConnectionError: The peer has disconnected.
         """
         self._push()
-        data = super().recv(_HANDSHAKE_BYTES)
+        data = super().recv(_FETCHED_BYTES)
         if not data:
             raise ConnectionAbortedError("closed within the handshake")
         if not self._is_tls and data[0] != _HANDSHAKE:
@@ -114,7 +116,7 @@ class TlsSocket(socket.socket):
         return connected
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Read up to ``bufsize`` bytes from the socket, and decrypt all complete records.
+        """Read up to 64 KiB from the socket, whatever ``bufsize`` is, and decrypt all complete records.
 
         Returns:
             The plaintext; empty at the end of the stream.
@@ -122,7 +124,7 @@ class TlsSocket(socket.socket):
         if self._write_closed:
             # The caller drops the bytes, so they are not decrypted.
             return super().recv(bufsize, flags)
-        if not self._fetch(bufsize):
+        if not self._fetch():
             return b""
         parts: list[bytes] = []
         try:
@@ -148,7 +150,7 @@ class TlsSocket(socket.socket):
         room = memoryview(buffer)
         if self._write_closed:
             return super().recv_into(room)
-        if not self._fetch(len(room)):
+        if not self._fetch():
             return 0
         filled = 0
         try:
@@ -185,11 +187,11 @@ class TlsSocket(socket.socket):
 
     def sendmsg(self, buffers: Iterable[ReadableBuffer], *_: Any) -> int:
         """Like :meth:`send`, for several buffers in sequence."""
-        if self._encrypted:
-            self._push()
-            written, self._encrypted_of_bytes = self._encrypted_of_bytes, 0
-            if written:
-                return written
+        self._push()
+        # Also if nothing was left to push: a read writes what is unsent along with OpenSSL's own messages.
+        written, self._encrypted_of_bytes = self._encrypted_of_bytes, 0
+        if written:
+            return written
         return self.send(_joined(buffers))
 
     def shutdown(self, how: int, /) -> None:
@@ -202,12 +204,12 @@ class TlsSocket(socket.socket):
         self._flush()
         super().shutdown(how)
 
-    def _fetch(self, size: int) -> bool:
+    def _fetch(self) -> bool:
         """Read encrypted bytes if none are left. Returns False at the end of the stream."""
         if self.has_more:
             self.has_more = False
             return True
-        data = super().recv(size)
+        data = super().recv(_FETCHED_BYTES)
         self._incoming.write(data)
         return bool(data)
 

@@ -19,7 +19,9 @@ if sys.platform != "linux":
 
 from sardonyx_server.rpc.lane.sockets.tls_handshakes import TlsHandshakes
 from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls, TlsSocket
+from sardonyx_server.rpc.lane.sockets.tls_transport import TlsTransport
 from tests.certificates import TestAuthority, needs_openssl
+from tests.server.rpc.lane.sockets.openssl_client import OpenSslClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +95,53 @@ def pair(stack: ExitStack, contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, s
             with suppress(BlockingIOError):
                 client.incoming.write(far.recv(65_536, socket.MSG_DONTWAIT))
     return server, client
+
+
+def openssl_pair(stack: ExitStack, context: ssl.SSLContext) -> tuple[TlsSocket, OpenSslClient]:
+    """(server's, client's), their handshake done; the sockets take little at a time."""
+    near, far = socket.socketpair()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    near.setblocking(False)
+    stack.enter_context(far).setblocking(False)
+    server, client = stack.enter_context(TlsSocket(near, context)), OpenSslClient(far)
+    connected = shaken = False
+    until_s = time.monotonic() + BOUND_S
+    while not (connected and shaken):
+        assert time.monotonic() < until_s
+        connected = connected or client.connect()
+        with suppress(BlockingIOError):
+            if not shaken:
+                server.do_handshake()
+                shaken = True
+    return server, client
+
+
+class Outflow:
+    """What a transport asks of a connection's."""
+
+    output_bytes = blocked_bytes = 0
+    write_credit = 1 << 30
+
+    def __init__(self) -> None:
+        self.out: list[bytes] = []
+
+    def set_socket_bytes(self, size: int) -> None:
+        """How much waits for the socket."""
+
+
+class Handler:
+    """A connection that only writes."""
+
+    finished = lost = False
+    preface_received = True
+    receive_buffer = None
+
+    def __init__(self) -> None:
+        self.outflow = Outflow()
+
+    def connection_lost(self) -> None:
+        """It was closed."""
+        self.lost = True
 
 
 def received(server: TlsSocket, read: Callable[[], bytes]) -> bytes:
@@ -178,6 +227,87 @@ def test_what_is_read_to_a_place_leaves_no_rest_unseen(contexts: tuple[ssl.SSLCo
         assert not server.has_more
         with pytest.raises(BlockingIOError):
             read()
+
+
+def test_an_answer_that_waits_is_sent_once_where_the_caller_changes_keys(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """What waits is written along with OpenSSL's own answer, while the server reads: it must not be encrypted again."""
+    data = bytes(range(256)) * 512
+    with ExitStack() as stack:
+        server, client = openssl_pair(stack, contexts[0])
+        epoll = stack.enter_context(select.epoll())
+        handler: Any = Handler()
+        transport = TlsTransport(server, handler, epoll, on_closed=lambda _: None, on_write_closed=lambda _: None)
+        handler.outflow.out.append(data)
+        transport.flush()
+        got, updates, until_s = b"", 10, time.monotonic() + BOUND_S
+        while transport.is_writing or len(got) < len(data):
+            assert time.monotonic() < until_s
+            assert not handler.lost
+            if updates and client.update_keys():
+                updates -= 1
+            # The socket takes nothing when epoll looks, and has room when the server reads.
+            events = epoll.poll(0)
+            got += client.read()
+            for _, mask in events:
+                transport.on_events(mask)
+        assert got + client.read() == data
+        assert not updates
+
+
+def test_a_record_is_read_at_once_however_small_the_place_is(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """A record that has come whole is taken from the socket whole, and not in pieces as small as the place."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.send(bytes(range(128)) * 128)
+        place = bytearray(9)
+        assert server.recv_into(place) == 9
+        assert bytes(place) == bytes(range(9))
+        assert server.has_more
+
+
+def test_frames_are_read_without_reads_that_give_nothing(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """Headers of 9 bytes and frames of 16 KiB that fit no record, as an upload has them: one vain read in 64 KiB."""
+    header, frame, frames = 9, 16_384, 128
+    total = (header + frame) * frames
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.raw.setblocking(False)
+        client.tls.write(bytes(total))
+        unsent, place = memoryview(client.outgoing.read()), memoryview(bytearray(frame))
+        got = vain = 0
+        until_s = time.monotonic() + BOUND_S
+        while got < total:
+            assert time.monotonic() < until_s
+            with suppress(BlockingIOError):
+                while unsent:
+                    unsent = unsent[client.raw.send(unsent) :]
+            while got < total and (server.has_more or select.select([server], [], [], 0)[0]):
+                in_frame = got % (header + frame) - header
+                try:
+                    got += server.recv_into(place[: frame - in_frame]) if in_frame >= 0 else len(server.recv(65_536))
+                except BlockingIOError:
+                    vain += 1
+        assert got == total
+        assert vain <= 2 * (total // 65_536)
+
+
+def test_no_more_is_read_at_a_time_than_a_connection_may_keep(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """OpenSSL keeps as much memory as it ever was given: 64 KiB, whatever the reader would take."""
+    with ExitStack() as stack:
+        server, client = pair(stack, contexts)
+        client.send(bytes(100_000))
+        first = server.recv(262_144)
+        assert len(first) <= 65_536
+        assert not server.has_more
+        assert len(first) + len(received(server, lambda: server.recv(262_144))) == 100_000
 
 
 @pytest.mark.parametrize("in_place", [False, True])
