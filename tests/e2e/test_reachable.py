@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from sardonyx_server.errors import Forbidden
-from sardonyx_server.rpc.other_rpcs.methods import RPCS, HotPath
+from sardonyx_server.rpc.other_rpcs.methods import RPCS, InferenceRpc
 from sardonyx_server.rpc.other_rpcs.reflection import HEALTH_SERVICE, REFLECTION_SERVICES
 from sardonyx_wire.messages import METHODS, SERVICE
 from tests.e2e.messages import failure_of
@@ -118,7 +118,7 @@ def test_the_table_is_the_protocol() -> None:
 
 def test_grpc_serves_nothing_that_is_not_listed(server: Server) -> None:
     """What the lane takes is missing here, and only that."""
-    hot = {f"/{SERVICE}/{name}" for name, rpc in RPCS.items() if isinstance(rpc, HotPath)}
+    hot = {f"/{SERVICE}/{name}" for name, rpc in RPCS.items() if isinstance(rpc, InferenceRpc)}
     assert INFER in hot
     assert registered(server) == (LISTED - hot if server.transport == "lane" else LISTED)
 

@@ -1,4 +1,4 @@
-"""What an operator reads where gRPC's port cannot be listened on, on either transport."""
+"""The error for the operator if the gRPC port cannot be bound, the same on both transports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["cannot_listen"]
 
 
 def cannot_listen(host: str, port: int) -> CannotListen:
-    """The error, and the way out."""
+    """Make the error, which names the flags that help."""
     return CannotListen(
         f"cannot listen on {host_and_port(host, port)}: the port is in use or the address is not this machine's; "
         "choose another with --grpc-port or --host"

@@ -1,4 +1,4 @@
-"""Proves at the start that the lane works here: with this system, and with the installed grpcio behind it."""
+"""Checks at the start that the lane works: on this system, and with the installed version of grpcio behind it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LIMITS: Final = Limits(max_message_bytes=1024, unfinished_bytes=1024, min_ping_
 
 
 def self_check() -> str:
-    """Prove it by three calls of grpcio's own client over a loopback socket: of the lane's methods and of another.
+    """Make three calls with grpcio's client over a loopback socket: to the lane's two methods and to a grpcio method.
 
     Blocks for some milliseconds.
 
     Returns:
-        "" where all is well, else what went wrong: then use the public API.
+        "" if the lane works, else the problem; then grpcio's public API must serve.
     """
     if not hasattr(select, "epoll") or not hasattr(os, "eventfd"):
         return "this system has no epoll and eventfd, which are Linux's"
     try:
         return _check()
-    except Exception as error:  # noqa: BLE001  # anything may be raised, and all of it means "do not use"
+    except Exception as error:  # noqa: BLE001  # any exception means that the lane must not be used
         return _described(error)
 
 
@@ -59,14 +59,14 @@ def _check() -> str:
     except grpc.RpcError as error:
         problem = _described(error)
     finally:
-        # With grace: what is cancelled makes core log to the terminal.
+        # With a grace period, since core logs to the terminal when it cancels calls.
         lane.stop_server(_TIMEOUT_S).wait(_TIMEOUT_S)
         lane.stop()
     return _described(lost[0]) if lost else problem
 
 
 def _call_all(channel: grpc.Channel) -> str:
-    """Call each of the three methods; "" where the echoes are right."""
+    """Call each of the three methods; "" if every answer is right, else the problem."""
     message, messages = b"\x00sardonyx", (b"\x00one", b"", b"three")
     echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
     if echo(message, timeout=_TIMEOUT_S) != message:
@@ -84,27 +84,27 @@ def _described(error: Exception) -> str:
 
 
 class _Echoes:
-    """An intake that answers at once. See :class:`~sardonyx_server.engine.intake.Intake`."""
+    """An intake that echoes each request at once. See :class:`~sardonyx_server.engine.intake.Intake`."""
 
     def accept(self, message: bytes | memoryview, call: Call, _received_s: float | None = None) -> None:
-        """Answer with the same."""
+        """Answer with the request itself."""
         call.reply(bytes(message))
 
     def reserve(self, _beginning: memoryview, _call: Call, _message_bytes: int) -> None:
-        """It refuses nothing."""
+        """Does nothing: no request is refused."""
 
     def refuse(self, error: Exception, call: Rejectable) -> None:
-        """Say why not."""
+        """Fail the call with the error."""
         call.fail(error)
 
     def notify_pending(self, model: Model, /) -> None:
-        """There are no models."""
+        """Does nothing: there are no models."""
 
     def wake_early(self) -> None:
-        """Nothing waits."""
+        """Does nothing: no request waits."""
 
     def wake(self) -> None:
-        """Likewise."""
+        """Does nothing: no request waits."""
 
     def run_waiting(self) -> None:
-        """Likewise."""
+        """Does nothing: no request waits."""

@@ -1,11 +1,11 @@
-"""One table from domain errors to gRPC statuses, with ``google.rpc`` details. Sends none, but by :func:`abort`.
+"""Maps domain errors to gRPC statuses with ``google.rpc`` details. Only :func:`abort` sends one.
 
     error --> code, message, trailing metadata:
-                grpc-status-details-bin   google.rpc.Status: ErrorInfo, with what was expected and what came in its
-                                          metadata; BadRequest for a field, RetryInfo for a wait
-                grpc-retry-pushback-ms    the same delay, for the retries that grpc itself makes
+                grpc-status-details-bin   google.rpc.Status: ErrorInfo, with the expected and the actual value in
+                                          its metadata; BadRequest for a field, RetryInfo for a delay
+                grpc-retry-pushback-ms    the same delay, for grpc's own retries
 
-An exception that is no ``ServerError`` was not foreseen: the caller gets an error id, the log the id and all the rest.
+Any exception but a ``ServerError`` is unexpected: the caller gets an error id; the log gets the id and the traceback.
 """
 
 from __future__ import annotations
@@ -60,18 +60,19 @@ CODES: Final[Mapping[type[errors.ServerError], grpc.StatusCode]] = {
     errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
     errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
     errors.ExecutionFailed: grpc.StatusCode.INTERNAL,
-    # Trying again does not help until the operator has mended something.
+    # A retry does not help until the operator has fixed the cause.
     errors.LoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CannotListen: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SettingsError: grpc.StatusCode.FAILED_PRECONDITION,
 }
-"""Every class of sardonyx_server.errors. A subclass made elsewhere has the code of its nearest base here."""
+"""Error class -> status code, for every class of sardonyx_server.errors. Other subclasses have the code of their
+nearest base class here."""
 
 GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-"""Number -> grpc's object for it."""
+"""Number of a status code -> its ``grpc.StatusCode``."""
 
-# Peers take 8 KiB of metadata by default. The message travels three times: percent-encoded (three bytes for one at
-# worst), and twice in the details, which base64 makes a third longer: 1,024 * 3 + (2 * 1,024 + 1,100) * 4 / 3 < 7.2 kB.
+# Peers accept 8 KiB of metadata by default. The message is sent three times: percent-encoded (at worst three bytes for
+# one), and twice in the details, which base64 makes a third longer: 1,024 * 3 + (2 * 1,024 + 1,100) * 4 / 3 < 7.2 kB.
 _MESSAGE_LIMIT_BYTES: Final = 1024
 _FIELD_LIMIT_BYTES: Final = 256
 _REASON_LIMIT_BYTES: Final = 63  # google.rpc.ErrorInfo: "at most 63 characters"
@@ -81,10 +82,10 @@ _ERROR_ID_BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a call that fails ends.
+    """The status of a call that fails.
 
     Attributes:
-        code: Number of the gRPC status, never 0.
+        code: Number of the gRPC status code; never 0.
         message: One printable line of at most 1,024 bytes; grpc percent-encodes it.
         trailing: Trailing metadata; values of ``-bin`` keys are bytes.
     """
@@ -95,16 +96,16 @@ class Status:
 
 
 def to_status(error: BaseException) -> Status:
-    """The status with which a call fails. Any thread; does not block, but for the log.
+    """The status for an error. Any thread; does not block, except to write the log.
 
     Args:
-        error: A ``ServerError`` is shown as it is; anything else is logged under a fresh id, and only the id is shown,
-            but that there is not enough memory.
+        error: A ``ServerError`` is shown to the caller as it is. A ``MemoryError`` is logged and becomes
+            RESOURCE_EXHAUSTED. Any other exception is logged under a new error id; the caller sees only the id.
     """
     if isinstance(error, errors.ServerError):
         return _status(_code(type(error)), error.message, error.reason, _info(error), error)
     if isinstance(error, MemoryError):
-        # What takes much memory here is the caller's: its message, its rows, its answer.
+        # What uses much memory belongs to the caller: its message, its rows, its answer.
         _LOG.error("not enough memory for a request", exc_info=error)
         text = "not enough memory for the request or its answer; ask for less at a time, or later"
         return to_status(errors.MessageTooLarge(text, reason="OUT_OF_MEMORY"))
@@ -115,7 +116,7 @@ def to_status(error: BaseException) -> Status:
 
 
 def abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
-    """End a call of a grpcio server with the status of an error. Requires: on the thread that grpc gave the call to."""
+    """End a call of a grpcio server with the status of an error. Requires: called on the thread of the call."""
     status = to_status(error)
     context.set_trailing_metadata(status.trailing)
     context.abort(GRPC_CODES[status.code], status.message)
@@ -144,7 +145,7 @@ def _status(
         field = one_line(error.field, _FIELD_LIMIT_BYTES)
         details.append(BadRequest(field_violations=[BadRequest.FieldViolation(field=field, description=message)]))
     if isinstance(error, errors.TryLater) and error.retry_after_s is not None:
-        # Rounded up: a caller that comes back a moment early is refused again.
+        # Rounded up: a caller that retries a moment too early is refused again.
         delay_ms = max(0, math.ceil(error.retry_after_s * 1000))
         details.append(RetryInfo(retry_delay=Duration(seconds=delay_ms // 1000, nanos=delay_ms % 1000 * 1_000_000)))
         pushback = ((PUSHBACK_KEY, str(delay_ms)),)

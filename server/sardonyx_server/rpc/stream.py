@@ -1,13 +1,13 @@
-"""One ModelStreamInfer: whose answer is next, how much may be in flight, how it ends. Speaks no gRPC, starts nothing.
+"""State of one ModelStreamInfer: order of answers, limit of what is in flight, end. No gRPC, no threads.
 
     message --take_in--> StreamCall --engine--> reply or fail --settle--> next_frame --sent-->
 
-Answers leave in the order of the requests, whatever order the models finish in. What a stream holds is bounded, in
-requests and in bytes: at the bound no further request is read, so HTTP/2's flow control holds the caller back, be it
-because the models are slow or because the caller does not read its answers.
+Answers are sent in the order of the requests, whatever order the models finish in. What a stream holds is bounded, in
+requests and in bytes. At the bound no further request is read, so HTTP/2 flow control stops the caller, whether the
+models are slow or the caller does not read its answers.
 
-Whoever drives a stream asks after each event what is to be done: send (``next_frame``), end (``is_over``), read
-(``wants_message``). Two drivers: lane/calls/stream.py, and public_stream.py on grpcio's public API.
+After each event the driver of a stream asks what to do: send (``next_frame``), end (``is_over``) or read
+(``wants_message``). There are two drivers: lane/calls/stream.py, and grpcio_stream.py on grpcio's public API.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sardonyx_server.errors import ShuttingDown
-from sardonyx_server.rpc.answer_limit import answer_too_large
+from sardonyx_server.rpc.response_size_limit import response_too_large
 from sardonyx_server.rpc.status import Status, to_status
 from sardonyx_wire.stream_responses import request_id, stream_error, stream_response
 
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["HELD_BYTES", "WINDOW_REQUESTS", "Carrier", "Stream", "StreamCall"]
+__all__ = ["HELD_BYTES", "WINDOW_REQUESTS", "Stream", "StreamCall", "StreamDriver"]
 
 WINDOW_REQUESTS: Final = 128
-"""Requests of one stream that were read and whose answers are not under way. Two full batches of most models."""
+"""Maximum number of requests of one stream that were read and whose answers are not being sent yet. Two full batches of
+most models."""
 
 HELD_BYTES: Final = 8 * 1024 * 1024
-"""Bytes of such requests, and of answers that wait to be sent, beyond which no further request is read."""
+"""Bytes of such requests and of answers waiting to be sent, from which on no further request is read."""
 
 # Triton's request header: end the stream with the status of the first request that fails.
 _STATUS_KEY: Final = "triton_grpc_error"
 
 
-class Carrier(Protocol):
-    """What a request of a stream needs of the one that drives the stream. Any thread."""
+class StreamDriver(Protocol):
+    """What a request of a stream needs of the driver of the stream. Any thread."""
 
     @property
     def deadline_s(self) -> float:
@@ -47,12 +48,12 @@ class Carrier(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for answers any more."""
+        """Whether no answer is wanted any more."""
         ...
 
     @property
     def max_answer_bytes(self) -> int:
-        """Largest message that is sent."""
+        """Size of the largest message that is sent."""
         ...
 
     @property
@@ -73,18 +74,18 @@ class StreamCall:
     """One request of a stream. See :class:`~sardonyx_server.engine.call.Call`.
 
     Attributes:
-        frame: The answer as it is sent; None where there is none yet.
-        failure: The status of a request that failed, else None.
-        held_bytes: What it counts for in the stream's bound.
+        frame: The answer in the form in which it is sent; None before there is one.
+        failure: The status if the request failed, else None.
+        held_bytes: Bytes that the request counts in the stream's bound.
     """
 
-    __slots__ = ("_carrier", "_message", "failure", "frame", "held_bytes")
+    __slots__ = ("_driver", "_message", "failure", "frame", "held_bytes")
 
     streamed = True
 
-    def __init__(self, carrier: Carrier, message: bytes | memoryview) -> None:
-        self._carrier = carrier
-        # For its id, which an error is sent with. The engine keeps it as long, for the tensors in it.
+    def __init__(self, driver: StreamDriver, message: bytes | memoryview) -> None:
+        self._driver = driver
+        # Kept for its id, which is sent with an error. The engine keeps the message as long, for the tensors in it.
         self._message: bytes | memoryview = message
         self.frame: bytes | None = None
         self.failure: Status | None = None
@@ -92,31 +93,31 @@ class StreamCall:
 
     @property
     def deadline_s(self) -> float:
-        """That of the stream."""
-        return self._carrier.deadline_s
+        """Deadline of the stream."""
+        return self._driver.deadline_s
 
     @property
     def cancelled(self) -> bool:
-        """Whether the stream ended before this answer."""
-        return self._carrier.cancelled
+        """Whether the stream ended before this request was answered."""
+        return self._driver.cancelled
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """That of the stream."""
-        return self._carrier.metadata
+        """Metadata of the stream."""
+        return self._driver.metadata
 
     def peer(self) -> str:
         """Address of the caller."""
-        return self._carrier.peer()
+        return self._driver.peer()
 
     def watch(self) -> None:
-        """Nothing to do: a stream is watched from its beginning."""
+        """Does nothing: a stream is watched from its beginning."""
 
     def reply(self, message: EncodedMessage) -> None:
         """Answer; an answer that is too large is a failure. Any thread; never blocks."""
         frame = stream_response(message)
-        if len(frame) > (max_bytes := self._carrier.max_answer_bytes):
-            self.fail(answer_too_large(len(frame), max_bytes))
+        if len(frame) > (max_bytes := self._driver.max_answer_bytes):
+            self.fail(response_too_large(len(frame), max_bytes))
         else:
             self._settle(frame)
 
@@ -128,20 +129,21 @@ class StreamCall:
     def _settle(self, frame: bytes) -> None:
         self.frame = frame
         self._message = b""
-        self._carrier.settled(self)
+        self._driver.settled(self)
 
 
 class Stream:
-    """What one stream owes its caller. Not thread-safe: its driver sees to that.
+    """The requests of one stream and the answers that are due. Not thread-safe: the driver serialises the calls.
 
     Args:
-        metadata: Of the call.
+        metadata: Metadata of the call.
 
     Attributes:
-        cancelled: Nobody waits for answers any more: the caller is gone, or the stream ends with a failure. May be read
-            on any thread.
-        failure: The status to end with; None is OK.
-        unanswered: Requests that the engine has and that have no answer yet, also where nobody waits for it.
+        cancelled: No answer is wanted any more: the caller is gone, or the stream ends with a failure. May be read on
+            any thread.
+        failure: The status to end with; None means OK.
+        unanswered: Number of requests that the engine has not answered yet, including those whose answer is not
+            wanted any more.
     """
 
     __slots__ = (
@@ -173,7 +175,7 @@ class Stream:
 
     @property
     def takes_messages(self) -> bool:
-        """Whether requests may still come; False is for good."""
+        """Whether further requests are accepted. Once False, it stays False."""
         return not (self._complete or self._draining or self.cancelled)
 
     @property
@@ -183,24 +185,24 @@ class Stream:
 
     @property
     def is_busy(self) -> bool:
-        """Whether an answer is still to come or to be sent; a caller that waits for each answer sends nothing then."""
+        """Whether an answer is awaited or being sent; meanwhile a caller that waits for each answer sends nothing."""
         return bool(self._order or self._sending_bytes)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to do but to end the call, with :attr:`failure` or with OK."""
+        """Whether the call must now be ended, with :attr:`failure` or with OK."""
         return not self.is_busy and (self._complete or self._draining or self.cancelled)
 
     def take_in(self, call: StreamCall) -> bool:
-        """A message has come.
+        """Accept a message that was read.
 
         Returns:
-            Whether it is a request to be answered; not where the stream ends.
+            True if the message is a request to answer; False if the stream is ending.
         """
         if self._draining or self.cancelled:
             self._refused = True
             return False
-        # Its answer is taken to be as large as the last one.
+        # Its answer is assumed to be as large as the last one.
         call.held_bytes = max(call.held_bytes, self._answer_bytes)
         self._held_bytes += call.held_bytes
         self.unanswered += 1
@@ -208,7 +210,7 @@ class Stream:
         return True
 
     def settle(self, call: StreamCall) -> None:
-        """A request has got its answer. Once each."""
+        """A request has its answer. Requires: called once for each request."""
         self.unanswered -= 1
         if self.cancelled or call.frame is None:
             call.frame = None
@@ -217,7 +219,7 @@ class Stream:
             self._held_bytes += self._answer_bytes - call.held_bytes
 
     def next_frame(self) -> bytes | None:
-        """What is to be sent now, one frame at a time; None where nothing is. Afterwards :meth:`sent`."""
+        """The frame to send now, or None. Requires: :meth:`sent` is called after each frame, before the next one."""
         if self._sending_bytes or not self._order or (frame := self._order[0].frame) is None:
             return None
         call = self._order.popleft()
@@ -229,18 +231,18 @@ class Stream:
         return frame
 
     def sent(self) -> None:
-        """The frame has left."""
+        """The frame was sent."""
         self._held_bytes -= self._sending_bytes
         self._sending_bytes = 0
 
     def complete(self) -> None:
-        """The caller sends no more: what is in flight is finished, then the stream is over."""
+        """The caller sends no more requests: those in flight are answered, then the stream is over."""
         self._complete = True
         if self._draining and not self._refused and not self.cancelled:
             self.failure = None
 
     def drain(self) -> None:
-        """The server stops: as :meth:`complete`, but the caller learns that what it sends still is not answered."""
+        """The server stops: as :meth:`complete`, but the status says that later requests are not answered."""
         if not (self._complete or self._draining or self.cancelled):
             self._draining = True
             self.failure = to_status(
@@ -248,6 +250,6 @@ class Stream:
             )
 
     def abandon(self) -> None:
-        """Nobody waits for what is in flight any more."""
+        """The answers of the requests in flight are not wanted any more."""
         self.cancelled = True
         self._order.clear()

@@ -1,4 +1,4 @@
-"""What serves ModelInfer and ModelStreamInfer here: the lane, or its twin on grpcio's public API."""
+"""Chooses the transport of ModelInfer and ModelStreamInfer: the lane, or grpcio's public API."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import grpc
 
 from sardonyx_server.errors import SettingsError
+from sardonyx_server.rpc.grpcio_transport import GrpcioTransport
 from sardonyx_server.rpc.lane.lane import Lane
 from sardonyx_server.rpc.lane.limits import Limits
-from sardonyx_server.rpc.public_api import PublicApi
 from sardonyx_wire.messages import METHODS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LOG = logging.getLogger("sardonyx.app")
 
 _METHODS: Final = METHODS["ModelInfer"].path, METHODS["ModelStreamInfer"].path
 
-Transport: TypeAlias = Lane | PublicApi
+Transport: TypeAlias = Lane | GrpcioTransport
 
 
 def make_transport(
@@ -39,19 +39,19 @@ def make_transport(
     self_check: Callable[[], str],
     on_lost: Callable[[Exception], None],
 ) -> Transport:
-    """Make the one that was asked for, or by default the lane where it works.
+    """Make the transport that the settings name; by default the lane if it works, else the one on grpcio.
 
     Args:
-        server: Takes all other methods; not started yet.
-        settings: What the operator set.
-        make_intake: Name of a transport -> an intake of its own for each thread that reads requests.
-        access_control: Asked first in every call; None allows all.
-        cores: That this process may use.
-        self_check: Says why the lane cannot be used, or "" where it can. Blocks for some milliseconds.
-        on_lost: Called on the lane's thread if its loop itself fails, which is a bug.
+        server: Serves all other methods; not started yet.
+        settings: The server's settings.
+        make_intake: Name of a transport -> a new intake. Called once for each thread that reads requests.
+        access_control: Checked first in every call; None allows every call.
+        cores: Number of CPU cores that this process may use.
+        self_check: Returns why the lane cannot be used, or "" if it can. Blocks for some milliseconds.
+        on_lost: Called on the lane's thread if its event loop fails, which is a bug.
 
     Raises:
-        SettingsError: The lane was asked for and does not work here.
+        SettingsError: The settings require the lane, and it does not work here.
     """
     wanted = settings.transport
     problem = "--transport grpcio asks for it" if wanted == "grpcio" else self_check()
@@ -79,10 +79,10 @@ def make_transport(
         "ModelInfer is served on grpcio's public API, many times slower than on the lane",
         extra={"grpcio": grpc.__version__, "reason": problem},
     )
-    return PublicApi(
+    return GrpcioTransport(
         server,
         methods=_METHODS,
-        make_intake=lambda: make_intake(PublicApi.name),
+        make_intake=lambda: make_intake(GrpcioTransport.name),
         access_control=access_control,
         max_message_bytes=settings.max_message_bytes,
     )

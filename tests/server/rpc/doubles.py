@@ -18,7 +18,7 @@ from sardonyx_server.observe import logs
 from sardonyx_server.observe.traces import TraceWriter
 from sardonyx_server.rpc.other_rpcs.introspection import Introspection, ServerInfo
 from sardonyx_server.rpc.other_rpcs.log_settings import LogSettings
-from sardonyx_server.rpc.other_rpcs.methods import Published, Services, add_services
+from sardonyx_server.rpc.other_rpcs.methods import RegisteredServices, Services, add_services
 from sardonyx_server.rpc.other_rpcs.model_repository import ModelRepository
 from sardonyx_server.rpc.other_rpcs.shared_memory import SharedMemory
 from sardonyx_server.rpc.other_rpcs.statistics import Statistics
@@ -139,7 +139,7 @@ class Running:
 
     registry: Registry
     channel: grpc.Channel
-    published: Published
+    registered: RegisteredServices
     readiness: list[bool]
     loads: FakeLoads
 
@@ -181,15 +181,15 @@ def running(
         log_settings=LogSettings(logs, allow_admin=False),
         memory=SharedMemory(regions or Regions(allowed=False, open_system=no_system_memory, cuda=NoCuda())),
     )
-    published = add_services(
+    registered = add_services(
         server, services=services, registry=registry, is_ready=is_ready, access_control=access_control
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Running(registry=registry, channel=channel, published=published, readiness=readiness, loads=loads)
+            yield Running(registry=registry, channel=channel, registered=registered, readiness=readiness, loads=loads)
     finally:
-        published.close()
+        registered.close()
         server.stop(None).wait()
-        published.free_threads()
+        registered.free_threads()

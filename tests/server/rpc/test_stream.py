@@ -30,15 +30,15 @@ class Driver:
 
     @property
     def cancelled(self) -> bool:
-        """See ``Carrier``."""
+        """See ``StreamDriver``."""
         return self.stream.cancelled
 
     def peer(self) -> str:
-        """See ``Carrier``."""
+        """See ``StreamDriver``."""
         return "ipv4:127.0.0.1:1"
 
     def settled(self, call: StreamCall) -> None:
-        """See ``Carrier``."""
+        """See ``StreamDriver``."""
         self.stream.settle(call)
 
     def is_over(self) -> bool:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sardonyx_server.rpc.grpcio_transport import GrpcioTransport
 from sardonyx_server.rpc.lane.lane import Lane
 from sardonyx_server.rpc.lane.limits import Limits
-from sardonyx_server.rpc.public_api import PublicApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,7 +194,7 @@ def opened(
     lost: list[Exception] = []
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     server.add_generic_rpc_handlers(handlers)
-    serving: Lane | PublicApi
+    serving: Lane | GrpcioTransport
     limit = dict(options).get("grpc.max_receive_message_length", -1)
     max_message_bytes = 1 << 30 if limit < 0 else limit
     if name == "lane":
@@ -212,7 +212,7 @@ def opened(
             **more,
         )
     else:
-        serving = PublicApi(
+        serving = GrpcioTransport(
             server,
             methods=(METHOD, STREAM_METHOD),
             make_intake=lambda: calls,

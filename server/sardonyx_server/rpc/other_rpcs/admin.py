@@ -1,4 +1,4 @@
-"""What callers may only do where the operator allows it: to change the server. Decides nothing else."""
+"""The check of calls that change the server: callers may make them only if the operator allows it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["require_admin"]
 
 
 def require_admin(what: str, *, allowed: bool) -> None:
-    """Let a change through where ``--allow-admin`` is set.
+    """Require that ``--allow-admin`` is set.
 
     Args:
         what: The change, for the message: ``changing log settings``.
-        allowed: The operator's setting.
+        allowed: Value of ``--allow-admin``.
 
     Raises:
-        TryLater: It is not set.
+        TryLater: ``--allow-admin`` is not set.
     """
     if not allowed:
         raise TryLater(

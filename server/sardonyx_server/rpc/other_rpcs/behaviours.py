@@ -1,10 +1,10 @@
-"""The one way that every call beside inference goes, and the shapes that grpc wants it in.
+"""The common path of every call except inference, in the forms that grpc requires.
 
     bytes -> allowed? -> parse -> answer -> serialise -> bytes          any exception -> status.py -> trailing metadata
 
-Knows no RPC: methods.py says which there are. The behaviours take bytes, not messages: where grpc parses by itself,
-what it cannot parse becomes INTERNAL "Exception deserializing request!". They are objects, since grpc reads attributes
-off them.
+Contains no single RPC: methods.py lists them. The behaviours take bytes, not messages: if grpc parsed a malformed
+message itself, the caller would get INTERNAL "Exception deserializing request!". They are objects, not functions, since
+grpc reads options from their attributes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, InvalidRequest, ShuttingDown
-from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
+from sardonyx_server.rpc.other_rpcs.peer import peer_of
 from sardonyx_server.rpc.status import abort
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.other_rpcs.health import Health
     from sardonyx_server.rpc.other_rpcs.reflection import Reflection
 
-__all__ = ["Entry", "Reflect", "Slow", "Unary", "Wait", "Watch"]
+__all__ = ["BlockingUnary", "FutureWaiter", "Reflect", "RpcMethod", "Unary", "Watch"]
 
 _Result = TypeVar("_Result")
 
 
-class Entry:
-    """The way into every call: who asks, and for what."""
+class RpcMethod:
+    """One RPC method: checks access to it and parses its requests."""
 
     __slots__ = ("_access_control", "_request", "name", "path")
 
@@ -46,16 +46,16 @@ class Entry:
         self._access_control = access_control
 
     def require_allowed(self, context: grpc.ServicerContext) -> None:
-        """Raise where this call is not allowed."""
+        """Raise if access control does not allow this call."""
         if self._access_control is not None:
             metadata = context.invocation_metadata()
             self._access_control.check(self.path, metadata, peer_of(metadata, context.peer()))
 
     def parse(self, message: bytes) -> Any:
-        """The request message.
+        """Parse a request message.
 
         Raises:
-            InvalidRequest: The bytes are none.
+            InvalidRequest: The bytes are not such a message.
         """
         try:
             return self._request.FromString(message)
@@ -68,26 +68,26 @@ class Entry:
 
 
 class Unary:
-    """One request, one response."""
+    """A unary RPC: one request, one response."""
 
-    __slots__ = ("_answer", "_entry")
+    __slots__ = ("_answer", "_method")
 
-    def __init__(self, entry: Entry, answer: Callable[[Any], Message]) -> None:
-        self._entry = entry
+    def __init__(self, method: RpcMethod, answer: Callable[[Any], Message]) -> None:
+        self._method = method
         self._answer = answer
 
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        """Runs on a thread of grpc's pool."""
+        """Serve one call. Runs on a thread of grpc's pool."""
         try:
-            self._entry.require_allowed(context)
-            response: bytes = self._answer(self._entry.parse(message)).SerializeToString()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
+            self._method.require_allowed(context)
+            response: bytes = self._answer(self._method.parse(message)).SerializeToString()
+        except Exception as error:  # noqa: BLE001  # the caller gets a status and no internal detail
             abort(context, error)
         return response
 
 
-class Wait:
-    """Waits for what others do, for as long as one caller wants its answer."""
+class FutureWaiter:
+    """Waits for a future while the caller of one call still wants the answer."""
 
     __slots__ = ("_context",)
 
@@ -95,22 +95,23 @@ class Wait:
         self._context = context
 
     def __call__(self, outcome: Future[_Result]) -> _Result:
-        """Block until it is there; return or raise it.
+        """Wait for a future; return its result or raise its exception. Blocks.
 
         Raises:
-            DeadlineExceeded: The caller's time is up. What had not begun will not begin, what had goes on.
-            Cancelled: The caller went away; likewise.
+            DeadlineExceeded: The deadline of the call passed. Work that has not begun is cancelled; other work goes on.
+            Cancelled: The caller cancelled the call or went away; the work is treated alike.
         """
         over = threading.Event()
         outcome.add_done_callback(lambda _: over.set())
         if self._context.add_callback(over.set):
-            # Without a deadline grpc says that more seconds are left than a wait can take.
+            # Without a deadline grpc reports more remaining seconds than wait() accepts.
             over.wait(min(self._context.time_remaining(), threading.TIMEOUT_MAX))
         if outcome.done():
             try:
                 return outcome.result()
             finally:
-                # An error keeps this frame and what came with the call. If that kept the error, nobody would free them.
+                # An exception references this frame and the data of the call. If the frame referenced the exception
+                # too, this reference cycle would keep them all in memory.
                 del outcome
         begun = "has begun, and goes on" if not outcome.cancel() else "had not begun, and will not"
         if self._context.time_remaining() == 0:
@@ -118,35 +119,37 @@ class Wait:
         raise Cancelled(f"the caller went away; what it asked for {begun}")
 
 
-class Slow:
-    """One request, one response, which may take long: it holds a thread of a pool that is not grpc's."""
+class BlockingUnary:
+    """A unary RPC that may block for long: it runs on a thread of a pool of its own, not of grpc's."""
 
-    __slots__ = ("_answer", "_entry", "experimental_thread_pool")
+    __slots__ = ("_answer", "_method", "experimental_thread_pool")
 
-    def __init__(self, entry: Entry, answer: Callable[[Any, Wait], Message], threads: ThreadPoolExecutor) -> None:
-        self._entry = entry
+    def __init__(
+        self, method: RpcMethod, answer: Callable[[Any, FutureWaiter], Message], threads: ThreadPoolExecutor
+    ) -> None:
+        self._method = method
         self._answer = answer
         self.experimental_thread_pool = threads  # grpc: run the behaviour there
 
     def __call__(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        """Runs on a thread of its own pool."""
+        """Serve one call. Runs on a thread of its own pool."""
         try:
-            self._entry.require_allowed(context)
-            response: bytes = self._answer(self._entry.parse(message), Wait(context)).SerializeToString()
+            self._method.require_allowed(context)
+            response: bytes = self._answer(self._method.parse(message), FutureWaiter(context)).SerializeToString()
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
         return response
 
 
 class Watch:
-    """One request, any number of responses, and no thread between them."""
+    """The health Watch: one request, any number of responses; holds no thread between them."""
 
-    __slots__ = ("_entry", "_health")
+    __slots__ = ("_health", "_method")
 
     experimental_non_blocking = True  # grpc: the behaviour returns at once and sends by callback
 
-    def __init__(self, entry: Entry, health: Health) -> None:
-        self._entry = entry
+    def __init__(self, method: RpcMethod, health: Health) -> None:
+        self._method = method
         self._health = health
 
     def __call__(
@@ -155,43 +158,43 @@ class Watch:
         context: grpc.ServicerContext,
         send: Callable[[HealthCheckResponse | None], None],
     ) -> None:
-        """Runs on a thread of grpc's pool, which it leaves at once."""
+        """Open one watch. Runs on a thread of grpc's pool and returns at once."""
         try:
-            self._entry.require_allowed(context)
-            self._health.watch(self._entry.parse(message).service, context, send)
+            self._method.require_allowed(context)
+            self._health.watch(self._method.parse(message).service, context, send)
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
 
 
 class Reflect:
-    """A stream of requests, one response for each. Holds a thread of its own pool while the stream is open."""
+    """Reflection: a stream of requests, one response for each. An open stream holds a thread of its own pool."""
 
-    __slots__ = ("_ended", "_entry", "_open", "_reflection", "experimental_thread_pool")
+    __slots__ = ("_ended", "_method", "_open", "_reflection", "experimental_thread_pool")
 
-    def __init__(self, entry: Entry, reflection: Reflection, threads: ThreadPoolExecutor) -> None:
-        self._entry = entry
+    def __init__(self, method: RpcMethod, reflection: Reflection, threads: ThreadPoolExecutor) -> None:
+        self._method = method
         self._reflection = reflection
         self._open: set[grpc.ServicerContext] = set()
         self._ended = False
         self.experimental_thread_pool = threads  # grpc: run the behaviour there
 
     def __call__(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        """Runs on a thread of the stream's own pool until the stream ends."""
+        """Serve one stream. Runs on a thread of its own pool until the stream ends."""
         self._open.add(context)
         try:
-            self._entry.require_allowed(context)
+            self._method.require_allowed(context)
             self._require_going()
-            for answer in self._reflection.answers(self._entry.parse(message) for message in messages):
+            for answer in self._reflection.answers(self._method.parse(message) for message in messages):
                 yield answer.SerializeToString()
         except grpc.RpcError:
-            raise  # the caller went away while its next message was awaited
+            raise  # the caller went away while we waited for its next message
         except Exception as error:  # noqa: BLE001  # see Unary
             abort(context, error)
         finally:
             self._open.discard(context)
 
     def end(self) -> None:
-        """End the streams that are open: tools keep them so, and a stop would wait for them. Does not block."""
+        """End the open streams: tools keep them open, and a stop would wait for them. Does not block."""
         self._ended = True
         for context in tuple(self._open):
             context.cancel()

@@ -1,4 +1,4 @@
-"""The stock ``grpc.server``: how many threads it has, and what is set of gRPC's core."""
+"""Makes the ``grpc.server``: its number of threads and its channel options."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["grpcio_server"]
 
-# Made as they are needed. A caller that opens a call and never sends its message holds one, and on the public API so
-# does each ModelInfer that waits for its model.
+# Threads are started as they are needed. A caller that opens a call and never sends its message holds one. On grpcio's
+# public API each ModelInfer that waits for its model holds one too.
 _THREADS: Final = 64
 _MS_PER_S: Final = 1000
-# core's grpc_compression_level. It takes an algorithm that the caller accepts, and none where it accepts none.
+# The values of core's grpc_compression_level. Core picks an algorithm that the caller accepts, or does not compress.
 _COMPRESSION_LEVELS: Final = {"low": 1, "medium": 2, "high": 3}
 
 
 def grpcio_server(settings: Settings) -> grpc.Server:
-    """Make it; it serves nothing yet and does not listen."""
+    """Make the server. It has no handlers yet and does not listen."""
     return grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"), options=_options(settings))
 
 
@@ -32,9 +32,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         *([] if compression is None else [("grpc.default_compression_level", compression)]),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # Without this a second server on the same port would silently take half of the connections.
+        # Otherwise a second server on the same port would silently receive half of the connections.
         ("grpc.so_reuseport", 0),
-        # Clients ping every 10 s by common practice; the default policy cuts them off after two pings.
+        # Clients commonly ping every 10 s; the default policy closes their connection after two pings.
         ("grpc.http2.min_ping_interval_without_data_ms", ping_ms // 2),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

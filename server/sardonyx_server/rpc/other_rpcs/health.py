@@ -1,8 +1,8 @@
-"""State of ``grpc.health.v1.Health``: the server as "" and each model by its name. Registers nothing with grpc.
+"""The health states of ``grpc.health.v1``: the server as "", each model by its name. Registers nothing with grpc.
 
-The answer is always computed from the registry; nothing is kept but the open watches. A watch holds no thread: one
-notifier thread wakes on changes and gives each watcher what is new. A watcher that does not read is cut off after a
-second, so that it cannot hold up the others, or the thread that loads models.
+Each answer is computed from the registry; only the open watches are stored. A watch holds no thread: one notifier
+thread wakes on changes and sends each watcher its new state. A watcher that does not read is cancelled after a second,
+so that it delays neither the others nor the thread that loads models.
 
     registry's loader thread --(name changed)--> due --> notifier thread --> senders --> send(status)
 """
@@ -38,34 +38,34 @@ __all__ = ["SERVER_NAMES", "Health", "WatchContext"]
 _LOG = logging.getLogger("sardonyx.rpc")
 
 SERVER_NAMES: Final = frozenset({"", SERVICE})
-"""Names of the server as a whole. grpc clients that check health by themselves ask for the service they call."""
+"""Names that mean the whole server. grpc clients with built-in health checks ask for the service that they call."""
 
-# A caller chooses how many watches it opens and which name each one keeps in memory.
+# Limits, since a caller chooses how many watches it opens and which name each one keeps in memory.
 _WATCHERS: Final = 10_000
 _NAME_CHARACTERS: Final = 1024
-# Watchers that are served at once, and how long each may take to accept some bytes.
+# Number of watchers that are served at the same time, and how long each may take to accept some bytes.
 _SENDERS: Final = 8
 _SEND_TIMEOUT_S: Final = 1.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class WatchContext(Protocol):
-    """What is used of ``grpc.ServicerContext``."""
+    """The part of ``grpc.ServicerContext`` that a watch uses."""
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Call back when the call has ended; False where it has already."""
+        """Register a callback for the end of the call; False if the call has ended already."""
         ...
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """Status with which the call ends."""
+        """Set the status code with which the call ends."""
         ...
 
     def set_details(self, details: str) -> None:
-        """Message with which the call ends."""
+        """Set the status message with which the call ends."""
         ...
 
     def cancel(self) -> object:
-        """End the call now; a send that waits returns."""
+        """End the call now; a blocked send returns."""
         ...
 
 
@@ -80,12 +80,12 @@ class _Watcher:
 
 
 class Health:
-    """Answers Check and List, feeds Watch. Any thread.
+    """Answers Check and List, and sends the responses of Watch. Any thread.
 
     Args:
-        registry: Every known model. Requires: a listener is called after the registry shows the change.
-        is_ready: Whether the server takes requests.
-        send_timeout_s: How long a watcher may take to accept a status before it is cut off.
+        registry: The registry of models. Requires: it calls a listener after it shows the change.
+        is_ready: Whether the server accepts requests.
+        send_timeout_s: How long a watcher may take to accept a status before it is cancelled.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Health:
         registry.subscribe(self._model_changed)
 
     def check(self, service: str) -> HealthCheckResponse:
-        """State of the server (""), or of a model. Does not block.
+        """The health of the server ("") or of a model. Does not block.
 
         Raises:
             NotFound: No model has that name.
@@ -123,24 +123,24 @@ class Health:
         return HealthCheckResponse(status=HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
 
     def check_all(self) -> Message:
-        """State of the server and of every model: a ``HealthListResponse``, which older packages do not have."""
+        """The health of the server and of every model: a ``HealthListResponse``, which older packages lack."""
         statuses = {"": self.check("")}
         for name in self._registry.entries():
-            with suppress(NotFound):  # gone since
+            with suppress(NotFound):  # removed meanwhile
                 statuses[name] = self.check(name)
-        file: Any = health_pb2.DESCRIPTOR  # the stubs have two classes of descriptor that do not fit each other
+        file: Any = health_pb2.DESCRIPTOR  # the stubs have two incompatible classes of descriptors
         return GetMessageClass(file.message_types_by_name["HealthListResponse"])(statuses=statuses)
 
     def watch(self, service: str, context: WatchContext, send: Callable[[HealthCheckResponse | None], None]) -> None:
-        """Send the state of a service now and at each change, until the call ends. Does not block.
+        """Send the health of a service now and at each change, until the call ends. Does not block.
 
         Args:
             service: As in :meth:`check`; an unknown one is SERVICE_UNKNOWN until it appears.
-            context: Of the call.
-            send: Sends a response, None ends the call. May block; called from a thread of this object.
+            context: Context of the call.
+            send: Sends a response; None ends the call. May block; called on a thread of this object.
 
         Raises:
-            InvalidRequest: No model can have a name so long.
+            InvalidRequest: The name is longer than that of any model.
             Overloaded: Too many watches are open.
             ShuttingDown: The server is stopping.
         """
@@ -164,16 +164,16 @@ class Health:
             self._forget(watcher)
 
     def refresh(self) -> None:
-        """Look again: for changes of ``is_ready`` that come with no change of a model. Does not block."""
+        """Check every watch again, for changes of ``is_ready`` without a change of a model. Does not block."""
         self._wake(lambda _each: True)
 
     def drain(self) -> None:
-        """From now on nothing is SERVING. Does not block."""
+        """From now on report NOT_SERVING for everything. Does not block."""
         self._draining = True
         self.refresh()
 
     def close(self) -> None:
-        """End every watch, after it has what is due to it. Blocks for some seconds at most; may be called twice."""
+        """Send what is due, then end every watch. Blocks for some seconds at most; may be called twice."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -196,7 +196,7 @@ class Health:
             self._due.pop(watcher, None)
 
     def _notify(self) -> None:
-        """The notifier thread."""
+        """Serve the watchers that are due until this object is closed, then end all. Runs on the notifier thread."""
         while batch := self._next_batch():
             self._each(self._update, batch)
         with self._changed:
@@ -205,7 +205,7 @@ class Health:
             self._each(self._end, batch)
 
     def _next_batch(self) -> list[_Watcher]:
-        """Wait for watchers that are due; none means that this object was closed."""
+        """Wait for watchers that are due. Blocks; empty if this object was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._due or self._closed)
             batch = list(islice(self._due, _SENDERS))
@@ -214,7 +214,7 @@ class Health:
             return batch
 
     def _each(self, act: Callable[[_Watcher], None], batch: list[_Watcher]) -> None:
-        """Do something with each watcher at once; cut off those that take too long or fail."""
+        """Act on all watchers of a batch in parallel; cancel those that take too long or fail."""
         acts = {self._senders.submit(act, watcher): watcher for watcher in batch}
         done, late = wait(acts, timeout=self._send_timeout_s)
         failed = {future for future in done if future.exception() is not None}
@@ -225,7 +225,7 @@ class Health:
             acts[future].context.cancel()
 
     def _update(self, watcher: _Watcher) -> None:
-        """Runs on a sender thread; may block until the watcher reads or is cut off."""
+        """Send a changed state. Runs on a sender thread; may block until the watcher reads or is cancelled."""
         try:
             response = self.check(watcher.service)
         except NotFound:
@@ -235,7 +235,7 @@ class Health:
             watcher.send(response)
 
     def _end(self, watcher: _Watcher) -> None:
-        """Runs on a sender thread."""
+        """End a watch. Runs on a sender thread."""
         watcher.context.set_code(grpc.StatusCode.UNAVAILABLE)
         watcher.context.set_details("the server is stopping; watch another one")
         watcher.send(None)

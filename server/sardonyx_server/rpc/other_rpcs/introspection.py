@@ -1,4 +1,4 @@
-"""What the server says about itself and its models: readiness, metadata, configuration. Runs no model; knows no gRPC.
+"""RPCs about the server and its models: readiness, metadata, configuration. Runs no model; knows no gRPC.
 
 Each method takes a request message and returns the response message, or raises an error of sardonyx_server.errors.
 """
@@ -46,7 +46,7 @@ EXTENSIONS: Final = (
     "statistics",
     "trace",
 )
-"""Triton's names of the protocol's extensions, as far as they work on every server."""
+"""Triton's names of the protocol's extensions that work on every server."""
 
 _SYSTEM_MEMORY: Final = ("system_shared_memory", "system_shared_memory(output_region)")
 _CUDA_MEMORY: Final = ("cuda_shared_memory",)
@@ -56,7 +56,7 @@ PLATFORM: Final = "onnxruntime_onnx"
 
 
 def extensions(*, system_memory: bool, cuda_memory: bool) -> tuple[str, ...]:
-    """The protocol's extensions that work on a server with such shared memory, sorted."""
+    """The sorted names of the protocol's extensions that work with such a configuration of shared memory."""
     return tuple(
         sorted((*EXTENSIONS, *(_SYSTEM_MEMORY if system_memory else ()), *(_CUDA_MEMORY if cuda_memory else ())))
     )
@@ -64,12 +64,12 @@ def extensions(*, system_memory: bool, cuda_memory: bool) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What ServerMetadata answers.
+    """The content of the answer to ServerMetadata.
 
     Attributes:
-        name: Some clients check it, so the operator may set it.
-        version: Of this server.
-        extensions: Those that work.
+        name: Name of the server. The operator may set it, since some clients check it.
+        version: Version of this server.
+        extensions: The protocol's extensions that work.
     """
 
     name: str = "sardonyx"
@@ -78,12 +78,12 @@ class ServerInfo:
 
 
 class Introspection:
-    """The RPCs that tell about the server and its models. Any thread; none of them blocks.
+    """Answers the RPCs about the server and its models. Any thread; none of them blocks.
 
     Args:
-        registry: Every known model.
-        info: What ServerMetadata answers.
-        is_ready: Whether the server takes requests, by the rule that the operator chose (strict readiness or not).
+        registry: The registry of models.
+        info: The content of the answer to ServerMetadata.
+        is_ready: Whether the server accepts requests, by the operator's choice of strict readiness or not.
     """
 
     __slots__ = ("_info", "_is_ready", "_registry")
@@ -94,35 +94,35 @@ class Introspection:
         self._is_ready = is_ready
 
     def server_live(self, _request: ServerLiveRequest) -> ServerLiveResponse:
-        """Live: this very answer proves it."""
+        """Always live: the answer itself proves it."""
         return ServerLiveResponse(live=True)
 
     def server_ready(self, _request: ServerReadyRequest) -> ServerReadyResponse:
-        """Whether the server takes requests."""
+        """Whether the server accepts requests."""
         return ServerReadyResponse(ready=self._is_ready())
 
     def server_metadata(self, _request: ServerMetadataRequest) -> ServerMetadataResponse:
-        """Name, version and the extensions that work."""
+        """Name, version and working extensions of the server."""
         info = self._info
         return ServerMetadataResponse(name=info.name, version=info.version, extensions=info.extensions)
 
     def model_ready(self, request: ModelReadyRequest) -> ModelReadyResponse:
-        """Whether a model, or one version of it, can be asked now. A model that is loading or has failed is not ready.
+        """Whether a model or one version of it accepts requests. A model that is loading or has failed is not ready.
 
         Raises:
-            InvalidRequest: The version is no positive integer.
-            NotFound: No such model or version.
+            InvalidRequest: The version is not a positive integer.
+            NotFound: The model or version does not exist.
         """
         with version_field():
             return ModelReadyResponse(ready=self._registry.is_ready(request.name, request.version))
 
     def model_metadata(self, request: ModelMetadataRequest) -> ModelMetadataResponse:
-        """Signature of a model with full shapes: the batch axis is in them, as -1.
+        """The inputs and outputs of a model. Shapes include the batch axis, as -1.
 
         Raises:
-            InvalidRequest: The version is no positive integer.
-            NotFound: No such model or version.
-            ModelUnavailable: It is loading, draining or has failed.
+            InvalidRequest: The version is not a positive integer.
+            NotFound: The model or version does not exist.
+            ModelUnavailable: The model is loading, is draining or has failed.
         """
         model = self._model(request.name, request.version)
         return ModelMetadataResponse(
@@ -134,12 +134,12 @@ class Introspection:
         )
 
     def model_config(self, request: ModelConfigRequest) -> ModelConfigResponse:
-        """The configuration in force: what the operator wrote, completed with what was inferred.
+        """The configuration in force: the operator's, completed with inferred values.
 
         Raises:
-            InvalidRequest: The version is no positive integer.
-            NotFound: No such model or version.
-            ModelUnavailable: It is loading, draining or has failed.
+            InvalidRequest: The version is not a positive integer.
+            NotFound: The model or version does not exist.
+            ModelUnavailable: The model is loading, is draining or has failed.
         """
         return ModelConfigResponse(config=self._model(request.name, request.version).config)
 
@@ -150,13 +150,13 @@ class Introspection:
     def _ready_versions(self, model: Model) -> list[str]:
         entry = self._registry.entries().get(model.name)
         ready = set() if entry is None else {n for n, status in entry.versions.items() if status.model is not None}
-        # The model at hand was ready a moment ago; the snapshot may be newer than that.
+        # This model was ready a moment ago; the snapshot may be newer.
         return [str(number) for number in sorted(ready | {model.version})]
 
 
 @contextmanager
 def version_field() -> Iterator[None]:
-    """The registry names the field of ModelInfer's request; in the requests here the version has another name."""
+    """Rename the field of an error: the registry uses its name in ModelInfer, but here the field is ``version``."""
     try:
         yield
     except InvalidRequest as error:
@@ -164,7 +164,7 @@ def version_field() -> Iterator[None]:
 
 
 def _tensors(specs: Iterable[TensorSpec], model: Model) -> list[ModelMetadataResponse.TensorMetadata]:
-    # The protocol cannot say "no shape declared": an empty shape is all it has, with the batch axis where there is one.
+    # The protocol cannot express "no shape declared": we send an empty shape, with the batch axis if there is one.
     undeclared = (-1,) if model.config.max_batch_size > 0 else ()
     return [
         ModelMetadataResponse.TensorMetadata(

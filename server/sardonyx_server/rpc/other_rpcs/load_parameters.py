@@ -1,10 +1,10 @@
-"""The parameters of RepositoryModelLoad and RepositoryModelUnload: which there are, and what they may hold.
+"""Checks the parameters of RepositoryModelLoad and RepositoryModelUnload: their names, types and values.
 
     config                      string, a ModelConfig as JSON
     file:<version>/<name>       bytes, one file of a version; only with a config
     unload_dependents           bool
 
-Opens and writes nothing.
+Neither reads nor writes files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["LoadParameters", "check_unload_parameters", "read_load_parameters"]
 _CONFIG: Final = "config"
 _FILE: Final = "file:"
 _DEPENDENTS: Final = "unload_dependents"
-# A model and its external data: exporters that write a file for each weight are the longest.
+# A model and its external data. Exporters that write one file for each weight produce the most files.
 _MOST_FILES: Final = 1_024
 _KINDS: Final = {
     "bool_param": "a boolean",
@@ -40,11 +40,11 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadParameters:
-    """What came with a load.
+    """The parameters of a load.
 
     Attributes:
-        config: JSON; None where none came.
-        files: (version, name) -> contents; only with a config.
+        config: A ModelConfig as JSON; None if it was not sent.
+        files: (version, file name) -> contents; empty without a config.
     """
 
     config: str | None
@@ -55,11 +55,11 @@ def read_load_parameters(parameters: Mapping[str, ModelRepositoryParameter]) -> 
     """Check the parameters of a load.
 
     Raises:
-        InvalidRequest: One is unknown, of a wrong type, or names what is no file of a version.
+        InvalidRequest: A parameter is unknown, has a wrong type, or does not name a file of a version.
     """
     config: str | None = None
     files: dict[tuple[int, str], bytes] = {}
-    # One file too many is as wrong as a million, and is found before any of them is looked at.
+    # The number of files is checked before any of them is read.
     if len(parameters) > _MOST_FILES + 1:
         raise InvalidRequest(
             f"parameters: expected at most {_MOST_FILES:,} files and a config, got {len(parameters):,}",
@@ -83,10 +83,10 @@ def read_load_parameters(parameters: Mapping[str, ModelRepositoryParameter]) -> 
 
 
 def check_unload_parameters(parameters: Mapping[str, ModelRepositoryParameter]) -> None:
-    """Check the parameters of an unload. No model depends on another, so they change nothing.
+    """Check the parameters of an unload. They have no effect, since no model depends on another.
 
     Raises:
-        InvalidRequest: One is unknown or of a wrong type.
+        InvalidRequest: A parameter is unknown or has a wrong type.
     """
     for key, value in sorted(parameters.items()):
         if key != _DEPENDENTS:

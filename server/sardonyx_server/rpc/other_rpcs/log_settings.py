@@ -1,6 +1,6 @@
-"""LogSettings: which levels are logged, read by anybody and changed where the operator allows it.
+"""LogSettings: the levels that are logged. Anybody may read them; the operator decides if callers may change them.
 
-Where the log goes and how it looks is the operator's alone: a caller never chooses a path.
+Only the operator chooses the destination and the format of the log: a caller never chooses a path.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ __all__ = ["Log", "LogSettings"]
 
 _LOG = logging.getLogger("sardonyx.rpc")
 
-# The protocol's name -> ours.
+# The protocol's name -> field of LogLevels.
 _SWITCHES: Final = {"log_info": "info", "log_warning": "warning", "log_error": "error"}
 _VERBOSE: Final = "log_verbose_level"
-# Triton's name for the format that it starts with.
+# Triton's name for its default format.
 _DEFAULT_FORMAT: Final = "default"
 
 
 class Log(Protocol):
-    """The log of this process: the module ``observe.logs``, or a double."""
+    """The log of this process: the module ``observe.logs``, or a test double."""
 
     def levels(self) -> LogLevels:
-        """Which events are logged now."""
+        """The levels that are in force."""
 
     def set_levels(self, wanted: LogLevels, /) -> None:
-        """Change that, from the next event on."""
+        """Set the levels, from the next event on."""
 
     def current_format(self) -> str:
-        """How events are printed."""
+        """The format of printed events."""
 
 
 class LogSettings:
     """Answers LogSettings. Any thread.
 
     Args:
-        log: What is read and changed.
-        allow_admin: Whether callers may change it.
+        log: The log whose levels are read and changed.
+        allow_admin: Whether callers may change the levels.
     """
 
     __slots__ = ("_allow_admin", "_lock", "_log")
 
     def __init__(self, log: Log, *, allow_admin: bool) -> None:
         self._log = log
-        # Of two changes at the same time neither may undo the other.
+        # Two concurrent changes must not undo each other.
         self._lock = threading.Lock()
         self._allow_admin = allow_admin
 
     def answer(self, request: LogSettingsRequest) -> LogSettingsResponse:
-        """Change the settings that are given, all of them or none, and tell what is in force then.
+        """Apply the given settings, all or none, and return the settings in force.
 
         Raises:
-            InvalidRequest: A setting is unknown, of the wrong type, or the operator's alone.
-            TryLater: Settings are given and callers may not change them.
+            InvalidRequest: A setting is unknown, has the wrong type, or only the operator may change it.
+            TryLater: Settings are given, and callers may not change them.
         """
         if request.settings:
             require_admin("changing log settings", allowed=self._allow_admin)
@@ -78,14 +78,14 @@ class LogSettings:
                     changes["verbose"] = value.uint32_param
                 else:
                     self._refuse_other(name, value)
-            # Before it is in force: whoever turns the log off is the last that it tells of.
+            # Logged before it is in force, so that the log also records who turned it off.
             _LOG.info("log settings changed by a caller", extra=changes)
             with self._lock:
                 self._log.set_levels(replace(self._log.levels(), **changes))
         return self._in_force()
 
     def _refuse_other(self, name: str, value: LogSettingsRequest.SettingValue) -> None:
-        """Settings that cannot be changed pass where they say what is so already."""
+        """Refuse a setting that cannot be changed, unless its value is the one in force."""
         if name == "log_file":
             if value.WhichOneof("parameter_choice") != "string_param" or value.string_param:
                 raise InvalidRequest(

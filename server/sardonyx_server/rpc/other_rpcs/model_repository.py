@@ -1,4 +1,4 @@
-"""Which models there are, and their loading and unloading by name, as Triton's clients ask for it. Loads none itself.
+"""The index of models, and loading and unloading by name, as Triton's clients ask for it. Loads no model itself.
 
 Knows no gRPC: each method takes a request message and returns the response message, or raises an error of
 sardonyx_server.errors.
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Loads", "ModelRepository"]
 
 _READY: Final = "READY"
-# Triton's words (triton/core/tritonserver.h, "model state"); a model that was never tried has none.
+# Triton's terms (triton/core/tritonserver.h, "model state"); a model that was never loaded has none.
 _STATES: Final[Mapping[State, str]] = {
     State.NEW: "LOADING",
     State.LOADING: "LOADING",
@@ -56,23 +56,23 @@ _NEVER_TRIED: Final = ""
 
 
 class Loads(Protocol):
-    """Who loads: ``engine.models.lifecycle.Lifecycle``, or a double."""
+    """Loads and unloads models: ``engine.models.lifecycle.Lifecycle``, or a test double."""
 
     def load(self, name: str, find: Callable[[], AbstractContextManager[ModelSpec | BrokenModel]]) -> Future[None]:
-        """Serve one model."""
+        """Load one model, or its changes."""
 
     def unload(self, name: str, check: Callable[[], None]) -> Future[None]:
-        """Serve it no more."""
+        """Unload one model."""
 
 
 class ModelRepository:
-    """The RPCs of the model repository extension. Any thread.
+    """Answers the RPCs of the model repository extension. Any thread.
 
     Args:
-        registry: Every model that is served or was.
-        loads: Who loads them.
-        paths: Where models lie.
-        control_mode: As the operator set it; only ``explicit`` lets callers load and unload.
+        registry: The registry of the models that are or were served.
+        loads: Loads and unloads the models.
+        paths: Folders of the model repositories.
+        control_mode: The operator's ``--model-control-mode``; callers may load and unload only if it is ``explicit``.
     """
 
     __slots__ = ("_control_mode", "_loads", "_paths", "_registry")
@@ -84,7 +84,9 @@ class ModelRepository:
         self._control_mode = control_mode
 
     def index(self, request: RepositoryIndexRequest) -> RepositoryIndexResponse:
-        """Every model and version on disk, loaded, or loaded once. Reads the disk, unless only what is ready counts.
+        """Every model and version that is on disk, is loaded or was loaded.
+
+        Reads the disk, unless the request asks for ready models of all repositories.
 
         Raises:
             NotFound: No repository has that name.
@@ -99,13 +101,13 @@ class ModelRepository:
     def load(
         self, request: RepositoryModelLoadRequest, wait: Callable[[Future[None]], None]
     ) -> RepositoryModelLoadResponse:
-        """Load a model, or what has changed of it. Blocks until it is ready or has failed.
+        """Load a model, or its changes. Blocks until it is ready or has failed.
 
         Raises:
-            ModelUnavailable: The server was not started for this.
+            ModelUnavailable: The server does not run with ``--model-control-mode explicit``.
             NotFound: No repository has that name, or that model.
-            InvalidRequest: A parameter is wrong, or what came with the call cannot be loaded.
-            LoadFailed: What lies on disk cannot be loaded.
+            InvalidRequest: A parameter is wrong, or the config or files of the call cannot be loaded.
+            LoadFailed: The model on disk cannot be loaded.
         """
         self._require_explicit("RepositoryModelLoad")
         name = request.model_name
@@ -118,17 +120,17 @@ class ModelRepository:
             given = parse_config_override(parameters.config, name)
             wait(self._loads.load(name, self._given(paths, name, given, parameters)))
         except LoadFailed as error:
-            # What came with the call is at fault, or does not suit what lies on disk: the caller can mend it.
+            # The config or files of the call are wrong, or do not fit the model on disk: the caller can correct them.
             raise InvalidRequest(error.message, field="parameters", reason=error.reason) from error
         return RepositoryModelLoadResponse()
 
     def unload(
         self, request: RepositoryModelUnloadRequest, wait: Callable[[Future[None]], None]
     ) -> RepositoryModelUnloadResponse:
-        """Unload a model. Blocks until what it had admitted is answered; one that is not loaded is no mistake.
+        """Unload a model. Blocks until its admitted requests are answered. A model that is not loaded is not an error.
 
         Raises:
-            ModelUnavailable: The server was not started for this.
+            ModelUnavailable: The server does not run with ``--model-control-mode explicit``.
             NotFound: No repository has that name, or that model.
             InvalidRequest: A parameter is wrong.
         """
@@ -164,7 +166,7 @@ class ModelRepository:
             )
 
     def _paths_of(self, repository: str) -> Sequence[Path]:
-        """The paths with that name, or all where it is empty. A name is compared, and makes no path."""
+        """The paths with that name, or all for an empty name. The name is only compared, never used as a path."""
         if not repository:
             return self._paths
         paths = [path for path in self._paths if _repository_name(path) == repository]
@@ -181,10 +183,10 @@ class ModelRepository:
 def _on_disk(paths: Sequence[Path], name: str, given: ConfigOverride | None) -> Iterator[ModelSpec | BrokenModel]:
     spec = find_model(paths, name, given)
     if spec is None:
-        # Triton's examples look for "failed to load".
+        # Triton's examples search the message for "failed to load".
         raise _unknown(f"model {quoted(name)} failed to load", name)
     if given is not None and isinstance(spec, BrokenModel):
-        # A mistake in what a caller sent says nothing about what lies on disk: the registry does not hear of it.
+        # An error in what a caller sent says nothing about the model on disk: the registry must not record it.
         raise LoadFailed(f"model {quoted(name)} failed to load: {spec.reason}")
     yield spec
 
@@ -195,7 +197,7 @@ def _unknown(what: str, name: str) -> NotFound:
 
 
 def _repository_name(path: Path) -> str:
-    """The last part of a path; of ``.`` and ``..``, of what they stand for."""
+    """The last part of a path; for ``.`` and ``..``, of the path that they resolve to."""
     return path.name if path.name not in {"", ".."} else path.resolve().name
 
 

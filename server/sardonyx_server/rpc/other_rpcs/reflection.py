@@ -1,8 +1,8 @@
-"""Answers of gRPC server reflection, for grpcurl and its kind. Registers nothing with grpc.
+"""Answers gRPC server reflection, for tools such as grpcurl. Registers nothing with grpc.
 
-Our descriptors are not in protobuf's default pool (see sardonyx_wire.messages), so reflection gets a pool of its own
-with everything that this server serves. Both names of the protocol are served, ``grpc.reflection.v1`` and the older
-``v1alpha``: their messages are the same bytes, only the package differs, and grpcio-reflection has the older one.
+Our descriptors are not in protobuf's default pool (see sardonyx_wire.messages), so reflection has a pool of its own
+with every service of this server. Both versions of the protocol are served, ``grpc.reflection.v1`` and the older
+``v1alpha``: their messages have the same encoding and differ only in the package; grpcio-reflection has the older one.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Reflection:
         self._servicer = ReflectionServicer(SERVICES, pool=served_descriptors())
 
     def answers(self, requests: Iterator[ServerReflectionRequest]) -> Iterator[ServerReflectionResponse]:
-        """One answer for each request, in order; what is unknown is answered with an ``error_response``."""
-        no_context: Any = None  # the servicer does not look at it
+        """One answer for each request, in order; an unknown name is answered with an ``error_response``."""
+        no_context: Any = None  # the servicer does not use it
         received: Iterator[Any] = requests
         answers: Iterator[Any] = self._servicer.ServerReflectionInfo(received, no_context)
         return answers
@@ -61,7 +61,7 @@ def served_descriptors() -> DescriptorPool:
 def _add(pool: DescriptorPool, descriptor: Any) -> None:
     for dependency in descriptor.dependencies:
         _add(pool, dependency)
-    # The same file twice is no error, as long as it is the same.
+    # Adding the same file twice is not an error if its content is the same.
     pool.AddSerializedFile(_file(descriptor).SerializeToString())
 
 

@@ -1,7 +1,7 @@
-"""The RPCs that make shared memory of clients known, list it and forget it. Knows no gRPC and reads no memory.
+"""The RPCs that register, list and unregister shared memory of clients. Knows no gRPC and reads no memory.
 
 Each method takes a request message and returns the response message, or raises an error of sardonyx_server.errors.
-Status and Unregister answer whether or not shared memory is allowed: where it is not, there are no regions.
+Status and Unregister answer whether or not shared memory is allowed: if it is not, there are no regions.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["SharedMemory"]
 
 
 class SharedMemory:
-    """System and CUDA shared memory. Any thread.
+    """Answers the RPCs of system and CUDA shared memory. Any thread.
 
     Args:
-        regions: Every registered region.
+        regions: The registered regions.
     """
 
     __slots__ = ("_regions",)
@@ -45,7 +45,7 @@ class SharedMemory:
         self._regions = regions
 
     def system_status(self, request: SystemSharedMemoryStatusRequest) -> SystemSharedMemoryStatusResponse:
-        """Regions of system memory: all for an empty name.
+        """The regions of system memory; all of them for an empty name.
 
         Raises:
             NotFound: No region of system memory has the name.
@@ -60,7 +60,7 @@ class SharedMemory:
         return response
 
     def system_register(self, request: SystemSharedMemoryRegisterRequest) -> SystemSharedMemoryRegisterResponse:
-        """Make a part of a POSIX shared memory object known under a name.
+        """Register a part of a POSIX shared memory object under a name.
 
         Raises:
             Forbidden: The operator has not allowed shared memory.
@@ -72,16 +72,16 @@ class SharedMemory:
         return SystemSharedMemoryRegisterResponse()
 
     def system_unregister(self, request: SystemSharedMemoryUnregisterRequest) -> SystemSharedMemoryUnregisterResponse:
-        """Forget a region of system memory, or all for an empty name. A name that is not there is no error."""
+        """Unregister a region of system memory, or all for an empty name. An unknown name is not an error."""
         self._regions.unregister(SystemRegion, request.name)
         return SystemSharedMemoryUnregisterResponse()
 
     def cuda_status(self, request: CudaSharedMemoryStatusRequest) -> CudaSharedMemoryStatusResponse:
-        """Regions of CUDA memory: all for an empty name.
+        """The regions of CUDA memory; all of them for an empty name.
 
         Raises:
             NotFound: No region of CUDA memory has the name.
-            Unsupported: One is named, and CUDA cannot be used here.
+            Unsupported: A region is named, and CUDA cannot be used here.
         """
         response = CudaSharedMemoryStatusResponse()
         for region in self._regions.listed(CudaRegion, request.name):
@@ -93,7 +93,7 @@ class SharedMemory:
         return response
 
     def cuda_register(self, request: CudaSharedMemoryRegisterRequest) -> CudaSharedMemoryRegisterResponse:
-        """Make memory of a GPU known under a name.
+        """Register memory of a GPU under a name.
 
         Raises:
             Unsupported: CUDA cannot be used here.
@@ -108,10 +108,10 @@ class SharedMemory:
         return CudaSharedMemoryRegisterResponse()
 
     def cuda_unregister(self, request: CudaSharedMemoryUnregisterRequest) -> CudaSharedMemoryUnregisterResponse:
-        """Forget a region of CUDA memory, or all for an empty name. A name that is not there is no error.
+        """Unregister a region of CUDA memory, or all for an empty name. An unknown name is not an error.
 
         Raises:
-            Unsupported: One is named, and CUDA cannot be used here.
+            Unsupported: A region is named, and CUDA cannot be used here.
         """
         self._regions.unregister(CudaRegion, request.name)
         return CudaSharedMemoryUnregisterResponse()

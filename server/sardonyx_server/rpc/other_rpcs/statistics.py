@@ -1,4 +1,4 @@
-"""ModelStatistics: what the engine counted, in the protocol's words. Counts nothing; knows no gRPC."""
+"""ModelStatistics: the engine's statistics as the protocol's messages. Counts nothing; knows no gRPC."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """The RPC ModelStatistics. Any thread; does not block.
+    """Answers ModelStatistics. Any thread; does not block.
 
     Args:
-        registry: Every known model.
+        registry: The registry of models.
     """
 
     __slots__ = ("_registry",)
@@ -38,12 +38,12 @@ class Statistics:
         self._registry = registry
 
     def model_statistics(self, request: ModelStatisticsRequest) -> ModelStatisticsResponse:
-        """Counts and durations since the load: of one version, of all ready ones of a model, or of everything ready.
+        """Counts and durations since the load: of one version, all ready versions of a model, or all ready models.
 
         Raises:
-            InvalidRequest: The version is no positive integer, or belongs to no model.
-            NotFound: No such model or version.
-            ModelUnavailable: It is loading, draining or has failed.
+            InvalidRequest: The version is not a positive integer, or is given without a model.
+            NotFound: The model or version does not exist.
+            ModelUnavailable: The model is loading, is draining or has failed.
         """
         return ModelStatisticsResponse(
             model_stats=[_version(one) for one in self._chosen(request.name, request.version)]
@@ -62,7 +62,7 @@ class Statistics:
             newest = self._registry.get(name, version)
         entry = None if version else self._registry.entries().get(name)
         ready = [] if entry is None else [status.model for status in entry.versions.values() if status.model]
-        # What was ready a moment ago may be gone.
+        # Versions that were ready a moment ago may be gone.
         return [snapshot(model) for model in ready or [newest]]
 
 

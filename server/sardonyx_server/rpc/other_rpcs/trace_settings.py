@@ -1,7 +1,7 @@
-"""TraceSetting: which requests are traced, read by anybody and changed where the operator allows it.
+"""TraceSetting: which requests are traced. Anybody may read it; the operator decides if callers may change it.
 
-Every value travels as a list of texts. A setting without a value goes back: a model's to the server's, the server's to
-the one at start. Where traces go is the operator's alone: a caller never chooses a path.
+Every value is sent as a list of strings. A setting without a value is reset: that of a model to the server's, that of
+the server to its value at start. Only the operator chooses the destination of traces: a caller never chooses a path.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ _OFF: Final = "OFF"
 _TIMESTAMPS: Final = "TIMESTAMPS"
 _TENSORS: Final = "TENSORS"
 _MAX_NUMBER: Final = 2**31 - 1
-# The protocol's name -> ours, and the least it may be.
+# The protocol's name -> (our name, least value).
 _NUMBERS: Final = {"trace_rate": ("rate", 1), "trace_count": ("count", UNLIMITED), "log_frequency": ("group", 0)}
 _LEVEL: Final = "trace_level"
 
 
 class Traces(Protocol):
-    """Who chooses requests: :class:`~sardonyx_server.engine.telemetry.sampling.Sampler`, or a double."""
+    """Chooses the requests to trace: :class:`~sardonyx_server.engine.telemetry.sampling.Sampler`, or a test double."""
 
     def settings(self, model: str = "") -> Settings:
-        """What is in force for a model, or for the server."""
+        """The settings in force for a model, or for the server."""
 
     def update(self, changes: Mapping[str, int | None], model: str = "") -> Settings:
-        """Change it, and tell what is in force then."""
+        """Change settings; returns the settings in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where traces go, as callers are told.
+    """The destination of traces, as it is shown to callers.
 
     Attributes:
-        file: Name of the file without its folder; "" where none is written.
-        mode: ``opentelemetry`` where spans are sent, else ``triton``; Triton's words.
-        exists: Whether traces go anywhere.
+        file: Name of the trace file without its folder; "" if none is written.
+        mode: ``opentelemetry`` if spans are sent, else ``triton``; Triton's terms.
+        exists: Whether there is any destination.
     """
 
     file: str
@@ -64,7 +64,7 @@ class Destination:
 
     @classmethod
     def of(cls, settings: ServerSettings) -> Self:
-        """What the operator set."""
+        """The destination that the settings name."""
         to_file, to_collector = settings.trace_dir is not None, settings.trace_otlp_endpoint is not None
         return cls(
             file=FILE_NAME if to_file else "",
@@ -77,9 +77,9 @@ class TraceSettings:
     """Answers TraceSetting. Any thread.
 
     Args:
-        registry: Which models there are.
-        traces: What is read and changed.
-        destination: Where traces go.
+        registry: The registry of models.
+        traces: The settings that are read and changed.
+        destination: The destination of traces.
         allow_admin: Whether callers may change settings.
     """
 
@@ -92,16 +92,16 @@ class TraceSettings:
         self._allow_admin = allow_admin
 
     def answer(self, request: TraceSettingRequest) -> TraceSettingResponse:
-        """Change the settings that are given, all of them or none, and tell what is in force then.
+        """Apply the given settings, all or none, and return the settings in force.
 
         Raises:
-            NotFound: No such model.
-            InvalidRequest: A setting is unknown, has a wrong value, or is the operator's alone.
-            TryLater: Settings are given and callers may not change them, or traces have nowhere to go.
+            NotFound: The model does not exist.
+            InvalidRequest: A setting is unknown, has a wrong value, or only the operator may change it.
+            TryLater: Settings are given, and callers may not change them or traces have no destination.
         """
         model = request.model_name
         if model and model not in self._registry.entries():
-            self._registry.get(model)  # It knows best how to say that there is none.
+            self._registry.get(model)  # Raises the NotFound of the registry.
         if not request.settings:
             return self._response(self._traces.settings(model))
         require_admin("changing trace settings", allowed=self._allow_admin)
@@ -126,7 +126,7 @@ class TraceSettings:
         return self._response(settings)
 
     def _refuse_other(self, name: str, values: Sequence[str]) -> None:
-        """Settings that cannot be changed pass where they say what is so already."""
+        """Refuse a setting that cannot be changed, unless its value is the one in force."""
         if name == "trace_file":
             if values and values != (self._destination.file,):
                 raise InvalidRequest(
@@ -176,7 +176,7 @@ def _number(name: str, values: Sequence[str], least: int) -> int | None:
         return None
     text = values[0]
     digits = text.removeprefix("-")
-    # int() would take more than a number is made of: spaces, underscores, digits of other scripts.
+    # int() would also accept spaces, underscores and digits of other scripts.
     if len(values) == 1 and digits.isascii() and digits.isdigit() and len(digits) <= len(str(_MAX_NUMBER)):
         number = int(text)
         if least <= number <= _MAX_NUMBER:

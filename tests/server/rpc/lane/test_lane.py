@@ -305,7 +305,7 @@ def test_a_stream_leaves_no_reference_cycle() -> None:
                 with conversing(transport) as stream:
                     stream.send(b"", b"")
                     taken = [transport.calls.take() for _ in range(2)]
-                    carrier = weakref.ref(taken[0][1]._carrier)  # type: ignore[attr-defined]  # a StreamCall
+                    driver = weakref.ref(taken[0][1]._driver)  # type: ignore[attr-defined]  # a StreamCall
                     taken[1][1].reply(b"")
                     if end == "cancel":
                         stream.call.cancel()
@@ -314,7 +314,7 @@ def test_a_stream_leaves_no_reference_cycle() -> None:
                     taken[0][1].reply(b"")
                     taken.clear()
                     until(lambda: not transport.serving.open_calls)
-                until(lambda carrier=carrier: carrier() is None)  # type: ignore[misc]  # bound
+                until(lambda driver=driver: driver() is None)  # type: ignore[misc]  # bound
         finally:
             gc.enable()
 

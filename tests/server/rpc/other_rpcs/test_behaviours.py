@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sardonyx_server.errors import Cancelled, DeadlineExceeded, NotFound
-from sardonyx_server.rpc.other_rpcs.behaviours import Wait
+from sardonyx_server.rpc.other_rpcs.behaviours import FutureWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Context:
 
 def wait_for(context: Any, outcome: Future[int]) -> int:
     """Wait as a behaviour does."""
-    return Wait(context)(outcome)
+    return FutureWaiter(context)(outcome)
 
 
 def test_an_outcome_that_is_there_is_given_back() -> None:

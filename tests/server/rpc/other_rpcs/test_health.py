@@ -140,7 +140,7 @@ def test_watch_tells_changes_of_the_server() -> None:
         failed(server.registry, "iris", "broken")
         assert next(updates).status == NOT_SERVING
         server.readiness.append(True)
-        server.published.health.refresh()
+        server.registered.health.refresh()
         assert next(updates).status == SERVING
         updates.cancel()
 
@@ -150,11 +150,11 @@ def test_a_draining_server_serves_nothing_and_then_ends_watches() -> None:
     with running() as server:
         of_server, of_model = watch(server, ""), watch(server, "iris")
         assert (next(of_server).status, next(of_model).status) == (SERVING, SERVING)
-        server.published.health.drain()
+        server.registered.health.drain()
         assert (next(of_server).status, next(of_model).status) == (NOT_SERVING, NOT_SERVING)
         ready(server.registry, "iris", 9)
         assert (check(server, ""), check(server, "iris")) == (NOT_SERVING, NOT_SERVING)
-        server.published.close()
+        server.registered.close()
         for updates in (of_server, of_model):
             assert (updates.code(), updates.details()) == (
                 grpc.StatusCode.UNAVAILABLE,
@@ -167,8 +167,8 @@ def test_what_is_due_is_sent_before_the_end() -> None:
     with running() as server:
         updates = watch(server, "")
         assert next(updates).status == SERVING
-        server.published.health.drain()
-        server.published.close()
+        server.registered.health.drain()
+        server.registered.close()
         assert [update.status for update in iter(lambda: next_or_none(updates), None)] == [NOT_SERVING]
 
 

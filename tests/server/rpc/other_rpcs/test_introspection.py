@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from sardonyx_server.engine.models.registry import Registry
 from sardonyx_server.errors import Forbidden, Unauthenticated
 from sardonyx_server.rpc.other_rpcs.introspection import EXTENSIONS, ServerInfo, extensions
-from sardonyx_server.rpc.other_rpcs.methods import RPCS, HotPath, Served
+from sardonyx_server.rpc.other_rpcs.methods import RPCS, InferenceRpc, UnaryRpc
 from sardonyx_server.rpc.other_rpcs.reflection import SERVICES, served_descriptors
 from sardonyx_wire.messages import (
     METHODS,
@@ -47,7 +47,7 @@ def path_of(method: Any) -> str:
 
 def is_hot(method: Any) -> bool:
     """Whether the lane or its fallback serves it: see the contract suites of calls and of streams."""
-    return isinstance(RPCS.get(method.name), HotPath)
+    return isinstance(RPCS.get(method.name), InferenceRpc)
 
 
 def start(channel: grpc.Channel, path: str, message: bytes, *, request_stream: bool, response_stream: bool) -> Any:
@@ -93,8 +93,8 @@ def test_the_table_lists_every_rpc_of_the_contract_and_no_other() -> None:
     """An RPC that the contract gains must be put somewhere."""
     assert list(RPCS) == [name for name in METHODS if name in RPCS]
     assert set(RPCS) == set(METHODS)
-    assert [name for name, rpc in RPCS.items() if isinstance(rpc, HotPath)] == ["ModelInfer", "ModelStreamInfer"]
-    assert all(rpc.answer.__name__ for rpc in RPCS.values() if isinstance(rpc, Served))
+    assert [name for name, rpc in RPCS.items() if isinstance(rpc, InferenceRpc)] == ["ModelInfer", "ModelStreamInfer"]
+    assert all(rpc.answer.__name__ for rpc in RPCS.values() if isinstance(rpc, UnaryRpc))
 
 
 def test_the_server_is_live() -> None:
@@ -287,7 +287,7 @@ def test_malformed_bytes_are_the_callers_fault_everywhere() -> None:
     """No method of any service answers INTERNAL to them."""
     with running() as server:
         for method in every_method():
-            if isinstance(RPCS.get(method.name), HotPath):
+            if isinstance(RPCS.get(method.name), InferenceRpc):
                 continue
             code, text = outcome(server, path_of(method), NO_MESSAGE)
             assert (method.name, code) == (method.name, grpc.StatusCode.INVALID_ARGUMENT)

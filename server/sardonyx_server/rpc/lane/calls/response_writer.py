@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sardonyx_server.errors import DeadlineExceeded
-from sardonyx_server.rpc.answer_limit import answer_too_large
 from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.flow_control.inflow import Inflow
@@ -23,6 +22,7 @@ from sardonyx_server.rpc.lane.messages.response_frames import (
     short_response,
     trailers_block,
 )
+from sardonyx_server.rpc.response_size_limit import response_too_large
 from sardonyx_wire.http2.frames import LARGEST_WINDOW_BYTES, ErrorCode, rst_stream
 from sardonyx_wire.protobuf_fields import MessageParts
 
@@ -268,7 +268,7 @@ class ResponseWriter:
         limit = self._host.max_message_bytes
         if len(message) > limit:
             del self.streams[call.id]
-            self._put_failure(call, answer_too_large(len(message), limit))
+            self._put_failure(call, response_too_large(len(message), limit))
             return
         if self._exceeds_share:
             del self.streams[call.id]

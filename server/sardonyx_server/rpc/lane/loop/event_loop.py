@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sardonyx_server.engine.batching.byte_budget import ByteBudget
 from sardonyx_server.engine.priority import use_short_time_slices
 from sardonyx_server.errors import ShuttingDown
-from sardonyx_server.rpc.lag import Lag
+from sardonyx_server.rpc.event_loop_lag import EventLoopLag
 from sardonyx_server.rpc.lane.calls.call import LaneCall
 from sardonyx_server.rpc.lane.calls.stream import LaneStream
 from sardonyx_server.rpc.lane.connections.bad_preface import BadPreface, BadPrefaceLog, HandshakeFailed
@@ -123,7 +123,7 @@ class EventLoop:
         self.listeners = Listeners(self._poller.epoll, self._on_accepted)
         self.calls = OpenCalls()
         self.streams: set[LaneStream] = set()
-        self.lag = Lag(time.monotonic)
+        self.lag = EventLoopLag(time.monotonic)
         # Bound methods rather than wrappers, which would add a call to each request.
         self.submit = self._dispatch_queue.add
         self.submit_now = self._dispatch_queue.add_now

@@ -15,7 +15,7 @@ from sardonyx_server.rpc.lane.messages.response_frames import header_frames
 from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
 from sardonyx_server.rpc.lane.proxy.shutdown_status import rewrite_cancelled
 from sardonyx_server.rpc.lane.proxy.upstream_frame_reader import UpstreamFrameReader
-from sardonyx_server.rpc.other_rpcs.forwarded import PEER_KEY
+from sardonyx_server.rpc.other_rpcs.peer import PEER_KEY
 from sardonyx_wire.http2.constants import ACK, END_STREAM
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,

@@ -1,4 +1,4 @@
-"""One call on grpcio's public API: a ModelInfer, or that on which a ModelStreamInfer runs."""
+"""One call on grpcio's public API: of ModelInfer or of ModelStreamInfer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from sardonyx_server.rpc.other_rpcs.forwarded import peer_of
+from sardonyx_server.rpc.other_rpcs.peer import peer_of
 from sardonyx_server.rpc.status import abort
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from sardonyx_wire.protobuf_fields import EncodedMessage
 
-__all__ = ["PublicCall"]
+__all__ = ["GrpcioCall"]
 
-# Some grpcio say None where there is no deadline, others the end of core's clock, some 292 billion years on.
+# Without a deadline some versions of grpcio return None, others the end of core's clock, about 292 billion years on.
 _NO_DEADLINE_S: Final = 1e12
 
 
-class PublicCall:
+class GrpcioCall:
     """One call on grpcio's public API. See :class:`~sardonyx_server.engine.call.Call`."""
 
     __slots__ = ("_answer", "_answered", "_context", "cancelled", "deadline_s")
@@ -35,14 +35,14 @@ class PublicCall:
         self._answered = threading.Event()
         self._answer: bytes | Exception = b""
         self.cancelled = False
-        remaining_s: float | None = context.time_remaining()  # the stub forgets None
+        remaining_s: float | None = context.time_remaining()  # the type stub lacks None
         if remaining_s is None or remaining_s > _NO_DEADLINE_S:
             remaining_s = math.inf
         self.deadline_s = time.monotonic() + remaining_s
 
     @property
     def metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """Metadata of the call."""
+        """Metadata of the call, as (key, value) pairs."""
         return tuple((key, value) for key, value in self._context.invocation_metadata())
 
     def peer(self) -> str:
@@ -65,7 +65,7 @@ class PublicCall:
         self._answered.set()
 
     def answer(self) -> bytes:
-        """Wait for the answer. Blocks; bounded by the engine, which answers every call that it accepted."""
+        """Wait for the answer. Blocks; the wait is bounded, since the engine answers every call that it accepted."""
         self._answered.wait()
         if isinstance(self._answer, bytes):
             return self._answer

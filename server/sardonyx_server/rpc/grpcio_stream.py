@@ -1,7 +1,7 @@
-"""ModelStreamInfer on grpcio's public API: the slow twin of lane/calls/stream.py.
+"""ModelStreamInfer on grpcio's public API: the slower counterpart of lane/calls/stream.py.
 
-The public API reads and sends by calls that block, so an open stream holds two threads. They are its own, and few: idle
-streams keep neither health nor ModelInfer waiting, and one more than that is refused.
+The public API reads and sends with blocking calls, so each open stream has two threads of its own. Idle streams
+therefore delay neither health checks nor ModelInfer. The number of open streams is limited; further ones are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from sardonyx_server.errors import Overloaded, ShuttingDown
-from sardonyx_server.rpc.public_call import PublicCall
+from sardonyx_server.rpc.grpcio_call import GrpcioCall
 from sardonyx_server.rpc.status import GRPC_CODES
 from sardonyx_server.rpc.stream import Stream, StreamCall
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from sardonyx_server.engine.intake import Intake
     from sardonyx_server.rpc.access_control import AccessControl
 
-__all__ = ["MAX_STREAMS", "PublicStreams"]
+__all__ = ["MAX_STREAMS", "GrpcioStreams"]
 
 MAX_STREAMS: Final = 64
-"""Streams that may be open at a time on the public API."""
+"""Maximum number of open streams on grpcio's public API."""
 
 
-class PublicStreams:
-    """Opens streams: the behaviour of one method of a grpcio server.
+class GrpcioStreams:
+    """Opens the streams of one method of a grpcio server: its behaviour, in grpc's terms.
 
     Args:
         method: Full name of the method.
         make_intake: Makes one intake for each stream.
-        access_control: Asked first in every call; None allows all.
-        changed: Told when a stream has ended; guards :attr:`open`.
-        max_answer_bytes: Largest message that is sent.
-        max_streams: How many may be open at a time.
+        access_control: Checked first in every call; None allows every call.
+        changed: Notified when a stream has ended; guards :attr:`open`.
+        max_answer_bytes: Size of the largest message that is sent.
+        max_streams: Maximum number of open streams.
 
     Attributes:
-        open: Streams that are open.
+        open: Number of open streams.
     """
 
     experimental_non_blocking = True  # grpc: the behaviour returns at once and sends by callback
@@ -61,17 +61,17 @@ class PublicStreams:
         self._changed = changed
         self._max_answer_bytes = max_answer_bytes
         self._max_streams = max_streams
-        self._streams: set[_PublicStream] = set()
+        self._streams: set[_GrpcioStream] = set()
         self._draining = False
         self.open = 0
 
     def __call__(
         self, messages: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
     ) -> None:
-        """Runs on a thread of grpc's pool, which it leaves at once."""
-        caller = PublicCall(context)
+        """Open one stream. Runs on a thread of grpc's pool and returns at once."""
+        caller = GrpcioCall(context)
         intake = self._make_intake()
-        stream = _PublicStream(
+        stream = _GrpcioStream(
             caller,
             messages,
             context,
@@ -84,20 +84,20 @@ class PublicStreams:
             if self._access_control is not None:
                 self._access_control.check(self._method, caller.metadata, caller.peer())
             self._keep(stream)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and no detail
+        except Exception as error:  # noqa: BLE001  # the caller gets a status and no internal detail
             intake.refuse(error, caller)
-            caller.answer()  # Raises, as grpc wants it.
+            caller.answer()  # Raises; grpc then ends the call.
         stream.start()
 
     def drain(self) -> None:
-        """As ``Lane.drain``."""
+        """Refuse new streams and drain the open ones; see ``Lane.drain``."""
         with self._changed:
             self._draining = True
             streams = tuple(self._streams)
         for stream in streams:
             stream.drain()
 
-    def _keep(self, stream: _PublicStream) -> None:
+    def _keep(self, stream: _GrpcioStream) -> None:
         with self._changed:
             if self._draining:
                 raise ShuttingDown("the server is stopping and takes no new streams; go to another server")
@@ -109,26 +109,26 @@ class PublicStreams:
             self.open += 1
             self._streams.add(stream)
 
-    def _stream_ended(self, stream: _PublicStream) -> None:
+    def _stream_ended(self, stream: _GrpcioStream) -> None:
         with self._changed:
             self.open -= 1
             self._streams.discard(stream)
             self._changed.notify_all()
 
 
-class _PublicStream:
-    """Drives one stream; see :class:`~sardonyx_server.rpc.stream.Stream` and ``Carrier`` there."""
+class _GrpcioStream:
+    """Drives one stream. Implements :class:`~sardonyx_server.rpc.stream.StreamDriver`."""
 
     def __init__(
         self,
-        caller: PublicCall,
+        caller: GrpcioCall,
         messages: Iterator[bytes],
-        context: Any,  # a grpc.ServicerContext, whose stub lacks set_details()
+        context: Any,  # a grpc.ServicerContext; its type stub lacks set_details()
         *,
         send: Callable[[bytes | None], None],
         intake: Intake,
         max_answer_bytes: int,
-        on_ended: Callable[[_PublicStream], None],
+        on_ended: Callable[[_GrpcioStream], None],
     ) -> None:
         self._caller = caller
         self._messages = messages
@@ -145,12 +145,12 @@ class _PublicStream:
 
     @property
     def deadline_s(self) -> float:
-        """When the caller gives the stream up."""
+        """Deadline of the stream, on ``time.monotonic``."""
         return self._caller.deadline_s
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for answers any more."""
+        """Whether no answer is wanted any more."""
         return self._stream.cancelled
 
     def peer(self) -> str:
@@ -158,39 +158,39 @@ class _PublicStream:
         return self._caller.peer()
 
     def start(self) -> None:
-        """Begin to read. Once."""
+        """Start the threads. Requires: called once."""
         if not self._context.add_callback(self._abandon):
             self._abandon()
-        self._reader.start()  # First: the other one waits for its end.
+        self._reader.start()  # First, since the writer joins it.
         self._writer.start()
 
     def drain(self) -> None:
-        """Take no more requests; end when what is in flight is answered. Any thread; never blocks."""
+        """Accept no more requests; end once those in flight are answered. Any thread; never blocks."""
         with self._changed:
             self._stream.drain()
             self._changed.notify_all()
 
     def settled(self, call: StreamCall) -> None:
-        """A request has its answer. Any thread; never blocks."""
+        """A request has its answer; send it when its turn comes. Any thread; never blocks."""
         with self._changed:
             self._stream.settle(call)
             self._changed.notify_all()
 
     def _abandon(self) -> None:
-        """The call is over for its caller. On a thread of grpcio's."""
+        """The call has ended for its caller. Called on a thread of grpcio."""
         with self._changed:
             self._stream.abandon()
             self._changed.notify_all()
 
     def _read(self) -> None:
-        """Body of the reading thread."""
+        """Read requests. Runs on the reading thread."""
         while self._may_read():
             try:
                 message = next(self._messages, None)
-            except Exception:  # noqa: BLE001  # grpcio's way to say that the call is over: _abandon is told
+            except Exception:  # noqa: BLE001  # grpcio raises when the call has ended, and calls _abandon
                 break
             self._take_in(message)
-            del message  # Kept while the thread waits, it would stay in memory.
+            del message  # Otherwise it would stay in memory while the thread waits.
 
     def _may_read(self) -> bool:
         with self._changed:
@@ -210,7 +210,7 @@ class _PublicStream:
             self._intake.run_waiting()
 
     def _write(self) -> None:
-        """Body of the sending thread, which outlives the other one but for a message that is still awaited."""
+        """Send answers, then the status. Runs on the sending thread, which joins the reading thread at the end."""
         while (frame := self._next_frame()) is not None:
             self._send(frame)  # Blocks while the caller does not read.
             with self._changed:
@@ -227,7 +227,7 @@ class _PublicStream:
         self._on_ended(self)
 
     def _next_frame(self) -> bytes | None:
-        """Wait for what is to be sent; None where the call ends."""
+        """Wait for the next answer to send. Blocks; None when the stream is over."""
         with self._changed:
             while (frame := self._stream.next_frame()) is None and not self._stream.is_over:
                 self._changed.wait()

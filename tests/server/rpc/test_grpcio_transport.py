@@ -46,7 +46,7 @@ def test_a_caller_that_has_gone_before_the_watch_counts_as_cancelled() -> None:
         sent = transport.send()
         _, call = transport.calls.take()
         gone = threading.Event()
-        context: grpc.ServicerContext = call._context  # type: ignore[attr-defined]  # a PublicCall
+        context: grpc.ServicerContext = call._context  # type: ignore[attr-defined]  # a GrpcioCall
         assert context.add_callback(gone.set)
         sent.cancel()
         assert gone.wait(BOUND_S)

@@ -1,7 +1,7 @@
-"""ModelInfer on grpcio's public API: the lane's slow twin, for systems that the lane does not run on.
+"""ModelInfer on grpcio's public API: the slower transport, for systems on which the lane does not run.
 
-A thread of grpcio's pool blocks in each call until the engine answers. Streams are in public_stream.py. Both pass the
-same contract suites as the lane.
+In each call a thread of grpcio's pool blocks until the engine answers. Streams are in grpcio_stream.py. Both modules
+pass the same contract test suites as the lane.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from sardonyx_server.rpc.grpcio_call import GrpcioCall
+from sardonyx_server.rpc.grpcio_stream import MAX_STREAMS, GrpcioStreams
 from sardonyx_server.rpc.listening import cannot_listen
-from sardonyx_server.rpc.public_call import PublicCall
-from sardonyx_server.rpc.public_stream import MAX_STREAMS, PublicStreams
 from sardonyx_server.text import host_and_port
 
 if TYPE_CHECKING:
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from sardonyx_server.rpc.access_control import AccessControl
     from sardonyx_server.rpc.tls import Certificates, Pem
 
-__all__ = ["PublicApi"]
+__all__ = ["GrpcioTransport"]
 
-# What core reads while it stops it cancels, which callers cannot tell from a cancellation of their own. So long a call
-# that is on its way may take to be handed over: then it is answered, or hears that the server is stopping.
+# While it stops, gRPC's core cancels every call that it reads; callers cannot tell this from a cancellation of their
+# own. A call that is on its way has this long to reach us: then it is answered, or refused because the server stops.
 _ON_THE_WAY_S: Final = 0.02
 
 
-class PublicApi:
-    """Takes the calls of two methods from a grpcio server.
+class GrpcioTransport:
+    """Serves the two inference methods on a grpcio server.
 
     Args:
         server: A grpcio server that has not been started.
-        methods: Full names of the unary method, and of the one that takes a stream of the same requests.
+        methods: Full names of the unary method, and of the one that streams the same requests.
         make_intake: Makes one intake for each thread that reads requests.
-        access_control: Asked first in every call; None allows all.
-        max_message_bytes: Largest message that is sent.
-        max_streams: How many streams may be open at a time.
+        access_control: Checked first in every call; None allows every call.
+        max_message_bytes: Size of the largest message that is sent.
+        max_streams: Maximum number of open streams.
     """
 
     name = "grpcio"
@@ -64,7 +64,7 @@ class PublicApi:
         self._open = 0
         self._hurried = False
         self._changed = threading.Condition()
-        self._streams = PublicStreams(
+        self._streams = GrpcioStreams(
             method=stream_method,
             make_intake=make_intake,
             access_control=access_control,
@@ -72,7 +72,7 @@ class PublicApi:
             max_answer_bytes=max_message_bytes,
             max_streams=max_streams,
         )
-        streams: Any = self._streams  # the stubs do not know behaviours that send by callback
+        streams: Any = self._streams  # the type stubs lack behaviours that send by callback
         handlers: tuple[tuple[str, grpc.RpcMethodHandler[bytes, bytes]], ...] = (
             (self._method, grpc.unary_unary_rpc_method_handler(self._infer)),
             (stream_method, grpc.stream_stream_rpc_method_handler(streams)),
@@ -85,12 +85,12 @@ class PublicApi:
         """Bind the address. Returns the port.
 
         Args:
-            host: Name or address.
-            port: 0 = any that is free.
-            certificates: For TLS; None = none is spoken.
+            host: Host name or IP address.
+            port: Port number; 0 takes any free port.
+            certificates: Certificates for TLS; None serves without TLS.
 
         Raises:
-            CannotListen: It is taken or not ours.
+            CannotListen: The port is in use, or the address is not this machine's.
         """
         address = host_and_port(host, port)
         try:
@@ -101,43 +101,43 @@ class PublicApi:
             raise cannot_listen(host, port) from error
 
     def start(self) -> None:
-        """Nothing to do: the grpcio server takes the calls."""
+        """Does nothing: the grpcio server accepts the calls."""
 
     @property
     def open_calls(self) -> int:
-        """Calls that were taken and are not over yet."""
+        """Number of open calls, streams included."""
         return self._open + self._streams.open
 
     @property
     def open_streams(self) -> int:
-        """Those of them that are streams."""
+        """Number of open streams."""
         return self._streams.open
 
     def drain(self) -> None:
-        """Refuse new streams, end those that are idle, and the others when what is in flight is answered."""
+        """Refuse new streams, end idle ones now, and the others once their requests in flight are answered."""
         self._streams.drain()
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is open. Blocks; :meth:`hurry` ends it early.
 
         Returns:
-            Whether that came about.
+            True if no call is open; False after the timeout or :meth:`hurry` if some still are.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._hurried or not self.open_calls, timeout_s)
             return not self.open_calls
 
     def hurry(self) -> None:
-        """End :meth:`wait_idle`."""
+        """End :meth:`wait_idle` early."""
         with self._changed:
             self._hurried = True
             self._changed.notify_all()
 
     def stop_server(self, grace_s: float | None) -> threading.Event:
-        """Take no more calls; those under way have so long, then they are cancelled. Again: with less time.
+        """Accept no more calls; those in progress are cancelled after ``grace_s``. A second call may shorten the time.
 
         Returns:
-            Set when that is over.
+            An event that is set when the server has stopped.
         """
         if grace_s:
             with self._changed:
@@ -145,10 +145,10 @@ class PublicApi:
         return self._server.stop(grace_s)
 
     def stop(self, patience_s: float = 0.0) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def _infer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        """Take one call. Blocks a thread of the server's pool until the engine has answered."""
+        """Serve one call. Blocks a thread of the server's pool until the engine has answered."""
         with self._changed:
             self._open += 1
         try:
@@ -159,14 +159,14 @@ class PublicApi:
                 self._changed.notify_all()
 
     def _take(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        call = PublicCall(context)
+        call = GrpcioCall(context)
         intake: Intake | None = getattr(self._of_thread, "intake", None)
         if intake is None:
             intake = self._of_thread.intake = self._make_intake()
         if self._access_control is not None:
             try:
                 self._access_control.check(self._method, call.metadata, call.peer())
-            except Exception as error:  # noqa: BLE001  # the caller gets its status
+            except Exception as error:  # noqa: BLE001  # the caller gets the status of the error
                 intake.refuse(error, call)
                 return call.answer()
         intake.accept(message, call)
@@ -175,7 +175,7 @@ class PublicApi:
 
 
 def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
-    """What grpcio speaks TLS with. It asks at each handshake whether there is something new."""
+    """TLS credentials for grpcio, which asks at each handshake whether the certificates have changed."""
     given = certificates.pem()
 
     def changed() -> grpc.ServerCertificateConfiguration | None:
@@ -188,7 +188,7 @@ def _credentials(certificates: Certificates) -> grpc.ServerCredentials:
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(given),
-        changed,  # type: ignore[arg-type]  # the stub does not know that it may say None, as grpcio's documentation has it
+        changed,  # type: ignore[arg-type]  # grpcio documents that it may return None; the stub does not
         require_client_authentication=certificates.asks_callers,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sardonyx_server.engine.telemetry.counters import SECONDS_BOUNDS
-from sardonyx_server.rpc.lag import Lag
+from sardonyx_server.rpc.event_loop_lag import EventLoopLag
 from tests.server.engine.doubles import HandClock
 from tests.server.rpc.transports import opened, until
 
@@ -13,7 +13,7 @@ from tests.server.rpc.transports import opened, until
 def test_each_time_away_is_counted() -> None:
     """Their sum, and how often which."""
     clock = HandClock()
-    lag = Lag(clock)
+    lag = EventLoopLag(clock)
 
     def work(seconds: float) -> None:
         clock.now_s += seconds
@@ -29,7 +29,7 @@ def test_each_time_away_is_counted() -> None:
 
 def test_what_the_work_raises_goes_on() -> None:
     """It is the loop's to deal with."""
-    lag = Lag(HandClock())
+    lag = EventLoopLag(HandClock())
     with pytest.raises(ZeroDivisionError):
         lag.doing(lambda: 1 / 0)  # type: ignore[arg-type]
     assert sum(lag.snapshot().counts) == 0

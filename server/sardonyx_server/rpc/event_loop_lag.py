@@ -1,6 +1,7 @@
-"""How long the lane's thread was away from its events, which is how late it got to those that came meanwhile.
+"""Lag of the lane's event loop: how long its thread did other work, and so how late it processed events meanwhile.
 
-It is away while inline models run on it and while it hands over answers of runners. Counted by burst, not by request.
+The thread does other work while it runs inline models and while it hands over the answers of runners. Each burst of
+such work is one observation, not each request.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from sardonyx_server.engine.telemetry.counters import SECONDS_BOUNDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Lag"]
+__all__ = ["EventLoopLag"]
 
 
-class Lag:
-    """Times the work that keeps a thread from its events. Used by that thread only; others read at any time.
+class EventLoopLag:
+    """Measures the work that keeps a thread from its events. Only that thread measures; any thread may read.
 
     Args:
-        clock: ``time.monotonic``.
+        clock: ``time.monotonic``, or a fake of it. Seconds.
     """
 
     __slots__ = ("_clock", "_counts", "_total_s")
@@ -32,7 +33,7 @@ class Lag:
         self._total_s = 0.0
 
     def doing(self, work: Callable[[], None]) -> None:
-        """Do some work; what it raises goes on to the caller."""
+        """Do some work and measure its duration. An exception of the work is passed on, and nothing is counted."""
         began_s = self._clock()
         work()
         took_s = self._clock() - began_s
@@ -40,5 +41,5 @@ class Lag:
         self._total_s += took_s
 
     def snapshot(self) -> Histogram:
-        """Each time away, in seconds, as of now. Any thread."""
+        """Histogram of the durations so far, in seconds. Any thread."""
         return Histogram(bounds=SECONDS_BOUNDS, counts=tuple(self._counts), total=self._total_s)

@@ -1,4 +1,4 @@
-"""Who called, where the call came by way of the lane: the grpcio server itself only sees the lane."""
+"""The address of the caller. For a call that the lane forwards, the grpcio server itself only sees the lane."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 __all__ = ["PEER_KEY", "peer_of"]
 
 PEER_KEY: Final = "sardonyx-peer"
-"""Metadata that the lane adds to what it relays; what a caller sends by this name is dropped there."""
+"""Metadata key that the lane adds to forwarded calls. It drops this key if a caller sends it."""
 
 
 def peer_of(metadata: Iterable[tuple[str, str | bytes]], peer: str) -> str:
-    """Address of the caller in gRPC's form.
+    """The address of the caller, in gRPC's form.
 
     Args:
-        metadata: Of the call.
-        peer: Who is connected to the grpcio server.
+        metadata: Metadata of the call.
+        peer: Address of the peer that is connected to the grpcio server.
     """
     if not peer.startswith("unix"):
         return peer
