@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sardonyx_server.errors import SettingsError
 
@@ -32,6 +32,9 @@ ALPN_PROTOCOL: Final = "h2"
 _LOOK_S: Final = 10.0
 # Cipher suites of TLS 1.2 that HTTP/2 allows (RFC 9113, appendix A). TLS 1.3 has only such suites.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+_Marks: TypeAlias = list[tuple[int, ...] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,9 @@ class Certificates:
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._seen = self._marks()
+        # Marks of the files in use, and what was last logged of others that cannot be used.
+        self._loaded_as = self._marks()
+        self._refused: tuple[_Marks, str] | None = None
         self._context, self._pem = _loaded(files)
         self._next_look_s = clock() + _LOOK_S
 
@@ -114,29 +119,32 @@ class Certificates:
                 return
             self._next_look_s = now_s + _LOOK_S
             marks = self._marks()
-            if marks == self._seen:
+            if marks == self._loaded_as:
                 return
-            # Also if they cannot be used: that is logged once, and they are read again after the next change.
-            self._seen = marks
             try:
                 self._context, self._pem = _loaded(self._files)
             except SettingsError as error:
-                _LOG.warning(
-                    "a new certificate cannot be used; the one before it stays", extra={"reason": error.message}
-                )
+                # Tried again at the next look, since the reason may be gone without a trace in the files; logged once.
+                if self._refused != (marks, error.message):
+                    self._refused = marks, error.message
+                    _LOG.warning(
+                        "a new certificate cannot be used; the one before it stays", extra={"reason": error.message}
+                    )
             else:
+                self._loaded_as, self._refused = marks, None
                 _LOG.info("certificates were read again, for connections from now on")
 
-    def _marks(self) -> list[tuple[int, int, int] | None]:
-        """Inode, size and time of modification (ns) of each file, to detect changes; None if it cannot be read."""
-        marks: list[tuple[int, int, int] | None] = []
+    def _marks(self) -> _Marks:
+        """Status of each file, which differs after each change; None if it cannot be looked up."""
+        marks: _Marks = []
         for path in self._files.all.values():
             try:
                 status = path.stat()
             except OSError:
                 marks.append(None)
             else:
-                marks.append((status.st_ino, status.st_size, status.st_mtime_ns))
+                # The last one alone tells of a new owner or mode, with which a key becomes readable.
+                marks.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         return marks
 
 
@@ -157,8 +165,9 @@ def _loaded(files: TlsFiles) -> tuple[ssl.SSLContext, Pem]:
     if root is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
-            context.load_verify_locations(cadata=root.decode("ascii", "replace"))
-        except ssl.SSLError as error:
+            # Between certificates there may be any text.
+            context.load_verify_locations(cadata=root.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError) as error:  # ValueError: it is empty
             raise SettingsError(
                 f"grpc_root_cert: {str(files.root)!r} has no certificate that can be read ({_reason(error)}); expected "
                 "PEM with lines '-----BEGIN CERTIFICATE-----'"
@@ -192,6 +201,10 @@ def _load_own(context: ssl.SSLContext, files: TlsFiles) -> None:
             f"grpc_server_cert and grpc_server_key: expected a certificate and its key as PEM in {certificate!r} and "
             f"{key!r} ({_reason(error)})"
         ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"grpc_server_cert and grpc_server_key: cannot read {certificate!r} and {key!r}: {error.strerror}"
+        ) from error
 
 
 class _Encrypted(Exception):
@@ -202,5 +215,6 @@ def _no_password() -> str:
     raise _Encrypted
 
 
-def _reason(error: ssl.SSLError) -> str:
-    return (error.reason or "no PEM").replace("_", " ").lower()
+def _reason(error: ssl.SSLError | ValueError) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return (reason or "no PEM").replace("_", " ").lower()

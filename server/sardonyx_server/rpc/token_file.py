@@ -51,6 +51,8 @@ class TokenFile:
         self._poll_s = poll_s
         # File status when it was last read, and at the last poll.
         self._read_as = self._seen_as = self._stamp()
+        # File status and error that were logged last.
+        self._refused: tuple[tuple[int, ...], str] | None = None
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
@@ -85,8 +87,9 @@ class TokenFile:
     def poll(self, on_change: Callable[[TokenScopes], None]) -> None:
         """Call ``on_change`` if the file has changed since it was read, but not since the last poll.
 
-        A file that is still changing may be half written. If it is invalid, the error is logged and nothing changes. A
-        file without tokens is valid here: it revokes all.
+        A file that is still changing may be half written. If it cannot be read or is invalid, nothing changes, the
+        error is logged once, and the next poll tries again: a passing error must not keep revoked tokens valid. A file
+        without tokens is valid here: it revokes all.
         """
         stamp = self._stamp()
         if stamp == self._read_as:
@@ -94,12 +97,14 @@ class TokenFile:
         if stamp != self._seen_as:
             self._seen_as = stamp
             return
-        self._read_as = stamp
         try:
             tokens = self._tokens()
         except SettingsError as error:
-            _LOG.error("tokens stay as they were: %s", error.message)  # no bug, so no traceback
+            if self._refused != (stamp, error.message):
+                self._refused = stamp, error.message
+                _LOG.error("tokens stay as they were: %s", error.message)  # no bug, so no traceback
             return
+        self._read_as, self._refused = stamp, None
         on_change(tokens)
         _LOG.info("tokens read again", extra={"tokens": len(tokens)})
 

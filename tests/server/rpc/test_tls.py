@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import ssl
@@ -154,3 +155,74 @@ def test_what_cannot_be_used_leaves_the_old_in_place(
     shutil.copy(renewed.key, files.key)
     clock.now_s = 60.0
     assert certificates.context() is not first
+
+
+def test_a_half_written_key_is_taken_when_it_is_whole(files: TlsFiles, renewed: Identity) -> None:
+    """Nothing, then a part of it, then all."""
+    clock = Clock()
+    certificates = Certificates(files, clock.read)
+    first, whole = certificates.context(), renewed.key.read_bytes()
+    shutil.copy(renewed.certificate, files.certificate)
+    for clock.now_s, part in ((10.0, b""), (20.0, whole[:100])):
+        files.key.write_bytes(part)
+        assert certificates.context() is first
+    files.key.write_bytes(whole)
+    clock.now_s = 30.0
+    assert certificates.context() is not first
+
+
+@pytest.mark.parametrize("part", [b"", b"\xff\xfe", b"-----BEGIN CERTIFICATE-----\nMIIB"])
+def test_a_half_written_root_leaves_the_old_in_place(files: TlsFiles, authority: TestAuthority, part: bytes) -> None:
+    """Also where it is empty, or no text."""
+    root = files.certificate.with_name("root.pem")
+    shutil.copy(authority.certificate, root)
+    clock = Clock()
+    certificates = Certificates(TlsFiles(certificate=files.certificate, key=files.key, root=root), clock.read)
+    first = certificates.context()
+    root.write_bytes(part)
+    clock.now_s = 10.0
+    assert certificates.context() is first
+    shutil.copy(authority.certificate, root)
+    clock.now_s = 20.0
+    assert certificates.context() is not first
+
+
+def test_another_mode_or_owner_is_a_change(files: TlsFiles, caplog: pytest.LogCaptureFixture) -> None:
+    """As where a key is copied for its owner alone, and given to the server afterwards."""
+    clock = Clock()
+    certificates = Certificates(files, clock.read)
+    first = certificates.context()
+    before = files.key.stat()
+    # The kernel's clock for files is coarse: the mode is changed until it has gone on.
+    while files.key.stat().st_ctime_ns == before.st_ctime_ns:
+        files.key.chmod(0o640)
+    assert files.key.stat().st_mtime_ns == before.st_mtime_ns
+    clock.now_s = 10.0
+    with caplog.at_level(logging.INFO, "sardonyx.tls"):
+        assert certificates.context() is not first
+    assert caplog.messages == ["certificates were read again, for connections from now on"]
+
+
+@pytest.mark.parametrize("call", ["read_bytes", "load_cert_chain"])
+def test_files_that_cannot_be_read_once_are_read_at_the_next_look(
+    files: TlsFiles, renewed: Identity, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    """Though they are the same files: descriptors may have run out, or a network file system was away."""
+    clock = Clock()
+    certificates = Certificates(files, clock.read)
+    first = certificates.context()
+    shutil.copy(renewed.certificate, files.certificate)
+    shutil.copy(renewed.key, files.key)
+
+    def no_descriptor(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(files.key) if call == "read_bytes" else ssl.SSLContext, call, no_descriptor)
+        for clock.now_s in (10.0, 20.0):
+            assert certificates.context() is first
+    assert caplog.messages == ["a new certificate cannot be used; the one before it stays"]
+    assert caplog.records[0].__dict__["reason"].endswith(": Too many open files")
+    clock.now_s = 30.0
+    assert certificates.context() is not first
+    assert certificates.pem().certificate == renewed.certificate.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,29 @@ def test_what_is_no_file_of_tokens_any_more_changes_nothing(tmp_path: Path, capl
     path.write_text(f"{B}\n")
     changes.poll()
     assert changes.poll() == [{digest(B.encode()): EVERYTHING}]
+
+
+def test_a_file_that_cannot_be_read_once_is_read_at_the_next_poll(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Though its status is the same: a token that it revokes must not stay valid."""
+    path = written(tmp_path, f"{A}\n{B}\n")
+    file = TokenFile(path)
+    file.read()
+    changes = Changes(file)
+    path.write_text(f"{A}\n")
+    changes.poll()
+
+    def no_descriptor(_path: Path, **_options: str) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(path), "read_text", no_descriptor)
+        for _ in range(3):
+            assert changes.poll() == []
+    assert caplog.messages == [f"tokens stay as they were: auth_tokens_file: cannot read '{path}': Too many open files"]
+    assert changes.poll() == [{digest(A.encode()): EVERYTHING}]
+    assert len(changes.poll()) == 1
 
 
 def test_who_removes_the_last_token_means_it(tmp_path: Path) -> None:
