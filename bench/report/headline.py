@@ -39,7 +39,7 @@ def headline(results: Sequence[Bars | Run]) -> str:
 
 def _of_run(run: Run) -> Iterator[str]:
     own = latencies(run)
-    others = peer_summary([one for one in verdicts(run) if one.benchmark.server != OURS], run)
+    others = peer_summary([one for one in verdicts(run) if one.benchmark.server != OURS])
     if own or others:
         yield paragraph(
             f"`{_verb(run)}` on {processors(run)}, {run.cores} cores shared by servers and callers,",

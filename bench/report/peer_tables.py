@@ -16,22 +16,19 @@ _LETTERS: Final = 10
 _UNKNOWN: Final = "an unknown processor"
 
 
-def peer_summary(judged: Sequence[Verdict], run: Run) -> str:
-    """Summary of each peer over all models; "" if there are none.
+def peer_summary(judged: Sequence[Verdict]) -> str:
+    """Summary of each peer over all models; "" if there are none. Names no processors: each line may be of several.
 
     Args:
         judged: Verdicts of peers only.
-        run: That they are of.
     """
     rows = []
-    column = processor_column(run)
     for server in dict.fromkeys(one.benchmark.server for one in judged):
         own = [one for one in judged if one.benchmark.server == server]
         met = sum(one.state == State.MET for one in own)
         ratios = [_range(one.reached for one in own if one.at_least is at_least) for at_least in (True, False)]
-        where = [_where([one.benchmark for one in own], run)] if column else []
-        rows.append((cell(server), *ratios, f"{met} of {len(own)}", *where))
-    head = ("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met", *column)
+        rows.append((cell(server), *ratios, f"{met} of {len(own)}"))
+    head = ("beside", "rate: Sardonyx / it", "p99: Sardonyx / it", "bars met")
     return table(head, rows) if rows else ""
 
 
@@ -52,7 +49,7 @@ def peers_by_model(judged: Sequence[Verdict], run: Run) -> str:
             for at_least in (True, False)
         ]
         measured = ", ".join(dict.fromkeys(_short(one.benchmark.commit or run.commit) for one in own))
-        where = [_where([one.benchmark for one in own], run)] if column else []
+        where = [cell(processor_of(own[0].benchmark, run))] if column else []
         rows.append((cell(server), cell(model), *(text or "not measured" for text in ratios), measured, *where))
     if not rows:
         return ""
@@ -85,16 +82,6 @@ def _processors(run: Run) -> Sequence[str]:
 def processor_of(benchmark: Benchmark, run: Run) -> str:
     """The processor of a benchmark as text."""
     return benchmark.cpu or run.cpu or _UNKNOWN
-
-
-def _where(benchmarks: Sequence[Benchmark], run: Run) -> str:
-    """The processor of all; where they are of several, each with its models."""
-    models: dict[str, dict[str, None]] = {}
-    for one in sorted(benchmarks, key=lambda one: (processor_of(one, run), one.model)):
-        models.setdefault(processor_of(one, run), {})[one.model] = None
-    if len(models) == 1:
-        return cell(next(iter(models)))
-    return cell("; ".join(f"{processor}: {', '.join(names)}" for processor, names in models.items()))
 
 
 def _short(commit: str) -> str:

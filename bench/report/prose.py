@@ -93,7 +93,7 @@ def _of_run(run: Run) -> Iterator[str]:
     yield latencies(run)
     judged = verdicts(run)
     others = [one for one in judged if one.benchmark.server != OURS]
-    yield peer_summary(others, run)
+    yield peer_summary(others)
     lost = [one for one in judged if one.state != State.MET]
     if lost:
         yield f"{len(lost)} of {len(judged)} bars are missed, or the run does not prove that they are met:"
