@@ -243,18 +243,11 @@ def test_a_folder_that_is_not_there_ends_the_start(two_models: Path, tmp_path: P
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log(log_as_before: None) -> io.StringIO:  # what it configures is undone
     """The log of this process, as a server on its own would write it."""
-    root, own = logging.getLogger(), logging.getLogger("sardonyx")
-    before = (list(root.handlers), root.level, own.level, logs.levels())
     out = io.StringIO()
     logs.configure(log_format="json", level="info", stream=out)
-    yield out
-    logging.captureWarnings(capture=False)
-    logs.set_levels(before[3])
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    own.setLevel(before[2])
+    return out
 
 
 def test_a_change_of_the_log_is_visible_in_the_next_line(traced: Traced, log: io.StringIO) -> None:

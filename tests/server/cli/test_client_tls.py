@@ -109,6 +109,7 @@ def test_who_forgets_tls_is_reminded(own: Identity, capsys: pytest.CaptureFixtur
         assert capsys.readouterr().err.endswith("if it speaks TLS: bench does not, so measure one without)\n")
 
 
+@pytest.mark.usefixtures("log_as_before")
 def test_serve_ends_with_a_line_where_its_files_cannot_be_used(
     own: Identity, authority: TestAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

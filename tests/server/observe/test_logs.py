@@ -6,26 +6,13 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
 from sardonyx_server.observe import logs
 
 LOG = logging.getLogger("sardonyx.test")
-
-
-@pytest.fixture(autouse=True)
-def _root_logger_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    own, switches = logging.getLogger("sardonyx").level, logs.levels()
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    logs.set_levels(switches)
-    logging.getLogger("sardonyx").setLevel(own)
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("log_as_before")
 
 
 def test_auto_is_console_at_a_terminal_and_json_elsewhere() -> None:
