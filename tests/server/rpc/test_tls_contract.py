@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from sardonyx_server.rpc.lane.sockets.tls_handshakes import TlsHandshakes
 from sardonyx_server.rpc.tls import Certificates, TlsFiles
 from sardonyx_wire.http2.frames import PREFACE
 from tests.certificates import Identity, TestAuthority, needs_openssl, said_by_openssl
 from tests.server.rpc.http2.peer import Peer
-from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, TRANSPORTS, channel_to, opened
+from tests.server.rpc.transports import BOUND_S, METHOD, STREAM_METHOD, TRANSPORTS, channel_to, opened, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,6 +218,48 @@ def test_a_caller_without_a_valid_certificate_does_not(mutual: Transport, world:
 def test_a_caller_does_not_trust_any_server(echo: Transport, world: World) -> None:
     """Ours has a certificate of another authority."""
     assert "CERTIFICATE_VERIFY_FAILED" in refused(echo.address, world.credentials(ca=world.other))
+
+
+def test_who_ends_the_handshake_by_an_alert_hears_nothing_without_tls(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not know the authority, says so, and waits for the end of the connection. The log tells of it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl.create_default_context(cafile=world.other.certificate).wrap_bio(
+        incoming, outgoing, server_hostname="localhost"
+    )
+    with caplog.at_level(logging.INFO, "sardonyx.lane"), serving("lane", world) as lane, connected(lane) as raw:
+
+        def shake() -> None:
+            while True:
+                try:
+                    tls.do_handshake()
+                except ssl.SSLWantReadError:
+                    raw.sendall(outgoing.read())
+                    incoming.write(raw.recv(65_536))
+
+        with pytest.raises(ssl.SSLCertVerificationError):
+            shake()
+        raw.sendall(outgoing.read())
+        assert raw.recv(65_536) == b""
+        assert lane.send(b"abc").result() == b"abc"
+    assert caplog.messages == ["a handshake of TLS failed"]
+    assert "unknown ca" in caplog.records[0].__dict__["reason"]
+
+
+def test_without_its_thread_of_handshakes_the_lane_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could connect any more, and nobody would know: the process is told to end, as where the loop fails."""
+
+    def fail(*_: Any) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(TlsHandshakes, "_see_clock", fail)
+    with serving("lane", world) as lane, connected(lane) as raw:
+        raw.sendall(b"\x16")
+        until(lambda: bool(lane.lost))
+        assert raw.recv(1) == b""
+        assert [str(error) for error in lane.lost] == ["broken"]
+        lane.lost.clear()
 
 
 def test_a_plain_caller_is_refused_at_once(echo: Transport) -> None:

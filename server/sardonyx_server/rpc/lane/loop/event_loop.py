@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 import threading
 import time
 from functools import partial
@@ -35,7 +36,6 @@ from sardonyx_server.rpc.lane.sockets.tls_socket import NotTls
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable, Mapping
 
     from sardonyx_server.engine.running.model import Model
@@ -164,6 +164,7 @@ class EventLoop:
                 patience_s=_HANDSHAKE_S,
                 on_done=lambda connected: self.call_soon(partial(self._on_secured, connected)),
                 on_failed=lambda *failed: self.call_soon(partial(self._on_refused, *failed)),
+                on_lost=lambda error: self.call_soon(partial(_fail, error)),
             )
             self.handshakes.start()
         return port
@@ -343,6 +344,11 @@ class EventLoop:
     def _on_refused(self, secured: TlsSocket, error: NotTls | ssl.SSLError, alert: bytes) -> None:
         """A TLS handshake failed: tell the client why, in the protocol that it speaks."""
         connected = secured.plain()
+        if isinstance(error, ssl.SSLError) and not alert:
+            # The client has ended the handshake by an alert: there is nothing to say, least of all without TLS.
+            self.bad_prefaces.record(peer_name(connected), HandshakeFailed(error, alert))
+            connected.close()
+            return
         try:
             connection = Connection(self, peer_name(connected))
             self.transports.add(connected, connection)
@@ -360,3 +366,8 @@ class EventLoop:
 
     def _connections(self) -> list[Connection]:
         return [handler for handler in self.transports.handlers if isinstance(handler, Connection)]
+
+
+def _fail(error: Exception) -> None:
+    """A task that ends the loop, because a thread that it needs has failed."""
+    raise error

@@ -40,12 +40,13 @@ class _Handshake:
         events: Events of epoll that it waits for.
     """
 
-    __slots__ = ("_connected", "_tls", "deadline_s", "events")
+    __slots__ = ("_connected", "_tls", "deadline_s", "events", "fd")
 
     def __init__(self, connected: socket.socket, deadline_s: float) -> None:
         self._connected = connected
         self._tls: TlsSocket | None = None
         self.deadline_s = deadline_s
+        self.fd = connected.fileno()
         self.events = select.EPOLLIN
 
     def secured(self, context: Callable[[], ssl.SSLContext]) -> TlsSocket:
@@ -67,6 +68,7 @@ class TlsHandshakes:
         on_done: Called with each socket whose handshake is done.
         on_failed: Called with each socket whose handshake failed, the error, and the TLS alert for the peer. Not called
             if the peer disconnected, or did not finish in time.
+        on_lost: Called if the thread itself fails, which is a bug.
     """
 
     def __init__(
@@ -76,16 +78,20 @@ class TlsHandshakes:
         patience_s: float,
         on_done: Callable[[TlsSocket], None],
         on_failed: Callable[[TlsSocket, NotTls | ssl.SSLError, bytes], None],
+        on_lost: Callable[[Exception], None],
     ) -> None:
         self._context = context
         self._patience_s = patience_s
         self._on_done = on_done
         self._on_failed = on_failed
+        self._on_lost = on_lost
         self._epoll = select.epoll()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._waker, select.EPOLLIN)
         # In the order in which they began, which is the order of their deadlines.
         self._by_fd: dict[int, _Handshake] = {}
+        # Held where the dict is changed, or all of it is read.
+        self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="tls-handshakes", daemon=True)
 
@@ -103,11 +109,12 @@ class TlsHandshakes:
             OSError: The user's limit of sockets watched by epoll is reached.
         """
         fd = connected.fileno()
-        self._by_fd[fd] = _Handshake(connected, time.monotonic() + self._patience_s)
+        with self._lock:
+            self._by_fd[fd] = _Handshake(connected, time.monotonic() + self._patience_s)
         try:
             self._epoll.register(fd, select.EPOLLIN)
         except OSError:
-            del self._by_fd[fd]
+            self._forget(fd)
             raise
 
     def close(self) -> None:
@@ -123,7 +130,18 @@ class TlsHandshakes:
         os.close(self._waker)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # noqa: BLE001  # logged with its traceback; the process is told to end
+            _LOG.exception("bug: the thread of TLS handshakes failed")
+            self._on_lost(error)
+        for handshake in self._under_way():
+            handshake.close()
+
+    def _serve(self) -> None:
+        """Take the steps of all handshakes until closed."""
         look_s = min(_LOOK_S, self._patience_s)
+        next_look_s = 0.0
         while not self._closed:
             for fd, _ in self._epoll.poll(look_s):
                 handshake = self._by_fd.get(fd)
@@ -135,19 +153,23 @@ class TlsHandshakes:
                     _LOG.exception("bug: a handshake failed")
                     self._forget(fd)
                     handshake.close()
-            self._see_clock(time.monotonic())
-        for handshake in self._by_fd.values():
-            handshake.close()
-        self._by_fd.clear()
+            # Not at each wakeup: it copies the list of all handshakes.
+            if (now_s := time.monotonic()) >= next_look_s:
+                next_look_s = now_s + look_s
+                self._see_clock(now_s)
 
     def _see_clock(self, now_s: float) -> None:
         """Close handshakes whose deadline has passed."""
-        # A copy, because begin() may add to the dict meanwhile.
-        for fd, handshake in list(self._by_fd.items()):
+        for handshake in self._under_way():
             if now_s < handshake.deadline_s:
                 break
-            self._forget(fd)
+            self._forget(handshake.fd)
             handshake.close()
+
+    def _under_way(self) -> list[_Handshake]:
+        """A copy, because begin() may add to the dict meanwhile."""
+        with self._lock:
+            return list(self._by_fd.values())
 
     def _step(self, fd: int, handshake: _Handshake) -> None:
         """Take the next step of one handshake."""
@@ -170,6 +192,8 @@ class TlsHandshakes:
             self._on_done(tls)
 
     def _forget(self, fd: int) -> None:
-        del self._by_fd[fd]
+        # Without an error if it is forgotten already, as after a failure of what is called then.
+        with self._lock:
+            self._by_fd.pop(fd, None)
         with suppress(OSError):
             self._epoll.unregister(fd)

@@ -26,6 +26,9 @@ _FETCHED_BYTES: Final = 64 * 1024
 # Maximum plaintext that is encrypted at a time. Output beyond it stays unencrypted in the writer's buffers. For each
 # connection, OpenSSL keeps as much memory as it ever needed at once.
 _ENCRYPTED_BYTES: Final = 64 * 1024
+# OpenSSL answers each KeyUpdate (RFC 8446, section 4.6.3). If more of its own messages are unsent, the peer does not
+# read.
+_MAX_UNSENT_BYTES: Final = 64 * 1024
 # Type of the record that each connection begins with (RFC 8446, section 5.1).
 _HANDSHAKE: Final = 22
 
@@ -142,7 +145,7 @@ class TlsSocket(socket.socket):
                 raise BlockingIOError from None
         finally:
             if self._outgoing.pending:
-                self._flush()
+                self._answer()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:  # noqa: ARG002  # as a socket's
@@ -167,7 +170,7 @@ class TlsSocket(socket.socket):
                 raise BlockingIOError from None
         finally:
             if self._outgoing.pending:
-                self._flush()
+                self._answer()
         return filled
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:  # noqa: ARG002  # as a socket's
@@ -220,10 +223,21 @@ class TlsSocket(socket.socket):
 
     def _flush(self) -> None:
         """Write the records that OpenSSL sends by itself. What the socket does not accept precedes the next write."""
-        if not self._encrypted:
-            self._encrypted = memoryview(self._outgoing.read())
         with suppress(BlockingIOError):
             self._push()
+            self._encrypted = memoryview(self._outgoing.read())
+            self._push()
+
+    def _answer(self) -> None:
+        """Write the records with which OpenSSL answers what it reads.
+
+        Raises:
+            ConnectionAbortedError: The peer causes more and more of them, and does not read.
+        """
+        self._flush()
+        unsent = self._outgoing.pending + (0 if self._encrypted_of_bytes else len(self._encrypted))
+        if unsent > _MAX_UNSENT_BYTES:
+            raise ConnectionAbortedError(f"the peer has not read {unsent} bytes of TLS control messages")
 
 
 def _joined(buffers: Iterable[ReadableBuffer]) -> bytes:

@@ -15,6 +15,7 @@ __all__ = ["OpenSslClient"]
 
 _WANT_READ: Final = 2
 _WANT_WRITE: Final = 3
+_ZERO_RETURN: Final = 6
 _KEY_UPDATE_REQUESTED: Final = 1
 _POINTERS: Final = {
     "TLS_client_method": [],
@@ -48,7 +49,12 @@ class OpenSslClient:
 
     Args:
         connected: Does not block.
+
+    Attributes:
+        ended: Whether the server has said that it sends no more.
     """
+
+    ended = False
 
     def __init__(self, connected: socket.socket) -> None:
         self._library = _library()
@@ -76,5 +82,7 @@ class OpenSslClient:
     def _done(self, returned: int) -> bool:
         if returned > 0:
             return True
-        assert self._library.SSL_get_error(self._ssl, returned) in {_WANT_READ, _WANT_WRITE}
+        error = self._library.SSL_get_error(self._ssl, returned)
+        assert error in {_WANT_READ, _WANT_WRITE, _ZERO_RETURN}
+        self.ended = error == _ZERO_RETURN
         return False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import select
 import socket
 import ssl
 import sys
 import time
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -256,6 +258,39 @@ def test_an_answer_that_waits_is_sent_once_where_the_caller_changes_keys(
         assert not updates
 
 
+def test_who_changes_keys_and_reads_nothing_is_cut_off(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """Each change has an answer, and they would take memory without end."""
+    with ExitStack() as stack:
+        server, client = openssl_pair(stack, contexts[0])
+        until_s = time.monotonic() + BOUND_S
+
+        def change_keys() -> None:
+            while time.monotonic() < until_s:
+                client.update_keys()
+                with suppress(BlockingIOError):
+                    server.recv(65_536)
+
+        with pytest.raises(ConnectionAbortedError, match="has not read"):
+            change_keys()
+
+
+def test_the_end_is_said_though_something_waits(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """An answer of OpenSSL's own had no room in the socket: it goes ahead of close_notify."""
+    with ExitStack() as stack:
+        server, client = openssl_pair(stack, contexts[0])
+        until_s = time.monotonic() + BOUND_S
+        while not server.must_write:
+            assert time.monotonic() < until_s
+            client.update_keys()
+            with suppress(BlockingIOError):
+                server.recv(65_536)
+        client.read()
+        assert not client.ended
+        server.shutdown(socket.SHUT_WR)
+        client.read()
+        assert client.ended
+
+
 def test_a_record_is_read_at_once_however_small_the_place_is(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
@@ -380,7 +415,11 @@ def test_handshakes_have_a_time_limit(contexts: tuple[ssl.SSLContext, ssl.SSLCon
     """Who says nothing keeps a descriptor for so long, and no longer. Nobody is told."""
     told: list[object] = []
     handshakes = TlsHandshakes(
-        lambda: contexts[0], patience_s=0.01, on_done=told.append, on_failed=lambda *failed: told.append(failed)
+        lambda: contexts[0],
+        patience_s=0.01,
+        on_done=told.append,
+        on_failed=lambda *failed: told.append(failed),
+        on_lost=told.append,
     )
     near, far = socket.socketpair()
     near.setblocking(False)
@@ -398,7 +437,11 @@ def test_handshakes_have_a_time_limit(contexts: tuple[ssl.SSLContext, ssl.SSLCon
 def test_handshakes_under_way_are_closed_at_the_end(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     """However far they are."""
     handshakes = TlsHandshakes(
-        lambda: contexts[0], patience_s=BOUND_S, on_done=lambda _: None, on_failed=lambda *_: None
+        lambda: contexts[0],
+        patience_s=BOUND_S,
+        on_done=lambda _: None,
+        on_failed=lambda *_: None,
+        on_lost=print,
     )
     handshakes.start()
     with ExitStack() as stack:
@@ -415,3 +458,58 @@ def test_handshakes_under_way_are_closed_at_the_end(contexts: tuple[ssl.SSLConte
         for far in ends:
             with suppress(ConnectionResetError):
                 assert far.recv(1) == b""
+
+
+def test_the_clock_is_not_looked_at_with_each_step(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a look at all that are under way: their number times their steps would be too much."""
+    looks: list[float] = []
+    done: queue.SimpleQueue[TlsSocket] = queue.SimpleQueue()
+    monkeypatch.setattr(TlsHandshakes, "_see_clock", lambda _, now_s: looks.append(now_s))
+    handshakes = TlsHandshakes(
+        lambda: contexts[0], patience_s=BOUND_S, on_done=done.put, on_failed=lambda *_: None, on_lost=print
+    )
+    handshakes.start()
+    for _ in range(20):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        handshakes.begin(near)
+        with contexts[1].wrap_socket(far, server_hostname="localhost"), done.get(timeout=BOUND_S):
+            pass
+    handshakes.close()
+    handshakes.join()
+    assert all(after - before >= 5.0 for before, after in pairwise(looks))
+
+
+def test_what_fails_where_a_handshake_is_done_ends_that_only(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug with one connection is logged; the next is served."""
+    done: queue.SimpleQueue[TlsSocket] = queue.SimpleQueue()
+    failures = [ValueError("broken")]
+    lost: list[Exception] = []
+
+    def take(connected: TlsSocket) -> None:
+        if failures:
+            raise failures.pop()
+        done.put(connected)
+
+    handshakes = TlsHandshakes(
+        lambda: contexts[0], patience_s=BOUND_S, on_done=take, on_failed=lambda *_: None, on_lost=lost.append
+    )
+    handshakes.start()
+    for broken in (True, False):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        handshakes.begin(near)
+        far.settimeout(BOUND_S)
+        with contexts[1].wrap_socket(far, server_hostname="localhost") as client:
+            if broken:
+                assert client.recv(1) == b""
+            else:
+                done.get(timeout=BOUND_S).close()
+    handshakes.close()
+    handshakes.join()
+    assert not lost
+    assert caplog.messages == ["bug: a handshake failed"]
