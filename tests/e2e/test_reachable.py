@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 import pytest
@@ -13,14 +16,12 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from sardonyx_server.errors import Forbidden
 from sardonyx_server.rpc.other_rpcs.methods import RPCS, InferenceRpc
+from sardonyx_server.rpc.other_rpcs.peer import PEER_KEY
 from sardonyx_server.rpc.other_rpcs.reflection import HEALTH_SERVICE, REFLECTION_SERVICES
 from sardonyx_wire.messages import METHODS, SERVICE
 from tests.e2e.messages import failure_of
 from tests.e2e.servers import CALL_TIMEOUT_S, INFER, TRANSPORTS, Server
 from tests.server.rpc.doubles import Asks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REFLECT: Final = f"/{REFLECTION_SERVICES[0]}/ServerReflectionInfo"
 HEALTH: Final[Any] = health_pb2.DESCRIPTOR.services_by_name["Health"]
@@ -163,3 +164,56 @@ def test_nothing_else_is_there(guarded: Server, hook: Hook, path: str) -> None:
     hook.asked.clear()
     assert refusal(guarded, path, b"") is grpc.StatusCode.UNIMPLEMENTED
     assert not hook.asked
+
+
+def abstract_sockets() -> set[str]:
+    """Names of this process's abstract Unix sockets, as every local user may read them."""
+    own = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            own.add(os.readlink(descriptor))  # noqa: PTH115  # what it links to is no path
+    rows = [line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {row[7][1:] for row in rows if row[7:] and row[7].startswith("@") and f"socket:[{row[6]}]" in own}
+
+
+@pytest.fixture(scope="module")
+def open_to_all(models: Path) -> Iterator[tuple[Server, Any]]:
+    """A server on the lane without access control, and a channel to the socket behind the lane."""
+    before = abstract_sockets()
+    with Server(models, "lane", self_check=lambda: "") as running:
+        (name,) = abstract_sockets() - before
+        with grpc.insecure_channel(f"unix-abstract:{name}") as behind:
+            yield running, behind
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [None, "", "ipv4:127.0.0.1:1", f"{'0' * 64} ipv4:127.0.0.1:1"],
+    ids=["nothing", "empty", "a peer", "a secret"],
+)
+@pytest.mark.parametrize("path", sorted(LISTED))
+def test_nobody_is_served_past_the_lane(open_to_all: tuple[Server, Any], path: str, claimed: str | None) -> None:
+    """Though every local process can connect there: with mutual TLS it would need no certificate."""
+    server, behind = open_to_all
+    metadata = [("who", "me")] if claimed is None else [(PEER_KEY, claimed)]
+    call = behind.stream_stream(path)(iter([b""]), metadata=metadata, timeout=CALL_TIMEOUT_S)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(call)
+    failure = failure_of(caught.value)
+    if path in registered(server):
+        assert failure.code is grpc.StatusCode.UNAUTHENTICATED
+        assert failure.message == "this socket is internal to the server; call the server's port instead"
+    else:
+        assert failure.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_through_the_lane_all_are_served(open_to_all: tuple[Server, Any]) -> None:
+    """Whatever a caller says of itself: it is dropped. Reflection and a watch of the health service too."""
+    server, _ = open_to_all
+    assert server.call("ServerLive", metadata=[(PEER_KEY, "ipv4:127.0.0.1:1")]).live
+    assert reflected(server) == LISTED
+    watch = server.channel.unary_stream(
+        f"/{HEALTH_SERVICE}/Watch", response_deserializer=health_pb2.HealthCheckResponse.FromString
+    )(b"", timeout=CALL_TIMEOUT_S)
+    assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+    watch.cancel()

@@ -46,10 +46,11 @@ class RpcMethod:
         self._access_control = access_control
 
     def require_allowed(self, context: grpc.ServicerContext) -> None:
-        """Raise if access control does not allow this call."""
+        """Raise if this call bypassed the lane, or access control does not allow it."""
+        metadata = context.invocation_metadata()
+        peer = peer_of(metadata, context.peer())
         if self._access_control is not None:
-            metadata = context.invocation_metadata()
-            self._access_control.check(self.path, metadata, peer_of(metadata, context.peer()))
+            self._access_control.check(self.path, metadata, peer)
 
     def parse(self, message: bytes) -> Any:
         """Parse a request message.

@@ -18,7 +18,10 @@ _LOG = logging.getLogger("sardonyx.lane")
 
 
 class Upstream:
-    """An abstract Unix socket of Linux. Like a TCP port, it can be seen by everybody on this machine."""
+    """An abstract Unix socket of Linux. Like a TCP port, it takes connections of everybody on this machine.
+
+    Calls that do not come from the lane are refused: see ``other_rpcs/peer.py``.
+    """
 
     def __init__(self) -> None:
         self._name = f"sardonyx-{secrets.token_hex(16)}"

@@ -15,7 +15,7 @@ from sardonyx_server.rpc.lane.messages.response_frames import header_frames
 from sardonyx_server.rpc.lane.proxy.proxied_stream import ProxiedStream
 from sardonyx_server.rpc.lane.proxy.shutdown_status import rewrite_cancelled
 from sardonyx_server.rpc.lane.proxy.upstream_frame_reader import UpstreamFrameReader
-from sardonyx_server.rpc.other_rpcs.peer import PEER_KEY
+from sardonyx_server.rpc.other_rpcs.peer import PEER_KEY, peer_value
 from sardonyx_wire.http2.constants import ACK, END_STREAM
 from sardonyx_wire.http2.frames import (
     DEFAULT_WINDOW_BYTES,
@@ -99,7 +99,7 @@ class UpstreamConnection:
         """Open a stream. Requires: :attr:`accepts_streams`, and not :attr:`is_backlogged`."""
         stream = self._streams[stream_id] = ProxiedStream(stream_id, self, self._proxy, request_ended=end)
         own = [field for field in fields if field[0] != _PEER_KEY]
-        own.append((_PEER_KEY, self._proxy.peer.encode()))
+        own.append((_PEER_KEY, peer_value(self._proxy.peer)))
         frames = header_frames(stream_id, encode_block(own), end=end)
         # Headers use the same credit as data: what follows waits for the socket.
         self.outflow.write_credit -= len(frames)
