@@ -394,6 +394,7 @@ def test_no_log_shows_a_secret(models: Path, tmp_path: Path, transport: str) -> 
         assert secret not in said
 
 
+@pytest.mark.usefixtures("log_as_before")
 @pytest.mark.parametrize(
     ("words", "text"),
     [
