@@ -17,7 +17,16 @@ from sardonyx_server.errors import ExecutionFailed, Forbidden, InvalidRequest, O
 from sardonyx_server.rpc.lane.proxy.shutdown_status import SHUTDOWN_STATUS
 from sardonyx_wire.protobuf_fields import MessageParts
 from tests.server.rpc.doubles import Asks
-from tests.server.rpc.transports import BOUND_S, METHOD, TRANSPORTS, Transport, opened, stopped_codes, until
+from tests.server.rpc.transports import (
+    BOUND_S,
+    METHOD,
+    TRANSPORTS,
+    Transport,
+    is_listening,
+    opened,
+    stopped_codes,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -271,6 +280,8 @@ def test_what_was_accepted_before_a_stop_is_answered(transport: Transport) -> No
     sent = [transport.send(bytes((k,))) for k in range(10)]
     taken = [transport.calls.take() for _ in sent]
     stopped = transport.serving.stop_server(BOUND_S)
+    # Before that a call may still get in, and would be waited for, too.
+    until(lambda: not is_listening(transport.address))
     late = transport.send()
     assert failed(late) in stopped_codes(transport.name)
     assert not stopped.is_set()

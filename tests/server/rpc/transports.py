@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ __all__ = [
     "Calls",
     "Transport",
     "channel_to",
+    "is_listening",
     "opened",
     "stopped_codes",
     "until",
@@ -44,6 +46,16 @@ HASTE_S: Final = (0.05, 0.5, 5.0)
 # On the public API each open call holds a thread.
 THREADS: Final = 64
 _CHANNEL_OPTIONS: Final = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1))
+
+
+def is_listening(address: str) -> bool:
+    """Whether connections are accepted there."""
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=BOUND_S).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 def until(holds: Callable[[], bool]) -> None:
